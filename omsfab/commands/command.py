@@ -1,0 +1,45 @@
+"""Words for a node, and the only place where they become shell text."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from omsfab.fleet.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Words to run on a node.
+
+    Words are public on a node (``ps`` shows them), so they are plain text and a Secret does not
+    fit: secrets travel on ``stdin``.  ``limit`` is in seconds: how long an answer is waited for.
+    """
+
+    argv: tuple[str, ...]
+    limit: float = 30
+    stdin: str | Secret | None = None
+
+
+def command(*words: str, limit: float = 30, stdin: str | Secret | None = None) -> Command:
+    """Return the words as a Command; nothing is run or quoted here."""
+    return Command(words, limit, stdin)
+
+
+def script(text: str, *args: str, limit: float = 30, stdin: str | Secret | None = None) -> Command:
+    """Return a Command for a constant ``sh`` script, whose data arrives as "$1", "$2", …"""
+    return Command(("sh", "-c", text, "omsfab", *args), limit, stdin)
+
+
+def wire(cmd: Command, *, sudo: bool) -> str:
+    """Return the text handed to the node's login shell: the whole of omsfab's quoting."""
+    prefix = ("sudo", "-n", "--") if sudo else ()
+    return shlex.join((*prefix, *cmd.argv))
+
+
+def shown(cmd: Command) -> str:
+    """Return the command as an operator reads it; a script stands as its first line."""
+    if cmd.argv[:2] == ("sh", "-c"):
+        first = cmd.argv[2].strip().splitlines()[0].lstrip("# ")
+        return " ".join((f"[{first}]", *(shlex.quote(word) for word in cmd.argv[4:])))
+    return shlex.join(cmd.argv)

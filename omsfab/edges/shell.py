@@ -1,0 +1,49 @@
+"""What the runner may ask of a node: the shape of a Shell, without any network in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from omsfab.commands.command import Command
+from omsfab.fleet.secret import Secret
+
+OnLine = Callable[[str], None]
+"""Called with each whole line of output, decoded, without its line end."""
+
+OnBytes = Callable[[int], None]
+"""Called now and then with the number of bytes there so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said; ``status`` is its exit status, never -1 (that raises LostSession)."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Shell(Protocol):
+    """One node, reached over SSH (edges/ssh.py), or a fake of six lines in a unit test."""
+
+    node: str
+
+    def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
+        """Run the words; the status is returned, whatever it is.
+
+        ``out`` and ``err`` keep at most 8 MB each (head and tail); ``on_line`` sees every line.
+        Raises LostSession when the session ends without a status, StepFailed when ``cmd.limit``
+        seconds pass in silence, Unreachable when no connection can be had.
+        """
+
+    def write(self, path: str, content: Secret, mode: int, backup: str) -> None:
+        """Replace the content of a file in place, so that a bind mount keeps its inode."""
+
+    def send(self, source: Path, dest: str, size: int, sha256: str, on_bytes: OnBytes) -> None:
+        """Send a file through ``dest.part``, resumed at a verified offset."""
+
+    def close(self) -> None:
+        """End the connection; a later call opens a new one."""

@@ -1,0 +1,125 @@
+"""What can go wrong, as one tree.  The class owns the exit status, the id names the case.
+
+OmsfabError            6  a step failed
+├─ InputError          2  hosts.yaml, a flag or a template is wrong; nothing was contacted
+├─ PreflightError      3  the fleet is not ready; nothing was changed
+├─ Locked              4  another run changes this fleet
+├─ Mismatch            5  what was verified is not what was planned
+├─ OutcomeUnknown      7  the line dropped; `fab run.resume` finds out
+│  └─ LostSession      7  one SSH session ended without an exit status
+├─ RolledBack          8  failed, and everything is as before, verified
+├─ RollbackIncomplete  9  failed, and the way back too
+├─ SecurityRefusal    10  host key, secret file: never skipped by a flag
+├─ PartOfFleet        11  some nodes are done, others failed
+└─ Detached          130  the operator let go; docker_init.sh goes on
+"""
+
+from __future__ import annotations
+
+
+class OmsfabError(Exception):
+    """An error an operator can act on: five parts, and the exit status of its class.
+
+    ``changed`` is what this run had changed when it happened; the runner fills it in.
+    ``evidence`` names a file or quotes a short text; ``next`` is a line to paste.
+    """
+
+    exit_code = 6
+
+    def __init__(
+        self,
+        id: str,
+        what: str,
+        *,
+        where: str = "",
+        changed: str = "nothing",
+        evidence: str = "",
+        next: str = "",
+    ) -> None:
+        super().__init__(f"{id} {what}")
+        self.id = id
+        self.what = what
+        self.where = where
+        self.changed = changed
+        self.evidence = evidence
+        self.next = next
+
+    def render(self) -> str:
+        """The error as an operator reads it; empty parts are left out, but never ``changed``."""
+        parts = (
+            ("where", self.where),
+            ("changed", self.changed),
+            ("evidence", self.evidence),
+            ("next", self.next),
+        )
+        lines = [f"{self.id}  {self.what}"]
+        for label, text in parts:
+            if text:
+                first, *rest = text.splitlines()
+                lines.append(f"  {label + ':':<10}{first}")
+                lines.extend(f"{'':12}{line}" for line in rest)
+        return "\n".join(lines)
+
+
+class InputError(OmsfabError):
+    """hosts.yaml, a flag or a template is wrong; nothing was contacted."""
+
+    exit_code = 2
+
+
+class PreflightError(OmsfabError):
+    """The fleet is not ready for the plan; nothing was changed."""
+
+    exit_code = 3
+
+
+class Locked(OmsfabError):
+    """Another run changes this fleet; two runs must never overlap."""
+
+    exit_code = 4
+
+
+class Mismatch(OmsfabError):
+    """What was verified is not what was planned."""
+
+    exit_code = 5
+
+
+class OutcomeUnknown(OmsfabError):
+    """It may have happened or not; resuming the run finds out."""
+
+    exit_code = 7
+
+
+class LostSession(OutcomeUnknown):
+    """An SSH session ended without an exit status: the command may still run."""
+
+
+class RolledBack(OmsfabError):
+    """Failed, and everything is as it was before, verified."""
+
+    exit_code = 8
+
+
+class RollbackIncomplete(OmsfabError):
+    """Failed, and the way back failed too; the rest is for hands."""
+
+    exit_code = 9
+
+
+class SecurityRefusal(OmsfabError):
+    """A host key or a secret file is not what it must be; no flag skips this."""
+
+    exit_code = 10
+
+
+class PartOfFleet(OmsfabError):
+    """Some nodes are done, others failed; all errors are listed in ``evidence``."""
+
+    exit_code = 11
+
+
+class Detached(OmsfabError):
+    """The operator let go (Ctrl-C); what runs on the nodes goes on."""
+
+    exit_code = 130

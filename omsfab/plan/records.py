@@ -1,0 +1,214 @@
+"""What a plan is made of: records only, never a callable.
+
+A step names one outcome on one node.  Its parts are *probes* (questions: read-only) and *effects*
+(changes).  One interpreter, run/site.py, carries both out, so what is printed before "yes" is the
+object that is then run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from omsfab.commands.command import Command
+from omsfab.fleet.secret import Secret
+
+METADB = "metadb"
+"""The name under which steps of the MetaDB stand where others have a node's name."""
+
+
+# --- probes: questions -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """The command ends with 0 and prints ``text`` (stripped); anything else is "not so"."""
+
+    command: Command
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeds:
+    """The command ends with 0; ``otherwise`` is what it means when it does not."""
+
+    command: Command
+    otherwise: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSays:
+    """The config.yaml at ``path`` has these values, in whichever form they are written."""
+
+    path: str
+    content: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class CmUrlIs:
+    """``cluster_info`` has one row for this location, and no row of it carries another cm_url."""
+
+    location: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OthersUnchanged:
+    """The rows of all other regions are byte-identical to those saved by this run's surgery."""
+
+    location: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostsOnline:
+    """MetaDB has a row ONLINE and a beat younger than ``beat_age`` s for each of these addresses."""
+
+    location: int
+    heartbeat_db: str
+    ips: tuple[str, ...]
+    beat_age: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Every program of the container's supervisord is RUNNING."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
+
+    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs
+    limit: float
+    every: float = 1.0
+
+
+Probe: TypeAlias = (
+    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline | Programs | Await"
+)
+
+
+# --- effects: changes ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run the command; it must end with 0."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write a file in place (its inode is kept), the former content beside it as a backup."""
+
+    path: str
+    content: Secret
+    mode: int = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a file of the jump host to the node, resumed where it was cut, compared at the end."""
+
+    source: Path
+    dest: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Run a command inside the container, detached, until it ends; never twice, never cut off.
+
+    ``directory`` is the attempt directory's parent on the node, ``inside`` the same place as the
+    container sees it (the logs mount).  Success is status 0 and a banner as a whole line and no
+    ``init failed!``; that MetaDB agrees is the step's ``verify``.
+    ``habit`` is ``init`` of hosts.yaml: with "auto" the container is first watched for
+    an initialisation of its own, with "never" omsfab only waits for that.
+    """
+
+    container: str
+    argv: tuple[str, ...]
+    directory: str
+    inside: str
+    habit: Literal["auto", "always", "never"] = "always"
+    limit: float = 15 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRows:
+    """Back up this region's rows, verified, then delete them: one transaction, read from a marker.
+
+    ``tables`` out of cluster_info, location_cm, host, resource_group.
+    """
+
+    location: int
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRows:
+    """Put the rows saved by this run's ClearRows back; what is there now is replaced."""
+
+    location: int
+
+
+Effect: TypeAlias = "Run | Write | Send | Job | ClearRows | RestoreRows"
+
+
+# --- steps, stages, plan ---------------------------------------------------------------------
+
+Kind: TypeAlias = Literal["read-only", "repeatable", "transaction", "once-only"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node, one outcome.
+
+    ``check`` asks whether the outcome is there already: all probes hold = nothing to do; an empty
+    check = always needed.  ``verify`` proves the outcome afterwards.  ``undo`` takes it back.
+    """
+
+    name: str
+    node: str
+    title: str
+    kind: Kind = "repeatable"
+    check: tuple[Probe, ...] = ()
+    apply: tuple[Effect, ...] = ()
+    verify: tuple[Probe, ...] = ()
+    undo: tuple[Effect, ...] = ()
+    fix: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unique in a plan, e.g. ``initialise@oms1``."""
+        return f"{self.name}@{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps between two barriers: nodes side by side (``width`` at once, 0 = all), each in order."""
+
+    title: str
+    steps: tuple[Step, ...]
+    width: int = 0
+    outage: bool = False
+    """True while the OMS processes of production are stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a task will do.  ``reasons`` say why it is this plan and no other."""
+
+    task: str
+    title: str
+    reasons: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = field(default=())
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for stage in self.stages for step in stage.steps)
