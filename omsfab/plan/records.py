@@ -47,10 +47,14 @@ class ConfigSays:
 
 @dataclass(frozen=True, slots=True)
 class CmUrlIs:
-    """``cluster_info`` has one row for this location, and no row of it carries another cm_url."""
+    """``cluster_info`` has one row for this location, with this cm_url.
+
+    ``old`` is the cm_url that no row of the four tables may carry any more.
+    """
 
     location: int
     url: str
+    old: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class OthersUnchanged:
 
 @dataclass(frozen=True, slots=True)
 class HostsOnline:
-    """MetaDB has a row ONLINE and a beat younger than ``beat_age`` s for each of these addresses."""
+    """MetaDB has a row ONLINE and a beat younger than ``beat_age`` s for each address."""
 
     location: int
     heartbeat_db: str
@@ -72,7 +76,15 @@ class HostsOnline:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Every program of the container's supervisord is RUNNING."""
+    """Every program of the container's supervisord is in this state."""
+
+    command: Command
+    state: Literal["RUNNING", "STOPPED"] = "RUNNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """The health page says ``{"data": {"healthy": true}}``."""
 
     command: Command
 
@@ -81,13 +93,14 @@ class Programs:
 class Await:
     """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
 
-    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs
+    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | Healthy
     limit: float
     every: float = 1.0
 
 
 Probe: TypeAlias = (
-    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline | Programs | Await"
+    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline"
+    " | Programs | Healthy | Await"
 )
 
 
@@ -181,7 +194,10 @@ class Step:
     apply: tuple[Effect, ...] = ()
     verify: tuple[Probe, ...] = ()
     undo: tuple[Effect, ...] = ()
+    fault: str = "STEP-001"
+    """Id of the error when ``verify`` does not hold."""
     fix: str = ""
+    """What to do then, as a line to paste; empty = resume the run."""
 
     @property
     def key(self) -> str:
@@ -191,7 +207,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Steps between two barriers: nodes side by side (``width`` at once, 0 = all), each in order."""
+    """Steps between two barriers: nodes side by side, the steps of one node in order.
+
+    ``width`` nodes at once, 0 = all.
+    """
 
     title: str
     steps: tuple[Step, ...]

@@ -1,0 +1,127 @@
+"""Words for docker on a node.  The flags of ``docker run`` are the guide's, all in FLAGS below.
+
+Source: OMS CE guide "Scale out OMS Community Edition", `docker run` of both scenarios.  Its sample
+cannot be pasted (a comment stands behind a backslash, two lines lack theirs), hence words here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from omsfab.commands.command import Command, command
+from omsfab.fleet.model import Install, Node
+
+CONFIG = "/home/admin/conf/config.yaml"
+LOGS = "/home/admin/logs"
+STORE = "/home/ds/store"
+RUN = "/home/ds/run"
+CERTIFICATE = "/etc/pki/nginx/oms_server.crt"
+KEY = "/etc/pki/nginx/oms_server.key"
+
+SPEC_LABEL = "omsfab.spec"
+
+
+def mounts(install: Install) -> tuple[tuple[str, str], ...]:
+    """Return (path on the node, path in the container) of every mount; the right side is fixed."""
+    wanted = (
+        (install.mounts.config, CONFIG),
+        (install.mounts.logs, LOGS),
+        (install.mounts.store, STORE),
+        (install.mounts.run, RUN),
+        (install.mounts.https_crt, CERTIFICATE),
+        (install.mounts.https_key, KEY),
+    )
+    return tuple((source, target) for source, target in wanted if source is not None)
+
+
+def flags(node: Node, install: Install) -> tuple[str, ...]:
+    """Return the guide's flags; OMS_HOST_IP is the address of *this* node (guide, notice)."""
+    binds = (word for pair in mounts(install) for word in ("-v", ":".join(pair)))
+    return (
+        "--net", "host",
+        *binds,
+        "-e", f"OMS_HOST_IP={node.ip}",
+        "--privileged=true",
+        "--pids-limit", "-1",
+        "--ulimit", "nproc=65535:65535",
+        "--name", install.container,
+    )  # fmt: skip
+
+
+def spec(node: Node, install: Install, image: str) -> str:
+    """Return the digest of everything that makes this container what it is (12 hex digits)."""
+    text = "\0".join((*flags(node, install), image))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> Command:
+    """Start the OMS container from an image id.
+
+    ``--pull=never`` (engines from 20.10): all OMS registries are the vendor's own, so a pull is
+    always a mistake.
+    """
+    never = ("--pull=never",) if pull_flag else ()
+    label = f"{SPEC_LABEL}={spec(node, install, image)}"
+    return command(
+        "docker", "run", "-dit", *never, "--label", label, *flags(node, install), image,
+        limit=120,
+    )  # fmt: skip
+
+
+def inside(container: str, *words: str, limit: float = 30) -> Command:
+    """Run words in the container.  Never -i or -t: there is no terminal, and one would hang."""
+    return command("docker", "exec", container, *words, limit=limit)
+
+
+def state(container: str) -> Command:
+    """Print spec label and running flag of the container, e.g. ``3fa9… true``."""
+    show = '{{index .Config.Labels "%s"}} {{.State.Running}}' % SPEC_LABEL  # noqa: UP031
+    return command("docker", "inspect", "--type", "container", "--format", show, container)
+
+
+def running(container: str) -> Command:
+    """Print ``true`` if the container runs."""
+    return command(
+        "docker", "inspect", "--type", "container", "--format", "{{.State.Running}}", container
+    )
+
+
+def inspect(container: str) -> Command:
+    """Print the container as JSON, by its exact name (``--filter name=`` matches substrings)."""
+    return command("docker", "inspect", "--type", "container", "--format", "{{json .}}", container)
+
+
+def image_id(reference: str) -> Command:
+    """Print the id of an image, ``sha256:…``, or fail if it is not there."""
+    return command("docker", "image", "inspect", "--format", "{{.Id}}", reference)
+
+
+def load(path: str) -> Command:
+    """Load a package; ``docker load`` reads .tar and .tar.gz alike."""
+    return command("docker", "load", "-i", path, limit=1800)
+
+
+def version() -> Command:
+    """Print the engine's version, e.g. ``20.10.24``; fails when the daemon does not answer."""
+    return command("docker", "version", "--format", "{{.Server.Version}}")
+
+
+def start(container: str) -> Command:
+    return command("docker", "start", container, limit=120)
+
+
+def stop(container: str) -> Command:
+    """Stop the container; supervisord gets a minute to end its programs."""
+    return command("docker", "stop", "-t", "60", container, limit=180)
+
+
+def restart(container: str) -> Command:
+    return command("docker", "restart", "-t", "60", container, limit=240)
+
+
+def remove(container: str) -> Command:
+    return command("docker", "rm", container)
+
+
+def logs(container: str, lines: int = 50) -> Command:
+    return command("docker", "logs", "--tail", str(lines), container)

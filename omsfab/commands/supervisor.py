@@ -1,0 +1,41 @@
+"""Words for supervisord in the container, and how to read what it says.
+
+Source: oms "Check the deployment"; states and the harmless ``ERROR (not running)`` from
+Supervisor's own supervisorctl.
+"""
+
+from __future__ import annotations
+
+import re
+
+from omsfab.commands.command import Command
+from omsfab.commands.docker import inside
+
+PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
+
+_ROW = re.compile(
+    r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b", re.MULTILINE
+)
+
+
+def stop_all(container: str) -> Command:
+    """Stop every program; a Store may take its time, hence five minutes."""
+    return inside(container, "supervisorctl", "stop", "all", limit=300)
+
+
+def start_all(container: str) -> Command:
+    return inside(container, "supervisorctl", "start", "all", limit=300)
+
+
+def restart(container: str, *programs: str) -> Command:
+    return inside(container, "supervisorctl", "restart", *programs, limit=300)
+
+
+def status(container: str) -> Command:
+    """Print a row per program; its exit status is 3 in supervisor 4 if one does not run."""
+    return inside(container, "supervisorctl", "status")
+
+
+def states(text: str) -> dict[str, str]:
+    """Return program -> state out of what ``supervisorctl status`` printed."""
+    return dict(_ROW.findall(text))

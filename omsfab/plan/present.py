@@ -1,0 +1,101 @@
+"""What is so now: the small frozen record a planner needs besides the fleet.
+
+It holds no secret, is stored with the run, and makes the plan reproducible: planner(fleet, present)
+gives the same plan at ``run.resume``, or hosts.yaml was changed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from omsfab.fleet.model import Fleet, Region
+
+ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node as it is.  ``drift`` lists values of its config.yaml that differ from hosts.yaml."""
+
+    docker: str = "20.10.0"
+    container: ContainerState = "absent"
+    spec: str = ""
+    image: str = ""
+    host_ip: str = ""
+    binds: tuple[str, ...] = ()
+    has_image: bool = False
+    drift: tuple[str, ...] = ()
+    unknown_keys: tuple[str, ...] = ()
+
+    @property
+    def pull_flag(self) -> bool:
+        """``docker run --pull`` exists from 20.10."""
+        numbers = [int(part) for part in self.docker.split(".")[:2] if part.isdigit()]
+        return numbers >= [20, 10]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The image package on the jump host: ``image`` is the id ``docker load`` will give it."""
+
+    path: str
+    size: int
+    sha256: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """MetaDB and nodes as they are; ``assumed`` when nothing was asked (``--dry``)."""
+
+    assumed: bool = False
+    clusters: Mapping[int, str] = field(default_factory=dict)
+    """cm_location -> cm_url, the rows of cluster_info."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """address -> host_status, the rows of host of the region."""
+    scopes: tuple[str, ...] = ()
+    """How the rows of each table are found, in words; empty unless rows are to be deleted."""
+    nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
+    package: Package | None = None
+    image: str = ""
+    """The id of the image all nodes shall run."""
+
+    def facts(self, name: str) -> NodeFacts:
+        return self.nodes.get(name, NodeFacts())
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Present:
+        """Return the Present that ``record()`` wrote into a run's directory (through JSON)."""
+
+        def facts(row: Mapping[str, Any]) -> NodeFacts:
+            return NodeFacts(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+
+        package = record["package"]
+        return cls(
+            assumed=record["assumed"],
+            clusters={int(code): url for code, url in record["clusters"].items()},
+            hosts=dict(record["hosts"]),
+            scopes=tuple(record["scopes"]),
+            nodes={name: facts(row) for name, row in record["nodes"].items()},
+            package=Package(**package) if package else None,
+            image=record["image"],
+        )
+
+
+def assumed(fleet: Fleet, region: Region, package: Package | None) -> Present:
+    """Return what ``--dry`` plans upon: the guide's longer scenario, first node deployed."""
+    first = region.nodes[0]
+    here = f"http://{first.ip}:{fleet.install.ports.cm}"
+    return Present(
+        assumed=True,
+        clusters={region.location: here},
+        hosts={first.ip: "ONLINE"},
+        nodes={first.name: NodeFacts(container="running", has_image=True)},
+        package=package,
+        image=package.image if package else fleet.install.image,
+    )

@@ -1,0 +1,375 @@
+"""The main job: which scenario of the guide holds, and its stages in order.
+
+Pure functions of the fleet and of what is so now.  The guide stops production first and moves
+gigabytes afterwards; here everything is staged on the new nodes before the outage begins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from omsfab.errors import InputError, PreflightError
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.plan import steps
+from omsfab.plan.present import Present
+from omsfab.plan.records import Plan, Stage, Step
+
+
+def scale_out(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
+    """Return the plan that brings the region to the nodes and the cm_url of hosts.yaml.
+
+    ``nodes`` (comma separated) limits which of the missing nodes are added now.
+    """
+    where = region_named(fleet, region)
+    old, new = _split(where, present, nodes)
+    where = where.model_copy(
+        update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
+    )
+    here = present.clusters.get(where.location)
+    if here is None:
+        raise _not_deployed(where, present)
+    _all_known(where, present)
+    if same_url(here, where.cm_url):
+        return _behind_vip(fleet, where, present, old, new)
+    if host_of(here) in where.ips:
+        return _from_physical(fleet, where, present, old, new, here)
+    raise PreflightError(
+        "PLAN-003",
+        f"cm_url in MetaDB is {here}: neither {where.cm_url} nor the address of a node",
+        where=f"cluster_info, location {where.location}",
+        evidence="the guide knows two scenarios: cm_url is a node's own address, or the VIP",
+        next="correct cm_url in hosts.yaml, then: fab scale.out --plan",
+    )
+
+
+def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
+    """Return the plan of a first deployment of a region: stage, run, initialise, verify."""
+    where = region_named(fleet, region)
+    if where.location in present.clusters and not present.assumed:
+        raise PreflightError(
+            "PLAN-005",
+            f"region {where.name} (location {where.location}) is in MetaDB already",
+            where="cluster_info",
+            evidence=f"cm_url {present.clusters[where.location]}",
+            next="fab scale.out --plan",
+        )
+    chosen = chosen_nodes(where, nodes) or where.nodes
+    where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
+    return Plan(
+        "oms.deploy",
+        f"deploy region {where.name} on {names(where.nodes)}",
+        (f"MetaDB has no row for location {where.location}",),
+        (
+            _preflight(fleet, where, present, (), where.nodes, vip=False),
+            _staging(fleet, where, present, where.nodes),
+            *_joining(fleet, where, present, where.nodes),
+            _proof(fleet, where),
+        ),
+    )
+
+
+# --- the two scenarios of the guide --------------------------------------------------------------
+
+
+def _from_physical(
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    old: Sequence[Node],
+    new: Sequence[Node],
+    here: str,
+) -> Plan:
+    """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
+    first, *rest = old
+    reasons = (
+        f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
+        'guide: "The IP address of a physical server is specified for the cm_url parameter"',
+        *present.scopes,
+    )
+    return Plan(
+        "scale.out",
+        f"scale out region {region.name}: {names(old)} + {names(new)}, cm_url to {region.cm_url}",
+        reasons,
+        (
+            _preflight(fleet, region, present, old, new, vip=True),
+            *((_staging(fleet, region, present, new),) if new else ()),
+            Stage(
+                "stop production",
+                tuple(steps.stop_processes(fleet, node) for node in old),
+                outage=True,
+            ),
+            Stage("rows of MetaDB", (steps.clear_rows(region),), outage=True),
+            Stage(
+                "configuration of the old nodes",
+                tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
+                outage=True,
+            ),
+            Stage(
+                "initialise the first node",
+                (steps.initialise(fleet, region, first, again=True, old_url=here),),
+                outage=True,
+            ),
+            Stage(
+                "verify MetaDB",
+                (steps.cm_url(region, here), steps.others_unchanged(region)),
+                outage=bool(rest),
+            ),
+            *(
+                (
+                    Stage(
+                        "initialise the other old nodes",
+                        tuple(steps.initialise(fleet, region, node, again=True) for node in rest),
+                        width=1,
+                        outage=True,
+                    ),
+                )
+                if rest
+                else ()
+            ),
+            *_joining(fleet, region, present, new),
+            _proof(fleet, region, here),
+        ),
+    )
+
+
+def _behind_vip(
+    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
+) -> Plan:
+    """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
+    drifted = [node for node in old if present.facts(node.name).drift]
+    reasons = [
+        f"cm_url in MetaDB is {region.cm_url} already",
+        'guide: "A VIP is specified for the cm_url parameter in the initial environment"',
+    ]
+    if not new and not drifted:
+        reasons.append(f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml")
+        return Plan(
+            "scale.out",
+            f"region {region.name} is as hosts.yaml wants it",
+            tuple(reasons),
+            (_proof(fleet, region),),
+        )
+    refreshed = tuple(
+        step
+        for node in drifted
+        for step in (
+            steps.config(fleet, region, node, present.facts(node.name)),
+            steps.refresh(fleet, node),
+        )
+    )
+    title = f"scale out region {region.name}: {names(old)} + {names(new)}"
+    return Plan(
+        "scale.out",
+        title if new else f"bring region {region.name} to the values of hosts.yaml",
+        (*reasons, *(f"{n.name}: {line}" for n in drifted for line in present.facts(n.name).drift)),
+        (
+            *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
+            *((_staging(fleet, region, present, new),) if new else ()),
+            *_joining(fleet, region, present, new),
+            *(
+                (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)
+                if refreshed
+                else ()
+            ),
+            _proof(fleet, region),
+        ),
+    )
+
+
+# --- stages they share ---------------------------------------------------------------------------
+
+
+def _preflight(
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    old: Sequence[Node],
+    new: Sequence[Node],
+    *,
+    vip: bool,
+) -> Stage:
+    """Everything that can be asked before anything changes.
+
+    A first deployment has nobody behind its VIP yet, hence ``vip``.
+    """
+
+    def questions(node: Node) -> tuple[Step, ...]:
+        fresh = node in new and present.facts(node.name).container != "running"
+        return (
+            steps.docker_answers(node),
+            *((steps.ready(fleet, node, present.package),) if fresh else ()),
+            *((steps.vip_answers(fleet, region, node),) if vip else ()),
+        )
+
+    return Stage("preflight", tuple(step for node in (*old, *new) for step in questions(node)))
+
+
+def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]) -> Stage:
+    """All that a new node needs, before production is touched: static faults cost nothing here."""
+    return Stage(
+        "stage the new nodes",
+        tuple(
+            step
+            for node in new
+            for step in (
+                steps.directories(fleet, node),
+                steps.image(fleet, node, present.image, present.package),
+                steps.config(fleet, region, node, present.facts(node.name)),
+            )
+        ),
+    )
+
+
+def _joining(
+    fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
+) -> tuple[Stage, ...]:
+    """Containers side by side, then one initialisation at a time: they share a MetaDB."""
+    if not new:
+        return ()
+    return (
+        Stage(
+            "run the new containers",
+            tuple(
+                steps.container(fleet, node, present.image, present.facts(node.name))
+                for node in new
+            ),
+        ),
+        Stage(
+            "initialise the new nodes, 1 node at a time",
+            tuple(steps.initialise(fleet, region, node) for node in new),
+            width=1,
+        ),
+    )
+
+
+def _proof(fleet: Fleet, region: Region, old_url: str = "") -> Stage:
+    """What a DBA would look at afterwards, on every node and in MetaDB."""
+    return Stage(
+        "final verification",
+        (
+            *(
+                step
+                for node in region.nodes
+                for step in (steps.programs_run(fleet, node), steps.healthy(fleet, node))
+            ),
+            steps.cm_url(region, old_url),
+            steps.hosts_online(region),
+        ),
+    )
+
+
+# --- who is who ------------------------------------------------------------------------------
+
+
+def region_named(fleet: Fleet, name: str) -> Region:
+    """Return the region; without a name the only one there is."""
+    found = [region for region in fleet.regions if name in ("", region.name)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(region.name for region in fleet.regions)
+    raise InputError(
+        "INPUT-003",
+        f"there is no region {name!r}" if name else "hosts.yaml has several regions",
+        where="--region",
+        next=f"name one of: {known}",
+    )
+
+
+def chosen_nodes(region: Region, text: str) -> tuple[Node, ...]:
+    """Return the nodes named (or addressed) in a comma separated list; none for an empty one."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    found = {word: node for node in region.nodes for word in wanted if word in (node.name, node.ip)}
+    missing = [word for word in wanted if word not in found]
+    if missing:
+        raise InputError(
+            "INPUT-004",
+            f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
+            where="--nodes",
+            next=f"name some of: {names(region.nodes)}",
+        )
+    return tuple(node for node in region.nodes if node in found.values())
+
+
+def _split(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
+    """Return (nodes OMS runs on already, nodes to add now)."""
+    old = [
+        node
+        for node in region.nodes
+        if present.facts(node.name).container == "running"
+        and present.hosts.get(node.ip, "").upper() == "ONLINE"
+    ]
+    missing = [node for node in region.nodes if node not in old]
+    chosen = chosen_nodes(region, text)
+    if not old and region.location in present.clusters:
+        raise PreflightError(
+            "PLAN-006",
+            f"no node of region {region.name} runs OMS and is ONLINE in MetaDB",
+            where="table host and the containers",
+            evidence="\n".join(
+                f"{node.name}: container {present.facts(node.name).container}, "
+                f"host_status {present.hosts.get(node.ip, 'no row')}"
+                for node in region.nodes
+            ),
+            next="fab fleet.status",
+        )
+    stopped = [node for node in missing if present.facts(node.name).container == "stopped"]
+    if stopped and (not chosen or any(node in chosen for node in stopped)):
+        raise PreflightError(
+            "HOST-003",
+            f"{fleet_word(stopped)} already: it is stopped, and is never removed silently",
+            where=names(stopped),
+            next=f"fab node.start --node={stopped[0].name}",
+        )
+    return old, [node for node in missing if not chosen or node in chosen]
+
+
+def fleet_word(nodes: Sequence[Node]) -> str:
+    return f"{names(nodes)} {'has' if len(nodes) == 1 else 'have'} the container"
+
+
+def _all_known(region: Region, present: Present) -> None:
+    """Every node that MetaDB knows must be in hosts.yaml: an unknown one would go on writing."""
+    strangers = sorted(set(present.hosts) - set(region.ips))
+    if strangers:
+        raise PreflightError(
+            "PLAN-007",
+            f"MetaDB has hosts that hosts.yaml does not name: {', '.join(strangers)}",
+            where=f"table host, location {region.location}",
+            evidence="its processes could not be stopped, and its rows would be deleted",
+            next=f"add them to regions.{region.name}.nodes in hosts.yaml, then: "
+            "fab scale.out --plan",
+        )
+
+
+def _not_deployed(region: Region, present: Present) -> PreflightError:
+    others = ", ".join(str(code) for code in sorted(present.clusters)) or "none"
+    return PreflightError(
+        "PLAN-002",
+        f"MetaDB has no region with location {region.location} (it has: {others})",
+        where="cluster_info",
+        next=f"fab oms.deploy --region={region.name} --plan",
+    )
+
+
+def names(nodes: Sequence[Node]) -> str:
+    return ", ".join(node.name for node in nodes) or "no node"
+
+
+def host_of(url: str) -> str:
+    return urlsplit(url.strip()).hostname or ""
+
+
+def same_url(one: str, other: str) -> bool:
+    """Compare scheme, host and port; a trailing slash, case and blanks do not matter."""
+
+    def parts(text: str) -> tuple[str, str, int | None]:
+        url = urlsplit(text.strip().rstrip("/"))
+        try:
+            host = str(ipaddress.ip_address(url.hostname or ""))
+        except ValueError:
+            host = (url.hostname or "").lower()
+        return url.scheme.lower(), host, url.port
+
+    return parts(one) == parts(other)

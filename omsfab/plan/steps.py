@@ -1,0 +1,340 @@
+"""Builders of steps: each names one outcome and says in prose why a part is missing.
+
+Nothing happens when a step is built.  Order and choice are the planners' (scale.py, repair.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from omsfab.commands import checks, docker, oms, posix, supervisor
+from omsfab.fleet import configfile
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.plan.present import NodeFacts, Package
+from omsfab.plan.records import (
+    METADB,
+    Await,
+    ClearRows,
+    CmUrlIs,
+    ConfigSays,
+    Healthy,
+    HostsOnline,
+    Job,
+    OthersUnchanged,
+    Programs,
+    RestoreRows,
+    Run,
+    Says,
+    Send,
+    Step,
+    Succeeds,
+    Write,
+)
+
+TABLES = ("cluster_info", "location_cm", "host", "resource_group")
+"""The four tables that "must be modified" (guide, note of the physical-address scenario)."""
+
+SUPERVISORD_WEB = 8084
+
+
+# --- preflight: read-only --------------------------------------------------------------------
+
+
+def docker_answers(node: Node) -> Step:
+    """Without the daemon nothing works, and its own words say why."""
+    return Step(
+        name="docker",
+        node=node.name,
+        title="docker answers",
+        kind="read-only",
+        verify=(Succeeds(docker.version(), "docker does not answer"),),
+        fault="HOST-001",
+    )
+
+
+def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
+    """A node without a container can take one: address, free ports, room, no directory in the way.
+
+    ``--net host`` makes docker blind for taken ports; ``-v`` on a missing file makes a directory.
+    The image needs 2.5 times its package in docker's root directory.
+    """
+    install = fleet.install
+    ports = install.ports
+    taken = (ports.cm, ports.nginx, ports.ghana, ports.supervisor, ports.sshd, SUPERVISORD_WEB)
+    size = package.size if package else 0
+    certs = tuple(path for path in (install.mounts.https_crt, install.mounts.https_key) if path)
+    return Step(
+        name="ready",
+        node=node.name,
+        title="address, ports and room for a new container",
+        kind="read-only",
+        verify=(
+            Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
+            Succeeds(checks.ports_free(*taken), "a port of OMS is taken"),
+            Succeeds(checks.config_place(install.mounts.config), "config.yaml has no place"),
+            Succeeds(checks.space(install.mounts.logs, size, size * 5 // 2), "not enough room"),
+            *((Succeeds(checks.files(*certs), "a certificate file is missing"),) if certs else ()),
+        ),
+        fault="HOST-002",
+    )
+
+
+def vip_answers(fleet: Fleet, region: Region, node: Node) -> Step:
+    """The VIP maps CM and console port for this node, before anything is stopped (guide, step 1).
+
+    The guide has it bound to all servers of the region first; OMS docs: 8088 and 8089, all nodes.
+    """
+    ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
+    return Step(
+        name="vip",
+        node=node.name,
+        title=f"{region.cm_host} answers on ports {ports[0]} and {ports[1]}",
+        kind="read-only",
+        verify=tuple(
+            Succeeds(checks.connects(region.cm_host, port), f"{region.cm_host}:{port} is silent")
+            for port in ports
+        ),
+        fault="VIP-001",
+    )
+
+
+# --- staging: the new node gets everything before production is touched ------------------------
+
+
+def directories(fleet: Fleet, node: Node) -> Step:
+    """The mount directories exist, since docker would make missing ones with root's umask."""
+    mounts = fleet.install.mounts
+    paths = (str(PurePosixPath(mounts.config).parent), mounts.logs, mounts.store, mounts.run)
+    return Step(
+        name="directories",
+        node=node.name,
+        title="make the mount directories",
+        check=(Succeeds(checks.directories(*paths), "missing"),),
+        apply=(Run(checks.make_directories(*paths)),),
+        verify=(Succeeds(checks.directories(*paths), "missing"),),
+    )
+
+
+def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Step:
+    """The image is there by its id; the package is sent only where it is not.
+
+    A tar without a tag loads with status 0 as ``<none>``, so the id decides, not the tag.
+    """
+    there = Says(docker.image_id(wanted), wanted)
+    if package is None:
+        return Step(
+            name="image",
+            node=node.name,
+            title=f"{fleet.install.image} is loaded",
+            kind="read-only",
+            verify=(there,),
+            fault="IMG-001",
+        )
+    dest = f"{PurePosixPath(fleet.install.mounts.logs).parent}/{Path(package.path).name}"
+    return Step(
+        name="image",
+        node=node.name,
+        title=f"send the package and load {fleet.install.image}",
+        check=(there,),
+        apply=(
+            Send(Path(package.path), dest, package.size, package.sha256),
+            Run(docker.load(dest)),
+            Run(checks.remove_file(dest)),
+        ),
+        verify=(there,),
+        fault="IMG-002",
+    )
+
+
+def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
+    """config.yaml has the values of hosts.yaml, compared by value, and the container sees them."""
+    path = fleet.install.mounts.config
+    content = configfile.render(fleet, region)
+    inside = (
+        (Succeeds(checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
+        if facts.container == "running"
+        else ()
+    )
+    return Step(
+        name="config",
+        node=node.name,
+        title=f"write {path}",
+        check=(ConfigSays(path, content), *inside),
+        apply=(Write(path, content),),
+        verify=(ConfigSays(path, content), *inside),
+        fault="CFG-006",
+    )
+
+
+# --- the outage ------------------------------------------------------------------------------
+
+
+def stop_processes(fleet: Fleet, node: Node) -> Step:
+    """All programs are stopped (guide, step 2); supervisord itself and docker exec stay."""
+    container = fleet.install.container
+    stopped = Programs(supervisor.status(container), "STOPPED")
+    return Step(
+        name="stop-processes",
+        node=node.name,
+        title=f"stop all processes in {container}",
+        check=(stopped,),
+        apply=(Run(supervisor.stop_all(container)),),
+        verify=(stopped,),
+        undo=(Run(supervisor.start_all(container)),),
+        fault="RUN-002",
+    )
+
+
+def clear_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
+    """The region's rows are saved, verified, and gone (guide, step 3 and its note).
+
+    There is no check: the marker of the transaction tells whether it was done by this run.
+    """
+    return Step(
+        name="clear-rows",
+        node=METADB,
+        title=f"back up and delete the rows of location {region.location} in {', '.join(tables)}",
+        kind="transaction",
+        apply=(ClearRows(region.location, tables),),
+        undo=(RestoreRows(region.location),),
+        fault="DB-016",
+    )
+
+
+def initialise(
+    fleet: Fleet, region: Region, node: Node, *, again: bool = False, old_url: str = ""
+) -> Step:
+    """MetaDB and the components in the container agree with config.yaml.
+
+    The script takes 2 to 4 minutes and must not be interrupted (guide, step 7), so it runs as a
+    Job, and there is no undo.  There is no check either: on a second node of a region the row is
+    right before the node itself has been initialised.  ``again`` = the container was initialised
+    before, so waiting for it to initialise itself would be in vain (guide, step 5).
+    """
+    directory, inside = oms.attempts(fleet.install)
+    return Step(
+        name="initialise",
+        node=node.name,
+        title="run docker_init.sh until its banner",
+        kind="once-only",
+        apply=(
+            Job(
+                container=fleet.install.container,
+                argv=oms.INIT,
+                directory=directory,
+                inside=inside,
+                habit="always" if again else fleet.install.init,
+            ),
+        ),
+        verify=(Await(CmUrlIs(region.location, region.cm_url, old_url), limit=10),),
+        fault="VER-001",
+        fix="compare hosts.yaml with config.yaml in the container: fab fleet.check",
+    )
+
+
+def others_unchanged(region: Region) -> Step:
+    """No row of another region was touched."""
+    return Step(
+        name="other-regions",
+        node=METADB,
+        title="the rows of all other regions are byte-identical",
+        kind="read-only",
+        verify=(OthersUnchanged(region.location),),
+        fault="VER-002",
+    )
+
+
+# --- containers ------------------------------------------------------------------------------
+
+
+def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
+    """The OMS container runs with the guide's flags, from this very image."""
+    install = fleet.install
+    runs = Says(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
+    left_over = (
+        (Run(docker.remove(install.container)),) if facts.container == "created" else ()
+    )  # a start that failed leaves the name taken
+    return Step(
+        name="container",
+        node=node.name,
+        title=f"run {install.container} from {install.image}",
+        check=(runs,),
+        apply=(
+            *left_over,
+            Run(docker.run(node, install, wanted, pull_flag=facts.pull_flag)),
+        ),
+        verify=(runs,),
+        undo=(Run(docker.stop(install.container)), Run(docker.remove(install.container))),
+        fault="RUN-004",
+        fix=f"fab node.logs --node={node.name}",
+    )
+
+
+def refresh(fleet: Fleet, node: Node) -> Step:
+    """The components of a node that is not initialised anew know its changed config.yaml.
+
+    No check: a file on the node does not tell whether the components have read it.
+    """
+    return Step(
+        name="refresh",
+        node=node.name,
+        title="bring the changed config.yaml to the components",
+        apply=(Run(oms.refresh(fleet.install)),),
+        verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=120),),
+        fault="RUN-003",
+    )
+
+
+# --- final verification: read-only ---------------------------------------------------------------
+
+
+def programs_run(fleet: Fleet, node: Node) -> Step:
+    return Step(
+        name="programs",
+        node=node.name,
+        title="every program of supervisord is RUNNING",
+        kind="read-only",
+        verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=180),),
+        fault="RUN-003",
+        fix=f"fab node.status --node={node.name}",
+    )
+
+
+def healthy(fleet: Fleet, node: Node) -> Step:
+    url = oms.health_url(node, fleet.install)
+    return Step(
+        name="health",
+        node=node.name,
+        title=f"{url} says healthy",
+        kind="read-only",
+        verify=(Await(Healthy(posix.http_get(url)), limit=300),),
+        fault="RUN-005",
+        fix=f"fab node.logs --node={node.name}",
+    )
+
+
+def hosts_online(region: Region) -> Step:
+    """OMS itself sees its nodes: rows ONLINE, beats fresh by the clock of MetaDB."""
+    return Step(
+        name="hosts",
+        node=METADB,
+        title=f"{len(region.nodes)} hosts ONLINE with fresh heartbeats",
+        kind="read-only",
+        verify=(
+            Await(
+                HostsOnline(region.location, region.heartbeat_db, region.ips), limit=180, every=2
+            ),
+        ),
+        fault="VER-003",
+    )
+
+
+def cm_url(region: Region, old_url: str = "") -> Step:
+    return Step(
+        name="cm-url",
+        node=METADB,
+        title=f"cluster_info.cm_url is {region.cm_url}",
+        kind="read-only",
+        verify=(CmUrlIs(region.location, region.cm_url, old_url),),
+        fault="VER-001",
+    )

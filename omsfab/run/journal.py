@@ -1,0 +1,198 @@
+"""The journal of a run: one JSON line per event, chained by hash, flushed before the next effect.
+
+A directory per run, 0700, files 0600:
+
+    run.json        task, flags, what was so before, digest of the plan: no secret in it
+    journal.jsonl   the events
+    backup/         rows of MetaDB
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omsfab.errors import OmsfabError, PreflightError
+from omsfab.plan.events import Event
+
+SCHEMA = 1
+FLUSHED = {"run", "intent", "done", "failed"}
+"""Kinds that must be on disk before anything else happens."""
+
+LINES_KEPT = 20_000
+"""Lines of output a run keeps in its journal; the whole output stays on the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a journal says, folded: which steps are done, begun, and how often each failed."""
+
+    events: tuple[Event, ...]
+    done: frozenset[str]
+    begun: frozenset[str]
+    failures: Mapping[str, int]
+    ended: bool
+    torn: bool
+    head: str
+
+    @property
+    def changed(self) -> bool:
+        """True if any effect was begun."""
+        return bool(self.begun)
+
+
+class Journal:
+    """Append-only; thread-safe.  Raises OmsfabError JRN-001 when it cannot write."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "journal.jsonl"
+        self._lock = threading.Lock()
+        self._lines = 0
+        past = read(self.path) if self.path.exists() else None
+        if past and past.torn:
+            _drop_torn_line(self.path)
+        self._head = past.head if past else ""
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write(self, event: Event) -> None:
+        """Append the event; what must survive a crash is on disk when this returns."""
+        if event.kind == "progress":
+            return
+        with self._lock:
+            if event.kind == "line":
+                self._lines += 1
+                if self._lines > LINES_KEPT:
+                    return
+            body = json.dumps({**event.record(), "prev": self._head}, ensure_ascii=False)
+            data = body.encode(errors="surrogateescape") + b"\n"
+            try:
+                _write_all(self._fd, data)
+                if event.kind in FLUSHED:
+                    os.fsync(self._fd)
+            except OSError as error:
+                raise OmsfabError(
+                    "JRN-001",
+                    f"cannot write the journal: {error.strerror}",
+                    where=str(self.path),
+                    next="make room there, then: fab run.resume",
+                ) from error
+            self._head = hashlib.sha256(data).hexdigest()[:16]
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read(path: Path) -> Past:
+    """Return what the journal says.  A torn last line is dropped, a broken middle refused."""
+    raw = path.read_bytes()
+    torn = bool(raw) and not raw.endswith(b"\n")
+    lines = raw.split(b"\n")[:-1]
+    events: list[Event] = []
+    head = ""
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            previous = record.pop("prev")
+            event = Event(**record)
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):  # the disk filled, or the machine died, in its middle
+                torn = True
+                break
+            raise _broken(path, number) from error
+        if previous != head:
+            raise _broken(path, number)
+        head = hashlib.sha256(line + b"\n").hexdigest()[:16]
+        events.append(event)
+    return _fold(tuple(events), torn, head)
+
+
+def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
+    done: set[str] = set()
+    begun: set[str] = set()
+    failures: dict[str, int] = {}
+    for event in events:
+        key = f"{event.step}@{event.node}"
+        if event.kind in ("done", "satisfied"):
+            done.add(key)
+        elif event.kind == "intent":
+            begun.add(key)
+        elif event.kind == "failed":
+            failures[key] = failures.get(key, 0) + 1
+    ended = any(event.kind == "run" and event.text.startswith("ended") for event in events)
+    return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head)
+
+
+def _broken(path: Path, number: int) -> PreflightError:
+    return PreflightError(
+        "JRN-002",
+        f"line {number} of the journal does not follow from the line before",
+        where=str(path),
+        evidence="it was edited, or lines are missing: what was done cannot be told from it",
+        next="fab fleet.status",
+    )
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut the file back to its last whole, readable line."""
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if whole == raw:  # the last line ends well but cannot be read
+        whole = raw[: raw.rstrip(b"\n").rfind(b"\n") + 1]
+    with path.open("r+b") as file:
+        file.truncate(len(whole))
+        os.fsync(file.fileno())
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+# --- the directory of a run ----------------------------------------------------------------------
+
+
+def save_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """Write run.json once, durably."""
+    write_durably(
+        directory / "run.json",
+        json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, indent=1).encode(),
+    )
+
+
+def load_record(directory: Path) -> dict[str, Any]:
+    """Return run.json; one written by a newer omsfab is refused."""
+    record: dict[str, Any] = json.loads((directory / "run.json").read_text())
+    if record["schema"] > SCHEMA:
+        raise PreflightError(
+            "JRN-003",
+            f"run {directory.name} was written by a newer omsfab (schema {record['schema']})",
+            where=str(directory),
+            next="use that omsfab to resume it",
+        )
+    return record
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a new file 0600 and have it on disk, its name included, when this returns."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        _write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def runs(home: Path) -> Iterator[Path]:
+    """Yield the directories of all runs below ``home``, newest first."""
+    yield from sorted((p.parent for p in home.glob("*/run.json")), key=lambda p: p.name)[::-1]

@@ -1,0 +1,220 @@
+"""The one runner: stages in order, nodes side by side, every step journalled before it acts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from omsfab.errors import LostSession, Mismatch, OmsfabError, PartOfFleet, PreflightError
+from omsfab.plan.events import Event, Kind
+from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
+from omsfab.run.journal import Past
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
+"""Seconds between tries of a repeatable step whose session was lost: ten minutes in all."""
+
+
+class World(Protocol):
+    """What a runner needs of the outside: ask, and do (run/site.py)."""
+
+    def ask(self, probe: Probe, node: str) -> str | None:
+        """Return None if it is so, else why not, in the operator's words."""
+
+    def perform(self, effect: Effect, step: Step, attempt: int, tell: Callable[..., None]) -> None:
+        """Carry the effect out or raise."""
+
+
+@dataclass
+class Tally:
+    """What a run came to."""
+
+    changes: int = 0
+    satisfied: int = 0
+    outage_began: float | None = None
+    outage: float | None = None
+    """Seconds the OMS processes were stopped, upper bound; None = they were not."""
+
+
+class Runner:
+    """Carries a plan out.  ``emit`` journals and shows an event, in this order."""
+
+    def __init__(
+        self,
+        world: World,
+        emit: Callable[[Event], None],
+        past: Past | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._world = world
+        self._emit = emit
+        self._past = past
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._changed: list[str] = []
+        self.tally = Tally()
+        if past:
+            self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
+
+    @property
+    def changed(self) -> str:
+        """What this run has changed so far, a line per step; ``nothing`` if nothing."""
+        return "\n".join(self._changed) or "nothing"
+
+    def carry_out(self, plan: Plan) -> Tally:
+        """Run the stages in order; all lanes of a stage end before a failure is raised."""
+        for number, stage in enumerate(plan.stages, 1):
+            steps = tuple(step for step in stage.steps if not self._is_done(step))
+            if not steps:
+                continue
+            self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
+            if stage.outage and self.tally.outage_began is None:
+                self.tally.outage_began = self._outage_start()
+            errors = self._stage(stage, steps)
+            if stage.outage and self.tally.outage_began is not None:
+                self.tally.outage = time.time() - self.tally.outage_began
+            if errors:
+                raise self._together(stage, errors)
+        return self.tally
+
+    # --- a stage ---
+
+    def _stage(self, stage: Stage, steps: Sequence[Step]) -> list[OmsfabError]:
+        lanes: dict[str, list[Step]] = {}
+        for step in steps:
+            lanes.setdefault(step.node, []).append(step)
+        gate = threading.Semaphore(stage.width or len(lanes))
+        errors: list[OmsfabError] = []
+
+        def run(lane: list[Step]) -> None:
+            with gate:
+                for step in lane:
+                    if self._stop.is_set() or (stage.width and errors):
+                        return  # one at a time: the next node is not begun after a failure
+                    try:
+                        self._step(step)
+                    except OmsfabError as error:
+                        error.where = error.where or f"{step.node}, step {step.name}"
+                        error.changed = self.changed
+                        self._say(step.node, step.name, "failed", f"{error.id} {error.what}")
+                        errors.append(error)
+                        return
+                    except Exception as error:  # a defect of ours must not lose the others' work
+                        errors.append(_defect(error, step, self.changed))
+                        self._say(step.node, step.name, "failed", repr(error))
+                        return
+
+        # Daemon threads: Ctrl-C must be able to leave; what runs on the nodes goes on there.
+        threads = [
+            threading.Thread(target=run, args=(lane,), daemon=True) for lane in lanes.values()
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+                if stage.width == 1:
+                    _join(thread)
+            for thread in threads:
+                _join(thread)
+        except KeyboardInterrupt:
+            self._stop.set()
+            raise
+        return errors
+
+    def _together(self, stage: Stage, errors: list[OmsfabError]) -> OmsfabError:
+        if len(errors) == 1:
+            return errors[0]
+        text = "\n".join(f"{error.where}: {error.id} {error.what}" for error in errors)
+        what = f"{len(errors)} steps of stage {stage.title!r} failed"
+        first = errors[0]
+        if all(isinstance(error, PreflightError) for error in errors):
+            return PreflightError("RUN-010", what, evidence=text, next=first.next)
+        return PartOfFleet("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
+
+    # --- a step ---
+
+    def _step(self, step: Step) -> None:
+        for pause in (*PAUSES, None):
+            try:
+                return self._once(step)
+            except LostSession as lost:
+                if step.kind not in ("repeatable", "read-only") or pause is None:
+                    raise
+                self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
+                self._pause(pause)
+
+    def _once(self, step: Step) -> None:
+        if step.check and all(self._world.ask(probe, step.node) is None for probe in step.check):
+            self._count(step, changed=False)
+            return self._say(step.node, step.name, "satisfied", step.title)
+        began = time.monotonic()
+        if step.apply:
+            self._say(step.node, step.name, "intent", step.title)
+            self._count(step, changed=True)
+        for effect in step.apply:
+            self._world.perform(effect, step, self._attempt(step), self._teller(step))
+        for probe in step.verify:
+            if (why := self._world.ask(probe, step.node)) is not None:
+                raise self._not_so(step, why)
+        self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _not_so(self, step: Step, why: str) -> OmsfabError:
+        kind = PreflightError if self.changed == "nothing" else Mismatch
+        return kind(
+            step.fault,
+            f"not so: {step.title}",
+            where=f"{step.node}, step {step.name}",
+            changed=self.changed,
+            evidence=why,
+            next=step.fix,
+        )
+
+    def _teller(self, step: Step) -> Callable[..., None]:
+        def tell(kind: Kind, text: str) -> None:
+            self._say(step.node, step.name, kind, text)
+
+        return tell
+
+    def _is_done(self, step: Step) -> bool:
+        return self._past is not None and step.key in self._past.done
+
+    def _attempt(self, step: Step) -> int:
+        """Return 1, or one more for each failure of this step in the journal."""
+        return 1 + (self._past.failures.get(step.key, 0) if self._past else 0)
+
+    def _count(self, step: Step, *, changed: bool) -> None:
+        with self._lock:
+            if changed:
+                self.tally.changes += 1
+                self._changed.append(f"{step.node}: {step.title}")
+            else:
+                self.tally.satisfied += 1
+
+    def _outage_start(self) -> float:
+        """Return when the first program was stopped, be it by an earlier session of this run."""
+        if self._past:
+            for event in self._past.events:
+                if event.kind == "intent" and event.step == "stop-processes":
+                    return event.at
+        return time.time()
+
+    def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
+        self._emit(Event(time.time(), time.monotonic(), node, step, kind, text))
+
+
+def _join(thread: threading.Thread) -> None:
+    """Join in short slices, since a join without limit cannot be interrupted by Ctrl-C."""
+    while thread.is_alive():
+        thread.join(0.2)
+
+
+def _defect(error: Exception, step: Step, changed: str) -> OmsfabError:
+    return OmsfabError(
+        "BUG-001",
+        f"omsfab itself failed: {type(error).__name__}: {error}",
+        where=f"{step.node}, step {step.name}",
+        changed=changed,
+        next="fab run.resume",
+    )
