@@ -37,6 +37,22 @@ def wire(cmd: Command, *, sudo: bool) -> str:
     return shlex.join((*prefix, *cmd.argv))
 
 
+# One line, so that a login shell of any kind takes it.  LC_ALL: messages are compared in English.
+FRAME = (
+    'mark=$1; shift; LC_ALL=C; export LC_ALL; printf "%s<" "$mark"; printf "%s<" "$mark" >&2; '
+    '"$@"; status=$?; printf ">%s" "$mark"; printf ">%s" "$mark" >&2; exit $status'
+)
+
+
+def framed(cmd: Command, mark: str, *, sudo: bool) -> str:
+    """Return what ``wire`` returns, with ``mark<`` and ``>mark`` around both streams of output.
+
+    Whatever a login profile or a banner prints stands outside.
+    """
+    prefix = ("sudo", "-n", "--") if sudo else ()
+    return wire(script(FRAME, mark, *prefix, *cmd.argv), sudo=False)
+
+
 def shown(cmd: Command) -> str:
     """Return the command as an operator reads it; a script stands as its first line."""
     if cmd.argv[:2] == ("sh", "-c"):

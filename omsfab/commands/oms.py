@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omsfab.commands import posix
 from omsfab.commands.command import Command, script
 from omsfab.commands.docker import LOGS
 from omsfab.fleet.model import Install, Node
@@ -18,6 +19,36 @@ _REFRESH = """# refresh the component files from config.yaml, restart console an
 docker exec "$1" python -m omsflow.scripts.units.oms_init_manager --init-config-file &&
 docker exec "$1" supervisorctl restart oms_console oms_drc_supervisor
 """
+
+
+_RECENT = """# the newest logs of OMS: initialisation first, as a collector would look
+docker logs --tail "$2" "$1" 2>&1 | tail -n "$2"
+ls -t "$3"/docker_init*.log* 2>/dev/null | head -n 1 | while IFS= read -r file; do
+  printf '==> %s\n' "$file"; tail -n "$2" -- "$file"
+done
+for file in "$3"/supervisord.log "$3"/cm/log/service.log "$3"/ghana/Ghana/common-error.log \
+            "$3"/supervisor/error.log; do
+  [ -f "$file" ] || continue
+  printf '==> %s\n' "$file"; tail -n "$2" -- "$file"
+done
+"""
+
+_STATUS = """# container, programs, health
+docker inspect --type container \
+  --format '{{.Name}} {{.State.Status}} since {{.State.StartedAt}} image {{.Image}}' "$1" || exit 0
+docker exec "$1" supervisorctl status
+exit 0
+"""
+
+
+def recent_logs(install: Install, lines: int) -> Command:
+    """Show the last lines of the logs where faults show first (OMS docs, log files)."""
+    return script(_RECENT, install.container, str(lines), install.mounts.logs, limit=60)
+
+
+def status(node: Node, install: Install) -> tuple[Command, ...]:
+    """Show container, programs and health; a node without a container is no failure."""
+    return (script(_STATUS, install.container), posix.http_get(health_url(node, install)))
 
 
 def refresh(install: Install) -> Command:

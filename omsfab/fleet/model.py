@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from omsfab.fleet import values
 from omsfab.fleet.secret import Secret
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    """Frozen, complete, and silent about its input in errors, which may hold a secret."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
 
 class Node(Part):
@@ -50,34 +59,41 @@ class Region(Part):
 class Mounts(Part):
     """Directories of the node; they never change over redeployment and upgrade (OMS guide)."""
 
-    config: str = "/data/config.yaml"
-    logs: str = "/data/oms/oms_logs"
-    store: str = "/data/oms/oms_store"
-    run: str = "/data/oms/oms_run"
-    https_crt: str | None = None
-    https_key: str | None = None
+    config: values.NodePath = "/data/config.yaml"
+    """The file config.yaml; it may lie anywhere."""
+    logs: values.NodePath = "/data/oms/oms_logs"
+    store: values.NodePath = "/data/oms/oms_store"
+    run: values.NodePath = "/data/oms/oms_run"
+    https_crt: values.NodePath | None = None
+    """The certificate of the console, a file on every node; then the console is HTTPS only."""
+    https_key: values.NodePath | None = None
+    """Its key: both or none."""
 
 
 class Ports(Part):
     """The ports of the OMS components, by the names of config.yaml's ``*_server_port`` keys."""
 
-    cm: int = 8088
-    nginx: int = 8089
-    ghana: int = 8090
-    supervisor: int = 9000
-    sshd: int = 2023
+    cm: values.OmsPort = 8088
+    """The CM service, the port of cm_url."""
+    nginx: values.OmsPort = 8089
+    """The console, and /oms/health."""
+    ghana: values.OmsPort = 8090
+    supervisor: values.OmsPort = 9000
+    """The agent of OMS, not supervisord."""
+    sshd: values.OmsPort = 2023
 
 
 class Install(Part):
     """The ``oms:`` part of hosts.yaml: which image runs in which container."""
 
     image: str
-    package: Path | None = None
+    package: values.LocalPath | None = None
     container: str
     init: Literal["auto", "always", "never"] = "auto"
     mounts: Mounts = Mounts()
     ports: Ports = Ports()
-    extra: Mapping[str, str | int | bool] = Field(default_factory=dict)
+    extra: Mapping[str, str | int | bool | Secret] = Field(default_factory=dict)
+    """Further keys of config.yaml, passed through."""
 
     @property
     def https(self) -> bool:
@@ -109,13 +125,16 @@ class Tsdb(Part):
 class Ssh(Part):
     """How the jump host reaches the nodes; ~/.ssh/config and the agent are honoured as well."""
 
-    user: str | None = None
-    port: int | None = None
-    key: Path | None = None
-    gateway: str | None = None
-    sudo: bool = False
-    known_hosts: Path | None = None
-    """None = ~/.ssh/known_hosts."""
+    user: values.LoginName | None = None
+    port: values.AnyPort | None = None
+    key: values.LocalPath | None = None
+    """A private key, relative to hosts.yaml; empty = the agent and ~/.ssh/config."""
+    gateway: values.Gateway | None = None
+    """The jump host on the way to the nodes, ``user@host:port``."""
+    sudo: StrictBool = False
+    """Whether docker and the mounts need ``sudo -n`` on the nodes."""
+    known_hosts: values.LocalPath | None = None
+    """Where host keys are kept, relative to hosts.yaml; empty = ~/.ssh/known_hosts."""
 
 
 class Fleet(Part):

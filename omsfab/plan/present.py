@@ -17,7 +17,11 @@ ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """One node as it is.  ``drift`` lists values of its config.yaml that differ from hosts.yaml."""
+    """One node as it is.
+
+    ``drift`` lists values of its config.yaml that differ from hosts.yaml, but for cm_nodes, which
+    depend on the nodes that a plan is about.
+    """
 
     docker: str = "20.10.0"
     container: ContainerState = "absent"
@@ -27,6 +31,7 @@ class NodeFacts:
     binds: tuple[str, ...] = ()
     has_image: bool = False
     drift: tuple[str, ...] = ()
+    cm_nodes: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
 
     @property
@@ -73,7 +78,11 @@ class Present:
         """Return the Present that ``record()`` wrote into a run's directory (through JSON)."""
 
         def facts(row: Mapping[str, Any]) -> NodeFacts:
-            return NodeFacts(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+            fields: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in row.items()
+            }
+            return NodeFacts(**fields)
 
         package = record["package"]
         return cls(

@@ -109,9 +109,10 @@ Probe: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run the command; it must end with 0."""
+    """Run the command; it must end with 0, unless it is a mere look (``any_status``)."""
 
     command: Command
+    any_status: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,13 @@ class Plan:
     title: str
     reasons: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = field(default=())
+    initial: str = ""
+    """The node that keeps a copy of the run, so that a lost jump host can be replaced."""
+
+    @property
+    def changes(self) -> bool:
+        """True if a step of it may change something."""
+        return any(step.apply and step.kind != "read-only" for step in self.steps)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -7,13 +7,14 @@ gigabytes afterwards; here everything is staged on the new nodes before the outa
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from omsfab.commands import docker
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import steps
-from omsfab.plan.present import Present
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
 
 
@@ -31,6 +32,7 @@ def scale_out(fleet: Fleet, present: Present, *, region: str = "", nodes: str = 
     if here is None:
         raise _not_deployed(where, present)
     _all_known(where, present)
+    _keys_known(old, present)
     if same_url(here, where.cm_url):
         return _behind_vip(fleet, where, present, old, new)
     if host_of(here) in where.ips:
@@ -131,6 +133,7 @@ def _from_physical(
             *_joining(fleet, region, present, new),
             _proof(fleet, region, here),
         ),
+        initial=first.name,
     )
 
 
@@ -138,7 +141,8 @@ def _behind_vip(
     fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
 ) -> Plan:
     """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
-    drifted = [node for node in old if present.facts(node.name).drift]
+    drifts = {node.name: _drift(region, present.facts(node.name)) for node in old}
+    drifted = [node for node in old if drifts[node.name]]
     reasons = [
         f"cm_url in MetaDB is {region.cm_url} already",
         'guide: "A VIP is specified for the cm_url parameter in the initial environment"',
@@ -163,7 +167,7 @@ def _behind_vip(
     return Plan(
         "scale.out",
         title if new else f"bring region {region.name} to the values of hosts.yaml",
-        (*reasons, *(f"{n.name}: {line}" for n in drifted for line in present.facts(n.name).drift)),
+        (*reasons, *(f"{name}: {line}" for name, lines in drifts.items() for line in lines)),
         (
             *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
             *((_staging(fleet, region, present, new),) if new else ()),
@@ -341,6 +345,54 @@ def _all_known(region: Region, present: Present) -> None:
             next=f"add them to regions.{region.name}.nodes in hosts.yaml, then: "
             "fab scale.out --plan",
         )
+
+
+def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+    """Yield a line for each thing that is not as hosts.yaml wants it."""
+    here = present.clusters.get(region.location)
+    if here is None:
+        yield f"MetaDB: no row for location {region.location}"
+    elif not same_url(here, region.cm_url):
+        yield f"MetaDB: cm_url {here} -> {region.cm_url}"
+    for ip in sorted(set(present.hosts) - set(region.ips)):
+        yield f"MetaDB: host {ip} is not in hosts.yaml"
+    for node in region.nodes:
+        facts = present.facts(node.name)
+        if facts.container != "running":
+            yield f"{node.name}: container {fleet.install.container} is {facts.container}"
+            continue
+        yield from (f"{node.name}: {line}" for line in _drift(region, facts))
+        if facts.host_ip != node.ip:
+            yield f"{node.name}: OMS_HOST_IP {facts.host_ip} -> {node.ip}"
+        wanted = {":".join(pair) for pair in docker.mounts(fleet.install)}
+        for bind in sorted(set(facts.binds) ^ wanted):
+            yield f"{node.name}: mount {bind} {'is missing' if bind in wanted else 'is extra'}"
+        if present.hosts.get(node.ip, "").upper() != "ONLINE":
+            yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
+    if len(images := {f.image for f in present.nodes.values() if f.image}) > 1:
+        yield f"nodes run different images: {', '.join(sorted(images))}"
+
+
+def _keys_known(old: Sequence[Node], present: Present) -> None:
+    """A key that hosts.yaml does not know would be lost when config.yaml is written anew."""
+    unknown = {node.name: present.facts(node.name).unknown_keys for node in old}
+    if any(unknown.values()):
+        keys = sorted({key for keys in unknown.values() for key in keys})
+        raise PreflightError(
+            "CFG-005",
+            f"config.yaml has keys that hosts.yaml does not: {', '.join(keys)}",
+            where=", ".join(name for name, keys in unknown.items() if keys),
+            evidence="they would be lost when config.yaml is written from hosts.yaml",
+            next="add them under oms.extra in hosts.yaml, then: fab scale.out --plan",
+        )
+
+
+def _drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
+    """Return what differs between a node's config.yaml and the wanted one, a line each."""
+    if set(facts.cm_nodes) == set(region.ips):
+        return facts.drift
+    here, wanted = ", ".join(facts.cm_nodes), ", ".join(region.ips)
+    return (*facts.drift, f"cm_nodes: {here} -> {wanted}")
 
 
 def _not_deployed(region: Region, present: Present) -> PreflightError:

@@ -152,7 +152,7 @@ class Runner:
         began = time.monotonic()
         if step.apply:
             self._say(step.node, step.name, "intent", step.title)
-            self._count(step, changed=True)
+            self._count(step, changed=step.kind != "read-only")
         for effect in step.apply:
             self._world.perform(effect, step, self._attempt(step), self._teller(step))
         for probe in step.verify:
@@ -189,7 +189,7 @@ class Runner:
             if changed:
                 self.tally.changes += 1
                 self._changed.append(f"{step.node}: {step.title}")
-            else:
+            elif step.check:
                 self.tally.satisfied += 1
 
     def _outage_start(self) -> float:

@@ -1,0 +1,273 @@
+"""Words for any Linux node with bash and coreutils: files, facts, ports, pages.
+
+A script is a constant; data arrives as "$1", "$2", …; its first line says what it does.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from omsfab.commands.command import Command, command, script
+from omsfab.fleet.secret import Secret
+
+# --- files -----------------------------------------------------------------------------------
+
+_KIND = r"""# what is at the path
+[ -L "$1" ] && printf 'link to '
+if [ -f "$1" ]; then echo file; elif [ -d "$1" ]; then echo directory
+elif [ -e "$1" ]; then echo other; else echo nothing; fi
+"""
+
+# openssl uses the processor's own instructions; the common sha256sum takes 4 times as long.
+_DIGEST = (
+    "digest() { command -v openssl >/dev/null || { sha256sum; return; }; openssl dgst -sha256 -r; }"
+)
+
+_SHA256 = f"""# the sha256 of the file
+{_DIGEST}
+digest <"$1"
+"""
+
+_SPACE = r"""# free bytes and free inodes where the path is or would be
+at=$1
+while [ ! -e "$at" ]; do at=$(dirname -- "$at"); done
+df -Pk -- "$at" | awk 'NR == 2 {printf "%.0f ", $4 * 1024}'
+df -Pi -- "$at" | awk 'NR == 2 {print $4}'
+"""
+
+
+def sha256(path: str, *, limit: float = 900) -> Command:
+    """Print the digest of the file, and then some: the first word counts."""
+    return script(_SHA256, path, limit=limit)
+
+
+def file_kind(path: str) -> Command:
+    """Print ``file``, ``directory``, ``other`` or ``nothing``, after ``link to`` for a link."""
+    return script(_KIND, path)
+
+
+def mkdir(path: str) -> Command:
+    return command("mkdir", "-p", "--", path)
+
+
+def read_file(path: str) -> Command:
+    return command("cat", "--", path)
+
+
+def remove(path: str) -> Command:
+    return command("rm", "-f", "--", path)
+
+
+def free_space(path: str) -> Command:
+    """Print free bytes and free inodes, e.g. ``51234508800 3276800``; the path need not exist."""
+    return script(_SPACE, path)
+
+
+def disk_usage(path: str) -> Command:
+    """Print df's table for the path: evidence when it was full."""
+    return command("df", "-P", "--", path)
+
+
+# --- writing in place ------------------------------------------------------------------------
+
+_STAGE = r"""# put new content beside the file
+new=$1; path=$2; umask 077
+[ -d "$path" ] && exit 41
+dd of="$new" conv=fsync bs=64k 2>/dev/null || { rm -f "$new"; exit 42; }
+sha256sum <"$new"
+"""
+
+# A container holds a bind-mounted file by its inode, hence `cat >`, not `mv`.  A backup that is
+# there already is older, and so it is the true former content: it stays.
+_WRITE_IN_PLACE = r"""# write the file in place
+new=$1; path=$2; mode=$3; backup=$4; umask 077
+[ -d "$path" ] && exit 41
+if [ -f "$path" ] && [ ! -e "$backup" ]; then
+  mkdir -p -- "$(dirname -- "$backup")" || exit 43
+  dd if="$path" of="$backup.part" conv=fsync bs=64k 2>/dev/null &&
+    cmp -s "$path" "$backup.part" && mv -f -- "$backup.part" "$backup" || exit 43
+fi
+[ -e "$path" ] || : >"$path" || exit 44
+chmod -- "$mode" "$path" || exit 44
+dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {
+  [ -f "$backup" ] && cat "$backup" >"$path"; exit 44
+}
+sha256sum <"$path" && rm -f -- "$new"
+"""
+
+IS_DIRECTORY, NOT_STAGED, NOT_BACKED_UP, NOT_WRITTEN = 41, 42, 43, 44
+"""Exit statuses of ``stage`` and ``write_in_place``."""
+
+
+def stage(new: str, path: str, content: Secret) -> Command:
+    """Write the content to ``new`` (0600, on disk) and print its digest."""
+    return script(_STAGE, new, path, stdin=content, limit=60)
+
+
+def write_in_place(new: str, path: str, mode: int, backup: str) -> Command:
+    """Copy ``new`` into ``path``, keep what was there at ``backup``, print the digest of ``path``.
+
+    When that fails, the former content is put back.
+    """
+    return script(_WRITE_IN_PLACE, new, path, f"{mode:o}", backup, limit=60)
+
+
+# --- sending a large file --------------------------------------------------------------------
+
+# A writer whose session was cut may still hold the part and would append old bytes to it.
+_PART_STATE = (
+    f"# what is there of a file that is being sent\n{_DIGEST}"
+    r"""
+dest=$1; size=$2; part=$dest.part
+[ -d "$dest" ] && exit 41
+if read -r pid 2>/dev/null <"$part.pid"; then
+  [ "$(readlink "/proc/$pid/fd/1")" = "$(readlink -f -- "$part")" ] && kill -9 "$pid"
+  rm -f -- "$part.pid"
+fi 2>/dev/null
+if [ -f "$dest" ] && [ "$(wc -c <"$dest")" -eq "$size" ]; then
+  printf 'dest %s %s\n' "$size" "$(digest <"$dest" | cut -c1-64)"
+elif [ -f "$part" ]; then
+  printf 'part %s %s\n' "$(wc -c <"$part")" "$(digest <"$part" | cut -c1-64)"
+fi
+"""
+)
+
+_APPEND = r"""# append what comes to the part
+dest=$1; offset=$2; part=$dest.part; umask 077
+[ "$offset" -gt 0 ] || : >"$part" || exit 1
+[ "$(wc -c <"$part")" -eq "$offset" ] || exit 45
+echo $$ >"$part.pid"
+exec cat >>"$part"
+"""
+
+_FINISH = r"""# the part becomes the file
+dest=$1; part=$dest.part
+mv -f -- "$part" "$dest" && rm -f -- "$part.pid"
+"""
+
+_DROP = r"""# remove the part
+rm -f -- "$1.part" "$1.part.pid"
+"""
+
+NOT_THAT_LONG = 45
+"""Exit status of ``append`` when the part has not the length that was said."""
+
+
+def part_state(dest: str, size: int) -> Command:
+    """Print ``dest SIZE SHA256`` if it is all there, else ``part SIZE SHA256`` if some is."""
+    return script(_PART_STATE, dest, str(size), limit=900)
+
+
+def append(dest: str, offset: int) -> Command:
+    """Append standard input to the part, which has ``offset`` bytes; 0 begins anew."""
+    return script(_APPEND, dest, str(offset), limit=120)
+
+
+def finish_part(dest: str) -> Command:
+    return script(_FINISH, dest)
+
+
+def drop_part(dest: str) -> Command:
+    return script(_DROP, dest)
+
+
+# --- facts -----------------------------------------------------------------------------------
+
+_LISTENERS = r"""# who listens on which TCP port
+ss -Hltnp 2>/dev/null || netstat -ltnp 2>/dev/null | tail -n +3
+"""
+
+_MACHINE_ID = r"""# the identity of this machine
+cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id
+"""
+
+_CLOCK = r"""# seconds since the epoch, and the offset from UTC
+date '+%s.%N %z'
+"""
+
+_ADDRESSES = r"""# the addresses of this node
+ip -o addr show 2>/dev/null | awk '{sub("/.*", "", $4); print $4}' || hostname -I | tr ' ' '\n'
+"""
+
+_FACTS = r"""# what kind of machine this is
+. /etc/os-release 2>/dev/null
+printf 'system=%s\n' "${PRETTY_NAME:-unknown}"
+printf 'kernel=%s\n' "$(uname -r)"
+printf 'machine=%s\n' "$(uname -m)"
+printf 'hostname=%s\n' "$(uname -n)"
+printf 'cpus=%s\n' "$(getconf _NPROCESSORS_ONLN)"
+awk '$1 == "MemTotal:" {printf "memory=%d\n", $2 * 1024}' /proc/meminfo
+"""
+
+
+def listeners() -> Command:
+    """Print one line per listening TCP socket, as ``ss -Hltnp`` does."""
+    return script(_LISTENERS)
+
+
+def machine_id() -> Command:
+    return script(_MACHINE_ID)
+
+
+def clock() -> Command:
+    """Print the node's time, e.g. ``1795341432.517000000 +0000``."""
+    return script(_CLOCK)
+
+
+def addresses() -> Command:
+    """Print the addresses of this node, one a line."""
+    return script(_ADDRESSES)
+
+
+def os_facts() -> Command:
+    """Print ``system=``, ``kernel=``, ``machine=``, ``hostname=``, ``cpus=`` and ``memory=``."""
+    return script(_FACTS)
+
+
+# --- reaching others from a node -------------------------------------------------------------
+
+_TCP = r"""# a TCP connection can be opened
+exec timeout "$3" bash -c '</dev/tcp/"$1"/"$2"' omsfab "$1" "$2"
+"""
+
+# `curl -f` would hide the page of an error status, and what a sick OMS says is worth reading.
+_HTTP = r"""# fetch a page
+url=$1; seconds=$2; host=$3; port=$4; path=$5; nl='
+'
+if command -v curl >/dev/null 2>&1; then
+  page=$(curl -ksS -g -m "$seconds" -w '\n%{http_code}' -- "$url") || exit
+  printf '%s\n' "${page%"$nl"*}"
+  [ "${page##*"$nl"}" -lt 400 ] || exit 22
+  exit 0
+fi
+case $url in https:*)
+  command -v wget >/dev/null 2>&1 || { echo 'https wants curl or wget here' >&2; exit 69; }
+  exec wget -q -O - -T "$seconds" -t 1 --no-check-certificate -- "$url"
+esac
+exec timeout "$seconds" bash -c '
+  exec 3<>"/dev/tcp/$1/$2" || exit 7
+  printf "GET %s HTTP/1.0\r\nHost: %s:%s\r\nConnection: close\r\n\r\n" "$3" "$1" "$2" >&3
+  read -r _ status _ <&3 || exit 52
+  while IFS= read -r line <&3 && [ "${line%?}" ]; do :; done
+  cat <&3
+  [ "${status%?}" -lt 40 ] || exit 22
+' omsfab "$host" "$port" "$path"
+"""
+
+
+def tcp_connect(host: str, port: int, seconds: int = 5) -> Command:
+    """End with 0 if the node can open a TCP connection there."""
+    return script(_TCP, host, str(port), str(seconds), limit=seconds + 10)
+
+
+def http_get(url: str, seconds: int = 10) -> Command:
+    """Print the body of the page; ends with 22 if its status is 400 or more.
+
+    By curl, or by bash alone where there is none.  Certificates are not checked: OMS signs its own.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    return script(
+        _HTTP, url, str(seconds), parts.hostname or "", str(port), path, limit=seconds + 10
+    )

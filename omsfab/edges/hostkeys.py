@@ -1,0 +1,132 @@
+"""Host keys: whom we trust to be a node, as lines of a known_hosts file."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from paramiko.hostkeys import HostKeys, InvalidHostKey
+
+from omsfab.errors import SecurityRefusal
+from omsfab.fleet.model import Ssh
+
+SYSTEM = Path("/etc/ssh/ssh_known_hosts")
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """The key a machine showed: not yet trusted, only seen."""
+
+    name: str
+    """As known_hosts names the machine: ``oms2``, or ``[oms2]:2222`` where the port is not 22."""
+    type: str
+    fingerprint: str
+    line: str
+
+
+def known_hosts(ssh: Ssh) -> Path:
+    """The file that says whom this fleet trusts, and into which ``fab node.trust`` writes."""
+    return (ssh.known_hosts or Path("~/.ssh/known_hosts")).expanduser()
+
+
+def name_of(host: str, port: int) -> str:
+    return host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """Return what ``ssh-keygen -l`` shows, e.g. ``SHA256:47DEQpj8HBSa…``."""
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest())
+    return f"SHA256:{digest.decode().rstrip('=')}"
+
+
+def seen(host: str, port: int, key: paramiko.PKey) -> HostKey:
+    name = name_of(host, port)
+    line = f"{name} {key.get_name()} {key.get_base64()}"
+    return HostKey(name, key.get_name(), fingerprint(key), line)
+
+
+def load(ssh: Ssh) -> HostKeys:
+    """Return all host keys of the fleet's own file and of the system's.
+
+    Raises SecurityRefusal SSH-012 when a file cannot be read or holds a broken key.
+    """
+    keys = HostKeys()
+    for path in (known_hosts(ssh), SYSTEM):
+        try:
+            if path.exists():
+                keys.load(str(path))
+        except (OSError, InvalidHostKey, ValueError) as error:
+            raise SecurityRefusal(
+                "SSH-012",
+                f"{path} cannot be read as a known_hosts file",
+                evidence=str(error),
+                next=f"ssh-keygen -l -f {path}   # names the broken line",
+            ) from error
+    return keys
+
+
+def record(path: Path, key: HostKey) -> bool:
+    """Add the key to the file; returns False if that very line was there already.
+
+    Other keys of the same machine stay: a changed key is a matter for ``replace``.
+    """
+    with _locked(path) as lines:
+        if key.line in lines:
+            return False
+        _store(path, [*lines, key.line])
+        return True
+
+
+def replace(path: Path, key: HostKey) -> None:
+    """Put the key in the place of all keys the file has for this machine."""
+    with _locked(path) as lines:
+        kept = [line for old in lines if (line := _without(old, key.name)) is not None]
+        _store(path, [*kept, key.line])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[list[str]]:
+    """Hold the directory's lock, so that two writers never lose each other's lines."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield path.read_text().splitlines() if path.exists() else []
+    finally:
+        os.close(directory)
+
+
+def _store(path: Path, lines: list[str]) -> None:
+    real = path.resolve()
+    new = real.with_name(f"{real.name}.{os.getpid()}.new")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        os.fsync(handle)
+    new.replace(real)
+
+
+def _without(line: str, name: str) -> str | None:
+    """The line without this machine; None if nobody else is left in it."""
+    names, _, rest = line.partition(" ")
+    if not rest or line.startswith(("#", "@")):
+        return line
+    others = [each for each in names.split(",") if not _is(each, name)]
+    return f"{','.join(others)} {rest}" if others else None
+
+
+def _is(listed: str, name: str) -> bool:
+    if not listed.startswith("|1|"):
+        return listed == name
+    try:
+        return bool(HostKeys.hash_host(name, listed) == listed)
+    except (ValueError, AssertionError):
+        return False

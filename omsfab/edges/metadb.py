@@ -1,0 +1,472 @@
+"""The MetaDB of an OMS: questions, the surgery on a region's rows, and the lock.
+
+This is the door; behind it are metadb_sql (every SQL text), metadb_link (one connection),
+metadb_scope (which rows belong to a region), metadb_backup (rows as files), metadb_surgery
+(delete and restore) and metadb_lease (the lock).  Every call opens its own connection.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import pymysql
+
+from omsfab.edges import metadb_backup as files
+from omsfab.edges import metadb_lease as leases
+from omsfab.edges import metadb_scope as scopes
+from omsfab.edges import metadb_sql as sql
+from omsfab.edges import metadb_surgery as surgery
+from omsfab.edges.metadb_lease import Holder, Keeper, Lease
+from omsfab.edges.metadb_link import Connect, DbError, Limits, Link, OnStatement, Server
+from omsfab.edges.metadb_scope import Found, Scope
+from omsfab.edges.metadb_surgery import Cleared, Mirror
+from omsfab.errors import Mismatch, OmsfabError
+from omsfab.fleet.model import MetaDb
+from omsfab.plan.records import ClearRows, RestoreRows
+
+__all__ = [
+    "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Keeper", "Lease", "Limits",
+    "MetaDbEdge", "Mirror", "Scope",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """A row of cluster_info: one region.  ``code`` is cm_location."""
+
+    code: int
+    region: str
+    region_cn: str
+    cm_url: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A row of host; ``status`` such as ONLINE."""
+
+    ip: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What kind of server this is; ``clock`` is its own, UTC."""
+
+    version: str
+    kind: Literal["mysql", "mariadb", "oceanbase"]
+    read_only: bool
+    clock: datetime
+    settings: Mapping[str, str]
+
+
+class MetaDbEdge:
+    """Everything omsfab asks of a MetaDB or does to it.
+
+    ``in_run`` says that a run is under way, so that an error is a failed step (exit 6) and no
+    longer a refused preflight (exit 3).  No password is in any text of an error.
+    """
+
+    def __init__(
+        self,
+        metadb: MetaDb,
+        connect: Connect = pymysql.connect,
+        *,
+        limits: Limits | None = None,
+        on_statement: OnStatement | None = None,
+        in_run: bool = False,
+    ) -> None:
+        self._server = Server(metadb, connect, limits or Limits(), on_statement, in_run)
+
+    @property
+    def _running(self) -> Server:
+        return replace(self._server, in_run=True)
+
+    def _ask(self, doing: str, question: Callable[[Link], T], *, utc: bool = True) -> T:
+        with Link(self._server, utc=utc) as link:
+            try:
+                return question(link)
+            except DbError as exc:
+                raise self._server.error(exc, doing) from exc
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """False on a fresh MetaDB: no OMS was ever initialised there."""
+        rm_db = self._server.metadb.rm_db
+        return self._ask(
+            "looking for OMS", lambda link: scopes.find(link, rm_db, "cluster_info") is not None
+        )
+
+    def clusters(self) -> tuple[ClusterRow, ...]:
+        """The regions of this OMS by cm_location; none on a fresh MetaDB."""
+        return self._ask("reading cluster_info", _clusters)
+
+    def hosts(self, location: int) -> tuple[HostRow, ...]:
+        """The nodes of a region as OMS knows them; none on a fresh MetaDB."""
+        return self._ask("reading host", lambda link: _hosts(link, location))
+
+    def beats(self, heartbeat_db: str) -> Mapping[str, float]:
+        """How many seconds ago each node's supervisor last reported, by the database's clock."""
+        return self._ask("reading heart_beat", lambda link: _beats(link, heartbeat_db), utc=False)
+
+    def clock(self) -> datetime:
+        """The database's clock, UTC."""
+        return self._ask("reading the clock", lambda link: _stamp(link.rows(sql.CLOCK)[0][0]))
+
+    def facts(self) -> Facts:
+        return self._ask("asking for its version", _facts)
+
+    def ha_config(self) -> Mapping[str, Any] | None:
+        """The JSON under ``ha.config``; None where OMS has none."""
+        return self._ask("reading oms_normal_config", _ha_config)
+
+    def preflight(
+        self, location: int, tables: Sequence[str] = scopes.TABLES, *, allow_empty: bool = False
+    ) -> Scope:
+        """Find the rows of a region, and prove that they could be deleted and restored.
+
+        Raises DB-020, -022, -023, -025, -026, -027; changes nothing.
+        """
+
+        def question(link: Link) -> Scope:
+            self._refuse_read_only(_facts(link))
+            scope = scopes.scope_of(link, location, tables)
+            for table in scope.tables:
+                scopes.refuse_unsafe(link, table.found)
+                scopes.refuse_powerless(link, table.found)
+            info = scope.of("cluster_info")
+            if info is not None and info.rows != 1 and not (allow_empty and info.rows == 0):
+                raise surgery.region_row_error(
+                    self._server, location, info.rows, self._server.refusal
+                )
+            return scope
+
+        return self._ask("preparing the change of rows", question)
+
+    def _refuse_read_only(self, facts: Facts) -> None:
+        if facts.read_only:
+            raise self._server.refusal(
+                "DB-027",
+                "the MetaDB is read-only: a replica, or being switched over",
+                where=self._server.where,
+                evidence=", ".join(f"{k}={v}" for k, v in facts.settings.items() if "read" in k),
+                next="write the address of the primary as metadb.host in hosts.yaml",
+            )
+
+    # --- surgery -----------------------------------------------------------------------------
+
+    def clear_region(
+        self,
+        record: ClearRows,
+        *,
+        lease: Lease,
+        backup_dir: Path,
+        mirror: Mirror,
+        allow_empty: bool = False,
+    ) -> Cleared:
+        """Back up the rows of the region, verified, and delete them: once per run and step.
+
+        ``mirror`` is called with each backup file before any row is deleted; it returns when the
+        copy on a second machine is proven, and raises otherwise.
+        """
+        return surgery.clear(
+            self._running,
+            location=record.location,
+            tables=record.tables,
+            lease=lease,
+            directory=backup_dir,
+            step=clear_step(record.location),
+            undoes=restore_step(record.location),
+            mirror=mirror,
+            allow_empty=allow_empty,
+        )
+
+    def restore_region(
+        self, record: RestoreRows, *, lease: Lease, backup_dir: Path, source: Path | None = None
+    ) -> Cleared:
+        """Replace the region's rows by those of ``source``, or of the run's newest backup."""
+        location = record.location
+        return surgery.restore(
+            self._running,
+            location=location,
+            lease=lease,
+            source=source or self._latest(backup_dir, location),
+            directory=backup_dir,
+            step=restore_step(location),
+            undoes=clear_step(location),
+        )
+
+    def save(
+        self,
+        location: int,
+        backup_dir: Path,
+        run_id: str,
+        tables: Sequence[str] = scopes.TABLES,
+    ) -> Cleared:
+        """Back up the rows of a region and delete nothing."""
+        return surgery.save(
+            self._server, location=location, tables=tables, directory=backup_dir, run_id=run_id
+        )
+
+    def backup(self, location: int, backup_dir: Path) -> files.Backup:
+        """The newest backup of a region in a directory, verified."""
+        return surgery.load(self._latest(backup_dir, location), self._server)
+
+    def others_unchanged(self, location: int, backup_dir: Path) -> tuple[str, ...]:
+        """Raise Mismatch DB-040 unless all other regions' rows are as the backup saw them.
+
+        Returns notes, such as that hosts of other regions have reported meanwhile.
+        """
+        return surgery.others_unchanged(self._running, self._latest(backup_dir, location))
+
+    def _latest(self, directory: Path, location: int) -> Path:
+        path = files.latest(directory, surgery.stem(location))
+        if path is None:
+            raise Mismatch(
+                "DB-014",
+                f"no backup of cm_location {location} is here",
+                where=str(directory),
+                evidence="the initial node has a copy in the mirror of the run",
+                next="fab run.list",
+            )
+        return path
+
+    # --- lock --------------------------------------------------------------------------------
+
+    @property
+    def cluster(self) -> str:
+        """The name under which this OMS is locked: regions share rm_db, so it names the OMS."""
+        return self._server.metadb.rm_db
+
+    def lease_take(self, run_id: str, owner: str, *, life: int = leases.LIFE) -> Lease:
+        """Take the lock, or raise Locked DB-030 naming who has it; DB-032 without a place."""
+        return leases.take(self._server, self.cluster, run_id, owner, life)
+
+    def lease_keep(self, lease: Lease, *, every: float = leases.RENEW) -> Keeper:
+        """A context in which the lease is renewed from a thread; ``check()`` tells if lost."""
+        return Keeper(self._server, lease, every=every)
+
+    def lease_renew(self, lease: Lease, *, life: int = leases.LIFE) -> None:
+        leases.renew(self._server, lease, life)
+
+    def lease_release(self, lease: Lease) -> None:
+        leases.release(self._server, lease)
+
+    def lease_break(self, run_id: str, *, watch: float = 0) -> Holder:
+        """Free the expired lease of exactly this run; raises Locked DB-033 otherwise."""
+        return leases.break_(self._server, self.cluster, run_id, watch)
+
+    def lease_holder(self) -> Holder | None:
+        """Who has the lock; None when nobody has."""
+
+        def question(link: Link) -> Holder | None:
+            schema = leases.own_schema(link)
+            held = leases.read(link, schema, self.cluster) if schema else None
+            return held if held and held.run_id else None
+
+        return self._ask("reading the lease", question)
+
+    # --- verification ------------------------------------------------------------------------
+
+    def check_cm_url(
+        self,
+        location: int,
+        url: str,
+        old: str | None = None,
+        tables: Sequence[str] = scopes.TABLES,
+    ) -> str | None:
+        """None when cluster_info has one row of the region, with this cm_url, and no row of
+        ``tables`` carries another or the old one; otherwise what is there instead."""
+        return self._ask(
+            "verifying cm_url", lambda link: _wrong_url(link, location, url, old, tables)
+        )
+
+    def check_hosts_online(
+        self, location: int, heartbeat_db: str, ips: Sequence[str], beat_age: float
+    ) -> str | None:
+        """None when each address is ONLINE with a young enough beat; otherwise what is missing."""
+        hosts = {row.ip: row.status for row in self.hosts(location)}
+        beats = self.beats(heartbeat_db)
+        missing = []
+        for ip in ips:
+            status, age = hosts.get(ip), beats.get(ip)
+            if status is None:
+                missing.append(f"{ip} has no row in host")
+            elif status.upper() != "ONLINE":
+                missing.append(f"{ip} is {status or 'without status'}")
+            if age is None:
+                missing.append(f"{ip} has no heart beat")
+            elif not -5 <= age <= beat_age:
+                missing.append(f"{ip} reported {age:.0f} s ago" + _zones(age))
+        return "; ".join(missing) or None
+
+
+def clear_step(location: int) -> str:
+    """The name under which a run marks that it has cleared a region."""
+    return f"clear@{location}"
+
+
+def restore_step(location: int) -> str:
+    return f"restore@{location}"
+
+
+# --- the questions, on a connection ----------------------------------------------------------
+
+
+def _clusters(link: Link) -> tuple[ClusterRow, ...]:
+    if scopes.find(link, link.server.metadb.rm_db, "cluster_info") is None:
+        return ()
+    info = scopes.look(link, ["cluster_info"])["cluster_info"]
+    return tuple(
+        ClusterRow(int(code), str(region or ""), str(label or ""), str(url or ""), _true(default))
+        for code, region, label, url, default in link.rows(sql.clusters(info.place))
+    )
+
+
+def _hosts(link: Link, location: int) -> tuple[HostRow, ...]:
+    if scopes.find(link, link.server.metadb.cm_db, "host") is None:
+        return ()
+    found = scopes.look(link, ["host", "resource_group"])
+    text = sql.hosts(found["host"].place, found["resource_group"].place)
+    rows = link.rows(text, (str(location),))
+    return tuple(HostRow(str(ip), str(status or "")) for ip, status in rows)
+
+
+def _beats(link: Link, heartbeat_db: str) -> Mapping[str, float]:
+    table = scopes.find(link, heartbeat_db, "heart_beat")
+    if table is None:
+        return {}
+    rows = link.rows(sql.beats(table.place))
+    return {str(ip): int(micros) / 1e6 for ip, micros in rows if micros is not None}
+
+
+def _facts(link: Link) -> Facts:
+    version, comment, clock = link.rows(sql.FACTS)[0]
+    said = f"{version} {comment}".lower()
+    kind: Literal["mysql", "mariadb", "oceanbase"] = "mysql"
+    if "oceanbase" in said:
+        kind = "oceanbase"
+    elif "mariadb" in said:
+        kind = "mariadb"
+    names = "', '".join(SETTINGS)
+    settings = {str(k).lower(): str(v) for k, v in link.rows(sql.VARIABLES % f"'{names}'")}
+    read_only = any(_true(settings.get(name, "")) for name in READ_ONLY)
+    return Facts(str(version), kind, read_only, _stamp(clock), settings)
+
+
+READ_ONLY = ("read_only", "super_read_only", "tx_read_only", "transaction_read_only")
+SETTINGS = (*READ_ONLY, "lower_case_table_names", "max_allowed_packet", "time_zone")
+
+
+def _ha_config(link: Link) -> Mapping[str, Any] | None:
+    table = scopes.find(link, link.server.metadb.rm_db, "oms_normal_config")
+    rows = link.rows(sql.ha_config(table.place)) if table else []
+    if not rows:
+        return None
+    try:
+        value = json.loads(rows[0][0])
+    except (TypeError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise link.server.refusal(
+            "DB-023",
+            "ha.config in oms_normal_config is no JSON object",
+            where=link.server.where,
+            evidence=str(rows[0][0])[:200],
+            next="open the HA settings in the OMS console and save them again",
+        )
+    return value
+
+
+def _stamp(value: object) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+def _true(value: object) -> bool:
+    """0/1 as number, text or BIT, ON/OFF, true/false."""
+    if isinstance(value, bytes):
+        return value.strip(b"\0") not in {b"", b"0"}
+    return str(value).strip().lower() in {"1", "on", "true", "yes"}
+
+
+def _zones(age: float) -> str:
+    """A beat hours away to the minute comes from another time zone (OMS FAQ: time zones)."""
+    hours = round(age / 3600)
+    off = abs(age - hours * 3600)
+    return ": do database and node have the same time zone?" if hours and off < 90 else ""
+
+
+# --- cm_url ----------------------------------------------------------------------------------
+
+
+def _wrong_url(
+    link: Link, location: int, url: str, old: str | None, tables: Sequence[str]
+) -> str | None:
+    found = scopes.look(link, ["cluster_info", *(t for t in tables if t != "cluster_info")])
+    info = found["cluster_info"]
+    where = scopes.equals(info.need("code"), str(location))
+    urls = _texts(link, info, where, "cm_url")
+    if len(urls) != 1:
+        return f"cluster_info has {len(urls)} rows for cm_location {location}, expected 1"
+    if endpoint(urls[0]) != endpoint(url):
+        return f"cluster_info.cm_url is {urls[0]}, expected {url}"
+    for here in _other_urls(link, location, found):
+        if endpoint(here) != endpoint(url):
+            return f"location_cm.cm_url is {here}, expected {url}"
+    if old is None or endpoint(old) == endpoint(url):
+        return None
+    stale = (_carries(link, table, old) for table in found.values())
+    return next((text for text in stale if text), None)
+
+
+def _texts(link: Link, found: Found, where: str, column: str) -> list[str]:
+    rows = scopes.read_rows(link, found, where, columns=[found.need(column)])
+    return [(value or b"").decode("utf-8", "replace") for (value,) in rows]
+
+
+def _other_urls(link: Link, location: int, found: Mapping[str, Found]) -> list[str]:
+    """What location_cm says about the region, where it has such a column and can be scoped."""
+    table = found.get("location_cm")
+    if table is None or table.column("cm_url") is None:
+        return []
+    try:
+        scope = scopes.scope_of(link, location, ["location_cm"], narrow=True).tables[0]
+    except OmsfabError:
+        return []
+    return _texts(link, table, scope.where, "cm_url")
+
+
+def _carries(link: Link, table: Found, old: str) -> str | None:
+    """Which text column still names host and port of the old cm_url, if any."""
+    texts = [column for column in table.columns if column.text]
+    if not texts:
+        return None
+    parts = urlsplit(old)
+    address = re.escape(f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname))
+    pattern = re.compile(rf"(?<![\w.-]){address}(?![\w.])".encode(), re.IGNORECASE)
+    for row in scopes.read_rows(link, table, "1 = 1", columns=texts):
+        for column, value in zip(texts, row, strict=True):
+            if value is not None and pattern.search(value):
+                text = value.decode("utf-8", "replace")[:100]
+                return f"{table.table}.{column.name} still carries the old cm_url: {text}"
+    return None
+
+
+def endpoint(url: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path, so that two spellings of one URL are equal."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+    except ValueError:
+        return ("", url, None, "")
+    return (parts.scheme.lower(), (parts.hostname or "").lower(), port, parts.path.rstrip("/"))

@@ -1,0 +1,395 @@
+"""Which rows belong to a region: looked up in the MetaDB, said in words, refused when unclear.
+
+``cluster_info.code`` and ``resource_group.name`` hold cm_location, ``host`` hangs on the ids of
+these groups.  The columns of ``location_cm`` are not public, so its values decide.  With one
+region in the MetaDB the scope is the whole table, as in the OMS CE guide "Scale out", step 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omsfab.edges import metadb_sql as sql
+from omsfab.edges.metadb_backup import Cells, Column, TableRows
+from omsfab.edges.metadb_link import DENIED, DbError, Link, code_of
+from omsfab.errors import OmsfabError
+
+TABLES = ("host", "location_cm", "resource_group", "cluster_info")
+"""In the order in which rows are deleted: what hangs on others first."""
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "cluster_info": ("code", "region", "region_cn", "cm_url", "is_default_cm"),
+    "resource_group": ("id", "name"),
+    "host": ("ip", "resource_group_id", "host_status"),
+    "location_cm": (),
+}
+
+LOCATION_COLUMNS = (
+    "location", "cm_location", "location_code", "location_id", "code", "region_code", "region_id",
+    "location_name", "name", "resource_group_name",
+)  # fmt: skip
+REGION_COLUMNS = ("region", "cm_region", "region_name", "location", "location_name", "name")
+
+MAX_ROWS = 10_000
+NUMBERS = {"tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "year"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A table as it is in this MetaDB; names are compared without case."""
+
+    table: str
+    schema: str
+    name: str
+    kind: str
+    engine: str
+    columns: tuple[Column, ...]
+
+    @property
+    def place(self) -> str:
+        return sql.name(self.schema, self.name)
+
+    def column(self, name: str) -> Column | None:
+        return next((c for c in self.columns if c.name.lower() == name.lower()), None)
+
+    def need(self, name: str) -> Column:
+        column = self.column(name)
+        if column is None:
+            raise LookupError(f"{self.name}.{name}: look() has not checked it")
+        return column
+
+    @property
+    def written(self) -> tuple[Column, ...]:
+        """The columns that a backup holds."""
+        return tuple(column for column in self.columns if not column.generated)
+
+
+@dataclass(frozen=True, slots=True)
+class TableScope:
+    """The rows of one table that belong to the region.  ``prose`` is a line of the plan."""
+
+    found: Found
+    where: str
+    whole: bool
+    rows: int
+    prose: str
+
+    @property
+    def table(self) -> str:
+        return self.found.table
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What clearing a region would delete, table by table, in that order."""
+
+    location: int
+    regions: tuple[str, ...]
+    """cm_location of every region that the MetaDB knows, as text."""
+    tables: tuple[TableScope, ...]
+
+    @property
+    def prose(self) -> tuple[str, ...]:
+        return tuple(scope.prose for scope in self.tables)
+
+    def of(self, table: str) -> TableScope | None:
+        return next((scope for scope in self.tables if scope.table == table), None)
+
+
+# --- looking ---------------------------------------------------------------------------------
+
+
+def schema_of(link: Link, table: str) -> str:
+    metadb = link.server.metadb
+    return metadb.rm_db if table in {"cluster_info", "oms_normal_config"} else metadb.cm_db
+
+
+def find(link: Link, schema: str, table: str) -> Found | None:
+    """The table, whatever the case of its name; None where there is none."""
+    rows = [tuple(map(_text, row)) for row in link.rows(sql.TABLES, (schema, table))]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (row[0] != schema, row[1] != table))
+    real_schema, name, kind, engine = rows[0]
+    columns = tuple(
+        Column(_text(column), _text(kind).lower(), charset and _text(charset).lower(), _text(extra))
+        for column, kind, charset, extra in link.rows(sql.COLUMNS, (real_schema, name))
+    )
+    return Found(table, real_schema, name, kind, engine, columns)
+
+
+def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
+    """Find the tables; raises DB-023 listing what was expected and what is there."""
+    found: dict[str, Found] = {}
+    missing: list[str] = []
+    for table in tables:
+        schema = schema_of(link, table)
+        here = find(link, schema, table)
+        if here is None:
+            missing.append(f"{schema}.{table}: expected a table, found none")
+            continue
+        lacking = [name for name in NEEDED[table] if here.column(name) is None]
+        if lacking:
+            there = ", ".join(column.name for column in here.columns)
+            missing.append(
+                f"{here.schema}.{here.name}: expected column {', '.join(lacking)}, found {there}"
+            )
+        found[table] = here
+    if missing:
+        raise link.server.refusal(
+            "DB-023",
+            "the MetaDB has not the tables of an OMS that omsfab knows",
+            where=link.server.where,
+            evidence="\n".join(missing),
+            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with drc_rm_db and"
+            " drc_cm_db in config.yaml",
+        )
+    return found
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+# --- scoping ---------------------------------------------------------------------------------
+
+
+def scope_of(link: Link, location: int, tables: Sequence[str], *, narrow: bool = False) -> Scope:
+    """Find the rows of the region; raises DB-022, -023, -026 where that cannot be done safely.
+
+    ``narrow`` forbids the whole table as a scope even where there is but one region.
+    """
+    wanted = [table for table in TABLES if table in tables]
+    context = {"cluster_info"} | (
+        {"resource_group"} if {"host", "location_cm"} & {*wanted} else set()
+    )
+    found = look(link, [table for table in TABLES if table in {*wanted} | context])
+    regions = _regions(link, found)
+    single = not narrow and regions <= {str(location)}
+    scopes: list[TableScope] = []
+    for table in wanted:
+        here = found[table]
+        total = _limited(link, here)
+        if single:
+            where, why = "1 = 1", "the whole table, since the MetaDB knows one region"
+        else:
+            where, why = _where(link, table, found, location, regions)
+        rows = total if single else _count(link, here, where)
+        prose = f"{here.schema}.{here.name}: {rows} of {total} rows, {why}"
+        scopes.append(TableScope(here, where, single, rows, prose))
+    return Scope(location, tuple(sorted(regions)), tuple(scopes))
+
+
+def values(link: Link, found: Found, column: Column) -> set[str]:
+    """The distinct values of a column, NULL and '' left out."""
+    rows = link.rows(sql.distinct(found.place, column.expression))
+    return {_text(value) for (value,) in rows} - {""}
+
+
+def _regions(link: Link, found: dict[str, Found]) -> set[str]:
+    """Every cm_location that the MetaDB knows, be it half initialised."""
+    info = found["cluster_info"]
+    regions = values(link, info, info.need("code"))
+    if group := found.get("resource_group"):
+        names = values(link, group, group.need("name"))
+        regions |= {name for name in names if name.isdigit() and int(name) <= 127}
+    return regions
+
+
+def _count(link: Link, found: Found, where: str) -> int:
+    return int(link.rows(sql.count(found.place, where))[0][0])
+
+
+def _limited(link: Link, found: Found) -> int:
+    total = _count(link, found, "1 = 1")
+    if total > MAX_ROWS:
+        raise link.server.refusal(
+            "DB-022",
+            f"{found.schema}.{found.name} has {total} rows: this is not the table we expect",
+            where=link.server.where,
+            evidence=f"an OMS has a handful of rows there, at most {MAX_ROWS}",
+            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml",
+        )
+    return total
+
+
+def equals(column: Column, value: str) -> str:
+    """``column = value``, as number or text, whichever the column is."""
+    if column.type in NUMBERS and value.isdigit():
+        return f"{sql.name(column.name)} = {int(value)}"
+    return f"{sql.name(column.name)} = {column.literal(value.encode())}"
+
+
+def _where(
+    link: Link, table: str, found: dict[str, Found], location: int, regions: set[str]
+) -> tuple[str, str]:
+    """The condition, and why it is the right one."""
+    here = found[table]
+    if table == "cluster_info":
+        return equals(here.need("code"), str(location)), f"where code is {location}"
+    if table == "resource_group":
+        return equals(here.need("name"), str(location)), f"where name is {location}"
+    if table == "host":
+        return _where_host(link, found, location)
+    return _where_location_cm(link, found, location, regions)
+
+
+def _where_host(link: Link, found: dict[str, Found], location: int) -> tuple[str, str]:
+    """By the ids as they are now: a sub-select would find none once the groups are deleted."""
+    group = found["resource_group"]
+    key = group.need("id")
+    where = equals(group.need("name"), str(location))
+    ids = [row[0] for row in link.rows(sql.select_rows(group.place, [key.expression], where))]
+    if not ids:
+        return "1 = 0", f"none, since no resource_group has the name {location}"
+    column = found["host"].need("resource_group_id")
+    either = [equals(column, _text(value)) for value in sorted(ids)]
+    return " or ".join(either), f"where resource_group_id is {', '.join(map(_text, sorted(ids)))}"
+
+
+def _where_location_cm(
+    link: Link, found: dict[str, Found], location: int, regions: set[str]
+) -> tuple[str, str]:
+    """The configured column, or else the one whose values are this MetaDB's locations."""
+    here = found["location_cm"]
+    chosen = link.server.metadb.location_cm_column
+    if chosen is not None:
+        column = here.column(chosen)
+        if column is None:
+            raise _unclear(link, here, f"it has no column {chosen}, which hosts.yaml names")
+        return equals(column, str(location)), f"where {column.name} is {location} (hosts.yaml)"
+    if _count(link, here, "1 = 1") == 0:
+        return "1 = 0", "it is empty"
+    codes = regions | {str(location)}
+    fits = _fitting(link, here, LOCATION_COLUMNS, codes)
+    wanted = str(location)
+    if not fits:
+        names = _names(link, found["cluster_info"])
+        wanted = next((name for name, code in names.items() if code == str(location)), "")
+        fits = _fitting(link, here, REGION_COLUMNS, set(names)) if wanted else []
+    wheres = {equals(column, wanted): column for column in fits}
+    if len({_rows_of(link, here, where) for where in wheres}) != 1:
+        seen = ", ".join(column.name for column in fits) or "none"
+        raise _unclear(link, here, f"columns whose values look like locations: {seen}")
+    where, column = next(iter(wheres.items()))
+    return where, f"where {column.name} is {wanted} (its values: the regions of this MetaDB)"
+
+
+def _rows_of(link: Link, found: Found, where: str) -> tuple[Cells, ...]:
+    return read_rows(link, found, where)
+
+
+def _fitting(link: Link, found: Found, names: Sequence[str], known: set[str]) -> list[Column]:
+    """Columns of these names with no value but known ones, and without a gap."""
+    columns = (found.column(name) for name in names)
+    fits = []
+    for column in columns:
+        if column is None or _count(link, found, f"{sql.name(column.name)} is null"):
+            continue
+        there = values(link, found, column)
+        if there and there <= known:
+            fits.append(column)
+    return fits
+
+
+def _names(link: Link, info: Found) -> dict[str, str]:
+    expressions = [info.need(name).expression for name in ("region", "code")]
+    rows = link.rows(sql.select_rows(info.place, expressions, "1 = 1"))
+    return {_text(region): _text(code) for region, code in rows if _text(region)}
+
+
+def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
+    columns = ", ".join(f"{column.name} {column.type}" for column in found.columns)
+    return link.server.refusal(
+        "DB-026",
+        "several regions share this MetaDB, and omsfab cannot tell whose row of"
+        f" {found.schema}.{found.name} is whose",
+        where=link.server.where,
+        evidence=f"{seen}\nits columns: {columns}",
+        next="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column",
+    )
+
+
+# --- may they be deleted, and brought back? --------------------------------------------------
+
+
+def refuse_unsafe(link: Link, found: Found) -> None:
+    """Raise DB-020 where a rollback would not bring everything back."""
+    place = f"{found.schema}.{found.name}"
+    problems: list[str] = []
+    engines = {_text(row[0]).lower() for row in link.rows(sql.TRANSACTIONAL_ENGINES)}
+    if found.kind.upper() != "BASE TABLE":
+        problems.append(f"{place} is a {found.kind.lower()}, not a table")
+    elif found.engine.lower() not in engines:
+        problems.append(f"{place} uses {found.engine}: a delete cannot be rolled back")
+    for name, event in link.rows(sql.TRIGGERS, (found.schema, found.name)):
+        problems.append(f"{place} has trigger {_text(name)} on {_text(event)}: it may do anything")
+    for row in link.rows(sql.CASCADES, (found.schema, found.name)):
+        schema, table, name, rule = map(_text, row)
+        problems.append(
+            f"{schema}.{table} hangs on {place} ({name}, on delete {rule.lower()}): its rows would"
+            " go, too, and are in no backup"
+        )
+    if problems:
+        raise link.server.refusal(
+            "DB-020",
+            problems[0],
+            where=link.server.where,
+            evidence="\n".join(problems),
+            next="ask the DBA to change that, or leave the table out: --tables=cluster_info",
+        )
+
+
+def refuse_powerless(link: Link, found: Found) -> None:
+    """Raise DB-027 where this user may not delete, or could not put the rows back."""
+    first = [column.name for column in found.written][:1]
+    for text in (sql.may_delete(found.place), sql.may_insert(found.place, first)):
+        try:
+            link.rows(text)
+        except DbError as exc:
+            if code_of(exc) not in DENIED:
+                raise
+            raise link.server.error(exc, f"changing {found.schema}.{found.name}") from exc
+
+
+# --- reading rows ----------------------------------------------------------------------------
+
+
+def read_rows(
+    link: Link,
+    found: Found,
+    where: str,
+    *,
+    lock: bool = False,
+    columns: Sequence[Column] | None = None,
+) -> tuple[Cells, ...]:
+    """The rows as bytes per column (default: all that can be written), in canonical order."""
+    expressions = [column.expression for column in columns or found.written]
+    rows = link.rows(sql.select_rows(found.place, expressions, where, lock=lock))
+    return tuple(sorted((tuple(map(_bytes, row)) for row in rows), key=repr))
+
+
+def _bytes(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    raise TypeError(f"a cast to binary came back as {type(value).__name__}")
+
+
+def read_table(link: Link, scope: TableScope, *, lock: bool) -> TableRows:
+    """The rows in scope (locked, when they are to be deleted), and the others beside them."""
+    found = scope.found
+    rows = read_rows(link, found, scope.where, lock=lock)
+    others = () if scope.whole else read_rows(link, found, sql.others(scope.where))
+    return TableRows(
+        table=found.table,
+        schema=found.schema,
+        name=found.name,
+        columns=found.written,
+        where=scope.where,
+        whole=scope.whole,
+        rows=rows,
+        others=others,
+    )

@@ -1,0 +1,235 @@
+"""Every SQL text that omsfab ever sends to a MetaDB.  Nothing else here, and no SQL elsewhere.
+
+All of them run alike on MySQL, MariaDB and OceanBase.  ``%s`` are values, filled in by PyMySQL;
+names of tables and columns come from information_schema and are quoted by ``name``.
+"""
+
+# ruff: noqa: S608  (no value of a user is ever pasted into these texts)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+OWN_SCHEMA = "omsfab"
+LEASE, MARKER = "omsfab_lease", "omsfab_marker"
+
+# STRICT: an insert fails rather than cut a value.  The rest: zero dates and id 0 survive.
+SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
+
+# --- session ---------------------------------------------------------------------------------
+
+VARIABLES = "show variables where variable_name in (%s)"
+SESSION = "set session {}"
+# TIMESTAMP columns come and go in UTC, where no hour exists twice.
+UTC = "set session time_zone = '+00:00'"
+# Snapshots would hide a late row from the DELETE, and with it from the row count.
+READ_COMMITTED = "set session transaction isolation level read committed"
+REPEATABLE_READ = "set session transaction isolation level repeatable read"
+BEGIN, COMMIT, ROLLBACK = "start transaction", "commit", "rollback"
+
+FACTS = "select version(), @@version_comment, utc_timestamp(6)"
+CLOCK = "select utc_timestamp(6)"
+MAX_PACKET = "select @@max_allowed_packet"
+WHO_AM_I = (
+    "select @@hostname, @@port, id, host from information_schema.processlist"
+    " where id = connection_id()"
+)
+SAME_CONNECTION = (
+    "select @@hostname, @@port, id, host from information_schema.processlist where id = %s"
+)
+KILL = "kill %s"
+
+# Who has a transaction open?  The first of these that the engine knows answers.
+OPEN_TRANSACTIONS = (
+    "select id, user, host from oceanbase.V$OB_PROCESSLIST"
+    " where trans_id <> 0 and id <> connection_id()",
+    "select p.id, p.user, p.host from information_schema.innodb_trx t"
+    " join information_schema.processlist p on p.id = t.trx_mysql_thread_id"
+    " where p.id <> connection_id()",
+)
+
+# --- what is there ---------------------------------------------------------------------------
+
+TABLES = (
+    "select table_schema, table_name, table_type, engine from information_schema.tables"
+    " where lower(table_schema) = lower(%s) and lower(table_name) = lower(%s)"
+)
+COLUMNS = (
+    "select column_name, data_type, character_set_name, extra from information_schema.columns"
+    " where table_schema = %s and table_name = %s order by ordinal_position"
+)
+TRANSACTIONAL_ENGINES = "select engine from information_schema.engines where transactions = 'YES'"
+TRIGGERS = (
+    "select trigger_name, event_manipulation from information_schema.triggers"
+    " where event_object_schema = %s and event_object_table = %s"
+)
+CASCADES = (
+    "select constraint_schema, table_name, constraint_name, delete_rule"
+    " from information_schema.referential_constraints"
+    " where unique_constraint_schema = %s and referenced_table_name = %s"
+    " and delete_rule not in ('RESTRICT', 'NO ACTION')"
+)
+
+# --- questions about OMS ---------------------------------------------------------------------
+
+
+def clusters(table: str) -> str:
+    return f"select code, region, region_cn, cm_url, is_default_cm from {table} order by code"
+
+
+def hosts(host: str, group: str) -> str:
+    return (
+        f"select h.ip, h.host_status from {host} h join {group} g on g.id = h.resource_group_id"
+        " where g.name = %s order by h.ip"
+    )
+
+
+def beats(table: str) -> str:
+    """Ages by the clock of the database, and in its own time zone, as OMS writes them."""
+    return (
+        "select host_ip, min(timestampdiff(microsecond, gmt_modified, now(6)))"
+        f" from {table} where task_name = 'supervisor' group by host_ip"
+    )
+
+
+def ha_config(table: str) -> str:
+    return f"select cfg_value from {table} where cfg_name = 'ha.config'"
+
+
+# --- rows: read, delete, insert --------------------------------------------------------------
+
+
+def name(*parts: str) -> str:
+    """Quote a name, e.g. ```oms_cm`.`host```."""
+    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
+
+
+def exact(column: str, data_type: str) -> str:
+    """The value of a column as bytes that can be written back without loss.
+
+    A plain cast shows FLOAT with six digits on MariaDB, hence ``+ 0e0``; JSON casts by its text.
+    """
+    quoted = name(column)
+    if data_type in {"float", "double"}:
+        quoted = f"{quoted} + 0e0"
+    elif data_type == "json":
+        quoted = f"convert({quoted} using utf8mb4)"
+    return f"cast({quoted} as binary)"
+
+
+def select_rows(table: str, expressions: Sequence[str], where: str, *, lock: bool = False) -> str:
+    locking = " for update" if lock else ""
+    return f"select {', '.join(expressions)} from {table} where {where}{locking}"
+
+
+def distinct(table: str, expression: str) -> str:
+    return f"select distinct {expression} from {table} limit 1000"
+
+
+def count(table: str, where: str) -> str:
+    return f"select count(*) from {table} where {where}"
+
+
+def delete_rows(table: str, where: str) -> str:
+    return f"delete from {table} where {where}"
+
+
+def insert_row(table: str, columns: Sequence[str], literals: Sequence[str]) -> str:
+    names = ", ".join(name(column) for column in columns)
+    return f"insert into {table} ({names}) values ({', '.join(literals)})"
+
+
+def others(where: str) -> str:
+    """All rows that ``where`` does not select, rows with NULL among them."""
+    return f"({where}) is not true"
+
+
+def of_groups(group: str, where: str) -> str:
+    """The hosts of the groups that ``where`` selects, for the .sql of a backup."""
+    return f"`resource_group_id` in (select `id` from {group} where {where})"
+
+
+# EXPLAIN checks the rights of a statement and runs nothing.
+def may_delete(table: str) -> str:
+    return f"explain delete from {table} where 1 = 0"
+
+
+def may_insert(table: str, columns: Sequence[str]) -> str:
+    names = ", ".join(name(column) for column in columns)
+    return f"explain insert into {table} ({names}) select {names} from {table} where 1 = 0"
+
+
+# --- our own tables: lease and marker --------------------------------------------------------
+
+CREATE_SCHEMA = f"create database if not exists {OWN_SCHEMA} default character set utf8mb4"
+
+
+def create_lease(table: str) -> str:
+    return (
+        f"create table if not exists {table} ("
+        "`cluster` varchar(128) not null primary key, `token` bigint not null,"
+        " `run_id` varchar(80) not null, `owner` varchar(190) not null,"
+        " `since` datetime(6) not null, `renewed` datetime(6) not null,"
+        " `expires` datetime(6) not null"
+        ") engine=InnoDB default charset=utf8mb4 collate=utf8mb4_bin"
+    )
+
+
+def create_marker(table: str) -> str:
+    return (
+        f"create table if not exists {table} ("
+        "`run_id` varchar(80) not null, `step` varchar(80) not null, `token` bigint not null,"
+        " `detail` text not null, `made` datetime(6) not null, primary key (`run_id`, `step`)"
+        ") engine=InnoDB default charset=utf8mb4 collate=utf8mb4_bin"
+    )
+
+
+def lease_first(table: str) -> str:
+    return (
+        f"insert ignore into {table} values"
+        " (%s, 0, '', '', utc_timestamp(6), utc_timestamp(6), utc_timestamp(6))"
+    )
+
+
+def lease_read(table: str, *, lock: bool) -> str:
+    return (
+        "select `token`, `run_id`, `owner`, `since`, `renewed`, `expires`,"
+        f" `expires` > utc_timestamp(6) from {table} where `cluster` = %s"
+    ) + (" for update" if lock else "")
+
+
+def lease_take(table: str) -> str:
+    return (
+        f"update {table} set `token` = %s, `run_id` = %s, `owner` = %s, `since` = utc_timestamp(6),"
+        " `renewed` = utc_timestamp(6), `expires` = utc_timestamp(6) + interval %s second"
+        " where `cluster` = %s"
+    )
+
+
+def lease_renew(table: str) -> str:
+    return (
+        f"update {table} set `renewed` = utc_timestamp(6),"
+        " `expires` = utc_timestamp(6) + interval %s second"
+        " where `cluster` = %s and `token` = %s and `run_id` = %s"
+    )
+
+
+def lease_free(table: str) -> str:
+    """The token stays: it only ever grows, and that is what fences a late holder out."""
+    return (
+        f"update {table} set `run_id` = '', `owner` = '', `renewed` = utc_timestamp(6),"
+        " `expires` = utc_timestamp(6), `token` = `token` + 1"
+        " where `cluster` = %s and `token` = %s and `run_id` = %s"
+    )
+
+
+def marker_read(table: str) -> str:
+    return f"select `token`, `detail` from {table} where `run_id` = %s and `step` = %s"
+
+
+def marker_write(table: str) -> str:
+    return f"insert into {table} values (%s, %s, %s, %s, utc_timestamp(6))"
+
+
+def marker_drop(table: str) -> str:
+    return f"delete from {table} where `run_id` = %s and `step` = %s"

@@ -1,0 +1,111 @@
+"""What an image package holds, read on the jump host before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, cast
+
+from omsfab.errors import PreflightError
+from omsfab.plan.present import Package
+
+_CONFIG_NAME = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
+CHUNK = 1 << 20
+
+
+class _Hashing:
+    """A file that is hashed as it is read, so that a package of gigabytes is read once."""
+
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = CHUNK) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        self.size += len(data)
+        self._on_bytes(self.size)
+        return data
+
+
+def examine(
+    path: Path,
+    reference: str,
+    cache: Path | None = None,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> Package:
+    """Return size, sha256 and image id of a ``docker save`` package, .tar or .tar.gz.
+
+    ``reference`` is the image wanted by hosts.yaml; a package that does not hold it is refused,
+    since it would load with status 0 as ``<none>``.  ``cache`` is a directory: an unchanged package
+    (path, size, time of change) is not read twice.
+    """
+    if not path.is_file():
+        raise _bad("IMG-003", f"{path} is not a file", path, "oms.package in hosts.yaml")
+    stat = path.stat()
+    known = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    note = (
+        cache / f"package-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json" if cache else None
+    )
+    if note and note.is_file():
+        record = json.loads(note.read_text())
+    else:
+        record = _read(path, on_bytes)
+        if note:
+            note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            note.write_text(json.dumps(record))
+    image = _image_of(record["manifest"], reference, path)
+    return Package(str(path), record["size"], record["sha256"], image)
+
+
+def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
+    manifest: object = None
+    with path.open("rb") as raw:
+        file = _Hashing(raw, on_bytes)
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r|*") as tar:
+                for member in tar:
+                    if member.name.removeprefix("./") == "manifest.json":
+                        content = tar.extractfile(member)
+                        manifest = json.loads(content.read()) if content else None
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise _bad(
+                "IMG-005", f"{path.name} is no whole image package: {error}", path, "file"
+            ) from error
+        while file.read(CHUNK):
+            pass
+    if not isinstance(manifest, list):
+        raise _bad("IMG-005", f"{path.name} holds no manifest.json", path, "file")
+    return {"size": file.size, "sha256": file.digest.hexdigest(), "manifest": manifest}
+
+
+def _image_of(manifest: list[dict[str, object]], reference: str, path: Path) -> str:
+    tags: list[str] = []
+    for entry in manifest:
+        found = _CONFIG_NAME.match(str(entry.get("Config", "")))
+        names = cast("list[str]", entry.get("RepoTags") or [])
+        tags += names
+        if found and (reference in names or reference == f"sha256:{found[1]}"):
+            return f"sha256:{found[1]}"
+    raise PreflightError(
+        "IMG-004",
+        f"{path.name} holds {', '.join(tags) or 'an image without a tag'}, not {reference}",
+        where=str(path),
+        next="write the image that the package holds as oms.image in hosts.yaml",
+    )
+
+
+def _bad(id: str, what: str, path: Path, where: str) -> PreflightError:
+    return PreflightError(
+        id,
+        what,
+        where=where,
+        evidence=str(path),
+        next=f"copy the package again and compare its sha256: sha256sum {path}",
+    )

@@ -1,0 +1,247 @@
+"""A Shell over SSH: commands, files, and what to think when the line drops."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import select
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import paramiko
+from fabric import Connection
+
+from omsfab.commands.command import Command, framed, shown
+from omsfab.edges import files, transfer
+from omsfab.edges.hostkeys import HostKey
+from omsfab.edges.line import Dialer
+from omsfab.edges.shell import OnBytes, OnLine, Result
+from omsfab.edges.stream import Stream
+from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
+from omsfab.fleet.model import Node, Ssh
+from omsfab.fleet.secret import Secret
+
+PACKET = 32_704
+"""What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""
+
+SUDO_REFUSALS = (
+    ("SUDO-001", r"password is required|no tty present|a terminal is required", "wants a password"),
+    ("SUDO-002", r"must have a tty", "wants a terminal (requiretty)"),
+    ("SUDO-003", r"not in the sudoers|is not allowed to|may not run sudo", "does not allow it"),
+    ("SUDO-004", r"sudo: (command )?not found", "is not installed"),
+)
+
+
+def connect(nodes: Iterable[Node], ssh: Ssh) -> dict[str, SshShell]:
+    """Return a shell for each node, by name; they share gateways, and none is open yet."""
+    dialer = Dialer(ssh)
+    return {node.name: SshShell(node, ssh, dialer) for node in nodes}
+
+
+def scan(node: Node, ssh: Ssh) -> HostKey:
+    """Return the host key the node shows now, without trusting it: for ``fab node.trust``."""
+    dialer = Dialer(ssh)
+    try:
+        return dialer.scan(node)
+    finally:
+        dialer.close()
+
+
+class SshShell:
+    """One node over SSH.  It connects when it is first used, and again after a lost session."""
+
+    def __init__(self, node: Node, ssh: Ssh, dialer: Dialer | None = None) -> None:
+        self.node = node.name
+        self._target = node
+        self._sudo = ssh.sudo
+        self._dialer = dialer or Dialer(ssh)
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Connect now, if there is no connection."""
+        self._transport()
+
+    def close(self) -> None:
+        """End the connection; a later call opens a new one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection:
+            connection.close()
+
+    def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
+        """Run the words; the status is returned, whatever it is.
+
+        ``out`` and ``err`` keep at most 8 MB each (head and tail); ``on_line`` sees every line.
+        Raises LostSession when the session ends without a status, StepFailed when ``cmd.limit``
+        seconds pass in silence, Unreachable when no connection can be had, PreflightError
+        SUDO-00x when sudo refuses.
+        """
+        return self.feed(cmd, _pieces(cmd.stdin), on_line)
+
+    def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
+        """Run the words with the chunks (of at most PACKET bytes) as their standard input."""
+        mark = f"omsfab-{secrets.token_hex(8)}"
+        out, err = Stream(mark, on_line), Stream(mark, on_line)
+        channel = self._session()
+        try:
+            channel.exec_command(framed(cmd, mark, sudo=self._sudo))
+            if not _exchange(channel, iter(chunks), out, err, cmd.limit):
+                raise self._no_answer(cmd)
+            status = channel.recv_exit_status()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(cmd, str(error)) from error
+        finally:
+            channel.close()
+        if status == -1:
+            raise self._lost(cmd, err.text() or err.noise)
+        if not out.begun:
+            raise self._no_shell(status, err.noise or out.noise)
+        result = Result(status, out.text(), err.text())
+        if self._sudo and status:
+            self._refuse_if_sudo_did(result)
+        return result
+
+    def write(self, path: str, content: Secret, mode: int, backup: str) -> None:
+        """Replace the content of a file in place, so that a bind mount keeps its inode.
+
+        What was in it is kept at ``backup`` (0600), unless there is a backup already: a second
+        try must not take a half-written file for the former content.  Symbolic links are followed.
+        """
+        files.write(self, path, content, mode, backup)
+
+    def send(self, source: Path, dest: str, size: int, sha256: str, on_bytes: OnBytes) -> None:
+        """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
+        transfer.send(self, source, dest, size, sha256, on_bytes)
+
+    def _transport(self) -> paramiko.Transport:
+        with self._lock:
+            if self._connection is None or not self._connection.is_connected:
+                self._connection = self._dialer.dial(self._target)
+            transport: paramiko.Transport = self._connection.transport
+            return transport
+
+    def _session(self) -> paramiko.Channel:
+        """A channel for one command.  A line found dead here has carried nothing: open another."""
+        for again in (True, False):
+            transport = self._transport()
+            try:
+                return transport.open_session()
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                self.close()
+                if not again:
+                    raise Unreachable(
+                        "SSH-022",
+                        f"{self.node} opens no session",
+                        where=self.node,
+                        evidence=str(error) or type(error).__name__,
+                        next="see MaxSessions in sshd_config of the node, and its load",
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _lost(self, cmd: Command, evidence: str) -> LostSession:
+        self.close()
+        return LostSession(
+            "SSH-020",
+            f"the session to {self.node} ended without an exit status; the command may still run",
+            where=self.node,
+            evidence=f"{shown(cmd)}\n{evidence}".strip(),
+            next="fab run.resume",
+        )
+
+    def _no_answer(self, cmd: Command) -> StepFailed:
+        return StepFailed(
+            "SSH-021",
+            f"{self.node} did not answer in {cmd.limit:g} s",
+            where=self.node,
+            evidence=f"{shown(cmd)}\nit may still run there",
+            next="fab run.resume",
+        )
+
+    def _no_shell(self, status: int, noise: str) -> OmsfabError:
+        return PreflightError(
+            "SSH-013",
+            f"the login shell of {self.node} did not run the command (status {status})",
+            where=self.node,
+            evidence=noise,
+            next="give the user a POSIX login shell, and no forced command in authorized_keys",
+        )
+
+    def _refuse_if_sudo_did(self, result: Result) -> None:
+        user = self._connection.user if self._connection else "the user"
+        for id, pattern, says in SUDO_REFUSALS:
+            if re.search(pattern, result.err):
+                raise PreflightError(
+                    id,
+                    f"sudo on {self.node} {says}",
+                    where=f"{user} on {self.node}",
+                    evidence=result.err.strip(),
+                    next=f"visudo -f /etc/sudoers.d/omsfab   # on {self.node}: "
+                    f"{user} ALL=(root) NOPASSWD: ALL",
+                )
+
+
+def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:
+    text = stdin.reveal() if isinstance(stdin, Secret) else stdin or ""
+    data = text.encode()
+    return (data[at : at + PACKET] for at in range(0, len(data), PACKET))
+
+
+def _exchange(
+    channel: paramiko.Channel, chunks: Iterator[bytes], out: Stream, err: Stream, limit: float
+) -> bool:
+    """Send the chunks and read both streams at once until the command has ended.
+
+    False when neither side moved for ``limit`` seconds.  The command has ended when its status is
+    there and both streams are at their mark: a child it left behind may hold them open for ever.
+    """
+    arrivals = select.poll()
+    arrivals.register(channel.fileno(), select.POLLIN)
+    chunk = next(chunks, None)
+    if chunk is None:
+        channel.shutdown_write()
+    channel.settimeout(0.05)
+    moved = time.monotonic()
+    while True:
+        # Looked at before reading: what came before the end is then certainly read.
+        over = channel.closed or channel.eof_received or (out.ended and err.ended)
+        busy = False
+        if channel.recv_ready():
+            out.feed(channel.recv(1 << 20))
+            busy = True
+        if channel.recv_stderr_ready():
+            err.feed(channel.recv_stderr(1 << 20))
+            busy = True
+        if chunk is not None:
+            sent = _send(channel, chunk)
+            busy = busy or bool(sent)
+            chunk = None if sent is None else chunk[sent:] or next(chunks, None)
+            if chunk is None:
+                channel.shutdown_write()
+        if busy:
+            moved = time.monotonic()
+            continue
+        if over and channel.status_event.is_set():
+            break
+        if time.monotonic() - moved > limit:
+            return False
+        if chunk is None:
+            if over:
+                channel.status_event.wait(0.2)
+            else:
+                arrivals.poll(200)
+    out.finish()
+    err.finish()
+    return True
+
+
+def _send(channel: paramiko.Channel, chunk: bytes) -> int | None:
+    """Return how many bytes went, 0 if there is no room now, None if nobody reads any more."""
+    try:
+        return channel.send(chunk) or None
+    except TimeoutError:
+        return 0
+    except OSError:
+        return None

@@ -1,0 +1,202 @@
+"""A file of gigabytes to a node: constant memory, resumed where it was cut, proven at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from omsfab.commands import posix
+from omsfab.commands.command import Command
+from omsfab.edges.shell import OnBytes, OnLine, Result, Shell
+from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
+
+PACKET = 32_704
+"""What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""
+
+PATIENCE = 600
+"""Seconds without progress until a transfer gives up."""
+
+REPORT = 1 << 20
+"""Progress is told every so many bytes."""
+
+
+class Pipe(Shell, Protocol):
+    """A shell whose commands can be fed from any source."""
+
+    def feed(
+        self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None
+    ) -> Result: ...
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait before each new try: 1, 2, 4, 8, 15, 15, …"""
+    yield from (1, 2, 4, 8)
+    while True:
+        yield 15
+
+
+def send(
+    shell: Pipe,
+    source: Path,
+    dest: str,
+    size: int,
+    sha256: str,
+    on_bytes: OnBytes,
+    patience: float = PATIENCE,
+) -> None:
+    """Send ``source`` (of this size and digest) to ``dest`` on the node, by ``dest.part``.
+
+    A part that is a true beginning of the file is continued, any other is begun anew; a file that
+    is there already is not sent.  When the line drops, goes on where it was cut.
+
+    Raises StepFailed: XFER-001 the source is not the file that was planned, XFER-002 no room on
+    the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
+    ``patience`` seconds, XFER-005 any other refusal of the node.
+    """
+    if source.stat().st_size != size:
+        raise _changed(source, size)
+    progress = _Progress(on_bytes)
+    waits = pauses()
+    while True:
+        reached = progress.most
+        try:
+            _go_on(shell, source, dest, size, sha256, progress)
+            return
+        except (LostSession, Unreachable) as lost:
+            if progress.most > reached:
+                waits = pauses()
+            if time.monotonic() - progress.at > patience:
+                raise _given_up(shell.node, dest, size, progress.most, lost) from lost
+            time.sleep(next(waits))
+
+
+def _go_on(
+    shell: Pipe, source: Path, dest: str, size: int, sha256: str, progress: _Progress
+) -> None:
+    """One connection's worth; a second round only if the part turns out to be another file."""
+    for _ in range(2):
+        state = _checked(shell, dest, shell.run(posix.part_state(dest, size)))
+        kind, there, digest = (*state.out.split(), "", "0", "")[:3] if state.out.strip() else _NONE
+        if kind == "dest" and digest == sha256:
+            progress.reached(size)
+            return
+        offset = _trusted(source, int(there), digest, size) if kind == "part" else 0
+        if offset < size or not size:
+            chunks = _read(source, offset, size, progress)
+            sent = shell.feed(posix.append(dest, offset), chunks)
+            _checked(shell, dest, sent)
+        arrived = _checked(shell, dest, shell.run(posix.sha256(f"{dest}.part")))
+        if arrived.out.split()[:1] == [sha256]:
+            _checked(shell, dest, shell.run(posix.finish_part(dest)))
+            progress.reached(size)
+            return
+        shell.run(posix.drop_part(dest))
+    raise StepFailed(
+        "XFER-003",
+        f"{dest} arrived on {shell.node} with another content",
+        where=shell.node,
+        evidence=f"sha256 planned {sha256}, there {arrived.out.split()[0]}; the part was removed",
+        next=f"sha256sum {source}   # if it is not {sha256}, the package changed: plan again",
+    )
+
+
+_NONE = ("", "0", "")
+
+
+class _Progress:
+    """How far it came, when, and whom to tell."""
+
+    def __init__(self, on_bytes: OnBytes) -> None:
+        self._on_bytes = on_bytes
+        self._told = -1
+        self.most = 0
+        self.at = time.monotonic()
+
+    def reached(self, offset: int, *, quietly: bool = False) -> None:
+        if offset > self.most:
+            self.most, self.at = offset, time.monotonic()
+        if offset != self._told and not quietly:
+            self._told = offset
+            self._on_bytes(offset)
+
+
+def _read(source: Path, offset: int, size: int, progress: _Progress) -> Iterator[bytes]:
+    with source.open("rb", buffering=0) as file:
+        file.seek(offset)
+        told = offset
+        progress.reached(offset)
+        while offset < size and (chunk := file.read(min(PACKET, size - offset))):
+            yield chunk
+            offset += len(chunk)
+            if offset - told >= REPORT:
+                told = offset
+                progress.reached(offset)
+    if offset != size:
+        raise _changed(source, size)
+
+
+def _trusted(source: Path, there: int, digest: str, size: int) -> int:
+    """Return where to go on: the length of the part if it is a true beginning of the file."""
+    if there > size:
+        return 0
+    mine = hashlib.sha256()
+    left = there
+    with source.open("rb", buffering=0) as file:
+        while left and (chunk := file.read(min(1 << 20, left))):
+            mine.update(chunk)
+            left -= len(chunk)
+    return there if not left and mine.hexdigest() == digest else 0
+
+
+def _checked(shell: Pipe, dest: str, result: Result) -> Result:
+    """Return the result if its status is 0; else say why the node did not take the file."""
+    if result.status == 0:
+        return result
+    if result.status == posix.IS_DIRECTORY:
+        raise PreflightError(
+            "XFER-006", f"{dest} is a directory", where=shell.node, next=f"rmdir {dest}"
+        )
+    if "No space left" in result.err or "quota exceeded" in result.err:
+        raise _full(shell, dest, result)
+    raise StepFailed(
+        "XFER-005",
+        f"{shell.node} does not take {dest} (status {result.status})",
+        where=shell.node,
+        evidence=(result.err or result.out).strip(),
+        next="fab run.resume",
+    )
+
+
+def _full(shell: Pipe, dest: str, result: Result) -> OmsfabError:
+    directory = dest.rpartition("/")[0] or "/"
+    usage = shell.run(posix.disk_usage(directory)).out.strip()
+    shell.run(posix.drop_part(dest))
+    return StepFailed(
+        "XFER-002",
+        f"no room for {dest} on {shell.node}; what had arrived was removed",
+        where=shell.node,
+        evidence=f"{result.err.strip()}\n{usage}",
+        next="make room there, then: fab run.resume",
+    )
+
+
+def _changed(source: Path, size: int) -> StepFailed:
+    return StepFailed(
+        "XFER-001",
+        f"{source} is not the file that was planned: it has not {size} bytes",
+        where="jump host",
+        next="plan again, with the package as it is now",
+    )
+
+
+def _given_up(node: str, dest: str, size: int, most: int, lost: OmsfabError) -> StepFailed:
+    return StepFailed(
+        "XFER-004",
+        f"{node} was not reached again while {dest} was sent; {most} of {size} bytes are there",
+        where=node,
+        evidence=f"{lost.id} {lost.what}",
+        next="fab run.resume",
+    )

@@ -1,0 +1,560 @@
+"""hosts.yaml -> Fleet: everything that can be known to be wrong without contact is found here.
+
+Three readings of the same file, and the faults of all three are told at once: YAML
+(strictyaml), each value by itself (shape, values), and what holds between values (below).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from omsfab.commands.command import command, shown
+from omsfab.errors import InputError
+from omsfab.fleet import configfile, secretsource, strictyaml, values
+from omsfab.fleet.model import (
+    Fleet,
+    Install,
+    MetaDb,
+    Mounts,
+    Node,
+    Part,
+    Ports,
+    Region,
+    Ssh,
+    Tsdb,
+)
+from omsfab.fleet.secret import Secret
+from omsfab.fleet.secretsource import SecretSource
+from omsfab.fleet.shape import (
+    HostsFile,
+    InstallEntry,
+    MetaDbEntry,
+    NodeEntry,
+    RegionEntry,
+    TsdbEntry,
+)
+from omsfab.fleet.strictyaml import Document, KeyPath, YamlFault
+
+Raw: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``text`` is "what is wrong; what would be right", after the value where it may be shown."""
+
+    path: KeyPath
+    text: str
+
+
+def load(path: Path) -> Fleet:
+    """Read hosts.yaml, fetch its secrets, and return the Fleet; nothing is contacted.
+
+    Raises InputError with all faults of the file at once, InputError or SecurityRefusal for a
+    secret that cannot be had or is not kept private.
+    """
+    document = _read(path)
+    faults, entry = _examine(document)
+    if faults or entry is None:
+        raise _refusal(path, faults, document.lines)
+    return _fleet(entry, path)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of hosts.yaml, for editors: shape and single values, not the cross checks."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **HostsFile.model_json_schema(),
+        "title": "hosts.yaml of omsfab",
+    }
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Document:
+    try:
+        if path.is_file() and path.stat().st_size > strictyaml.LIMIT:
+            raise YamlFault(1, f"more than {strictyaml.LIMIT:,} bytes; is it the right file?")
+        return strictyaml.load(strictyaml.decode(path.read_bytes()))
+    except OSError as error:
+        raise InputError(
+            "INPUT-002",
+            f"{path} cannot be read: {error.strerror}",
+            next="write one after the example hosts.yaml of omsfab",
+        ) from None
+    except YamlFault as fault:
+        raise InputError(
+            "INPUT-003",
+            f"{path} is not a file omsfab can read",
+            where=f"{path}, line {fault.line}",
+            evidence=f"line {fault.line}: {fault.what}",
+            next=_edit(path),
+        ) from None
+
+
+def _examine(document: Document) -> tuple[list[Fault], HostsFile | None]:
+    faults = [Fault(*fault) for fault in (*document.faults, *document.odd)]
+    raw, entry = document.data, None
+    if not isinstance(raw, Mapping):
+        what = "is empty" if raw is None else "is not a mapping"
+        return [Fault((), f"the file {what}; write oms:, metadb: and regions: into it")], None
+    try:
+        entry = HostsFile.model_validate(raw)
+    except ValidationError as error:
+        told = error.errors(include_url=False)
+        faults += [_translated(one) for one in told]
+    for check in CROSS_CHECKS:
+        faults += check(raw)
+    return list(dict.fromkeys(faults)), entry
+
+
+def _refusal(path: Path, faults: list[Fault], lines: Mapping[KeyPath, int]) -> InputError:
+    def line(fault: Fault) -> int:
+        known = (lines.get(fault.path[:n]) for n in range(len(fault.path), 0, -1))
+        return next((number for number in known if number), 0)
+
+    def row(fault: Fault) -> str:
+        at = f"  (line {line(fault)})" if line(fault) else ""
+        return f"{'.'.join(fault.path)}  {fault.text}{at}".lstrip()
+
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return InputError(
+        "INPUT-001",
+        f"{path.name} has {count}",
+        where=str(path),
+        evidence="\n".join(row(fault) for fault in sorted(faults, key=line)),
+        next=_edit(path),
+    )
+
+
+def _edit(path: Path) -> str:
+    return f"${{EDITOR:-vi}} {shown(command(str(path)))} && fab fleet.show"
+
+
+# --- the model out of the entries ------------------------------------------------------------
+
+
+def _fleet(entry: HostsFile, path: Path) -> Fleet:
+    base = path.parent
+    secrets = _secrets(entry, base)
+    extra = {
+        key: secrets[f"oms.extra.{key}"] if isinstance(value, SecretSource) else value
+        for key, value in entry.oms.extra.items()
+    }
+    ssh = {"key": _here(base, entry.ssh.key), "known_hosts": _here(base, entry.ssh.known_hosts)}
+    package = _here(base, entry.oms.package)
+    return Fleet(
+        install=Install(**_fields(entry.oms) | {"extra": extra, "package": package}),
+        metadb=MetaDb(**_fields(entry.metadb) | {"password": secrets["metadb.password"]}),
+        tsdb=_tsdb(entry.tsdb, secrets),
+        ssh=Ssh(**_fields(entry.ssh) | ssh),
+        regions=tuple(_region(name, region) for name, region in entry.regions.items()),
+        origin=path,
+    )
+
+
+def _tsdb(entry: TsdbEntry | None, secrets: Mapping[str, Secret]) -> Tsdb | None:
+    if entry is None:
+        return None
+    return Tsdb(**_fields(entry) | {"password": secrets["tsdb.password"]})
+
+
+def _region(name: str, entry: RegionEntry) -> Region:
+    nodes = tuple(Node(name=key, **_fields(node)) for key, node in entry.nodes.items())
+    return Region(**_fields(entry) | {"name": name, "label": entry.label or name, "nodes": nodes})
+
+
+def _fields(part: Part) -> dict[str, Any]:
+    return dict(part)
+
+
+def _here(base: Path, path: Path | None) -> Path | None:
+    """Relative paths in hosts.yaml begin at its own directory, wherever fab was called."""
+    return None if path is None else base / path
+
+
+def _secrets(entry: HostsFile, base: Path) -> dict[str, Secret]:
+    """Fetch all secrets, by the path of their key; all that are missing are told at once."""
+    sources: dict[str, SecretSource] = {"metadb.password": entry.metadb.password}
+    if entry.tsdb:
+        sources["tsdb.password"] = entry.tsdb.password
+    for key, value in entry.oms.extra.items():
+        if isinstance(value, SecretSource):
+            sources[f"oms.extra.{key}"] = value
+    secrets: dict[str, Secret] = {}
+    missing: list[InputError] = []
+    for label, source in sources.items():
+        try:
+            secrets[label] = secretsource.resolve(source, base=base, label=label)
+        except InputError as error:
+            missing.append(error)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise InputError(
+            missing[0].id,
+            f"{len(missing)} secrets cannot be had",
+            evidence="\n".join(f"{error.where}  {error.what}" for error in missing),
+            next="; ".join(error.next for error in missing if error.next),
+        )
+    return secrets
+
+
+# --- single values: pydantic's words made plain ----------------------------------------------
+
+PARTS: dict[KeyPath, type[Part]] = {
+    (): HostsFile,
+    ("oms",): InstallEntry,
+    ("oms", "mounts"): Mounts,
+    ("oms", "ports"): Ports,
+    ("metadb",): MetaDbEntry,
+    ("tsdb",): TsdbEntry,
+    ("ssh",): Ssh,
+    ("regions", "*"): RegionEntry,
+    ("regions", "*", "nodes", "*"): NodeEntry,
+}
+
+OMS_WORDS = {
+    "cm_location": "location",
+    "cm_is_default": "default",
+    "cm_region": "the name of the region, as its key",
+    "cm_region_cn": "label",
+    "cm_nodes": "nodes",
+    "drc_cm_heartbeat_db": "heartbeat_db",
+    "drc_rm_db": "rm_db",
+    "drc_cm_db": "cm_db",
+    "oms_meta_host": "host",
+    "oms_meta_port": "port",
+    "oms_meta_user": "user",
+    "oms_meta_password": "password",
+    "tsdb_service": "service",
+    "tsdb_url": "url",
+    "tsdb_username": "username",
+    "tsdb_password": "password",
+    "ssh_server_port": "sshd",
+}
+"""Keys of config.yaml where hosts.yaml has a word of its own."""
+
+_WRONG_TYPE = {
+    "int_type": "is not a whole number; write it in digits, without quotes and without .0",
+    "int_from_float": "is not a whole number; write it in digits, without quotes and without .0",
+    "bool_type": "is neither true nor false; write true or false, without quotes",
+    "string_type": "is not text; put it in quotes",
+    "path_type": "is not a path; write it as text",
+    "dict_type": "is not a mapping; write its keys below it, indented",
+    "model_type": "is not a mapping; write its keys below it, indented",
+    "model_attributes_type": "is not a mapping; write its keys below it, indented",
+}
+
+
+def _translated(error: Mapping[str, Any]) -> Fault:
+    path = tuple(str(part) for part in error["loc"] if part != "[key]")
+    kind, value = error["type"], error["input"]
+    if kind == "missing":
+        return Fault(path, f"is missing; {_to_write(path)}")
+    if kind == "extra_forbidden":
+        return Fault(path, f"is no key of hosts.yaml; {_known(path)}")
+    if value is None:
+        return Fault(path, f"is empty; {_to_write(path)}, or take the line out")
+    if kind == "literal_error":
+        text = f"is not one of the choices; write {error['ctx']['expected']}"
+    elif kind == "value_error":
+        text = str(error["ctx"]["error"])
+    else:
+        text = _WRONG_TYPE.get(kind, error["msg"])
+    return Fault(path, f"{_value(path, value)}{text}")
+
+
+def _part_at(path: KeyPath) -> type[Part] | None:
+    """The class that stands at this path; the names of regions and nodes are any."""
+    general = tuple(
+        "*" if n in {1, 3} and path[0] == "regions" else part for n, part in enumerate(path)
+    )
+    return PARTS.get(general)
+
+
+def _to_write(path: KeyPath) -> str:
+    part = _part_at(path[:-1])
+    field = part.model_fields.get(path[-1]) if part else None
+    if not field or not field.examples:
+        return f"write {path[-1]}: and its keys below it"
+    example = json.dumps(field.examples[0]).replace('"', "")  # as YAML is written by hand
+    return f"write e.g. {path[-1]}: {example}"
+
+
+def _known(path: KeyPath) -> str:
+    part = _part_at(path[:-1])
+    keys = list(part.model_fields) if part else []
+    near = difflib.get_close_matches(path[-1], keys, 1)
+    if path[-1] in OMS_WORDS:
+        return f"did you mean {OMS_WORDS[path[-1]]}?"
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"write one of {', '.join(keys)}"
+
+
+def _value(path: KeyPath, value: object) -> str:
+    """The value as an operator wrote it, for the head of a message; never a secret."""
+    if "password" in path or any(map(configfile.is_secret, path)):
+        return ""
+    if isinstance(value, Mapping | list):
+        return ""
+    if not isinstance(value, str):
+        return f"{json.dumps(value)}: "
+    text = re.sub(r"[^/@\s]*:[^@\s]*@", "****@", value)
+    if not text or not text.isprintable():
+        return f"{json.dumps(text)}: "
+    return f"{text if len(text) <= 100 else text[:100] + '…'}: "
+
+
+# --- between values --------------------------------------------------------------------------
+#
+# These read the raw file, so that they find what they can although single values are faulty.
+
+
+def _get(raw: object, *path: str) -> Any:
+    for key in path:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw
+
+
+def _regions(raw: Raw) -> dict[str, Raw]:
+    regions = _get(raw, "regions")
+    if not isinstance(regions, Mapping):
+        return {}
+    return {name: region for name, region in regions.items() if isinstance(region, Mapping)}
+
+
+def _nodes(raw: Raw) -> Iterator[tuple[KeyPath, str, Raw]]:
+    """Path, name and long form of each node."""
+    for region_name, region in _regions(raw).items():
+        nodes = _get(region, "nodes")
+        for name, node in nodes.items() if isinstance(nodes, Mapping) else ():
+            long = {"ip": node} if isinstance(node, str) else node
+            if isinstance(long, Mapping):
+                yield ("regions", region_name, "nodes", name), name, long
+
+
+def _valid(check: Callable[[str], str], value: object) -> str | None:
+    """The value in its normal form; None where it is faulty by itself, which is told elsewhere."""
+    try:
+        return check(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _port(raw: Raw, name: str) -> int | None:
+    """The port of a component, the default where none is written; None where it is faulty."""
+    written = _get(raw, "oms", "ports")
+    there = isinstance(written, Mapping) and name in written
+    port = written[name] if there else getattr(Ports(), name)
+    return port if type(port) is int else None
+
+
+def _twice(found: Iterable[tuple[KeyPath, object]], right: str) -> Iterator[Fault]:
+    """A fault for each value that stands at more than one path, told at the later ones."""
+    first: dict[object, KeyPath] = {}
+    for path, value in found:
+        if value in first:
+            yield Fault(path, f"{value}: is also {'.'.join(first[value])}; {right}")
+        first.setdefault(value, path)
+
+
+def _of_regions(raw: Raw, key: str, kind: type) -> list[tuple[KeyPath, Any]]:
+    return [
+        (("regions", name, key), region[key])
+        for name, region in _regions(raw).items()
+        if type(region.get(key)) is kind
+    ]
+
+
+def _locations_differ(raw: Raw) -> Iterator[Fault]:
+    yield from _twice(_of_regions(raw, "location", int), "give each region a number of its own")
+
+
+def _one_default(raw: Raw) -> Iterator[Fault]:
+    regions = _regions(raw)
+    chosen = [name for name, region in regions.items() if region.get("default", True) is True]
+    if regions and not chosen:
+        where = ("regions", next(iter(regions)), "default") if len(regions) == 1 else ("regions",)
+        yield Fault(where, "no region is the default; write default: true in exactly one region")
+    for name in chosen[1:]:
+        yield Fault(
+            ("regions", name, "default"),
+            f"{chosen[0]} is the default region already (true is what counts without the key); "
+            "write default: false",
+        )
+
+
+def _databases_differ(raw: Raw) -> Iterator[Fault]:
+    shared = ((("metadb", key), _get(raw, "metadb", key)) for key in ("rm_db", "cm_db"))
+    found = [*shared, *_of_regions(raw, "heartbeat_db", str)]
+    names = ((path, name.lower()) for path, name in found if isinstance(name, str))
+    yield from _twice(names, "write a database of its own; heartbeat databases are never shared")
+
+
+def _cm_urls(raw: Raw) -> Iterator[Fault]:
+    found = [
+        (path, url)
+        for path, text in _of_regions(raw, "cm_url", str)
+        if (url := _valid(values.cm_url, text))
+    ]
+    yield from _twice(found, "give each region its own VIP, SLB or domain name")
+    cm, console = _port(raw, "cm"), _port(raw, "nginx")
+    ips = {_valid(values.node_ip, node.get("ip")): path for path, _, node in _nodes(raw)}
+    for path, url in found:
+        host, port = url.removeprefix("http://").rsplit(":", 1)
+        right = f"write the CM port {cm}"
+        if cm and int(port) != cm:
+            why = f"{port} is the console's port" if int(port) == console else f"not {cm}"
+            yield Fault(path, f"{url}: {why}; {right}")
+        if host in ips:
+            yield from _cm_url_of_a_node(raw, path, url, ips[host])
+
+
+def _cm_url_of_a_node(raw: Raw, path: KeyPath, url: str, node: KeyPath) -> Iterator[Fault]:
+    """Right for a region of one node, wrong for several: they are found by one address."""
+    if node[1] != path[1]:
+        yield Fault(path, f"{url}: is {'.'.join(node)}, of another region; write an own address")
+    elif len(_get(raw, *path[:-1], "nodes")) > 1:
+        why = f"is the address of {node[-1]} alone, and the region has several nodes"
+        yield Fault(path, f"{url}: {why}; write their VIP, SLB or domain name")
+
+
+def _names_differ(raw: Raw) -> Iterator[Fault]:
+    names = [(("regions", name), name.lower()) for name in _regions(raw)]
+    yield from _twice(names, "give each region a name of its own, not by case alone")
+    nodes = [(path, name.lower()) for path, name, _ in _nodes(raw)]
+    yield from _twice(nodes, "give each node a name of its own, over all regions")
+
+
+def _every_region_has_nodes(raw: Raw) -> Iterator[Fault]:
+    if _get(raw, "regions") == {}:
+        yield Fault(("regions",), "is empty; write at least one region")
+    for name, region in _regions(raw).items():
+        if region.get("nodes") == {}:
+            yield Fault(("regions", name, "nodes"), "is empty; write at least one node")
+
+
+def _addresses_differ(raw: Raw) -> Iterator[Fault]:
+    found = [
+        (path, ip)
+        for path, _, node in _nodes(raw)
+        if (ip := _valid(values.node_ip, node.get("ip")))
+    ]
+    right = "write the address of another machine"
+    yield from _twice(found, right)
+    general = _get(raw, "ssh", "port") or 22
+    doors = [
+        (path, f"{node['address']} port {node.get('port') or general}")
+        for path, _, node in _nodes(raw)
+        if isinstance(node.get("address"), str)
+    ]
+    yield from _twice(doors, right)
+
+
+def _ports_differ(raw: Raw) -> Iterator[Fault]:
+    ports = [(("oms", "ports", name), _port(raw, name)) for name in Ports.model_fields]
+    known: list[tuple[KeyPath, int]] = [(path, port) for path, port in ports if port]
+    yield from _twice(known, "write another port; all five share the network of the node")
+    taken = {port: path for path, port in known}
+    doors: list[tuple[KeyPath, object]] = [(("ssh", "port"), _get(raw, "ssh", "port"))]
+    doors += [((*path, "port"), node.get("port")) for path, _, node in _nodes(raw)]
+    for path, port in doors:
+        if type(port) is int and port in taken:
+            why = f"is {'.'.join(taken[port])} of OMS, which shares the network of the node"
+            yield Fault(path, f"{port}: {why}; write the port of the node's own sshd")
+
+
+def _mounts_apart(raw: Raw) -> Iterator[Fault]:
+    """Directories must not lie in one another, and nothing can lie in a file."""
+    written = _get(raw, *_MOUNTS)
+    mounts = dict(Mounts()) | (dict(written) if isinstance(written, Mapping) else {})
+    found = [(key, path) for key, path in mounts.items() if _valid(values.node_path, path)]
+    for (other, outer), (key, path) in permutations(found, 2):
+        file_in_directory = other in _DIRECTORIES and key not in _DIRECTORIES
+        if path.startswith(outer + "/") and not file_in_directory:
+            why = f"lies inside oms.mounts.{other} ({outer})"
+            yield Fault((*_MOUNTS, key), f"{path}: {why}; write a path of its own")
+    paths = (((*_MOUNTS, key), path) for key, path in found)
+    yield from _twice(paths, "write a path of its own")
+
+
+_MOUNTS = ("oms", "mounts")
+_DIRECTORIES = {"logs", "store", "run"}
+
+
+def _certificate_is_whole(raw: Raw) -> Iterator[Fault]:
+    pair = ("https_crt", "https_key")
+    there = [key for key in pair if _get(raw, *_MOUNTS, key) is not None]
+    if len(there) == 1:
+        other = next(key for key in pair if key not in there)
+        why = f"is missing, but oms.mounts.{there[0]} is there; write both or none"
+        yield Fault((*_MOUNTS, other), why)
+
+
+def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
+    extra = _get(raw, "oms", "extra")
+    if not isinstance(extra, Mapping):
+        return
+    for key, value in extra.items():
+        path = ("oms", "extra", key)
+        if key == "ssh_server_port":
+            yield Fault(path, "is a misspelling of sshd_server_port; write oms.ports.sshd")
+        elif key in configfile.KEYS:
+            yield Fault(path, f"is written by omsfab itself; write it as {_home(key)}")
+        elif configfile.is_secret(key) and not isinstance(value, Mapping):
+            yield Fault(path, f"is a secret in plain text; write {secretsource.FORMS}")
+    missing = [key for key in configfile.SLS_KEYS if key not in extra]
+    if missing and len(missing) < len(configfile.SLS_KEYS):
+        for key in missing:
+            why = "is missing; the five apsara_audit_sls_ keys go together: write all or none"
+            yield Fault(("oms", "extra", key), why)
+
+
+def _home(key: str) -> str:
+    if key.endswith("_server_port"):
+        return f"oms.ports.{key.removesuffix('_server_port')}"
+    if key == "tsdb_enabled":
+        return "tsdb: (it is enabled by being there)"
+    place = {"cm": "regions.<name>", "oms": "metadb", "tsdb": "tsdb"}
+    word = OMS_WORDS.get(key, key)
+    room = "regions.<name>" if word == "heartbeat_db" else place.get(key.split("_")[0], "metadb")
+    return "the key of the region" if key == "cm_region" else f"{room}.{word}"
+
+
+def _metadb_is_no_oms_port(raw: Raw) -> Iterator[Fault]:
+    """Where the MetaDB lives on a node, it shares that node's network with OMS."""
+    host, port = _get(raw, "metadb", "host"), _get(raw, "metadb", "port")
+    ports = {_port(raw, name): name for name in Ports.model_fields}
+    if type(port) is int and port in ports:
+        for _, name, node in _nodes(raw):
+            if node.get("ip") == host:
+                why = f"{name} is a node, and {port} is oms.ports.{ports[port]} there"
+                yield Fault(("metadb", "port"), f"{port}: {why}; write the port of the database")
+                return
+
+
+CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
+    _every_region_has_nodes,
+    _locations_differ,
+    _one_default,
+    _databases_differ,
+    _cm_urls,
+    _names_differ,
+    _addresses_differ,
+    _ports_differ,
+    _mounts_apart,
+    _certificate_is_whole,
+    _extra_is_extra,
+    _metadb_is_no_oms_port,
+)

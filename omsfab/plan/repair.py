@@ -1,0 +1,211 @@
+"""Repairs on single nodes: small plans out of the same steps, through the same runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from omsfab.commands import docker, oms, supervisor
+from omsfab.commands.command import Command
+from omsfab.errors import InputError
+from omsfab.fleet.model import Fleet, Node
+from omsfab.plan import steps
+from omsfab.plan.present import Present
+from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step
+
+
+def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
+    """Return the nodes named or addressed in a comma separated list."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    found = [node for node in fleet.nodes for word in wanted if word in (node.name, node.ip)]
+    known = {word for node in found for word in (node.name, node.ip)}
+    missing = [word for word in wanted if word not in known]
+    if missing or not wanted:
+        raise InputError(
+            "INPUT-005",
+            f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
+            where="--node or -H",
+            next="name some of: " + ", ".join(f"{node.name} ({node.ip})" for node in fleet.nodes),
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _plan(
+    task: str, fleet: Fleet, node: str, build: Callable[[Node], tuple[Step, ...]], width: int = 0
+) -> Plan:
+    nodes = nodes_named(fleet, node)
+    stages = (Stage(task, tuple(step for one in nodes for step in build(one)), width=width),)
+    return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
+
+
+def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Write config.yaml from hosts.yaml; the components read it at the next initialisation."""
+    return _plan(
+        "node.push-config",
+        fleet,
+        node,
+        lambda one: (steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),),
+    )
+
+
+def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    return _plan(
+        "node.load-image",
+        fleet,
+        node,
+        lambda one: (steps.image(fleet, one, present.image, present.package),),
+    )
+
+
+def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Run the container on a node: directories, image, config.yaml, then docker run."""
+    return _plan(
+        "node.run",
+        fleet,
+        node,
+        lambda one: (
+            steps.directories(fleet, one),
+            steps.image(fleet, one, present.image, present.package),
+            steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),
+            steps.container(fleet, one, present.image, present.facts(one.name)),
+        ),
+    )
+
+
+def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Stop all processes in the container (guide, step 2); the container itself stays."""
+    return _plan("node.stop", fleet, node, lambda one: (steps.stop_processes(fleet, one),))
+
+
+def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Start the container if it is stopped, then every program in it."""
+    container = fleet.install.container
+    runs = Says(docker.running(container), "true")
+    programs = Await(Programs(supervisor.status(container)), limit=180)
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (
+            Step(
+                "start-container",
+                one.name,
+                f"start {container}",
+                check=(runs,),
+                apply=(Run(docker.start(container)),),
+                verify=(runs,),
+                fault="RUN-004",
+            ),
+            Step(
+                "start-processes",
+                one.name,
+                f"start all processes in {container}",
+                check=(programs.probe,),
+                apply=(Run(supervisor.start_all(container)),),
+                verify=(programs,),
+                fault="RUN-003",
+            ),
+        )
+
+    return _plan("node.start", fleet, node, build)
+
+
+def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Restart the container, one node at a time.  No check: a restart is always wanted."""
+    container = fleet.install.container
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (
+            Step(
+                "restart",
+                one.name,
+                f"restart {container}",
+                apply=(Run(docker.restart(container)),),
+                verify=(Await(Programs(supervisor.status(container)), limit=180),),
+                fault="RUN-003",
+            ),
+        )
+
+    return _plan("node.restart", fleet, node, build, width=1)
+
+
+def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Run docker_init.sh on the node, whether it was initialised before or not."""
+    return _plan(
+        "node.initialise",
+        fleet,
+        node,
+        lambda one: (
+            steps.initialise(fleet, fleet.region_of(one), one, again=True),
+            steps.programs_run(fleet, one),
+            steps.healthy(fleet, one),
+        ),
+        width=1,
+    )
+
+
+def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Write config.yaml and bring it to the components without a full initialisation."""
+    return _plan(
+        "node.refresh",
+        fleet,
+        node,
+        lambda one: (
+            steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),
+            steps.refresh(fleet, one),
+        ),
+        width=1,
+    )
+
+
+def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
+    """Run words in the container and show what they say."""
+    return _look_plan(
+        "node.exec",
+        fleet,
+        node,
+        docker.inside(fleet.install.container, "sh", "-c", words, limit=600),
+        changes=True,
+    )
+
+
+def logs(fleet: Fleet, present: Present, *, node: str, lines: str = "50") -> Plan:
+    """Show the container's own log and the last lines of the newest logs on the mount."""
+    return _look_plan(
+        "node.logs", fleet, node, oms.recent_logs(fleet.install, int(lines)), changes=False
+    )
+
+
+def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Show container, programs and health of the node."""
+    return _look_plan("node.status", fleet, node, None, changes=False)
+
+
+def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Ask everything of a node that can be asked before or after a change; nothing is changed."""
+
+    def build(one: Node) -> tuple[Step, ...]:
+        facts = present.facts(one.name)
+        if facts.container == "running":
+            return (steps.programs_run(fleet, one), steps.healthy(fleet, one))
+        return (steps.docker_answers(one), steps.ready(fleet, one, present.package))
+
+    return _plan("node.check", fleet, node, build)
+
+
+def _look_plan(
+    task: str, fleet: Fleet, node: str, command: Command | None, *, changes: bool
+) -> Plan:
+    """Return a plan whose only outcome is what its commands say."""
+    container = fleet.install.container
+
+    def build(one: Node) -> tuple[Step, ...]:
+        words = (command,) if command else oms.status(one, fleet.install)
+        return (
+            Step(
+                task.split(".")[1],
+                one.name,
+                f"{task.split('.')[1]} in {container}",
+                kind="once-only" if changes else "read-only",
+                apply=tuple(Run(each, any_status=not changes) for each in words),
+            ),
+        )
+
+    return _plan(task, fleet, node, build)

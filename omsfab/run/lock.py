@@ -1,0 +1,52 @@
+"""Two runs must never overlap: the part of the lock that lives on this jump host.
+
+The other part is the lease row in MetaDB (edges/metadb_lease.py), which other jump hosts see.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omsfab.errors import Locked
+
+
+@contextmanager
+def held(home: Path, run_id: str, owner: str, since: str) -> Iterator[None]:
+    """Hold the lock of this OMS on this jump host, or raise Locked at once.
+
+    ``flock`` goes with the process, so a killed run leaves nothing to break.
+    """
+    path = home / "lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise _taken(path) from None
+        os.ftruncate(fd, 0)
+        note = {"pid": os.getpid(), "run": run_id, "owner": owner, "since": since}
+        os.write(fd, json.dumps(note).encode())
+        yield
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _taken(path: Path) -> Locked:
+    try:
+        note = json.loads(path.read_text())
+        who = "{owner} (pid {pid}, run {run}) since {since}".format(**note)
+    except (ValueError, KeyError):
+        who = "another omsfab on this machine"
+    return Locked(
+        "LOCK-001",
+        f"this OMS is locked by {who}",
+        where=str(path),
+        evidence="a run that changes this OMS has not ended; two runs must never overlap",
+        next="fab lock.show",
+    )

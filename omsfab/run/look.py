@@ -1,0 +1,136 @@
+"""Ask MetaDB and nodes what is so now: the Present that a planner needs.  Read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from omsfab.commands import docker, posix
+from omsfab.edges.metadb import MetaDbEdge
+from omsfab.edges.shell import Shell
+from omsfab.errors import OmsfabError, PreflightError
+from omsfab.fleet import configfile
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.plan import steps
+from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
+
+WIDTH = 50
+"""Nodes asked side by side."""
+
+
+def at_region(
+    fleet: Fleet,
+    region: Region,
+    shells: Mapping[str, Shell],
+    metadb: MetaDbEdge,
+    package: Package | None,
+) -> Present:
+    """Return what MetaDB and the region's nodes say; every node that fails is told of."""
+    clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
+    hosts: dict[str, str] = {}
+    scopes: tuple[str, ...] = ()
+    if region.location in clusters:
+        hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
+        scope = metadb.preflight(region.location, steps.TABLES)
+        scopes = tuple(scope.prose)
+    nodes = at_nodes(fleet, region.nodes, shells, package)
+    return Present(
+        clusters=clusters,
+        hosts=hosts,
+        scopes=scopes,
+        nodes=nodes,
+        package=package,
+        image=wanted_image(fleet, nodes, package),
+    )
+
+
+def at_nodes(
+    fleet: Fleet, nodes: Iterable[Node], shells: Mapping[str, Shell], package: Package | None
+) -> dict[str, NodeFacts]:
+    """Return the facts of each node by name; nodes are asked side by side."""
+    wanted = package.image if package else fleet.install.image
+    targets = list(nodes)
+
+    def ask(node: Node) -> NodeFacts | OmsfabError:
+        try:
+            return at_node(fleet, node, shells[node.name], wanted)
+        except OmsfabError as error:
+            return error
+
+    with ThreadPoolExecutor(min(WIDTH, len(targets) or 1)) as pool:
+        answers = dict(zip((node.name for node in targets), pool.map(ask, targets), strict=True))
+    errors = [answer for answer in answers.values() if isinstance(answer, OmsfabError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise type(errors[0])(
+            errors[0].id,
+            f"{len(errors)} nodes cannot be used",
+            where=", ".join(error.where for error in errors),
+            evidence="\n".join(f"{error.where}: {error.id} {error.what}" for error in errors),
+            next=errors[0].next,
+        )
+    return {name: facts for name, facts in answers.items() if isinstance(facts, NodeFacts)}
+
+
+def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
+    """Return docker's version, the container, the image and the drift of one node."""
+    version = shell.run(docker.version())
+    if version.status != 0:
+        raise PreflightError(
+            "HOST-001",
+            "docker does not answer",
+            where=node.name,
+            evidence=version.err.strip(),
+            next=f"start docker on {node.name}, then: fab node.check --node={node.name}",
+        )
+    inspected = shell.run(docker.inspect(fleet.install.container))
+    has = shell.run(docker.image_id(wanted))
+    config = shell.run(posix.read_file(fleet.install.mounts.config))
+    container = json.loads(inspected.out) if inspected.status == 0 else {}
+    drift: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    cm_nodes: tuple[str, ...] = ()
+    if config.status == 0 and container:
+        have = configfile.read(config.out, origin=f"{node.name}:{fleet.install.mounts.config}")
+        want = configfile.values(fleet, fleet.region_of(node))
+        found = have.get("cm_nodes")
+        cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
+        drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want)
+        unknown = tuple(sorted(set(configfile.unknown(have)) - set(want)))
+    return NodeFacts(
+        docker=version.out.strip(),
+        **_container(container),
+        has_image=has.status == 0,
+        drift=drift,
+        cm_nodes=cm_nodes,
+        unknown_keys=unknown,
+    )
+
+
+def _container(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the NodeFacts fields that ``docker inspect`` knows."""
+    if not record:
+        return {}
+    state: ContainerState = "running" if record["State"]["Running"] else "stopped"
+    if record["State"]["Status"] == "created":
+        state = "created"
+    settings = record["Config"]
+    environment = dict(pair.split("=", 1) for pair in settings.get("Env") or [] if "=" in pair)
+    return {
+        "container": state,
+        "spec": (settings.get("Labels") or {}).get(docker.SPEC_LABEL, ""),
+        "image": record["Image"],
+        "host_ip": environment.get("OMS_HOST_IP", ""),
+        "binds": tuple(record["HostConfig"].get("Binds") or ()),
+    }
+
+
+def wanted_image(fleet: Fleet, nodes: Mapping[str, NodeFacts], package: Package | None) -> str:
+    """Return the image id that all nodes shall run: the package's, or what runs already."""
+    if package:
+        return package.image
+    running = {facts.image for facts in nodes.values() if facts.container == "running"}
+    return running.pop() if len(running) == 1 else fleet.install.image

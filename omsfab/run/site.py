@@ -1,0 +1,221 @@
+"""The one interpreter of probes and effects: what is said in a plan is done here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from typing_extensions import assert_never
+
+from omsfab.commands import posix, supervisor
+from omsfab.commands.command import Command, shown
+from omsfab.edges import job as jobs
+from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
+from omsfab.edges.shell import Result, Shell
+from omsfab.errors import OmsfabError
+from omsfab.fleet import configfile
+from omsfab.fleet.secret import Secret
+from omsfab.plan.records import (
+    Await,
+    ClearRows,
+    CmUrlIs,
+    ConfigSays,
+    Effect,
+    Healthy,
+    HostsOnline,
+    Job,
+    OthersUnchanged,
+    Probe,
+    Programs,
+    RestoreRows,
+    Run,
+    Says,
+    Send,
+    Step,
+    Succeeds,
+    Write,
+)
+
+MIRROR = "/var/lib/omsfab"
+"""Where a run's journal and row backups are mirrored on the initial node."""
+
+PROGRESS_EVERY = 0.2
+"""Seconds between two words about a transfer."""
+
+
+class Site:
+    """The outside world of one run: a shell per node, the rows of MetaDB, the run's directory.
+
+    ``mirror`` copies a file of the run to a second machine before rows are deleted.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        directory: Path,
+        shells: Mapping[str, Shell],
+        metadb: MetaDbEdge,
+        *,
+        secrets: Sequence[Secret] = (),
+        mirror: Callable[[Path], None] = lambda path: None,
+        lease: Lease | None = None,
+    ) -> None:
+        self._run_id = run_id
+        self._backup = directory / "backup"
+        self._shells = shells
+        self._metadb = metadb
+        self._secrets = tuple(secrets)
+        self._mirror = mirror
+        self._lease = lease
+
+    # --- questions ---
+
+    def ask(self, probe: Probe, node: str) -> str | None:
+        """Return None if it is so, else why not, in the operator's words."""
+        match probe:
+            case Says(command, text):
+                result = self._shells[node].run(command)
+                said = result.out.strip()
+                return None if (result.status, said) == (0, text) else _words(command, result)
+            case Succeeds(command, otherwise):
+                result = self._shells[node].run(command)
+                if result.status == 0:
+                    return None
+                return f"{otherwise}: {(result.out.strip() or result.err.strip())}"
+            case ConfigSays(path, content):
+                return self._config(node, path, content)
+            case CmUrlIs(location, url, old):
+                return self._metadb.check_cm_url(location, url, old or None)
+            case OthersUnchanged(location):
+                self._metadb.others_unchanged(location, self._backup)
+                return None
+            case HostsOnline(location, heartbeat_db, ips, beat_age):
+                return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
+            case Programs(command, state):
+                return _programs(self._shells[node].run(command), state)
+            case Healthy(command):
+                return health_says(self._shells[node].run(command))
+            case Await(inner, limit, every):
+                return self._await(inner, node, limit, every)
+            case _:
+                assert_never(probe)
+
+    def _await(self, probe: Probe, node: str, limit: float, every: float) -> str | None:
+        end = time.monotonic() + limit
+        while (why := self.ask(probe, node)) is not None:
+            if time.monotonic() > end:
+                return f"{why} (asked for {limit:.0f} s)"
+            time.sleep(every)
+        return None
+
+    def _config(self, node: str, path: str, content: Secret) -> str | None:
+        result = self._shells[node].run(posix.read_file(path))
+        if result.status != 0:
+            return f"{path} cannot be read: {result.err.strip()}"
+        lines = configfile.differences(
+            configfile.read(result.out), configfile.read(content.reveal())
+        )
+        return "\n".join(lines) or None
+
+    # --- changes ---
+
+    def perform(self, effect: Effect, step: Step, attempt: int, tell: Callable[..., None]) -> None:
+        """Carry the effect out, or raise what stands in its way."""
+        match effect:
+            case Run(command, any_status):
+                result = self._shells[step.node].run(command, lambda line: tell("line", line))
+                if result.status != 0 and not any_status:
+                    raise OmsfabError(
+                        "CMD-001",
+                        f"a command ended with {result.status}: {shown(command)}",
+                        evidence=self.redact(result.err.strip() or result.out.strip())[-2000:],
+                        next=step.fix,
+                    )
+            case Write(path, content, mode):
+                self._shells[step.node].write(
+                    path, content, mode, f"{path}.omsfab-{self._run_id}.bak"
+                )
+            case Send(source, dest, size, sha256):
+                tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
+                self._shells[step.node].send(source, dest, size, sha256, _progress(size, tell))
+                tell("state", f"{source.name} is there, sha256 compared")
+            case Job():
+                jobs.follow(
+                    self._shells[step.node],
+                    effect,
+                    f"{self._run_id}-{step.name}-{attempt}",
+                    on_line=lambda line: tell("line", line),
+                    on_state=lambda text: tell("state", text),
+                    secrets=self._secrets,
+                )
+            case ClearRows():
+                cleared = self._metadb.clear_region(
+                    effect,
+                    lease=self._held(),
+                    backup_dir=self._backup,
+                    mirror=self._mirror,
+                    step=step.key,
+                )
+                tell("state", cleared_text(cleared))
+            case RestoreRows():
+                self._metadb.restore_region(effect, lease=self._held(), backup_dir=self._backup)
+            case _:
+                assert_never(effect)
+
+    def _held(self) -> Lease:
+        if self._lease is None:  # a planner's task lacks ``lease`` in session.TASKS
+            raise OmsfabError("BUG-002", "rows are to be changed without the lock in MetaDB")
+        return self._lease
+
+    def redact(self, text: str) -> str:
+        """Return the text without any secret of the fleet."""
+        for secret in self._secrets:
+            if secret.reveal():
+                text = text.replace(secret.reveal(), "****")
+        return text
+
+
+def cleared_text(cleared: Cleared) -> str:
+    """Return e.g. ``saved and deleted: cluster_info 1, host 1; backup /…/cluster.jsonl``."""
+    rows = ", ".join(f"{table} {count}" for table, count in cleared.rows.items())
+    done = "were saved and deleted before" if cleared.already else "saved and deleted"
+    return f"{done}: {rows}; backup {', '.join(str(path) for path in cleared.files)}"
+
+
+def _words(command: Command, result: Result) -> str:
+    said = result.out.strip() or result.err.strip() or "nothing"
+    return f"{shown(command)} says {said!r} (status {result.status})"
+
+
+def _programs(result: Result, state: str) -> str | None:
+    found = supervisor.states(result.out)
+    if not found:
+        return f"supervisorctl says: {(result.out.strip() or result.err.strip())!r}"
+    wrong = [f"{name} is {now}" for name, now in found.items() if now != state]
+    return ", ".join(wrong) or None
+
+
+def health_says(result: Result) -> str | None:
+    try:
+        if json.loads(result.out)["data"]["healthy"] is True:
+            return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    said = result.out.strip() or result.err.strip() or "nothing"
+    return f"the health page says {said[:300]}"
+
+
+def _progress(size: int, tell: Callable[..., None]) -> Callable[[int], None]:
+    """Return a callback that says ``bytes/size`` a few times a second."""
+    last = 0.0
+
+    def on_bytes(there: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_EVERY or there >= size:
+            last = now
+            tell("progress", f"{there}/{size}")
+
+    return on_bytes

@@ -1,0 +1,220 @@
+"""What an operator looks at: the fleet, its state, past runs, the lock.  Nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from omsfab.commands import docker, oms, posix, supervisor
+from omsfab.edges import ssh
+from omsfab.edges.metadb import MetaDbEdge
+from omsfab.edges.shell import Shell
+from omsfab.errors import InputError, OmsfabError
+from omsfab.fleet import hostsfile
+from omsfab.fleet.model import Fleet, Node
+from omsfab.plan import scale
+from omsfab.run import journal as journals
+from omsfab.run import look
+from omsfab.run.session import home_of, hosts_path
+from omsfab.run.site import health_says
+from omsfab.show.text import event_line
+
+
+def fleet() -> None:
+    """Print hosts.yaml as it was understood; secrets as ****."""
+    loaded = hostsfile.load(hosts_path())
+    console = Console()
+    table = Table(title=f"{hosts_path()}: image {loaded.install.image}", title_justify="left")
+    for head in ("region", "location", "default", "cm_url", "heartbeat DB", "node", "address"):
+        table.add_column(head)
+    for region in loaded.regions:
+        for number, node in enumerate(region.nodes):
+            first = number == 0
+            table.add_row(
+                region.name if first else "",
+                str(region.location) if first else "",
+                str(region.default).lower() if first else "",
+                region.cm_url if first else "",
+                region.heartbeat_db if first else "",
+                node.name,
+                node.ip,
+            )
+    console.print(table)
+    metadb = loaded.metadb
+    console.print(
+        f"MetaDB {metadb.user}@{metadb.host}:{metadb.port}, databases {metadb.rm_db}, "
+        f"{metadb.cm_db}; container {loaded.install.container}, init {loaded.install.init}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of ``fleet.status``; ``beat`` is in seconds, by the clock of MetaDB."""
+
+    node: str
+    ip: str
+    region: str
+    container: str
+    programs: str
+    health: str
+    host: str
+    beat: str
+
+
+def status(*, as_json: bool = False) -> None:
+    """Print a row per node; what cannot be asked stands there as a word."""
+    loaded = hostsfile.load(hosts_path())
+    rows = status_rows(loaded)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        return
+    table = Table()
+    for head in ("node", "address", "region", "container", "programs", "health", "host", "beat"):
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in asdict(row).values()))
+    Console().print(table)
+
+
+def status_rows(loaded: Fleet) -> list[Row]:
+    """Ask all nodes side by side, MetaDB once."""
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    metadb = MetaDbEdge(loaded.metadb)
+    hosts: dict[str, str] = {}
+    beats: dict[str, str] = {}
+    try:
+        known = {row.code for row in metadb.clusters()} if metadb.exists() else set()
+        for region in loaded.regions:
+            if region.location in known:
+                hosts |= {row.ip: row.status for row in metadb.hosts(region.location)}
+                ages = metadb.beats(region.heartbeat_db)
+                beats |= {ip: f"{age:.0f} s" for ip, age in ages.items()}
+    except OmsfabError as error:
+        hosts = {node.ip: error.id for node in loaded.nodes}
+
+    def ask(node: Node) -> Row:
+        container, programs, health = _node(loaded, node, shells[node.name])
+        region = loaded.region_of(node).name
+        host, beat = hosts.get(node.ip, "no row"), beats.get(node.ip, "-")
+        return Row(node.name, node.ip, region, container, programs, health, host, beat)
+
+    try:
+        with ThreadPoolExecutor(min(look.WIDTH, len(loaded.nodes))) as pool:
+            return list(pool.map(ask, loaded.nodes))
+    finally:
+        for shell in shells.values():
+            shell.close()
+
+
+def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, str, str]:
+    try:
+        if shell.run(docker.version()).status != 0:
+            return "docker is silent", "-", "-"
+        state = shell.run(docker.running(loaded.install.container))
+        if state.status != 0:
+            return "absent", "-", "-"
+        if state.out.strip() != "true":
+            return "stopped", "-", "-"
+        programs = supervisor.states(shell.run(supervisor.status(loaded.install.container)).out)
+        running = sum(now == "RUNNING" for now in programs.values())
+        why = health_says(shell.run(posix.http_get(oms.health_url(node, loaded.install))))
+    except OmsfabError as error:
+        return error.id, "-", "-"
+    else:
+        return "running", f"{running}/{len(programs)} RUNNING", "unhealthy" if why else "healthy"
+
+
+def check(region: str) -> None:
+    """Print every difference between hosts.yaml and what is so, a line each."""
+    loaded = hostsfile.load(hosts_path())
+    where = scale.region_named(loaded, region)
+    shells = ssh.connect(where.nodes, loaded.ssh)
+    try:
+        present = look.at_region(loaded, where, shells, MetaDbEdge(loaded.metadb), None)
+    finally:
+        for shell in shells.values():
+            shell.close()
+    lines = list(scale.differences(loaded, where, present))
+    for line in lines:
+        print(line)
+    print(f"fleet.check: {len(lines)} differences from {hosts_path()}")
+
+
+# --- runs and lock -------------------------------------------------------------------------------
+
+
+def _home() -> Path:
+    return home_of(hostsfile.load(hosts_path()))
+
+
+def runs() -> None:
+    """Print a line per run: id, task, how it ended."""
+    home = _home()
+    found = list(journals.runs(home))
+    for directory in found:
+        record = journals.load_record(directory)
+        past = journals.read(directory / "journal.jsonl")
+        last = next((e.text for e in reversed(past.events) if e.kind == "run"), "no word")
+        print(f"{directory.name}  {record['owner']}  {last if past.ended else 'open: ' + last}")
+    if not found:
+        print(f"no runs in {home}")
+
+
+def run(name: str) -> None:
+    """Print the events of a run, and what can be done with it."""
+    directory = _named(name)
+    past = journals.read(directory / "journal.jsonl")
+    for event in past.events:
+        print(event_line(event))
+    print(f"run {directory.name} in {directory}")
+    if not past.ended:
+        print(f"it has not ended; next: fab run.resume --run={directory.name}")
+
+
+def _named(name: str) -> Path:
+    home = _home()
+    for directory in journals.runs(home):
+        if name in ("", directory.name):
+            return directory
+    raise InputError(
+        "INPUT-008", f"there is no run {name}".rstrip(), where=str(home), next="fab run.list"
+    )
+
+
+def lock() -> None:
+    """Print who holds the lock, here and in MetaDB."""
+    loaded = hostsfile.load(hosts_path())
+    note = _note(home_of(loaded) / "lock")
+    print(f"this jump host: {note or 'free'}")
+    holder = MetaDbEdge(loaded.metadb).lease_holder()
+    if holder is None:
+        print("MetaDB: free")
+    else:
+        life = f"alive until {holder.expires}" if holder.live else f"expired at {holder.expires}"
+        print(f"MetaDB: run {holder.run_id} of {holder.owner} since {holder.since}, {life}")
+
+
+def _note(path: Path) -> dict[str, Any] | None:
+    """Return what the lock file says, if its process is alive."""
+    try:
+        note: dict[str, Any] = json.loads(path.read_text())
+        os.kill(int(note["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return note
+
+
+def break_lock(run: str) -> None:
+    """Free the lease of a dead run."""
+    loaded = hostsfile.load(hosts_path())
+    MetaDbEdge(loaded.metadb).lease_break(run)
+    print(f"the lease of run {run} is free")

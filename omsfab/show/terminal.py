@@ -1,0 +1,132 @@
+"""Events on a terminal: lines that stay, and one live row per node below them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from omsfab.plan.events import Event
+from omsfab.show.text import event_line, seconds
+
+STYLES = {
+    "stage": "bold",
+    "run": "bold",
+    "done": "green",
+    "satisfied": "dim",
+    "failed": "bold red",
+    "state": "cyan",
+    "line": "",
+    "intent": "",
+}
+
+
+class Show(Protocol):
+    """Somebody who looks at events."""
+
+    def __call__(self, event: Event) -> None: ...
+    def __enter__(self) -> Show: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Terminal:
+    """Lines scroll by; what is going on stands below with its seconds, so a long wait lives.
+
+    Without a terminal (a pipe, a log) transfers are told at each tenth instead.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._going: dict[str, tuple[str, float, str]] = {}
+        self._tenths: dict[str, int] = {}
+        self._live = (
+            Live(console=console, get_renderable=self._rows, refresh_per_second=4, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Terminal:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._remember(event)
+            if event.kind == "progress":
+                self._tenth(event)
+            else:
+                style = STYLES[event.kind]
+                self._console.print(
+                    Text(event_line(event), style=style), soft_wrap=True, highlight=False
+                )
+
+    def _remember(self, event: Event) -> None:
+        """Keep (step, since, what it last said) for the live rows."""
+        if event.kind in ("done", "failed", "satisfied"):
+            self._going.pop(event.node, None)
+        elif event.node:
+            step, since, _ = self._going.get(event.node, ("", time.monotonic(), ""))
+            fresh = step != event.step
+            self._going[event.node] = (
+                event.step,
+                time.monotonic() if fresh else since,
+                _progress(event.text) if event.kind == "progress" else event.text,
+            )
+
+    def _tenth(self, event: Event) -> None:
+        there, size = (int(number) for number in event.text.split("/"))
+        tenth = there * 10 // size if size else 10
+        if self._live is None and tenth > self._tenths.get(event.node, 0):
+            self._tenths[event.node] = tenth
+            self._console.print(f"           {event.node:<8}  {event.step:<14}  · {tenth * 10} %")
+
+    def _rows(self) -> Group:
+        now = time.monotonic()
+        width = self._console.width - 1
+        rows = [
+            Text(f"▸ {node:<10} {step:<14} {seconds(now - since):>10}  {text}"[:width], "cyan")
+            for node, (step, since, text) in self._going.items()
+        ]
+        return Group(*rows)
+
+
+class JsonLines:
+    """Events as JSON, one per line, for machines."""
+
+    def __init__(self, out: Callable[[str], None]) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._out(json.dumps(event.record(), ensure_ascii=False))
+
+
+def _progress(text: str) -> str:
+    there, size = (int(number) for number in text.split("/"))
+    share = there / size if size else 1.0
+    bar = "█" * round(share * 24)
+    return f"{bar:░<24} {share:4.0%}  {there / 1e6:.0f} of {size / 1e6:.0f} MB"
+
+
+def bold(console: Console, text: str) -> None:
+    console.print(f"[bold]{escape(text)}[/bold]", highlight=False)

@@ -1,0 +1,122 @@
+"""Plans and events as plain text: what a log, a pipe and a test see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from typing_extensions import assert_never
+
+from omsfab.commands.command import shown
+from omsfab.plan.events import Event
+from omsfab.plan.records import (
+    Await,
+    ClearRows,
+    CmUrlIs,
+    ConfigSays,
+    Effect,
+    Healthy,
+    HostsOnline,
+    Job,
+    OthersUnchanged,
+    Plan,
+    Probe,
+    Programs,
+    RestoreRows,
+    Run,
+    Says,
+    Send,
+    Step,
+    Succeeds,
+    Write,
+)
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Yield the plan as an operator reads it before saying yes."""
+    yield f"{plan.task}: {plan.title}"
+    for reason in plan.reasons:
+        yield f"   because {reason}"
+    for number, stage in enumerate(plan.stages, 1):
+        outage = "  [OMS processes are stopped]" if stage.outage else ""
+        yield f"{number}. {stage.title}{outage}"
+        width = max((len(step.node) for step in stage.steps), default=0)
+        for step in stage.steps:
+            yield f"   {step.node:<{width}}  {step.title}"
+            yield from (f"   {'':<{width}}   {line}" for line in step_lines(step))
+
+
+def step_lines(step: Step) -> Iterator[str]:
+    """Yield a line per effect (``+``), or per question of a step that changes nothing (``?``)."""
+    if step.apply:
+        yield from (f"+ {effect_text(effect)}" for effect in step.apply)
+    else:
+        yield from (f"? {probe_text(probe)}" for probe in step.verify)
+
+
+def effect_text(effect: Effect) -> str:
+    match effect:
+        case Run(command, _):
+            return shown(command)
+        case Write(path, content, mode):
+            size = len(content.reveal().encode())
+            return f"write {path} in place ({size} bytes, mode {mode:o}), the former one kept"
+        case Send(source, dest, size, _):
+            return f"send {source} to {dest} ({size / 1e6:.1f} MB)"
+        case Job(container, argv, _, _, habit):
+            words = shown_words(("docker", "exec", container, *argv))
+            return {
+                "always": f"{words}, detached, followed until its banner",
+                "auto": f"{words}, detached, unless the container initialises itself",
+                "never": f"wait until {container} has initialised itself",
+            }[habit]
+        case ClearRows(location, tables):
+            return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
+        case RestoreRows(location):
+            return f"put the saved rows of location {location} back"
+        case _:
+            assert_never(effect)
+
+
+def probe_text(probe: Probe) -> str:
+    match probe:
+        case Says(command, text):
+            return f"{shown(command)} says {text}"
+        case Succeeds(command, _):
+            return shown(command)
+        case ConfigSays(path, _):
+            return f"{path} has the values of hosts.yaml"
+        case CmUrlIs(location, url, _):
+            return f"cluster_info.cm_url of location {location} is {url}"
+        case OthersUnchanged(location):
+            return f"the rows of all regions but {location} are as before"
+        case HostsOnline(location, _, ips, _):
+            return f"hosts of location {location} ONLINE, beats fresh: {', '.join(ips)}"
+        case Programs(command, state):
+            return f"{shown(command)}: every program {state}"
+        case Healthy(command):
+            return f"{shown(command)} says healthy"
+        case Await(inner, limit, _):
+            return f"{probe_text(inner)}, within {limit:.0f} s"
+        case _:
+            assert_never(probe)
+
+
+def shown_words(words: tuple[str, ...]) -> str:
+    return " ".join(words)
+
+
+def event_line(event: Event) -> str:
+    """One line for a terminal that cannot be redrawn, and for logs; times are UTC."""
+    clock = datetime.fromtimestamp(event.at, timezone.utc).strftime("%H:%M:%SZ")
+    if event.kind in ("stage", "run"):
+        return f"{clock}  {event.kind}  {event.text}"
+    mark = {"line": "│", "done": "✓", "satisfied": "=", "failed": "✗", "intent": "▸"}
+    sign = mark.get(event.kind, "·")
+    return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {event.text}".rstrip()
+
+
+def seconds(span: float) -> str:
+    """Return a duration for people: ``48 s``, ``4 min 05 s``."""
+    whole = round(span)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"

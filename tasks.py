@@ -1,0 +1,390 @@
+"""The fab tree: read flags, load the fleet, pick a planner, hand over.
+
+Imports stand inside the tasks, so that `fab --list` costs what a bare fab costs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fabric import Connection, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+Body = Callable[..., Any]
+
+
+# --- what all tasks share ------------------------------------------------------------------------
+
+
+def guarded(body: Body) -> Body:
+    """Turn an OmsfabError into its five parts on stderr and the exit status of its class."""
+
+    @functools.wraps(body)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        from omsfab.errors import OmsfabError
+
+        try:
+            return body(*args, **kwargs)
+        except OmsfabError as error:
+            print(error.render(), file=sys.stderr)
+            raise Exit(code=error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit(code=130) from None
+        except BrokenPipeError:  # `fab … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=141) from None
+
+    return call
+
+
+def flagged(body: Body) -> Body:
+    """Add --plan, --yes and --json; the body gets them as one Flags."""
+
+    @functools.wraps(body)
+    def call(c: Context, *, plan: bool, yes: bool, json: bool, **kwargs: Any) -> Any:
+        from omsfab.run.session import Flags
+
+        return body(c, flags=Flags(bool(c.config.run.dry), plan, yes, json), **kwargs)
+
+    shape = inspect.signature(body)
+    kept = [p for p in shape.parameters.values() if p.name != "flags"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+        for name in ("plan", "yes", "json")
+    ]
+    call.__signature__ = shape.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    return call
+
+
+FLAGS_HELP = {
+    "plan": "ask the live fleet what is already so, and print what would change",
+    "yes": "do not ask for confirmation",
+    "json": "events as JSON lines on standard output",
+}
+
+
+def fleet_task(body: Body, **flags_help: str) -> Any:
+    """A task on the whole fleet: `fab -H` is refused, since hosts.yaml says where."""
+
+    @functools.wraps(body)
+    def call(c: Context, **kwargs: Any) -> Any:
+        if isinstance(c, Connection):
+            from omsfab.errors import InputError
+
+            raise InputError(
+                "INPUT-010",
+                "this task works on the whole fleet, so -H has no meaning here",
+                where=f"-H {c.host}",
+                evidence="the nodes are those of hosts.yaml; --nodes chooses among them",
+                next="the same line without -H",
+            )
+        return body(c, **kwargs)
+
+    return task(guarded(call))
+
+
+def operator_task(**words: str) -> Callable[[Body], Any]:
+    """A task on the whole fleet that may change it; ``words`` explain its own flags."""
+
+    def make(body: Body) -> Any:
+        made = fleet_task(flagged(body))
+        made.help = {**words, **FLAGS_HELP}
+        return made
+
+    return make
+
+
+def node_task(**words: str) -> Callable[[Body], Any]:
+    """A task on single nodes: named by --node, or by `fab -H name-or-address`."""
+
+    def make(body: Body) -> Any:
+        @functools.wraps(body)
+        def call(c: Context, *, node: str = "", **kwargs: Any) -> Any:
+            named = c.host if isinstance(c, Connection) else node
+            return body(c, node=named, **kwargs)
+
+        made = task(guarded(flagged(call)))
+        made.help = {"node": "names or addresses, comma separated", **words, **FLAGS_HELP}
+        return made
+
+    return make
+
+
+def carry_out(name: str, flags: Any, **args: str) -> None:
+    from omsfab.run.session import Session
+
+    Session(flags).carry_out(name, **args)
+
+
+# --- scale, oms ------------------------------------------------------------------------------
+
+
+@operator_task(nodes="add only these of the missing nodes", region="needed with several regions")
+def out(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
+    """Scale out: bring a region to the nodes and the cm_url of hosts.yaml (the main job)."""
+    carry_out("scale.out", flags, nodes=nodes, region=region)
+
+
+@operator_task(nodes="only these nodes", region="needed with several regions")
+def deploy(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
+    """Deploy a region that MetaDB does not know yet."""
+    carry_out("oms.deploy", flags, nodes=nodes, region=region)
+
+
+# --- fleet -----------------------------------------------------------------------------------
+
+
+@fleet_task
+def show(c: Context) -> None:
+    """Show what hosts.yaml says, checked, without contact."""
+    from omsfab.run import views
+
+    views.fleet()
+
+
+@fleet_task
+def status(c: Context, json: bool = False) -> None:
+    """Show every node: container, programs, health, host row, heartbeat."""
+    from omsfab.run import views
+
+    views.status(as_json=json)
+
+
+@fleet_task
+def check(c: Context, region: str = "") -> None:
+    """Compare nodes and MetaDB with hosts.yaml and tell every difference; change nothing."""
+    from omsfab.run import views
+
+    views.check(region)
+
+
+@fleet_task
+def schema(c: Context) -> None:
+    """Print the JSON schema of hosts.yaml, for editors."""
+    import json as codec
+
+    from omsfab.fleet.hostsfile import json_schema
+
+    print(codec.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+# --- node ------------------------------------------------------------------------------------
+
+
+@node_task(replace="accept a changed key with exactly this fingerprint (SHA256:…)")
+def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
+    """Show the host key of a node and, once confirmed, record it in known_hosts."""
+    from omsfab.run import trust as keys
+
+    keys.trust(node, replace, flags)
+
+
+@node_task()
+def check_node(c: Context, node: str = "", *, flags: Any) -> None:
+    """Ask a node everything that can be asked before or after a change; change nothing."""
+    carry_out("node.check", flags, node=node)
+
+
+@node_task()
+def status_node(c: Context, node: str = "", *, flags: Any) -> None:
+    """Show container, programs and health of a node."""
+    carry_out("node.status", flags, node=node)
+
+
+@node_task(lines="how many lines of each log")
+def logs(c: Context, node: str = "", lines: int = 50, *, flags: Any) -> None:
+    """Show the newest lines of the logs where faults show first."""
+    carry_out("node.logs", flags, node=node, lines=str(lines))
+
+
+@node_task()
+def push_config(c: Context, node: str = "", *, flags: Any) -> None:
+    """Write config.yaml from hosts.yaml, in place, the former one kept."""
+    carry_out("node.push-config", flags, node=node)
+
+
+@node_task()
+def refresh(c: Context, node: str = "", *, flags: Any) -> None:
+    """Write config.yaml and bring it to the components without docker_init.sh."""
+    carry_out("node.refresh", flags, node=node)
+
+
+@node_task()
+def load_image(c: Context, node: str = "", *, flags: Any) -> None:
+    """Send the package and load it, where the image id is missing."""
+    carry_out("node.load-image", flags, node=node)
+
+
+@node_task()
+def run(c: Context, node: str = "", *, flags: Any) -> None:
+    """Run the OMS container with the guide's flags: directories, image, config, docker run."""
+    carry_out("node.run", flags, node=node)
+
+
+@node_task()
+def stop(c: Context, node: str = "", *, flags: Any) -> None:
+    """Stop all processes in the container (supervisorctl stop all)."""
+    carry_out("node.stop", flags, node=node)
+
+
+@node_task()
+def start(c: Context, node: str = "", *, flags: Any) -> None:
+    """Start the container if it is stopped, then all processes in it."""
+    carry_out("node.start", flags, node=node)
+
+
+@node_task()
+def restart(c: Context, node: str = "", *, flags: Any) -> None:
+    """Restart the container, one node at a time."""
+    carry_out("node.restart", flags, node=node)
+
+
+@node_task()
+def initialise(c: Context, node: str = "", *, flags: Any) -> None:
+    """Run docker_init.sh detached and follow it until its banner."""
+    carry_out("node.initialise", flags, node=node)
+
+
+@node_task(command="a line for sh in the container")
+def execute(c: Context, command: str, node: str = "", *, flags: Any) -> None:
+    """Run a line in the container and show what it says."""
+    carry_out("node.exec", flags, node=node, words=command)
+
+
+# --- run, lock -------------------------------------------------------------------------------
+
+
+@fleet_task
+def list_runs(c: Context) -> None:
+    """List the runs of this OMS, newest first."""
+    from omsfab.run import views
+
+    views.runs()
+
+
+@fleet_task
+def show_run(c: Context, run: str = "") -> None:
+    """Show what a run did: the newest, or the one named."""
+    from omsfab.run import views
+
+    views.run(run)
+
+
+@operator_task(run="a run id of fab run.list; the newest unfinished one without it")
+def resume(c: Context, run: str = "", *, flags: Any) -> None:
+    """Finish a run that was cut off: what is done stays, what is unknown is asked."""
+    from omsfab.run.session import Session
+
+    Session(flags).resume(run)
+
+
+@operator_task(run="a run id of fab run.list")
+def abandon(c: Context, run: str, *, flags: Any) -> None:
+    """Close a run without finishing it; what it changed stays as it is."""
+    from omsfab.run.session import Session
+
+    Session(flags).abandon(run)
+
+
+@fleet_task
+def show_lock(c: Context) -> None:
+    """Show who holds the lock of this OMS, on this jump host and in MetaDB."""
+    from omsfab.run import views
+
+    views.lock()
+
+
+@operator_task(run="the exact id of the run whose lease shall be broken")
+def break_lock(c: Context, run: str, *, flags: Any) -> None:
+    """Free the lease of a run that is dead: exact run id, and expired."""
+    from omsfab.run import views
+
+    views.break_lock(run)
+
+
+# --- lab -------------------------------------------------------------------------------------
+
+
+def lab_task(**words: str) -> Callable[[Body], Any]:
+    def make(body: Body) -> Any:
+        made = fleet_task(body)
+        made.help = {"name": "several labs do not collide", **words}
+        return made
+
+    return make
+
+
+@lab_task(nodes="how many servers", metadb="oceanbase or mariadb", bare="do not deploy OMS")
+def lab_up(
+    c: Context, name: str = "lab", nodes: int = 3, metadb: str = "oceanbase", bare: bool = False
+) -> None:
+    """Start the local fleet: servers, MetaDB, VIP; OMS on the first server (root, Linux)."""
+    from omsfab.lab import demo
+
+    demo.up(name, nodes, metadb, bare=bare)
+
+
+@lab_task()
+def lab_down(c: Context, name: str = "lab") -> None:
+    """End the local fleet; nothing of it stays but the cached image."""
+    from omsfab.lab import demo
+
+    demo.down(name)
+
+
+@lab_task()
+def lab_status(c: Context, name: str = "lab") -> None:
+    """Show what of the local fleet is alive."""
+    from omsfab.lab import demo
+
+    demo.status(name)
+
+
+@lab_task(metadb="oceanbase or mariadb", keep="leave the lab running afterwards")
+def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", keep: bool = False) -> None:
+    """Watch one OMS node become three behind a VIP, on the local fleet."""
+    from omsfab.lab import demo
+
+    demo.demo(name, metadb, keep=keep)
+
+
+def _tree(**groups: dict[str, Any]) -> Collection:
+    tree = Collection()
+    for name, members in groups.items():
+        group = Collection(name)
+        for verb, member in members.items():
+            group.add_task(member, name=verb)
+        tree.add_collection(group)
+    return tree
+
+
+namespace = _tree(
+    scale={"out": out},
+    oms={"deploy": deploy},
+    fleet={"show": show, "status": status, "check": check, "schema": schema},
+    node={
+        "trust": trust,
+        "check": check_node,
+        "status": status_node,
+        "logs": logs,
+        "push-config": push_config,
+        "refresh": refresh,
+        "load-image": load_image,
+        "run": run,
+        "stop": stop,
+        "start": start,
+        "restart": restart,
+        "initialise": initialise,
+        "exec": execute,
+    },
+    run={"list": list_runs, "show": show_run, "resume": resume, "abandon": abandon},
+    lock={"show": show_lock, "break": break_lock},
+    lab={"up": lab_up, "down": lab_down, "status": lab_status, "demo": lab_demo},
+)

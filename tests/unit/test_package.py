@@ -1,0 +1,80 @@
+"""What a package holds is read before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+
+from omsfab.edges.package import examine
+from omsfab.errors import PreflightError
+
+HEX = "ab" * 32
+NAME = "reg.example:5000/oceanbase/oms:feature_4.2.7_ce"
+
+
+def make(path, manifest, mode="w:gz"):
+    with tarfile.open(path, mode) as tar:
+        for name, data in (("layer.tar", b"x" * 100_000), ("manifest.json", manifest)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def manifest(tags, config=f"{HEX}.json"):
+    return json.dumps([{"Config": config, "RepoTags": tags, "Layers": []}]).encode()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("config", [f"{HEX}.json", f"blobs/sha256/{HEX}"])
+def test_id_size_and_sha256_are_read(tmp_path, mode, config):
+    """Both forms of docker save, packed or not."""
+    path = make(tmp_path / "oms.tar", manifest([NAME], config), mode)
+    raw = path.read_bytes()
+
+    package = examine(path, NAME)
+
+    assert (f"sha256:{HEX}", len(raw), hashlib.sha256(raw).hexdigest()) == (
+        package.image,
+        package.size,
+        package.sha256,
+    )
+
+
+@pytest.mark.parametrize("tags", [[], None, ["other:latest"]])
+def test_a_package_without_the_wanted_tag_is_refused(tmp_path, tags):
+    """It would load with status 0 as <none>."""
+    path = make(tmp_path / "oms.tar.gz", manifest(tags))
+
+    with pytest.raises(PreflightError, match="IMG-004"):
+        examine(path, NAME)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "no manifest"])
+def test_a_damaged_package_is_refused(tmp_path, damage):
+    """Truncated, empty, not a tar: told before a node is touched."""
+    path = make(tmp_path / "oms.tar.gz", manifest([NAME]))
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-60])
+    elif damage == "text":
+        path.write_text("this is no tar\n" * 100)
+    else:
+        make(path, b"{}")
+
+    with pytest.raises(PreflightError, match="IMG-005"):
+        examine(path, NAME)
+
+
+def test_an_unchanged_package_is_read_once(tmp_path, monkeypatch):
+    """Gigabytes are hashed once; a changed file is read again."""
+    path = make(tmp_path / "oms.tar.gz", manifest([NAME]))
+    first = examine(path, NAME, tmp_path / "cache")
+    monkeypatch.setattr(tarfile, "open", lambda **_: pytest.fail("read again"))
+
+    assert first == examine(path, NAME, tmp_path / "cache")

@@ -1,0 +1,187 @@
+"""Plans as text: what the operator reads is what will run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from omsfab.errors import InputError, PreflightError
+from omsfab.plan import scale
+from omsfab.plan.present import NodeFacts, Present, assumed
+from omsfab.plan.records import ClearRows, Job, Write
+from omsfab.show.text import plan_lines
+
+TEXTS = Path(__file__).parent / "plans"
+
+
+def compare(name: str, plan) -> None:
+    """Compare with plans/NAME.txt; OMSFAB_REWRITE=1 writes it anew, to be read in the diff."""
+    path = TEXTS / f"{name}.txt"
+    text = "\n".join(plan_lines(plan)) + "\n"
+    if os.environ.get("OMSFAB_REWRITE"):
+        path.write_text(text)
+
+    assert path.read_text() == text
+
+
+def test_physical_address_to_vip(fleet, package, present):
+    """Guide, physical-address scenario: staging first, then stop, rows, config, init, join."""
+    compare("physical_to_vip", scale.scale_out(fleet, present(package)))
+
+
+def test_third_node_behind_a_vip(fleet, package, present):
+    """Guide, VIP scenario: nothing is stopped; the old nodes learn the new cm_nodes."""
+    both = ("10.0.0.1", "10.0.0.2")
+    there = NodeFacts(container="running", has_image=True, host_ip="10.0.0.2", cm_nodes=both)
+    now = present(package, url="http://10.0.0.100:8088/", oms2=there)
+    now = Present(
+        clusters=now.clusters,
+        hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"},
+        nodes=now.nodes,
+        package=package,
+        image=now.image,
+    )
+
+    compare("third_node", scale.scale_out(fleet, now))
+
+
+def test_first_deployment(fleet, package):
+    """A region that MetaDB does not know is deployed node by node; no VIP is asked for."""
+    compare("deploy", scale.deploy(fleet, Present(package=package, image=package.image)))
+
+
+def test_dry_assumes_the_longer_scenario(fleet, package):
+    """--dry makes no contact, so the plan is that of one deployed node with its own address."""
+    region = fleet.regions[0]
+
+    plan = scale.scale_out(fleet, assumed(fleet, region, package))
+
+    assert "stop production" in [stage.title for stage in plan.stages]
+
+
+def test_nothing_to_do_changes_nothing(fleet):
+    """All nodes there, same config.yaml: a plan of questions only."""
+    ips = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    facts = {
+        f"oms{n}": NodeFacts(container="running", has_image=True, cm_nodes=ips) for n in (1, 2, 3)
+    }
+    now = Present(
+        clusters={1: "http://10.0.0.100:8088"}, hosts=dict.fromkeys(ips, "ONLINE"), nodes=facts
+    )
+
+    assert not scale.scale_out(fleet, now).changes
+
+
+def test_everything_static_comes_before_the_outage(fleet, package, present):
+    """No package is sent and no image loaded while production stands still."""
+    plan = scale.scale_out(fleet, present(package))
+    began = next(n for n, stage in enumerate(plan.stages) if stage.outage)
+
+    assert {"preflight", "stage the new nodes"} == {s.title for s in plan.stages[:began]}
+
+
+def test_rows_go_only_after_all_processes_stopped(fleet, package, present):
+    """The DELETE stands in a later stage than the last supervisorctl stop all."""
+    plan = scale.scale_out(fleet, present(package))
+    stop = [n for n, stage in enumerate(plan.stages) if "stop" in stage.title][-1]
+    rows = [
+        n
+        for n, stage in enumerate(plan.stages)
+        for step in stage.steps
+        if any(isinstance(effect, ClearRows) for effect in step.apply)
+    ]
+
+    assert [stop + 1] == rows
+
+
+def test_one_initialisation_at_a_time(fleet, package, present):
+    """Nodes of a region share a MetaDB, so no two docker_init.sh run at once."""
+    plan = scale.scale_out(fleet, present(package))
+    widths = {
+        stage.width or len({step.node for step in stage.steps})
+        for stage in plan.stages
+        for step in stage.steps
+        if any(isinstance(effect, Job) for effect in step.apply)
+    }
+
+    assert {1} == widths
+
+
+def test_nodes_limits_who_joins_and_what_cm_nodes_say(fleet, package, present):
+    """With --nodes=oms2, oms3 is neither staged nor in any config.yaml."""
+    plan = scale.scale_out(fleet, present(package), nodes="oms2")
+    contents = [e.content.reveal() for s in plan.steps for e in s.apply if isinstance(e, Write)]
+
+    assert contents
+    assert not any("10.0.0.3" in text for text in contents)
+    assert "oms3" not in {step.node for step in plan.steps}
+
+
+def test_the_record_of_the_present_gives_the_same_plan(fleet, package, present):
+    """What is stored with a run, through JSON, is enough to plan again."""
+    now = present(package)
+    again = Present.of(json.loads(json.dumps(now.record())))
+
+    assert scale.scale_out(fleet, now) == scale.scale_out(fleet, again)
+
+
+@pytest.mark.parametrize(
+    ("id", "change"),
+    [
+        ("PLAN-002", {"clusters": {}}),
+        ("PLAN-003", {"clusters": {1: "http://10.9.9.9:8088"}}),
+        ("PLAN-006", {"hosts": {"10.0.0.1": "OFFLINE"}}),
+        ("PLAN-007", {"hosts": {"10.0.0.1": "ONLINE", "10.0.0.7": "ONLINE"}}),
+    ],
+)
+def test_a_present_that_fits_no_scenario_is_refused(fleet, package, id, change, present):
+    """Each is refused before a plan exists, with the line to paste next."""
+    now = present(package)
+    fields = {"clusters": now.clusters, "hosts": now.hosts, "nodes": now.nodes} | change
+
+    with pytest.raises(PreflightError) as caught:
+        scale.scale_out(fleet, Present(package=package, image=now.image, **fields))
+
+    assert id == caught.value.id
+    assert caught.value.next
+
+
+def test_a_stopped_container_is_never_removed(fleet, package, present):
+    """A stopped container on a new node holds somebody's data: start it, or decide by hand."""
+    now = present(package, oms2=NodeFacts(container="stopped"))
+
+    with pytest.raises(PreflightError, match="HOST-003"):
+        scale.scale_out(fleet, now)
+
+
+def test_keys_that_hosts_yaml_does_not_know_are_not_lost(fleet, package, present):
+    """config.yaml of an old node has drc_user: refused, since writing anew would drop it."""
+    first = NodeFacts(container="running", cm_nodes=("10.0.0.1",), unknown_keys=("drc_user",))
+
+    with pytest.raises(PreflightError, match="drc_user"):
+        scale.scale_out(fleet, present(package, oms1=first))
+
+
+def test_an_unknown_node_is_an_input_error(fleet, package, present):
+    """--nodes=oms9 names the nodes there are."""
+    with pytest.raises(InputError, match="oms9"):
+        scale.scale_out(fleet, present(package), nodes="oms2,oms9")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://10.0.0.100:8088", "http://10.0.0.100:8088/", True),
+        ("http://VIP.example:8088", " http://vip.example:8088", True),
+        ("http://10.0.0.1:8088", "http://10.0.0.100:8088", False),
+        ("http://10.0.0.10:8088", "http://10.0.0.100:8088", False),
+        ("http://10.0.0.100:8089", "http://10.0.0.100:8088", False),
+        ("https://10.0.0.100:8088", "http://10.0.0.100:8088", False),
+    ],
+)
+def test_cm_urls_are_compared_by_their_parts(one, other, same):
+    """Scheme, host and port count; a trailing slash does not, a substring never."""
+    assert same is scale.same_url(one, other)

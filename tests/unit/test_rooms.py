@@ -1,0 +1,82 @@
+"""The rooms of docs/design.md: who may import whom, and what stands in one place only."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ORDER = ("errors", "fleet", "commands", "plan", "edges", "show", "run", "lab")
+BESIDE = {"fleet": {"commands"}, "show": set()}
+"""fleet and commands stand side by side; show and edges too, but neither needs the other."""
+
+MODULES = sorted(
+    path for path in (ROOT / "omsfab").rglob("*.py") if "lab/image" not in path.as_posix()
+)
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "omsfab").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_room_imports_only_from_rooms_above(path):
+    """errors, fleet, commands, plan, edges + show, run; the lab stands apart."""
+    here = room(path)
+    if here == "__init__":
+        return
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("omsfab.")}
+    allowed = set(ORDER[: ORDER.index(here) + 1]) | BESIDE.get(here, set())
+    if here == "lab":
+        allowed = {"errors", "lab"}
+    if here == "show":
+        allowed -= {"edges"}
+
+    assert set() == found - allowed
+
+
+@pytest.mark.parametrize(
+    ("library", "places"),
+    [
+        ("shlex", ("omsfab/commands/",)),
+        ("fabric", ("omsfab/edges/", "tasks.py")),
+        ("paramiko", ("omsfab/edges/",)),
+        ("pymysql", ("omsfab/edges/metadb", "omsfab/lab/")),
+        ("pickle", ()),
+        ("subprocess", ("omsfab/lab/", "omsfab/fleet/secretsource.py")),
+    ],
+)
+def test_a_library_stays_in_its_room(library, places):
+    """One quoting place, one network place, one database place."""
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in (*MODULES, ROOT / "tasks.py")
+        if any(name.split(".")[0] == library for name in imports(path))
+    }
+
+    assert set() == {user for user in users if not user.startswith(places or "-")}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["AutoAddPolicy", "WarningPolicy", "yaml.load(", "shell=True", "StrictHostKeyChecking=no"],
+)
+def test_what_must_never_be_written(word):
+    """No host key is accepted in passing, no YAML loaded unsafely, no text run by a shell."""
+    pattern = re.compile(r"(?<!\w)" + re.escape(word))
+    users = [p.name for p in MODULES if pattern.search(p.read_text()) and room(p) != "lab"]
+
+    assert [] == users

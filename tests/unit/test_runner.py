@@ -1,0 +1,251 @@
+"""The runner and its journal, with a world of a few lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+
+from omsfab.commands.command import command
+from omsfab.errors import (
+    LostSession,
+    Mismatch,
+    OmsfabError,
+    PartOfFleet,
+    PreflightError,
+    StepFailed,
+)
+from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.run import journal as journals
+from omsfab.run.runner import Runner
+
+
+class FakeWorld:
+    """Outcomes are words in a set: an effect adds its word, a probe asks for it."""
+
+    def __init__(self, *there: str) -> None:
+        self.there = set(there)
+        self.done: list[str] = []
+        self.broken: dict[str, list[Exception]] = {}
+        self.attempts: list[int] = []
+        self.lock = threading.Lock()
+
+    def ask(self, probe, node):
+        return None if probe.command.argv[0] in self.there else "not there"
+
+    def perform(self, effect, step, attempt, tell):
+        word = effect.command.argv[0]
+        if self.broken.get(word):
+            raise self.broken[word].pop(0)
+        with self.lock:
+            self.attempts.append(attempt)
+            self.done.append(word)
+            self.there.add(word)
+
+
+def step(word, node="oms1", **fields):
+    probe = (Succeeds(command(word), "no"),)
+    return Step(
+        word,
+        node,
+        word,
+        **{"check": probe, "apply": (Run(command(word)),), "verify": probe, **fields},
+    )
+
+
+def plan(*stages):
+    return Plan("test", "a test", (), tuple(Stage(f"stage {n}", s) for n, s in enumerate(stages)))
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+def test_the_intent_is_told_before_the_effect_and_done_after_the_proof(events):
+    """Journal protocol: no mutating effect before its intent; done only after verify."""
+    world = FakeWorld()
+
+    Runner(world, events.append).carry_out(plan((step("a"),)))
+
+    assert ["stage", "intent", "done"] == [event.kind for event in events]
+
+
+def test_what_is_there_is_left_alone(events):
+    """A second run of a finished plan changes nothing."""
+    world = FakeWorld("a", "b")
+
+    tally = Runner(world, events.append).carry_out(plan((step("a"), step("b", "oms2"))))
+
+    assert ([], 0, 2) == (world.done, tally.changes, tally.satisfied)
+
+
+def test_an_effect_whose_outcome_is_not_proven_is_no_success(events):
+    """The command said 0, the outcome is not there: Mismatch, exit 5."""
+    other = (Succeeds(command("other"), "no"),)
+
+    with pytest.raises(Mismatch) as caught:
+        Runner(FakeWorld(), events.append).carry_out(plan((step("a", verify=other),)))
+
+    assert "oms1: a" == caught.value.changed
+
+
+def test_a_preflight_that_fails_has_changed_nothing(events):
+    """Read-only steps first: exit 3, and the stages behind never begin."""
+    world = FakeWorld()
+    question = step("vip", check=(), apply=(), kind="read-only", fault="VIP-001")
+
+    with pytest.raises(PreflightError) as caught:
+        Runner(world, events.append).carry_out(plan((question,), (step("a"),)))
+
+    assert ("VIP-001", "nothing", []) == (caught.value.id, caught.value.changed, world.done)
+
+
+def test_all_lanes_end_before_a_failure_is_raised(events):
+    """oms1 fails; oms2 of the same stage is finished all the same, and both are told."""
+    world = FakeWorld()
+    world.broken = {
+        "a": [StepFailed("X-1", "a broke")],
+        "c": [StepFailed("X-2", "c broke")],
+    }
+
+    with pytest.raises(PartOfFleet) as caught:
+        Runner(world, events.append).carry_out(
+            plan((step("a"), step("b", "oms2"), step("c", "oms3")), (step("never"),))
+        )
+
+    assert ["b"] == world.done
+    assert "X-1" in caught.value.evidence
+    assert "X-2" in caught.value.evidence
+
+
+def test_one_at_a_time_stops_at_the_first_failure(events):
+    """Width 1: after oms1 failed, oms2 is not begun."""
+    world = FakeWorld()
+    world.broken = {"a": [StepFailed("X-1", "a broke")]}
+    one = Plan("t", "t", (), (Stage("s", (step("a"), step("b", "oms2")), width=1),))
+
+    with pytest.raises(StepFailed):
+        Runner(world, events.append).carry_out(one)
+
+    assert [] == world.done
+
+
+def test_a_lost_session_of_a_repeatable_step_is_tried_again(events):
+    """The line dropped twice; the step asks its check anew and goes on."""
+    world = FakeWorld()
+    world.broken = {"a": [LostSession("SSH-011", "lost"), LostSession("SSH-011", "lost")]}
+
+    Runner(world, events.append, pause=lambda _: None).carry_out(plan((step("a"),)))
+
+    assert ["a"] == world.done
+
+
+def test_a_lost_session_of_a_once_only_step_is_not_repeated(events):
+    """Whether it happened is unknown, so it is not done twice."""
+    world = FakeWorld()
+    world.broken = {"a": [LostSession("SSH-011", "lost")]}
+
+    with pytest.raises(LostSession):
+        Runner(world, events.append, pause=lambda _: None).carry_out(
+            plan((step("a", kind="once-only"),))
+        )
+
+    assert [] == world.done
+
+
+def test_a_defect_of_omsfab_is_told_as_one(events):
+    """Not a traceback over the screen: an id, where, what was changed, how to go on."""
+    world = FakeWorld()
+    world.broken = {"a": [ValueError("oops")]}
+
+    with pytest.raises(OmsfabError, match="BUG-001"):
+        Runner(world, events.append).carry_out(plan((step("a"),)))
+
+
+# --- journal -------------------------------------------------------------------------------
+
+
+def run_into(directory, world, the_plan, past=None):
+    book = journals.Journal(directory)
+    try:
+        return Runner(world, book.write, past, pause=lambda _: None).carry_out(the_plan)
+    finally:
+        book.close()
+
+
+def test_a_resumed_run_does_not_repeat_what_is_done(tmp_path):
+    """Stage 2 failed; the second session skips stage 1 and finishes stage 2."""
+    world = FakeWorld()
+    world.broken = {"b": [StepFailed("X-1", "b broke")]}
+    two = plan((step("a", check=()),), (step("b", check=()),))
+    with pytest.raises(StepFailed):
+        run_into(tmp_path, world, two)
+
+    run_into(tmp_path, world, two, journals.read(tmp_path / "journal.jsonl"))
+
+    assert ["a", "b"] == world.done
+    assert [1, 2] == world.attempts
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_a_torn_last_line_is_dropped(tmp_path, cut):
+    """The machine died in the middle of a write: the line counts as not written."""
+    run_into(tmp_path, FakeWorld(), plan((step("a"),)))
+    path = tmp_path / "journal.jsonl"
+    whole = journals.read(path).events
+    path.write_bytes(path.read_bytes()[:-cut])
+
+    past = journals.read(path)
+    journals.Journal(tmp_path).close()
+
+    assert past.torn
+    assert whole[:-1] == past.events == journals.read(path).events
+
+
+def test_a_journal_that_was_edited_is_refused(tmp_path):
+    """A line of the middle is missing: what was done cannot be told."""
+    run_into(tmp_path, FakeWorld(), plan((step("a"), step("b"))))
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:1] + lines[2:]))
+
+    with pytest.raises(PreflightError, match="JRN-002"):
+        journals.read(path)
+
+
+def test_a_full_disk_stops_before_the_effect(tmp_path, monkeypatch):
+    """The intent cannot be written, so nothing is done."""
+    world = FakeWorld()
+    book = journals.Journal(tmp_path)
+
+    def full(fd, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journals, "_write_all", full)
+
+    with pytest.raises(OmsfabError, match="JRN-001"):
+        Runner(world, book.write).carry_out(plan((step("a"),)))
+
+    assert [] == world.done
+
+
+def test_the_journal_is_for_the_operator_alone(tmp_path):
+    """Mode 0600."""
+    run_into(tmp_path, FakeWorld(), plan((step("a"),)))
+
+    assert 0o600 == (tmp_path / "journal.jsonl").stat().st_mode & 0o777
+
+
+def test_the_word_that_a_run_has_ended_is_found(tmp_path):
+    """run.resume offers only what has not ended."""
+    run_into(tmp_path, FakeWorld(), plan((step("a"),)))
+    path = tmp_path / "journal.jsonl"
+    before = journals.read(path).ended
+    book = journals.Journal(tmp_path)
+    event = journals.read(path).events[-1]
+    book.write(dataclasses.replace(event, kind="run", text="ended: well"))
+    book.close()
+
+    assert (False, True) == (before, journals.read(path).ended)
