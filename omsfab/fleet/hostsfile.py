@@ -124,7 +124,7 @@ def _refusal(path: Path, faults: list[Fault], lines: Mapping[KeyPath, int]) -> I
 
     def row(fault: Fault) -> str:
         at = f"  (line {line(fault)})" if line(fault) else ""
-        return f"{'.'.join(fault.path)}  {fault.text}{at}".lstrip()
+        return f"{_dotted(fault.path)}  {fault.text}{at}".lstrip()
 
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     return InputError(
@@ -134,6 +134,11 @@ def _refusal(path: Path, faults: list[Fault], lines: Mapping[KeyPath, int]) -> I
         evidence="\n".join(row(fault) for fault in sorted(faults, key=line)),
         next=_edit(path),
     )
+
+
+def _dotted(path: KeyPath) -> str:
+    """``regions.cn-hangzhou.cm_url``; a key is input, too, and may hold anything."""
+    return ".".join(key if key.isprintable() else json.dumps(key) for key in path)
 
 
 def _edit(path: Path) -> str:
@@ -264,14 +269,14 @@ def _translated(error: Mapping[str, Any]) -> Fault:
     if kind == "extra_forbidden":
         return Fault(path, f"is no key of hosts.yaml; {_known(path)}")
     if value is None:
-        return Fault(path, f"is empty; {_to_write(path)}, or take the line out")
+        return Fault(path, f"is empty; {_to_write(path)}")
     if kind == "literal_error":
         text = f"is not one of the choices; write {error['ctx']['expected']}"
     elif kind == "value_error":
         text = str(error["ctx"]["error"])
     else:
         text = _WRONG_TYPE.get(kind, error["msg"])
-    return Fault(path, f"{_value(path, value)}{text}")
+    return Fault(path, f"{_value(path, value, as_written=kind in _WRONG_TYPE)}{text}")
 
 
 def _part_at(path: KeyPath) -> type[Part] | None:
@@ -302,8 +307,8 @@ def _known(path: KeyPath) -> str:
     return f"write one of {', '.join(keys)}"
 
 
-def _value(path: KeyPath, value: object) -> str:
-    """The value as an operator wrote it, for the head of a message; never a secret."""
+def _value(path: KeyPath, value: object, *, as_written: bool = False) -> str:
+    """The value for the head of a message, in quotes where they matter; never a secret."""
     if "password" in path or any(map(configfile.is_secret, path)):
         return ""
     if isinstance(value, Mapping | list):
@@ -311,7 +316,7 @@ def _value(path: KeyPath, value: object) -> str:
     if not isinstance(value, str):
         return f"{json.dumps(value)}: "
     text = re.sub(r"[^/@\s]*:[^@\s]*@", "****@", value)
-    if not text or not text.isprintable():
+    if as_written or not text or not text.isprintable():
         return f"{json.dumps(text)}: "
     return f"{text if len(text) <= 100 else text[:100] + '…'}: "
 
@@ -361,12 +366,16 @@ def _port(raw: Raw, name: str) -> int | None:
 
 
 def _twice(found: Iterable[tuple[KeyPath, object]], right: str) -> Iterator[Fault]:
-    """A fault for each value that stands at more than one path, told at the later ones."""
-    first: dict[object, KeyPath] = {}
+    """A fault for each value that stands at more than one path, told at the later ones.
+
+    Names of databases, nodes and regions are the same where only their case differs.
+    """
+    first: dict[str, KeyPath] = {}
     for path, value in found:
-        if value in first:
-            yield Fault(path, f"{value}: is also {'.'.join(first[value])}; {right}")
-        first.setdefault(value, path)
+        same = str(value).lower()
+        if same in first:
+            yield Fault(path, f"{value}: is also {_dotted(first[same])}; {right}")
+        first.setdefault(same, path)
 
 
 def _of_regions(raw: Raw, key: str, kind: type) -> list[tuple[KeyPath, Any]]:
@@ -383,8 +392,9 @@ def _locations_differ(raw: Raw) -> Iterator[Fault]:
 
 def _one_default(raw: Raw) -> Iterator[Fault]:
     regions = _regions(raw)
-    chosen = [name for name, region in regions.items() if region.get("default", True) is True]
-    if regions and not chosen:
+    said = {name: region.get("default", True) for name, region in regions.items()}
+    chosen = [name for name, value in said.items() if value is True]
+    if regions and all(value is False for value in said.values()):
         where = ("regions", next(iter(regions)), "default") if len(regions) == 1 else ("regions",)
         yield Fault(where, "no region is the default; write default: true in exactly one region")
     for name in chosen[1:]:
@@ -398,7 +408,7 @@ def _one_default(raw: Raw) -> Iterator[Fault]:
 def _databases_differ(raw: Raw) -> Iterator[Fault]:
     shared = ((("metadb", key), _get(raw, "metadb", key)) for key in ("rm_db", "cm_db"))
     found = [*shared, *_of_regions(raw, "heartbeat_db", str)]
-    names = ((path, name.lower()) for path, name in found if isinstance(name, str))
+    names = ((path, name) for path, name in found if isinstance(name, str))
     yield from _twice(names, "write a database of its own; heartbeat databases are never shared")
 
 
@@ -424,16 +434,16 @@ def _cm_urls(raw: Raw) -> Iterator[Fault]:
 def _cm_url_of_a_node(raw: Raw, path: KeyPath, url: str, node: KeyPath) -> Iterator[Fault]:
     """Right for a region of one node, wrong for several: they are found by one address."""
     if node[1] != path[1]:
-        yield Fault(path, f"{url}: is {'.'.join(node)}, of another region; write an own address")
+        yield Fault(path, f"{url}: is {_dotted(node)}, of another region; write an own address")
     elif len(_get(raw, *path[:-1], "nodes")) > 1:
         why = f"is the address of {node[-1]} alone, and the region has several nodes"
         yield Fault(path, f"{url}: {why}; write their VIP, SLB or domain name")
 
 
 def _names_differ(raw: Raw) -> Iterator[Fault]:
-    names = [(("regions", name), name.lower()) for name in _regions(raw)]
+    names = [(("regions", name), name) for name in _regions(raw)]
     yield from _twice(names, "give each region a name of its own, not by case alone")
-    nodes = [(path, name.lower()) for path, name, _ in _nodes(raw)]
+    nodes = [(path, name) for path, name, _ in _nodes(raw)]
     yield from _twice(nodes, "give each node a name of its own, over all regions")
 
 
@@ -471,7 +481,7 @@ def _ports_differ(raw: Raw) -> Iterator[Fault]:
     doors += [((*path, "port"), node.get("port")) for path, _, node in _nodes(raw)]
     for path, port in doors:
         if type(port) is int and port in taken:
-            why = f"is {'.'.join(taken[port])} of OMS, which shares the network of the node"
+            why = f"is {_dotted(taken[port])} of OMS, which shares the network of the node"
             yield Fault(path, f"{port}: {why}; write the port of the node's own sshd")
 
 

@@ -82,10 +82,14 @@ def load(text: str) -> Document:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
-    unfinished_key = "simple key" in (error.context or "")
-    mark = error.context_mark if unfinished_key else error.problem_mark
+    """The line an editor must go to, and its likely fault in plain words."""
+    context, problem = error.context or "", error.problem or ""
+    unfinished_key = "simple key" in context
+    mark = error.context_mark if unfinished_key or "quoted" in context else error.problem_mark
     rows = text.split("\n")
     number = min(mark.line if mark else 0, len(rows) - 1)
+    if "mapping values" in problem and number and _NO_BLANK.match(rows[number - 1]):
+        number -= 1  # `a:1` is a text that goes on in the next line, where the parser stumbles
     row = rows[number]
     if "\t" in row[: len(row) - len(row.lstrip())]:
         what = "a tab; YAML is indented with blanks"
@@ -93,10 +97,12 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
         what = "a blank is missing after the colon; write key: value"
     elif unfinished_key:
         what = "a colon is missing; write key: value"
-    elif "tag" in (error.problem or ""):
+    elif "quoted" in context:
+        what = "a quote is not closed, or has a wrong \\ in it; in single quotes \\ is harmless"
+    elif "tag" in problem:
         what = "a value that begins with !; put it in quotes"
     else:
-        what = f"is not YAML: {error.problem}; put values with special characters in quotes"
+        what = f"is not YAML: {problem}; put values with special characters in quotes"
     return YamlFault(number + 1, what)
 
 

@@ -239,7 +239,8 @@ def image(value: str) -> str:
     name, colon, tag = last.partition(":")
     if not colon:
         raise ValueError(f"has no tag; {right}")
-    if not _REPOSITORY.fullmatch(f"{path}{slash}{name}") or not _TAG.fullmatch(tag):
+    repository = f"{path}{slash}{name}"
+    if not _REPOSITORY.fullmatch(repository) or not _TAG.fullmatch(tag) or repository == "sha256":
         raise ValueError(f"is no image reference; {right}")
     return value
 

@@ -1,0 +1,387 @@
+"""hosts.yaml becomes a Fleet, or is refused with every fault at once, before any contact.
+
+Bad and good files are data: bad_hosts/*.yaml begin with ``# path:`` and ``# says:`` lines that
+state what must be told, good_hosts/*.yaml with a comment that says why they are good.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from omsfab.errors import InputError, SecurityRefusal
+from omsfab.fleet import hostsfile, shape, strictyaml
+from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
+from omsfab.fleet.secret import Secret
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BAD = sorted((HERE / "bad_hosts").glob("*.yaml"))
+GOOD = sorted((HERE / "good_hosts").glob("*.yaml"))
+
+SHORT = (HERE / "good_hosts" / "one-region.yaml").read_text()
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """A password in the environment, and a network that fails whoever touches it."""
+    monkeypatch.setenv("OMS_META_PASSWORD", "it's $x")
+
+    def contact(*_args, **_kwargs):
+        raise AssertionError("hosts.yaml is examined before any contact")
+
+    for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname"):
+        monkeypatch.setattr(socket, name, contact)
+    monkeypatch.setattr(subprocess, "run", contact)
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "hosts.yaml"
+    path.write_text(text)
+    return path
+
+
+def promises(file: Path) -> tuple[list[str], list[str]]:
+    """The ``# path:`` and ``# says:`` lines at the head of a bad file."""
+    head = file.read_text(errors="replace").split("\n")
+    return tuple(
+        [line.removeprefix(f"# {word}: ") for line in head if line.startswith(f"# {word}: ")]
+        for word in ("path", "says")
+    )
+
+
+def refusal(path: Path) -> InputError:
+    with pytest.raises(InputError) as refused:
+        hostsfile.load(path)
+    return refused.value
+
+
+def faults(text: str, tmp_path: Path) -> list[str]:
+    return refusal(written(tmp_path, text)).evidence.splitlines()
+
+
+# --- bad and good files ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_a_bad_file_is_refused_with_path_and_cure(file):
+    """Issue 2: each key by its path, what is wrong, what would be right; no fault too many."""
+    paths, says = promises(file)
+
+    with pytest.raises(InputError) as refused:
+        hostsfile.load(file)
+
+    evidence = refused.value.evidence
+    assert 2 == refused.value.exit_code
+    assert sorted(paths or [""]) == sorted(told_paths(evidence) if paths else [""])
+    assert [] == [words for words in says if words not in evidence]
+    assert str(file) in refused.value.next
+
+
+def told_paths(evidence: str) -> list[str]:
+    return [row.split("  ")[0] for row in evidence.splitlines()]
+
+
+def test_every_fault_says_what_would_be_right():
+    """what is wrong; what would be right -- a cure in every row."""
+    rows = [row for file in BAD for row in refusal(file).evidence.splitlines() if "  " in row]
+
+    assert len(BAD) < len(rows)
+    assert [] == [row for row in rows if not re.search("; |did you mean", row)]
+
+
+def test_no_refusal_shows_a_secret():
+    """hunter2 stands in bad files wherever a password does not belong."""
+    errors = [refusal(file) for file in BAD]
+
+    assert [] == [error for error in errors if "hunter2" in error.render() + repr(error.args)]
+    assert [] == [error for error in errors if error.__context__ and not error.__suppress_context__]
+
+
+def test_there_are_enough_bad_files():
+    """Issue 2 asks for at least 40; each states a path or says that the file is no YAML."""
+    assert 45 <= len(BAD)
+
+
+@pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
+def test_a_good_file_loads(file):
+    """Its first comment says why it is good."""
+    fleet = hostsfile.load(file)
+
+    assert Secret("it's $x") == fleet.metadb.password
+    assert file == fleet.origin
+
+
+def test_the_example_hosts_yaml_loads():
+    """The hosts.yaml of the project is the reference of the format."""
+    fleet = hostsfile.load(ROOT / "hosts.yaml")
+
+    assert ("oms1", "oms2") == tuple(node.name for node in fleet.nodes)
+
+
+def test_the_example_hosts_yaml_documents_every_key():
+    """Each key stands in it, the optional ones as comments."""
+    example = (ROOT / "hosts.yaml").read_text()
+    keys = {key for part in hostsfile.PARTS.values() for key in part.model_fields}
+
+    assert set() == {key for key in keys if not re.search(rf"^[# ]*{key}:", example, re.M)}
+
+
+def test_the_commented_parts_of_the_example_are_right(tmp_path, monkeypatch):
+    """Whoever takes the comment signs away must get a file that loads."""
+    for name in ("SLS_KEY", "SLS_SECRET", "OMS_TSDB_PASSWORD"):
+        monkeypatch.setenv(name, "x")
+    example = (ROOT / "hosts.yaml").read_text()
+    full = re.sub(r"^( *)# ((?: *)(?:- )?[\w-]+:(?: .*)?)$", r"\1\2", example, flags=re.M)
+
+    fleet = hostsfile.load(written(tmp_path, full))
+
+    assert ("cn-hangzhou", "cn-jiangsu") == tuple(region.name for region in fleet.regions)
+    assert "INFLUXDB" == fleet.tsdb.service
+    assert fleet.install.https
+    assert 5 == len(fleet.install.extra)
+
+
+# --- what the model gets ---------------------------------------------------------------------
+
+
+def test_all_options_reach_the_model():
+    """What is written is what is in the Fleet; paths begin at the directory of hosts.yaml."""
+    fleet = hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+    region = fleet.regions[0]
+
+    assert HERE / "good_hosts/packages/oms_4.2.7-ce.tar.gz" == fleet.install.package
+    assert HERE / "good_hosts/keys/id_ed25519" == fleet.ssh.key
+    assert Path("/etc/omsfab/known_hosts") == fleet.ssh.known_hosts
+    assert (127, '杭州 "one"', True) == (region.location, region.label, region.default)
+    assert Node(name="oms1", ip="10.0.0.1") == region.nodes[0]
+    assert ("oms2.example", 22, "root") == (
+        region.nodes[1].address,
+        region.nodes[1].port,
+        region.nodes[1].user,
+    )
+    assert Secret("it's $x") == fleet.install.extra["apsara_audit_sls_access_secret"]
+    assert (7, True) == (fleet.install.extra["some_number"], fleet.install.extra["some_flag"])
+    assert "code" == fleet.metadb.location_cm_column
+
+
+def test_label_is_the_name_of_the_region_by_default():
+    """The guide: cm_region_cn is the same as cm_region."""
+    fleet = hostsfile.load(HERE / "good_hosts" / "one-region.yaml")
+
+    assert "cn-hangzhou" == fleet.regions[0].label
+
+
+def test_a_slash_at_the_end_of_cm_url_goes():
+    """cm_url is compared by value with MetaDB, which has none."""
+    fleet = hostsfile.load(HERE / "good_hosts" / "one-node.yaml")
+
+    assert "http://10.0.0.1:8088" == fleet.regions[0].cm_url
+
+
+@pytest.mark.parametrize(
+    ("entry", "model", "differ"),
+    [
+        (shape.InstallEntry, Install, set()),
+        (shape.MetaDbEntry, MetaDb, set()),
+        (shape.TsdbEntry, Tsdb, set()),
+        (shape.RegionEntry, Region, {"name"}),
+        (shape.NodeEntry, Node, {"name"}),
+    ],
+)
+def test_the_file_and_the_model_have_the_same_fields(entry, model, differ):
+    """In the file the name of a region or node is its key; nothing else may differ."""
+    assert set(entry.model_fields) | differ == set(model.model_fields)
+
+
+def test_nothing_of_a_fleet_shows_a_password():
+    """A Fleet may be printed in a traceback."""
+    fleet = hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+
+    assert "it's $x" not in repr(fleet) + str(fleet.model_dump())
+
+
+# --- the error -------------------------------------------------------------------------------
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path):
+    """Faults of single values and between values come together, with their lines."""
+    text = SHORT.replace("location: 1", "location: 128").replace("10.0.0.2", "10.0.0.1")
+
+    told = faults(text.replace("2881", "80"), tmp_path)
+
+    assert [
+        "metadb.port  80: is a port OMS does not take; write a number from 1025 to 65535  (line 7)",
+        "regions.cn-hangzhou.location  128: is not in 0..127; "
+        "write a whole number from 0 to 127, one per region  (line 14)",
+        "regions.cn-hangzhou.nodes.oms2  10.0.0.1: is also regions.cn-hangzhou.nodes.oms1; "
+        "write the address of another machine  (line 20)",
+    ] == told
+
+
+def test_the_error_as_a_whole(tmp_path):
+    """An id, the count, where, what to do next: a line to paste."""
+    path = written(tmp_path, SHORT.replace("location: 1", "location: 128"))
+
+    with pytest.raises(InputError) as refused:
+        hostsfile.load(path)
+
+    assert (
+        "INPUT-001  hosts.yaml has 1 fault\n"
+        f"  where:    {path}\n"
+        "  changed:  nothing\n"
+        "  evidence: regions.cn-hangzhou.location  128: is not in 0..127; "
+        "write a whole number from 0 to 127, one per region  (line 14)\n"
+        f"  next:     ${{EDITOR:-vi}} {path} && fab fleet.show"
+    ) == refused.value.render()
+
+
+def test_a_path_with_blanks_is_quoted_in_the_line_to_paste(tmp_path):
+    """``next`` is pasted into a shell."""
+    folder = tmp_path / "my fleet"
+    folder.mkdir()
+
+    with pytest.raises(InputError) as refused:
+        hostsfile.load(written(folder, "- a\n"))
+
+    assert f"'{folder}/hosts.yaml'" in refused.value.next
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    """Exit 2, and the way out."""
+    with pytest.raises(InputError, match="INPUT-002") as refused:
+        hostsfile.load(tmp_path / "hosts.yaml")
+
+    assert refused.value.next
+
+
+def test_a_directory_is_an_input_error(tmp_path):
+    """No traceback for ``fab`` in the wrong place."""
+    with pytest.raises(InputError, match="INPUT-002"):
+        hostsfile.load(tmp_path)
+
+
+def test_a_file_of_more_than_a_megabyte_is_not_read(tmp_path):
+    """Somebody named the package instead of hosts.yaml."""
+    path = written(tmp_path, "#" * (strictyaml.LIMIT + 1))
+
+    with pytest.raises(InputError, match="INPUT-003") as refused:
+        hostsfile.load(path)
+
+    assert "more than 1,000,000 bytes" in refused.value.evidence
+
+
+def test_a_deep_file_is_refused_quickly(tmp_path):
+    """libyaml alone takes minutes for 500,000 brackets."""
+    path = written(tmp_path, "[" * 500_000)
+    begin = time.monotonic()
+
+    with pytest.raises(InputError, match="INPUT-003"):
+        hostsfile.load(path)
+
+    assert 1 > time.monotonic() - begin
+
+
+def test_a_python_tag_is_not_carried_out():
+    """!!python/object/apply would have run a command."""
+    with pytest.raises(InputError):
+        hostsfile.load(HERE / "bad_hosts" / "yaml-python-tag.yaml")
+
+    assert not Path("/tmp/omsfab-pwned").exists()
+
+
+# --- secrets ---------------------------------------------------------------------------------
+
+
+def test_all_missing_secrets_are_told_at_once(monkeypatch):
+    """Two variables not set are one error with both names, and a line that sets both."""
+    monkeypatch.delenv("OMS_META_PASSWORD")
+
+    with pytest.raises(InputError) as refused:
+        hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+
+    told = [row.split("  ")[0] for row in refused.value.evidence.splitlines()]
+    assert [
+        "metadb.password",
+        "tsdb.password",
+        "oms.extra.apsara_audit_sls_access_key",
+        "oms.extra.apsara_audit_sls_access_secret",
+    ] == told
+    assert "read -rs OMS_META_PASSWORD && export OMS_META_PASSWORD" in refused.value.next
+
+
+def test_secrets_are_fetched_only_when_the_file_is_right(tmp_path, monkeypatch):
+    """Nobody types a password to be told afterwards that a port is wrong."""
+    monkeypatch.delenv("OMS_META_PASSWORD")
+
+    told = faults(SHORT.replace("2881", "80"), tmp_path)
+
+    assert ["metadb.port"] == [row.split("  ")[0] for row in told]
+
+
+def test_a_secret_file_lies_beside_hosts_yaml(tmp_path, monkeypatch):
+    """Relative paths do not depend on where fab was called."""
+    (tmp_path / "pw").write_text("s3cret\n")
+    (tmp_path / "pw").chmod(0o600)
+    monkeypatch.chdir("/")
+
+    fleet = hostsfile.load(
+        written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}"))
+    )
+
+    assert Secret("s3cret") == fleet.metadb.password
+
+
+def test_a_secret_file_that_others_read_is_a_security_refusal(tmp_path):
+    """X03: exit 10, with the key that names the file."""
+    (tmp_path / "pw").write_text("s3cret\n")
+    (tmp_path / "pw").chmod(0o644)
+
+    with pytest.raises(SecurityRefusal) as refused:
+        hostsfile.load(written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}")))
+
+    assert 10 == refused.value.exit_code
+    assert "metadb.password" == refused.value.where
+
+
+# --- the schema for editors ------------------------------------------------------------------
+
+
+def test_the_schema_describes_the_file_and_not_the_model():
+    """Regions and nodes are mappings by name, and a node may be a mere address."""
+    schema = hostsfile.json_schema()
+    region = schema["$defs"]["RegionEntry"]
+    node = schema["$defs"]["NodeEntry"] if "NodeEntry" in schema["$defs"] else {}
+    nodes = region["properties"]["nodes"]
+
+    assert ["oms", "metadb", "regions"] == schema["required"]
+    assert "object" == schema["properties"]["regions"]["type"]
+    assert {"$ref": "#/$defs/NodeEntry"} == nodes["additionalProperties"]
+    assert ["string", "object"] == [form["type"] for form in node["anyOf"]]
+    assert (0, 127) == (
+        region["properties"]["location"]["minimum"],
+        region["properties"]["location"]["maximum"],
+    )
+    assert schema["properties"]["regions"]["description"].startswith("The regions by name")
+
+
+def test_the_schema_refuses_unknown_keys_everywhere():
+    """Editors mark a misspelled key at once, as omsfab does."""
+    schema = hostsfile.json_schema()
+    forms = [form for part in schema["$defs"].values() for form in part.get("anyOf", [part])]
+    parts = [schema, *(form for form in forms if "properties" in form)]
+
+    assert 8 <= len(parts)
+    assert [] == [part["title"] for part in parts if part["additionalProperties"] is not False]
+
+
+def test_the_schema_has_no_default_password():
+    """Where a secret comes from is told in the schema, too."""
+    schema = hostsfile.json_schema()
+    password = schema["$defs"]["MetaDbEntry"]["properties"]["password"]
+
+    assert {"env", "file", "command", "prompt"} == set(password["properties"])

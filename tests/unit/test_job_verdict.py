@@ -1,0 +1,188 @@
+"""When docker_init.sh has succeeded, by its own words.  Texts: OMS CE docs, zh and en pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from omsfab.commands import job as words
+from omsfab.edges.job import Glimpse, Itself, parse, parse_itself
+from omsfab.edges.verdict import Reading, verdict
+from omsfab.errors import Mismatch, OmsfabError, StepFailed
+
+ZH = "# 【结束】全部初始化步骤执行成功"
+EN = "# [Completed] All initialization steps are executed."
+
+
+def judged(status: int, *lines: str) -> str | OmsfabError:
+    reading = Reading()
+    for line in lines:
+        reading.line(line)
+    return verdict(status, reading, script="docker_init.sh", node="oms1", log="/a/output")
+
+
+def id_of(says: str | OmsfabError) -> str:
+    return says.id if isinstance(says, OmsfabError) else "success"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ZH,
+        EN,
+        EN.removesuffix("."),
+        EN.upper(),
+        f"\x1b[32m{ZH}\x1b[0m",
+        f"  ##  {ZH}  \r",
+        f"99 %\r{ZH}",
+        "【结束】全部初始化步骤执行成功",
+    ],
+)
+def test_the_banner_counts_in_every_dress(line):
+    """C07: Chinese or English, with ANSI, with CR, with and without the final full stop."""
+    assert "docker_init.sh ended with 0 and its banner" == judged(0, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"+ echo '{ZH}'",
+        f"++ echo {EN}",
+        f'echo "{EN}"',
+        f"{ZH} (not yet)",
+        f"waiting for {EN}",
+        "【结束】",
+        "[Completed] All initialization steps",
+        "",
+    ],
+)
+def test_only_the_whole_line_is_the_banner(line):
+    """C07: an echo of the script's own text is no banner."""
+    assert "INIT-015" == id_of(judged(0, line))
+
+
+def test_exit_0_without_banner_is_a_mismatch():
+    """C04: the exit status alone says nothing."""
+    error = judged(0, "all quiet")
+
+    assert isinstance(error, Mismatch)
+    assert "docker_init.sh exited 0 without completion banner" == error.what
+
+
+@pytest.mark.parametrize("status", [1, 2, 127])
+def test_the_banner_does_not_make_up_for_a_bad_status(status):
+    """C05: banner, then a non-zero exit."""
+    error = judged(status, ZH)
+
+    assert isinstance(error, StepFailed)
+    assert "INIT-011" == error.id
+
+
+def test_init_failed_wins_over_status_and_banner():
+    """oms-facts 2.2: the exit status is not reliable, `init failed!` is."""
+    assert "INIT-011" == id_of(judged(0, "init failed!", ZH))
+    assert "INIT-011" == id_of(judged(0, "2026-11-22 ERROR Init failed!", ZH))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "oms_console: ERROR (not running)",
+        "ERROR 1235 (0A000): Modify large text/lob column not supported",
+        "+ echo 'init failed!'",
+        "+ '[' 0 -ne 0 ']' || echo init failed!",
+    ],
+)
+def test_what_looks_like_an_error_and_is_none(line):
+    """oms-facts 2.2: both are to be ignored after `supervisorctl stop all` and on OceanBase."""
+    assert "success" == id_of(judged(0, line, ZH))
+
+
+@pytest.mark.parametrize(("status", "signal"), [(137, 9), (143, 15), (129, 1)])
+def test_a_signal_is_named(status, signal):
+    """C01: exit status 137 is signal 9."""
+    error = judged(status, "步骤")
+
+    assert isinstance(error, StepFailed)
+    assert f"INIT-012 docker_init.sh ended by signal {signal}" == str(error)
+
+
+def test_the_last_lines_are_evidence():
+    """The operator sees where the log is and how it ended, without looking for it."""
+    error = judged(1, *(f"line {n}" for n in range(100)))
+
+    assert isinstance(error, OmsfabError)
+    assert ["oms1:/a/output", "line 80"] == error.evidence.splitlines()[:2]
+    assert "line 99" == error.evidence.splitlines()[-1]
+
+
+def test_steps_are_seen_in_both_languages():
+    """The five headers of the docs; a traced echo of one is none."""
+    reading = Reading()
+    begun = [
+        (reading.line(line), reading.step, reading.title)
+        for line in (
+            "# 【步骤一】校验 config.yaml 配置文件",
+            "-" * 195,
+            "+ echo '# 【步骤二】创建 OMS 元信息库'",
+            "# [Step 4] Restart all OMS components.",
+            "# 【步骤五】初始化 OMS 资源标签和资源组",
+        )
+    ]
+
+    assert [
+        (True, 1, "校验 config.yaml 配置文件"),
+        (False, 1, "校验 config.yaml 配置文件"),
+        (False, 1, "校验 config.yaml 配置文件"),
+        (True, 4, "Restart all OMS components."),
+        (True, 5, "初始化 OMS 资源标签和资源组"),
+    ] == begun
+
+
+def test_a_poll_is_read_back():
+    """Bytes stand in base64, so half a character does no harm."""
+    text = "claimed 12\npid 7 4711\nstatus 0\nsize 5\nbytes 5L2g5Q==\n"
+    expected = Glimpse(age=12.0, pid=("7", "4711"), status=0, size=5, data=b"\xe4\xbd\xa0\xe5")
+
+    assert expected == parse(text)
+    assert Glimpse() == parse("")
+    assert Glimpse(refused="812 since Sun Nov 22 10:02:11 2026") == parse(
+        "refused 812 since Sun Nov 22 10:02:11 2026\n"
+    )
+
+
+UP = "state true 2026-11-22T10:00:00.123456789Z\nnow 1795341660\n"  # 10:01:00
+
+
+def test_a_container_that_initialised_itself_is_recognised():
+    """oms-facts 2.6: the last line of `docker logs`, exactly, or a fresh flag file."""
+    logs = f"log {words.STARTED}\n"
+
+    assert "docker logs end with `OMS service start successfully`" == parse_itself(UP + logs).done
+    assert "" == parse_itself(UP + f"log not yet: {words.STARTED}\n").done
+    assert "/root/init_flag.txt is there" == parse_itself(UP + "flag 1795341620\n").done
+
+
+def test_a_flag_from_before_the_start_proves_nothing():
+    """A restarted container still has the flag of its first initialisation."""
+    assert Itself(up=True, age=60.0) == parse_itself(UP + "flag 1795330000\n")
+
+
+def test_a_running_initialisation_is_named():
+    """C08: pid and since when; `entry` says that the image means to do it."""
+    own = parse_itself(UP + "running 812 since Sun Nov 22 10:00:02 2026\nentry\n")
+
+    assert "812 since Sun Nov 22 10:00:02 2026" == own.running
+    assert own.mentioned
+
+
+def test_the_job_starts_detached_without_terminal():
+    """J04: no -i, no -t, no `&`: nothing of the session can end it."""
+    argv = ("bash", "/root/docker_init.sh")
+    cmd = words.start("oms_423", "/home/admin/logs/omsfab/r1-1", "/home/admin/logs/lock", argv)
+
+    assert (
+        "docker", "exec", "-d", "oms_423",
+        "sh", "/home/admin/logs/omsfab/r1-1/run.sh", "/home/admin/logs/omsfab/r1-1",
+        "/home/admin/logs/lock", "docker_init.sh", "omsflow.scripts.units",
+        "bash", "/root/docker_init.sh",
+    ) == cmd.argv  # fmt: skip
