@@ -1,8 +1,10 @@
 """What can go wrong, as one tree.  The class owns the exit status, the id names the case.
 
 OmsfabError            6  a step failed
+├─ StepFailed          6  a step failed, and it is known how
 ├─ InputError          2  hosts.yaml, a flag or a template is wrong; nothing was contacted
 ├─ PreflightError      3  the fleet is not ready; nothing was changed
+│  └─ Unreachable      3  no SSH connection could be had
 ├─ Locked              4  another run changes this fleet
 ├─ Mismatch            5  what was verified is not what was planned
 ├─ OutcomeUnknown      7  the line dropped; `fab run.resume` finds out
@@ -61,6 +63,10 @@ class OmsfabError(Exception):
         return "\n".join(lines)
 
 
+class StepFailed(OmsfabError):
+    """A command, a file or an initialisation came to a bad end, and it is known how."""
+
+
 class InputError(OmsfabError):
     """hosts.yaml, a flag or a template is wrong; nothing was contacted."""
 
@@ -71,6 +77,10 @@ class PreflightError(OmsfabError):
     """The fleet is not ready for the plan; nothing was changed."""
 
     exit_code = 3
+
+
+class Unreachable(PreflightError):
+    """No SSH connection could be had; what was asked for has certainly not begun."""
 
 
 class Locked(OmsfabError):

@@ -48,16 +48,19 @@ mask=$(umask); umask 077
     + r"""
 say() { printf '%s\n' "$2" >"$dir/$1.new" && mv -f "$dir/$1.new" "$dir/$1"; }
 refuse() { printf '%s\n' "$1" >>"$dir/refused"; exit 75; }
+locked_out() {
+  sleep 1  # the one who holds the lock may be this very attempt, about to claim
+  refuse "$(running "$name" "$steps" | head -n 1)"
+}
 
 [ -d "$dir/claim" ] && refuse "this attempt was started before"
 if command -v flock >/dev/null 2>&1; then
   exec 9>>"$lock"
-  flock -w 2 9 || refuse "$(running "$name" "$steps" | head -n 1)"
+  flock -n 9 || locked_out
 else
   owner=$(cat "$lock.d/owner" 2>/dev/null)
   [ -n "$owner" ] && [ "$(started "${owner% *}")" != "${owner#* }" ] && rm -rf "$lock.d"
-  mkdir "$lock.d" 2>/dev/null || { sleep 2; mkdir "$lock.d" 2>/dev/null; } ||
-    refuse "$(running "$name" "$steps" | head -n 1)"
+  mkdir "$lock.d" 2>/dev/null || locked_out
   printf '%s %s\n' "$$" "$(started $$)" >"$lock.d/owner"
   trap 'rm -rf "$lock.d"' EXIT
 fi

@@ -54,6 +54,8 @@ class Pace:
     entry: float = 60
     """How old a container must be, before we believe that it does not initialise itself: in
     general, and where what it runs mentions the script."""
+    sign: float = 10
+    """How long after the end of another's init its sign of success is waited for."""
     away: float = 600
     """How long the node may be unreachable."""
     chunk: int = 1 << 20
@@ -223,7 +225,7 @@ class _Attempt:
                 note = f"the container initialised itself: {own.done}"
                 return JobResult(note, adopted=True, seconds=self._elapsed())
             over = None if own.running else over or time.monotonic()
-            if over and time.monotonic() - over > 2 * self._pace.settle:
+            if over and time.monotonic() - over > self._pace.sign:
                 note = f"{self._script} (pid {running}) ended; it was not ours"
                 return JobResult(note, adopted=True, seconds=self._elapsed())
             self._sign_of_life()
@@ -360,6 +362,7 @@ class _Attempt:
         """Run the command, over a new connection if need be.  Each of ours may run twice."""
         away: float | None = None
         waits = pauses()
+        connections = self._shell.connections
         while True:
             try:
                 answer = self._shell.run(cmd)
@@ -369,18 +372,24 @@ class _Attempt:
                 now = time.monotonic()
                 if away is None:
                     away = now
-                    self._on_state(
-                        f"INIT-020 link lost while {self._script} (attempt {self._attempt}) "
-                        f"runs on {self._shell.node}; reconnecting"
-                    )
+                    self._say_lost()
                 if now - away > self._pace.away:
                     raise self._gone(lost) from lost
                 time.sleep(next(waits))
             else:
+                if away is None and 0 < connections < self._shell.connections:
+                    away = time.monotonic()  # it dropped between two questions
+                    self._say_lost()
                 if away is not None:
                     gone = time.monotonic() - away
                     self._on_state(f"link to {self._shell.node} is back after {gone:.0f} s")
                 return answer
+
+    def _say_lost(self) -> None:
+        self._on_state(
+            f"INIT-020 link lost while {self._script} (attempt {self._attempt}) "
+            f"runs on {self._shell.node}; reconnecting"
+        )
 
     def _gone(self, lost: OmsfabError) -> OutcomeUnknown:
         return OutcomeUnknown(

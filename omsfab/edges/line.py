@@ -58,6 +58,8 @@ class Patience:
     channel: float = 15
     keepalive: float = 10
     silence: float = 40
+    again: float = 1
+    """The pause before the second try; before the third it is twice as long."""
 
 
 class Ear(Packetizer):
@@ -223,7 +225,7 @@ class Dialer:
                 problem = reach.explain(error, self._patience)
                 if not again or not isinstance(problem, Unreachable) or not _passing(error):
                     raise problem from error
-                time.sleep(TRIES - again)
+                time.sleep(self._patience.again * (TRIES - again))
 
     def _login(self, connection: Connection, reach: Reach) -> None:
         client = paramiko.SSHClient()

@@ -87,6 +87,17 @@ class MetaDbEdge:
     ) -> None:
         self._server = Server(metadb, connect, limits or Limits(), on_statement, in_run)
 
+    def running(self) -> MetaDbEdge:
+        """The same MetaDB for the time of a run: its errors are failed steps."""
+        server = self._running
+        return MetaDbEdge(
+            server.metadb,
+            server.connect,
+            limits=server.limits,
+            on_statement=server.on_statement,
+            in_run=True,
+        )
+
     @property
     def _running(self) -> Server:
         return replace(self._server, in_run=True)
@@ -453,7 +464,7 @@ def _carries(link: Link, table: Found, old: str) -> str | None:
         return None
     parts = urlsplit(old)
     address = re.escape(f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname))
-    pattern = re.compile(rf"(?<![\w.-]){address}(?![\w.])".encode(), re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w.-]){address}(?!\d)".encode(), re.IGNORECASE)
     for row in scopes.read_rows(link, table, "1 = 1", columns=texts):
         for column, value in zip(texts, row, strict=True):
             if value is not None and pattern.search(value):

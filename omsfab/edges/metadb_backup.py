@@ -28,7 +28,10 @@ FORMAT, VERSION = "omsfab-rows", 1
 _GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT)\b", re.IGNORECASE)
 _PLAIN = re.compile(rb"[0-9A-Za-z:/._ +-]+")
 _ASCII_BASED = {"utf8", "utf8mb3", "utf8mb4", "latin1", "ascii", "gbk", "gb18030"}
-_BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+_AS_TEXT = {
+    "tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "float", "double",
+    "date", "datetime", "timestamp", "time", "year",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Column:
             return "NULL"
         if self.type == "bit":
             return str(int.from_bytes(value, "big"))
-        readable = self.type not in _BINARY and (not self.text or self.charset in _ASCII_BASED)
+        readable = self.type in _AS_TEXT or (self.text and self.charset in _ASCII_BASED)
         if readable and _PLAIN.fullmatch(value):
             return f"'{value.decode('ascii')}'"
         if self.text:

@@ -26,7 +26,10 @@ NO_TABLE = {1049, 1051, 1109, 1146}
 DUPLICATE = {1062}
 
 # DDL commits implicitly, before and after; between BEGIN and COMMIT only these words may be said.
-IN_TRANSACTION = {"select", "insert", "update", "delete", "commit", "rollback"}
+IN_TRANSACTION = {"select", "show", "insert", "update", "delete", "commit", "rollback"}
+
+CUT_OFF = 1301
+"""A warning: a function's result exceeds max_allowed_packet, and NULL was returned instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,22 @@ class Link:
     def rows(self, text: str, args: Sequence[object] = ()) -> list[Row]:
         with self._connection.cursor() as cursor:
             self._say(cursor, text, args)
-            return list(cursor.fetchall())
+            rows = list(cursor.fetchall())
+            if cursor.warning_count:
+                self._refuse_cut_values(cursor)
+            return rows
+
+    def _refuse_cut_values(self, cursor: Cursor) -> None:
+        cursor.execute(sql.WARNINGS)
+        cut = [text for _, code, text in cursor.fetchall() if code == CUT_OFF]
+        if cut:
+            raise self.server.refusal(
+                "DB-028",
+                "a value is too large for the server to hand out",
+                where=self.server.where,
+                evidence=str(cut[0]),
+                next="ask the DBA: set global max_allowed_packet = 67108864",
+            )
 
     def run(self, text: str, args: Sequence[object] = ()) -> int:
         """Run a statement; return how many rows it touched."""

@@ -345,8 +345,9 @@ def refuse_unsafe(link: Link, found: Found) -> None:
 
 def refuse_powerless(link: Link, found: Found) -> None:
     """Raise DB-027 where this user may not delete, or could not put the rows back."""
-    first = [column.name for column in found.written][:1]
-    for text in (sql.may_delete(found.place), sql.may_insert(found.place, first)):
+    # All columns: OceanBase refuses to explain an insert that leaves out one without a default.
+    columns = [column.name for column in found.written]
+    for text in (sql.may_delete(found.place), sql.may_insert(found.place, columns)):
         try:
             link.rows(text)
         except DbError as exc:

@@ -29,6 +29,7 @@ BEGIN, COMMIT, ROLLBACK = "start transaction", "commit", "rollback"
 
 FACTS = "select version(), @@version_comment, utc_timestamp(6)"
 CLOCK = "select utc_timestamp(6)"
+WARNINGS = "show warnings"
 MAX_PACKET = "select @@max_allowed_packet"
 WHO_AM_I = (
     "select @@hostname, @@port, id, host from information_schema.processlist"

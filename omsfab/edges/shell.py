@@ -30,6 +30,8 @@ class Shell(Protocol):
     """One node, reached over SSH (edges/ssh.py), or a fake of six lines in a unit test."""
 
     node: str
+    connections: int
+    """How often a connection was opened: more than once means that the line dropped."""
 
     def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
         """Run the words; the status is returned, whatever it is.

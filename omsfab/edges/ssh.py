@@ -54,6 +54,7 @@ class SshShell:
 
     def __init__(self, node: Node, ssh: Ssh, dialer: Dialer | None = None) -> None:
         self.node = node.name
+        self.connections = 0
         self._target = node
         self._sudo = ssh.sudo
         self._dialer = dialer or Dialer(ssh)
@@ -120,6 +121,7 @@ class SshShell:
         with self._lock:
             if self._connection is None or not self._connection.is_connected:
                 self._connection = self._dialer.dial(self._target)
+                self.connections += 1
             transport: paramiko.Transport = self._connection.transport
             return transport
 

@@ -43,7 +43,9 @@ SCHEMA: dict[str, object] = {
     "additionalProperties": False,
 }
 
-_LIMIT = 64 * 1024
+_LIMIT = 4096
+"""Characters; more is no password but the wrong file."""
+
 _COMMAND_SECONDS = 120
 """Long enough to type a passphrase for ``pass`` or ``vault``."""
 
@@ -151,6 +153,7 @@ def _fit(text: str, source: SecretSource, label: str) -> str:
     """OMS refuses an empty password; NUL and line ends cannot pass config.yaml unharmed."""
     for wrong, what in (
         (not text, "is empty"),
+        (len(text) > _LIMIT, f"has more than {_LIMIT:,} characters"),
         ("\0" in text, "has a NUL character in it"),
         ("\n" in text or "\r" in text, "has more than one line"),
         (any("\ud800" <= char <= "\udfff" for char in text), "is not UTF-8"),
@@ -207,9 +210,11 @@ def _from_file(path: Path, label: str) -> str:
             where=label,
             next=shown(command("install", "-m", "600", "/dev/null", str(path))),
         ) from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         _refuse_if_others_read(os.fstat(fd), path, label)
-        return _without_line_end(file.read(_LIMIT))
+        return _without_line_end(os.read(fd, 4 * _LIMIT + 2))
+    finally:
+        os.close(fd)
 
 
 def _refuse_if_others_read(found: os.stat_result, path: Path, label: str) -> None:

@@ -95,7 +95,7 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
     cm_nodes: tuple[str, ...] = ()
     if config.status == 0 and container:
         have = configfile.read(config.out, origin=f"{node.name}:{fleet.install.mounts.config}")
-        want = configfile.values(fleet, fleet.region_of(node))
+        want = configfile.wanted(fleet, fleet.region_of(node))
         found = have.get("cm_nodes")
         cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
         drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want)

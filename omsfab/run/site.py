@@ -156,7 +156,6 @@ class Site:
                     lease=self._held(),
                     backup_dir=self._backup,
                     mirror=self._mirror,
-                    step=step.key,
                 )
                 tell("state", cleared_text(cleared))
             case RestoreRows():

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from omsfab.errors import InputError, SecurityRefusal
 from omsfab.fleet import hostsfile, shape, strictyaml
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
@@ -355,7 +356,7 @@ def test_the_schema_describes_the_file_and_not_the_model():
     """Regions and nodes are mappings by name, and a node may be a mere address."""
     schema = hostsfile.json_schema()
     region = schema["$defs"]["RegionEntry"]
-    node = schema["$defs"]["NodeEntry"] if "NodeEntry" in schema["$defs"] else {}
+    node = schema["$defs"]["NodeEntry"]
     nodes = region["properties"]["nodes"]
 
     assert ["oms", "metadb", "regions"] == schema["required"]

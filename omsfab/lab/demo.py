@@ -1,0 +1,96 @@
+"""The lab as an operator meets it: `fab lab.*`.  OMS comes onto it by omsfab itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from omsfab import lab as labs
+from omsfab.errors import OmsfabError, PreflightError
+
+ROOT = Path(__file__).parents[2]
+FAB = Path(sys.executable).with_name("fab")
+
+
+def up(name: str, nodes: int, metadb: str, *, bare: bool) -> labs.Lab:
+    """Start the lab and, unless ``bare``, deploy OMS on its first server."""
+    why = labs.missing()
+    if why:
+        raise PreflightError("LAB-001", why, where="this machine", next="scripts/test")
+    if metadb not in ("oceanbase", "mariadb"):
+        raise OmsfabError("LAB-002", f"no such MetaDB: {metadb}", next="fab lab.up")
+    lab = labs.up(name, nodes, "mariadb" if metadb == "mariadb" else "oceanbase")
+    first = lab.nodes[0]
+    write(lab, "initial.yaml", f"http://{first.ip}:8088", [first.name])
+    write(lab, "hosts.yaml", f"http://{lab.vip}:8088", [node.name for node in lab.nodes])
+    if not bare and not deployed(lab):
+        fab(lab, "initial.yaml", "oms.deploy", "--yes")
+    print(f"\nThe lab is up; use it with:\n  export OMSFAB_HOSTS={lab.directory}/hosts.yaml")
+    print(f"  export OMSFAB_HOME={lab.directory}/state")
+    return lab
+
+
+def write(lab: labs.Lab, file: str, cm_url: str, nodes: list[str], **extra: object) -> Path:
+    """Write a hosts.yaml for these nodes of the lab, and return its path."""
+    path = lab.directory / file
+    path.write_text(lab.hosts_yaml(cm_url, nodes, **extra))
+    return path
+
+
+def deployed(lab: labs.Lab) -> bool:
+    """Ask MetaDB, past omsfab, whether OMS is there."""
+    found = lab.sql(
+        "select 1 from information_schema.tables"
+        " where table_schema = 'oms_rm' and table_name = 'cluster_info'"
+    )
+    return bool(found and lab.sql("select 1 from oms_rm.cluster_info"))
+
+
+def fab(lab: labs.Lab, file: str, *words: str, check: bool = True) -> int:
+    """Run omsfab as an operator would: `fab …` in a process of its own."""
+    print(f"\n$ fab {' '.join(words)}", flush=True)
+    environment = {
+        **os.environ,
+        "OMSFAB_HOSTS": str(lab.directory / file),
+        "OMSFAB_HOME": str(lab.directory / "state"),
+    }
+    status = subprocess.run([str(FAB), *words], cwd=ROOT, env=environment, check=False).returncode
+    if check and status != 0:
+        raise OmsfabError(
+            "LAB-003",
+            f"fab {' '.join(words)} ended with {status}",
+            where=f"lab {lab.name}",
+            next=f"fab lab.status --name={lab.name}",
+        )
+    return status
+
+
+def down(name: str) -> None:
+    """End everything that the lab started."""
+    labs.down(name)
+
+
+def status(name: str) -> None:
+    """Print a row per part of the lab."""
+    for what, state in labs.status(name):
+        print(f"{what:<24} {state}")
+
+
+def demo(name: str, metadb: str, *, keep: bool) -> None:
+    """One OMS node becomes three behind a VIP; then the same again, with nothing to do."""
+    lab = up(name, 3, metadb, bare=False)
+    try:
+        fab(lab, "hosts.yaml", "scale.out", "--plan")
+        fab(lab, "hosts.yaml", "scale.out", "--yes")
+        fab(lab, "hosts.yaml", "fleet.status")
+        fab(lab, "hosts.yaml", "scale.out", "--yes")
+        print("\nMetaDB itself says:")
+        for row in lab.sql("select code, region, cm_url from oms_rm.cluster_info"):
+            print("  cluster_info", *row)
+        for row in lab.sql("select ip, host_status from oms_cm.host order by ip"):
+            print("  host        ", *row)
+    finally:
+        if not keep:
+            down(name)

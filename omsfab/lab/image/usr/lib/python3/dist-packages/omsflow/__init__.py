@@ -1,0 +1,1 @@
+"""The programs of the stand-in for OMS; see README of the image."""

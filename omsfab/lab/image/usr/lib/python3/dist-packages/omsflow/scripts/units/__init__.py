@@ -1,0 +1,1 @@
+"""Scripts that docker_init.sh runs."""

@@ -1,0 +1,37 @@
+#!/bin/bash
+# lab-service sshd|dockerd start|stop|kill|restart: the service manager of a lab node.
+set -euo pipefail
+service=$1 action=$2 pidfile=/run/lab-$1.pid
+alive() { [ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null; }
+start() {
+    alive && return
+    case $service in
+        sshd)
+            exec 7>>/proc/1/fd/5
+            setsid /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config </dev/null >&7 2>&7 5>&- 6>&- 7>&- & ;;
+        dockerd)
+            exec 7>>/proc/1/fd/6
+            # A daemon that was killed leaves its containerd and its pid files behind.
+            pkill -KILL -x containerd || true
+            rm -f /run/docker.pid /run/docker/containerd/containerd.pid
+            setsid dockerd --iptables=false --bridge=none --live-restore=false \
+                --exec-opt native.cgroupdriver=cgroupfs \
+                --cgroup-parent="$(cat /usr/local/lib/omsfab-lab/cgroup)" \
+                --config-file /etc/docker/daemon.json </dev/null >&7 2>&7 5>&- 6>&- 7>&- & ;;
+        *) echo "no service $service" >&2; exit 2 ;;
+    esac
+    echo $! >"$pidfile"
+}
+finish() {
+    alive || return 0
+    kill "-$1" "$(cat "$pidfile")"
+    for _ in $(seq 200); do alive || break; sleep 0.05; done
+    rm -f "$pidfile"
+}
+case $action in
+    start) start ;;
+    stop) finish TERM ;;
+    kill) finish KILL ;;
+    restart) finish TERM; start ;;
+    *) echo "no action $action" >&2; exit 2 ;;
+esac

@@ -1,0 +1,152 @@
+"""The database of a lab: the OceanBase engine of the wheel ``pylibseekdb``, or MariaDB."""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from omsfab.lab import network
+from omsfab.lab.model import Engine, Lab, MetaDbOfLab
+from omsfab.lab.system import (
+    LabError,
+    answers,
+    background,
+    private_dir,
+    private_file,
+    wait_for,
+)
+
+MEMBER = "metadb"
+NUMBER = 200
+
+# Both engines take this as a plain user name, and omsfab sees the form that a tenant has.
+USER = "oms@oms_meta"
+# The same user as OBProxy would be told, with the same password.
+USER_OF_PROXY = "oms@oms_meta#lab"
+
+
+def planned(kind: Engine, subnet: str, password: str | None) -> MetaDbOfLab:
+    """A database with passwords, before it exists."""
+    return MetaDbOfLab(
+        kind=kind,
+        host=network.address(subnet, 9),
+        port=2881 if kind == "oceanbase" else 3306,
+        user=USER,
+        password=password or secrets.token_urlsafe(12),
+        admin_password=secrets.token_hex(12),
+    )
+
+
+def start(lab: Lab) -> None:
+    """Start the database unless it lives; returns when OMS's user can log in."""
+    place, db, directory = lab.place, lab.metadb, private_dir(lab.directory / MEMBER)
+    network.cable(place, MEMBER, NUMBER, db.host)
+    log, netns = directory / f"{db.kind}.log", place.netns(MEMBER)
+    if network.first_process(netns) is None:
+        network.empty(netns)
+        argv = _oceanbase(directory) if db.kind == "oceanbase" else _mariadb(lab, directory)
+        background(
+            (
+                *("nsenter", f"--net={network.NETNS / netns}"),
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *argv,
+            ),
+            log,
+        )
+    wait_for("MetaDB", lambda: answers(db.host, db.port), 60, log)
+    wait_for("the administrator of MetaDB", lambda: _settled(lab), 60, log)
+
+
+def engine_path() -> Path | None:
+    """The ``seekdb`` program; found without importing the library, which starts an engine."""
+    found = importlib.util.find_spec("pylibseekdb")
+    for place in (found.submodule_search_locations or ()) if found else ():
+        program = Path(place) / "seekdb"
+        if program.exists():
+            return program
+    return None
+
+
+def _oceanbase(directory: Path) -> tuple[str, ...]:
+    program = engine_path()
+    if program is None:
+        raise LabError("the OceanBase engine is missing", next="pip install 'omsfab[lab]'")
+    return (
+        *(str(program), "--nodaemon", "--port", "2881", "--base-dir", str(directory / "data")),
+        *("--parameter", "memory_limit=2G", "--parameter", "datafile_size=256M"),
+        *("--parameter", "log_disk_size=2G"),
+    )
+
+
+def _mariadb(lab: Lab, directory: Path) -> tuple[str, ...]:
+    """Made and run by one shell, so that a half-made database too is in the namespaces."""
+    admin = lab.metadb.admin_password
+    first = (
+        f"create user if not exists 'root'@'%' identified by '{admin}';\n"
+        "grant all privileges on *.* to 'root'@'%' with grant option;\n"
+        f"alter user 'root'@'localhost' identified by '{admin}';\n"
+    )
+    private_file(directory / "first.sql", first)
+    return ("bash", "-c", _MARIADB, "mariadb", str(directory))
+
+
+_MARIADB = """
+set -eu
+cd "$1"
+if [ ! -d data ]; then
+    rm -rf new
+    mariadb-install-db --no-defaults --datadir="$1/new" --user=root --skip-test-db \\
+        --auth-root-authentication-method=normal
+    mv new data
+fi
+exec mariadbd --no-defaults --user=root --datadir="$1/data" --port=3306 --bind-address=0.0.0.0 \\
+    --socket="$1/socket" --pid-file="$1/pid" --skip-name-resolve --innodb-buffer-pool-size=64M \\
+    --character-set-server=utf8mb4 --max-connections=300 --init-file="$1/first.sql"
+"""
+
+
+def _settled(lab: Lab) -> bool:
+    """The administrator has his password, OMS's user exists, the clock is this machine's."""
+    import pymysql
+
+    try:
+        _give_admin_a_password(lab)
+        connection = lab.connect()
+    except pymysql.err.OperationalError:
+        return False
+    try:
+        with connection.cursor() as cursor:
+            for statement, args in _accounts(lab.metadb):
+                cursor.execute(statement, args)
+    except pymysql.err.MySQLError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _give_admin_a_password(lab: Lab) -> None:
+    """A new engine lets root in without one; MariaDB has been told by its first file."""
+    import pymysql
+
+    if lab.metadb.kind == "mariadb":
+        return
+    try:
+        lab.connect().close()
+    except pymysql.err.OperationalError:
+        db = lab.metadb
+        with pymysql.connect(host=db.host, port=db.port, user=db.admin, connect_timeout=5) as new:
+            new.cursor().execute(f"alter user {db.admin} identified by %s", (db.admin_password,))
+
+
+def _accounts(db: MetaDbOfLab) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    for user in (USER, USER_OF_PROXY):
+        yield "create user if not exists %s@'%%' identified by %s", (user, db.password)
+        yield "alter user %s@'%%' identified by %s", (user, db.password)
+        yield "grant all privileges on *.* to %s@'%%' with grant option", (user,)
+    # OMS itself breaks when database and nodes disagree about the hour (OMS guide, requirements).
+    offset = datetime.now().astimezone().strftime("%z")
+    yield "set global time_zone = %s", (f"{offset[:3]}:{offset[3:]}",)

@@ -1,0 +1,516 @@
+"""docker_init.sh as a detached job, over a real sshd; `docker` is a script that runs words here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from omsfab.commands import job as words
+from omsfab.commands.command import script
+from omsfab.edges.job import JobResult, Pace, follow
+from omsfab.errors import Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
+from omsfab.fleet.secret import Secret
+from omsfab.plan.records import Job
+
+BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
+QUICK = Pace(fastest=0.05, slowest=0.2, alive=0.3, claim=5, settle=0, entry=0, sign=0.5)
+
+DOCKER = """\
+#!/bin/sh
+# exec [-d] CONTAINER WORDS | inspect … | logs …
+case $1 in
+exec)
+  shift
+  if [ "$1" = -d ]; then shift 2; setsid nohup "$@" >/dev/null 2>&1 </dev/null & exit 0; fi
+  shift; exec "$@" ;;
+inspect) cat "$OMSFAB_TEST/inspect" ;;
+logs) cat "$OMSFAB_TEST/logs" ;;
+esac
+"""
+
+TICKS = "n=1; while [ $n -le 6 ]; do echo tick $n; n=$((n + 1)); sleep 0.1; done"
+
+
+@dataclass
+class Container:
+    """A container that is none: the node itself, with a docker_init.sh of its own name."""
+
+    sshd: object
+    home: Path
+    script: Path
+    lines: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+
+    @property
+    def job(self) -> Job:
+        logs = str(self.home / "logs")
+        return Job("oms_423", ("bash", str(self.script)), logs, logs, limit=60)
+
+    @property
+    def way(self) -> list[str]:
+        """What a driver in another process needs to know."""
+        server = self.sshd
+        return [str(x) for x in (server.home, server.port, self.script, self.home / "logs")]
+
+    def says(self, text: str) -> None:
+        """Give docker_init.sh this body; it counts its executions and notices overlaps."""
+        self.script.write_text(
+            f"cd {self.home}\nmkdir running || echo overlap >>overlaps\necho x >>executions\n"
+            f"{text}\nstatus=$?\nrmdir running; exit $status\n"
+        )
+
+    def follow(self, attempt: str = "r1-1", **changes: object) -> JobResult:
+        on_line: Callable[[str], object] = changes.pop("on_line", lambda line: None)
+
+        def line(text: str) -> None:
+            self.lines.append(text)
+            on_line(text)
+
+        job = replace(self.job, **changes.pop("job", {}))
+        shell = changes.pop("shell", None) or self.sshd.shell()
+        kwargs = {"pace": QUICK, **changes}
+        return follow(shell, job, attempt, line, self.states.append, **kwargs)
+
+    @property
+    def executions(self) -> int:
+        file = self.home / "executions"
+        return len(file.read_text().split()) if file.exists() else 0
+
+    @property
+    def overlaps(self) -> bool:
+        return (self.home / "overlaps").exists()
+
+    def in_container(self, seconds: float, text: str) -> None:
+        """Say what the container itself has done: started so long ago, last line of its log."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - seconds))
+        (self.sshd.home / "inspect").write_text(f"true {at}.123456789Z\n")
+        (self.sshd.home / "logs").write_text(f"{text}\n")
+
+
+@pytest.fixture
+def container(server, tmp_path):
+    return _container(server, tmp_path)
+
+
+@pytest.fixture
+def lonely(sshd, tmp_path):
+    """A container on a server of its own."""
+    return _container(sshd, tmp_path)
+
+
+def _container(sshd, tmp_path):
+    fake = sshd.home / "bin" / "docker"
+    fake.write_text(DOCKER)
+    fake.chmod(0o755)
+    home = tmp_path / "container"
+    home.mkdir()
+    box = Container(sshd, home, home / f"init_{os.getpid()}_{time.monotonic_ns()}.sh")
+    box.in_container(3600, "supervisord started")
+    box.says(f"{TICKS}; {BANNER}")
+    return box
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    until = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_job_is_followed_to_its_banner(container):
+    """Each line once and in order, status 0, output 0600, one execution."""
+    result = container.follow()
+    output = container.home / "logs" / "r1-1" / "output"
+
+    assert (0, False) == (result.status, result.adopted)
+    assert [f"tick {n}" for n in range(1, 7)] == container.lines[:-1]
+    assert (1, 0o600) == (container.executions, stat.S_IMODE(output.stat().st_mode))
+
+
+def test_a_job_outlives_its_session(container):
+    """N01: the sshd child is killed in mid-job; no line is lost and none comes twice."""
+    shell = container.sshd.shell()
+
+    def kill_at_two(line):
+        if line == "tick 2":
+            for session in container.sshd.sessions():
+                os.kill(session, signal.SIGKILL)
+
+    result = container.follow(shell=shell, on_line=kill_at_two)
+
+    assert 0 == result.status
+    assert [f"tick {n}" for n in range(1, 7)] == container.lines[:-1]
+    assert "INIT-020 link lost while" in "\n".join(container.states)
+    assert (1, False) == (container.executions, container.overlaps)
+
+
+def test_a_killed_driver_changes_nothing_for_the_job(container):
+    """J01: kill -9 of omsfab itself; the next one finds the attempt and its whole output."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *container.way],
+    )
+    wait_for(lambda: (container.home / "logs" / "r1-1" / "output").exists())
+    driver.kill()
+    driver.wait()
+    result = container.follow()
+
+    assert 0 == result.status
+    assert [f"tick {n}" for n in range(1, 7)] == container.lines[:-1]
+    assert (1, False) == (container.executions, container.overlaps)
+
+
+DRIVER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from omsfab.edges.job import follow
+    from omsfab.edges.ssh import SshShell
+    from omsfab.fleet.model import Node, Ssh
+    from omsfab.plan.records import Job
+
+    home, port, init, logs = sys.argv[1:]
+    node = Node(name="oms1", ip="127.0.0.1", port=int(port))
+    ssh = Ssh(key=Path(home) / "user_key", known_hosts=Path(home) / "known_hosts")
+    job = Job("oms_423", ("bash", init), logs, logs)
+    follow(SshShell(node, ssh), job, "r1-1", print, print)
+    """
+)
+
+
+def test_going_on_from_an_offset_repeats_no_line(container):
+    """Resume knows how far it had read."""
+    container.follow()
+    container.lines.clear()
+    result = container.follow(offset=len("tick 1\ntick 2\n"))
+
+    assert [f"tick {n}" for n in range(3, 7)] == container.lines[:-1]
+    assert (0, 1) == (result.status, container.executions)
+
+
+def test_many_starts_of_one_attempt_are_one_execution(container):
+    """The claim is a mkdir: whoever comes second is refused, and it is written down."""
+    container.says(f"sleep 0.5; {BANNER}")
+    shell = container.sshd.shell()
+    logs = str(container.home / "logs")
+    shell.run(words.prepare(f"{logs}/r1-1"))
+    for _ in range(4):
+        shell.run(words.start("oms_423", f"{logs}/r1-1", f"{logs}/lock", container.job.argv))
+    result = container.follow()
+    refused = container.home / "logs" / "r1-1" / "refused"
+    wait_for(lambda: refused.exists() and len(refused.read_text().splitlines()) == 3)
+
+    assert (0, 1, False) == (result.status, container.executions, container.overlaps)
+
+
+def test_two_racing_runs_never_overlap(container):
+    """J11: two jump hosts at the same moment; the second is locked out with exit 4."""
+    container.says(f"sleep 1; {BANNER}")
+    ends: list[object] = []
+
+    def race(attempt):
+        try:
+            ends.append(container.follow(attempt, shell=container.sshd.shell()))
+        except OmsfabError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=race, args=(f"r{n}-1",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert ["JobResult", "Locked"] == sorted(type(end).__name__ for end in ends)
+    assert (1, False) == (container.executions, container.overlaps)
+
+
+def test_a_finished_attempt_is_never_started_again(container):
+    """A start that was delayed on the way finds the claim, whenever it comes."""
+    container.follow()
+    logs = str(container.home / "logs")
+    shell = container.sshd.shell()
+    shell.run(words.start("oms_423", f"{logs}/r1-1", f"{logs}/init.lock", container.job.argv))
+    refused = container.home / "logs" / "r1-1" / "refused"
+    wait_for(refused.exists)
+
+    assert "this attempt was started before\n" == refused.read_text()
+    assert (0, 1) == (container.follow().status, container.executions)
+
+
+def test_the_lock_in_the_container_is_respected(container):
+    """Another attempt may hold it and not have begun to run anything yet."""
+    (container.home / "logs").mkdir()
+    lock = container.home / "logs" / "init.lock"
+    holder = subprocess.Popen(["flock", str(lock), "sleep", "600"], start_new_session=True)
+    wait_for(lock.exists)
+    try:
+        with pytest.raises(Locked) as error:
+            container.follow()
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+
+    assert ("INIT-010", 0) == (error.value.id, container.executions)
+
+
+def test_an_init_by_hand_locks_ours_out(container):
+    """C08: INIT-010 with pid and since when; nothing is started."""
+    container.says("sleep 600")
+    byhand = subprocess.Popen(["bash", str(container.script)], start_new_session=True)
+    wait_for(lambda: container.executions)
+    try:
+        with pytest.raises(Locked) as error:
+            container.follow()
+    finally:
+        os.killpg(byhand.pid, signal.SIGKILL)
+        byhand.wait()
+
+    assert f"(pid {byhand.pid} since " in error.value.what
+    assert ("INIT-010", 4, 1) == (error.value.id, error.value.exit_code, container.executions)
+
+
+def test_a_refused_attempt_may_be_tried_again(container):
+    """The refusal was about the moment: the same attempt runs when the other has ended."""
+    byhand = subprocess.Popen(["bash", str(container.script)])
+    wait_for(lambda: container.executions)
+    with pytest.raises(Locked):
+        container.follow()
+    byhand.wait()
+
+    assert 0 == container.follow().status
+    assert (2, False) == (container.executions, container.overlaps)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "id"),
+    [
+        ("echo all quiet", Mismatch, "INIT-015"),
+        (f"{BANNER}; false", StepFailed, "INIT-011"),
+        (f"echo 'init failed!'; {BANNER}", StepFailed, "INIT-011"),
+        ("kill -9 $$", StepFailed, "INIT-012"),
+        ("set -x; : '# 【结束】全部初始化步骤执行成功'", Mismatch, "INIT-015"),
+    ],
+)
+def test_bad_ends_are_told_apart(container, body, kind, id):
+    """C01, C04, C05, C07 through the whole path."""
+    container.says(body)
+    with pytest.raises(kind) as error:
+        container.follow()
+
+    assert id == error.value.id
+
+
+def test_a_wrapper_that_died_without_status_is_noticed(container):
+    """kill -9 of the wrapper and its child, as an engine's death does: INIT-012, no hanging."""
+    container.says("echo before; sleep 600")
+
+    def kill(line):
+        pid = int((container.home / "logs" / "r1-1" / "pid").read_text().split()[0])
+        os.killpg(pid, signal.SIGKILL)
+
+    with pytest.raises(StepFailed) as error:
+        container.follow(on_line=kill)
+
+    assert "INIT-012" == error.value.id
+    assert "before" in error.value.evidence
+
+
+def test_an_orphaned_init_is_waited_for(container):
+    """The wrapper is killed, its child lives: it is not over, and nothing else is started."""
+    container.says("echo before; sleep 1; echo after")
+    seen: list[int] = []
+
+    def kill_wrapper(line):
+        if line == "before":
+            seen.append(int((container.home / "logs" / "r1-1" / "pid").read_text().split()[0]))
+            os.kill(seen[0], signal.SIGKILL)
+
+    with pytest.raises(StepFailed) as error:
+        container.follow(on_line=kill_wrapper)
+
+    assert "INIT-012" == error.value.id
+    assert (["before", "after"], 1) == (container.lines, container.executions)
+
+
+def test_the_limit_ends_the_waiting_and_not_the_job(container):
+    """C09: exit 7 at the limit; the job goes on and the next call gets its end."""
+    container.says(f"sleep 2; {BANNER}")
+    with pytest.raises(OutcomeUnknown) as error:
+        container.follow(job={"limit": 0.5})
+
+    assert ("INIT-022", 7) == (error.value.id, error.value.exit_code)
+    assert 0 == container.follow().status
+    assert 1 == container.executions
+
+
+def test_long_waits_show_that_they_live(container):
+    """C09: bytes, last line and elapsed time, then a notice and a warning, once each."""
+    container.says(f"echo working; sleep 1; {BANNER}")
+    container.follow(pace=replace(QUICK, beat=0.2, notice=0.3, warn=0.6))
+    states = "\n".join(container.states)
+
+    assert "8 bytes, last line: working" in states
+    assert (1, 1) == (states.count("notice:"), states.count("warning:"))
+
+
+def test_steps_are_announced(container):
+    """`step 3 of 5: …`, with the script's own words."""
+    container.says(f"echo '# 【步骤三】创建 OMS 各组件的配置文件'; {BANNER}")
+    container.follow()
+
+    assert "step 3 of 5: 创建 OMS 各组件的配置文件" in container.states
+
+
+def test_secrets_are_hidden_from_lines_and_evidence(container):
+    """C10: the screen and the journal never see them; the log on the node is 0600."""
+    container.says("echo password is CANARY-7f3; exit 1")
+    with pytest.raises(StepFailed) as error:
+        container.follow(secrets=(Secret("CANARY-7f3"), Secret("")))
+
+    assert ["password is ****"] == container.lines
+    assert "CANARY" not in error.value.render()
+
+
+def test_a_flood_is_skipped_in_the_middle(container):
+    """N11: the log stays on the node whole; what decides is found also in what was skipped."""
+    container.says(f"echo first; yes x | head -c 3000000; echo 'init failed!'; "
+                   f"yes y | head -c 3000000; echo last; {BANNER}")  # fmt: skip
+    pace = replace(QUICK, chunk=200_000, whole=400_000, tail=200_000)
+    shell = container.sshd.shell()
+    with pytest.raises(OutcomeUnknown):
+        container.follow(job={"limit": 0})
+    wait_for(lambda: (container.home / "logs" / "r1-1" / "status").exists())
+    container.lines.clear()
+    with pytest.raises(StepFailed) as error:
+        container.follow(shell=shell, pace=pace)
+
+    assert "INIT-011" == error.value.id
+    assert ("first", "last") == (container.lines[0], container.lines[-2])
+    assert [1] == [sum("bytes of output skipped" in line for line in container.lines)]
+    assert sum(map(len, container.lines)) < 1_000_000
+
+
+def test_characters_cut_by_a_poll_are_whole(container):
+    """C07: bytes are joined before they are decoded, wherever a poll ends."""
+    container.says(f"echo 你好世界; {BANNER}")
+    container.follow(pace=replace(QUICK, chunk=2))
+
+    assert ["你好世界", "# 【结束】全部初始化步骤执行成功"] == container.lines
+
+
+def test_auto_does_not_start_what_has_run_by_itself(container):
+    """oms-facts 2.6: the last log line says it all; newer images initialise themselves."""
+    container.in_container(60, words.STARTED)
+    result = container.follow(job={"habit": "auto"})
+
+    assert (True, 0) == (result.adopted, container.executions)
+
+
+def test_auto_waits_for_a_running_init_and_adopts_it(container):
+    """C08 with `auto`: no second one is started beside it."""
+    container.says(f"sleep 1; {BANNER}")
+    byhand = subprocess.Popen(["bash", str(container.script)])
+    wait_for(lambda: container.executions)
+    result = container.follow(job={"habit": "auto"})
+
+    assert (True, 0) == (result.adopted, byhand.poll())
+    assert (1, False) == (container.executions, container.overlaps)
+
+
+def test_auto_starts_where_nothing_happens_by_itself(container):
+    """Older images do not; one that is old enough is not waited for."""
+    result = container.follow(job={"habit": "auto"})
+
+    assert (False, 1) == (result.adopted, container.executions)
+
+
+def test_auto_gives_a_young_container_time(container):
+    """Its own init begins a moment after the start; it is found, not doubled."""
+    container.in_container(0, "starting")
+    container.says(f"sleep 1; {BANNER}")
+    timer = threading.Timer(0.7, lambda: subprocess.Popen(["bash", str(container.script)]).wait())
+    timer.start()
+    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=5))
+    timer.join()
+
+    assert (True, 1, False) == (result.adopted, container.executions, container.overlaps)
+
+
+def test_never_only_waits(container):
+    """INIT-016 when nothing comes; nothing was started."""
+    with pytest.raises(StepFailed) as error:
+        container.follow(job={"habit": "never", "limit": 0.5})
+
+    assert ("INIT-016", 0) == (error.value.id, container.executions)
+
+
+def test_a_container_that_is_down_is_told_in_the_engines_words(container):
+    """INIT-013 with docker's own text."""
+    (container.sshd.home / "bin" / "docker").write_text(
+        "#!/bin/sh\necho 'Error: Container oms_423 is not running' >&2; exit 1\n"
+    )
+    with pytest.raises(StepFailed) as error:
+        container.follow()
+
+    assert "INIT-013" == error.value.id
+    assert "Error: Container oms_423 is not running" == error.value.evidence
+
+
+def test_a_node_that_stays_away_leaves_the_outcome_open(lonely):
+    """N02: INIT-021 exit 7 after its patience; healed, the same call ends well."""
+    lonely.says(f"echo one; sleep 2; {BANNER}")
+    server = lonely.sshd
+
+    with pytest.raises(OutcomeUnknown) as error:
+        lonely.follow(on_line=lambda line: server.stop(), pace=replace(QUICK, away=0.5))
+    server.start()
+
+    assert ("INIT-021", 7) == (error.value.id, error.value.exit_code)
+    assert (0, 1) == (lonely.follow().status, lonely.executions)
+
+
+def test_without_flock_the_lock_is_a_directory(lonely):
+    """Not every image has util-linux; a lock whose owner died is taken over."""
+    tools = lonely.sshd.home / "tools"
+    tools.mkdir()
+    for directory in ("/bin", "/usr/bin"):
+        for tool in Path(directory).iterdir():
+            if tool.name != "flock" and not (tools / tool.name).is_symlink():
+                (tools / tool.name).symlink_to(tool)
+    path = f"PATH={lonely.sshd.home}/bin:{tools}"
+    (lonely.sshd.user / ".bashrc").write_text(f"{path}\n")
+    stale = lonely.home / "logs" / "init.lock.d"
+    stale.mkdir(parents=True)
+    (stale / "owner").write_text("1 12345\n")
+    missing = lonely.sshd.shell().run(script("command -v flock")).status
+    result = lonely.follow()
+
+    assert (127, 0, 1) == (missing, result.status, lonely.executions)
+    assert not stale.exists()
+
+
+def test_ctrl_c_touches_nothing(container):
+    """J04: KeyboardInterrupt passes through; the job goes on and ends well."""
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        container.follow(on_line=interrupt)
+    container.lines.clear()
+
+    assert 0 == container.follow().status
+    assert ([f"tick {n}" for n in range(1, 7)], 1) == (
+        container.lines[:-1],
+        container.executions,
+    )

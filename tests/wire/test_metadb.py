@@ -1,0 +1,959 @@
+"""The MetaDB edge against a real OceanBase engine and a real MariaDB.
+
+Source of the claims: faults.md section 3 (D..), design.md section 5 ("MetaDB surgery", "Lock").
+The oracle is plain SQL as another user, never omsfab.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from omsfab.edges import metadb_backup
+from omsfab.edges.metadb import Keeper, Lease, MetaDbEdge
+from omsfab.edges.metadb_backup import BadBackup
+from omsfab.edges.metadb_link import Link
+from omsfab.errors import Locked, Mismatch, OmsfabError, OutcomeUnknown, PreflightError
+from omsfab.fleet.secret import Secret
+from omsfab.plan.records import ClearRows, RestoreRows
+from tests.wire.metadb_fixtures import (
+    NEW,
+    OLD,
+    OTHER,
+    PASSWORD,
+    SHORT,
+    Engine,
+    Oms,
+    create_oms,
+    engine,
+    fill,
+    nowhere,
+    oms,
+    proxy,
+)
+
+__all__ = ["engine", "oms", "proxy"]
+
+ALL = ("cluster_info", "location_cm", "host", "resource_group")
+CLEAR, RESTORE = ClearRows(1, ALL), RestoreRows(1)
+EMPTY: dict[str, list[object]] = {
+    "rm.cluster_info": [], "cm.resource_group": [], "cm.host": [], "cm.location_cm": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def edge(oms: Oms) -> MetaDbEdge:
+    return oms.engine.edge()
+
+
+@pytest.fixture
+def lease(edge: MetaDbEdge) -> Lease:
+    return edge.lease_take("run-1", "li@jump1")
+
+
+# --- questions -------------------------------------------------------------------------------
+
+
+def test_questions_find_what_sql_finds(edge, oms):
+    """Regions, hosts and beats are those of the tables; the age is the database's own."""
+    assert [(1, OLD, True), (2, OTHER, False)] == [
+        (row.code, row.cm_url, row.is_default) for row in edge.clusters()
+    ]
+    assert [("10.0.0.1", "ONLINE"), ("10.0.0.3", "OFFLINE")] == [
+        (row.ip, row.status) for row in edge.hosts(1)
+    ]
+    assert {"10.0.0.1": True, "10.0.0.3": False} == {
+        ip: age < 200 for ip, age in edge.beats("oms_hb1").items()
+    }
+    assert {"enable": False, "enableHost": True} == edge.ha_config()
+    assert oms.engine.kind == edge.facts().kind
+    assert timedelta(0) <= edge.clock() - edge.facts().clock + timedelta(minutes=1)
+
+
+def test_a_fresh_metadb_is_not_an_error(oms):
+    """Before the first initialisation there is no rm_db at all."""
+    fresh = oms.engine.edge("never")
+
+    assert False is fresh.exists()
+    assert () == fresh.clusters()
+    assert () == fresh.hosts(1)
+    assert {} == fresh.beats("never_hb1")
+    assert fresh.ha_config() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict"),
+    [
+        (OLD, None),
+        ("HTTP://10.0.0.1:8088/", None),
+        (NEW, f"cluster_info.cm_url is {OLD}, expected {NEW}"),
+        ("https://10.0.0.1:8088", "cluster_info.cm_url is"),
+        ("http://10.0.0.1:80880", "cluster_info.cm_url is"),
+        ("http://10.0.0.1", "cluster_info.cm_url is"),
+    ],
+)
+def test_cm_url_is_compared_by_scheme_host_and_port(edge, url, verdict):
+    """C11: no substring match, and a trailing slash is no difference."""
+    said = edge.check_cm_url(1, url)
+
+    assert (verdict is None) == (said is None)
+    assert (verdict or "") in (said or "")
+
+
+def test_no_row_may_still_carry_the_old_cm_url(edge, oms):
+    """Issue 2, item 5: neither in location_cm nor in any other text column."""
+    oms.engine.sql(f"update oms_rm.cluster_info set cm_url = '{NEW}' where code = 1")
+    carried = edge.check_cm_url(1, NEW, OLD)
+    oms.engine.sql(f"update oms_cm.location_cm set cm_url = '{NEW}' where cm_location = '1'")
+    gone = edge.check_cm_url(1, NEW, OLD)
+    oms.engine.sql("update oms_rm.cluster_info set region_cn = 'at 10.0.0.1:8088.' where code = 2")
+    elsewhere = edge.check_cm_url(1, NEW, OLD)
+    oms.engine.sql("update oms_rm.cluster_info set region_cn = '110.0.0.1:80881' where code = 2")
+
+    assert f"location_cm.cm_url is {OLD}, expected {NEW}" == carried
+    assert gone is None
+    assert "cluster_info.region_cn still carries the old cm_url: at 10.0.0.1:8088." == elsewhere
+    assert edge.check_cm_url(1, NEW, OLD) is None
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_cm_url_wants_exactly_one_row(edge, oms, rows):
+    """C11: no row and two rows are both wrong."""
+    oms.engine.sql("delete from oms_rm.cluster_info where code = 1")
+    for n in range(rows):
+        oms.engine.sql(f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}') -- {n}")
+
+    said = edge.check_cm_url(1, NEW)
+
+    assert f"cluster_info has {rows} rows for cm_location 1, expected 1" == said
+
+
+def test_hosts_online_says_what_is_missing(edge, oms):
+    """A row ONLINE and a young beat for each address; a beat hours off hints at time zones."""
+    oms.engine.sql(
+        "update oms_hb1.heart_beat set gmt_modified = now() + interval 8 hour where id = 3"
+    )
+
+    assert edge.check_hosts_online(1, "oms_hb1", ["10.0.0.1"], 60) is None
+    said = edge.check_hosts_online(1, "oms_hb1", ["10.0.0.3", "10.0.0.4"], 60) or ""
+
+    assert "10.0.0.3 is OFFLINE" in said
+    assert "same time zone?" in said
+    assert "10.0.0.4 has no row in host; 10.0.0.4 has no heart beat" in said
+
+
+# --- scope and preflight ---------------------------------------------------------------------
+
+
+def test_preflight_says_what_would_go(edge):
+    """The plan shows each table's rows and why they are this region's."""
+    assert (
+        "oms_cm.host: 2 of 3 rows, where resource_group_id is 7",
+        "oms_cm.location_cm: 1 of 2 rows, where cm_location is 1"
+        " (its values: the regions of this MetaDB)",
+        "oms_cm.resource_group: 1 of 2 rows, where name is 1",
+        "oms_rm.cluster_info: 1 of 2 rows, where code is 1",
+    ) == edge.preflight(1).prose
+
+
+def test_with_one_region_the_scope_is_the_whole_table(edge, oms):
+    """The guide's own `delete from cluster_info`."""
+    fill(oms.engine, "oms", regions=1)
+
+    assert [(True, 2), (True, 1), (True, 1), (True, 1)] == [
+        (table.whole, table.rows) for table in edge.preflight(1).tables
+    ]
+
+
+def test_a_location_cm_that_cannot_be_scoped_stops(oms):
+    """With several regions omsfab asks rather than guess; hosts.yaml may answer."""
+    create_oms(oms.engine, "odd", location_cm="id int primary key, place int, cm_url varchar(99)")
+    fill(oms.engine, "odd", tables=("rm.cluster_info", "cm.resource_group", "cm.host"))
+    oms.engine.sql(f"insert into odd_cm.location_cm values (5, 1, '{OLD}'), (6, 2, '{OTHER}')")
+
+    with pytest.raises(PreflightError, match="DB-026") as unclear:
+        oms.engine.edge("odd").preflight(1)
+    scope = oms.engine.edge("odd", location_cm_column="PLACE").preflight(1)
+
+    assert "place int" in unclear.value.evidence
+    assert "odd_cm.location_cm: 1 of 2 rows, where place is 1 (hosts.yaml)" == scope.prose[1]
+
+
+def test_an_unknown_schema_lists_expected_and_found(oms):
+    """D13: no such table, no such column; more columns and another case of names are fine."""
+    create_oms(oms.engine, "new", cluster_info="Code int, REGION int, region_cn int, extra json")
+    oms.engine.sql("drop table new_cm.location_cm")
+
+    with pytest.raises(PreflightError, match="DB-023") as refused:
+        oms.engine.edge("new").preflight(1)
+
+    assert [
+        "new_cm.location_cm: expected a table, found none",
+        "new_rm.cluster_info: expected column cm_url, is_default_cm,"
+        " found Code, REGION, region_cn, extra",
+    ] == refused.value.evidence.splitlines()
+
+
+def test_too_many_rows_are_another_table(edge, oms):
+    """D12: 100,000 rows in cluster_info: that is not the table we expect."""
+    digits = " cross join ".join(f"(select 1 {' union all select 1' * 9}) d{n}" for n in range(4))
+    oms.engine.sql(f"insert into oms_cm.host (ip) select 'x' from {digits}")
+
+    with pytest.raises(PreflightError, match=r"DB-022 oms_cm.host has 10003 rows"):
+        edge.preflight(1)
+
+
+@pytest.mark.parametrize("regions", [0, 2])
+def test_cluster_info_must_have_exactly_this_regions_row(edge, oms, regions):
+    """0 rows is legal only when it is said to be; two never."""
+    oms.engine.sql("delete from oms_rm.cluster_info where code = 1")
+    for _ in range(regions):
+        oms.engine.sql("insert into oms_rm.cluster_info (code) values (1)")
+
+    with pytest.raises(PreflightError, match=f"DB-025 cluster_info has {regions} rows"):
+        edge.preflight(1)
+    if regions == 0:
+        assert 0 == edge.preflight(1, allow_empty=True).tables[-1].rows
+
+
+@pytest.mark.parametrize("kind", ["MyISAM", "Aria", "MEMORY", "view", "trigger", "cascade"])
+def test_what_no_rollback_brings_back_is_refused(oms, kind):
+    """D08: engines without transactions, views, triggers, cascades."""
+    engine = oms.engine
+    if engine.kind == "oceanbase" and kind in {"MyISAM", "Aria", "MEMORY"}:
+        pytest.skip("OceanBase has one engine, and takes the name of any other for it")
+    create_oms(engine, "bad")
+    fill(engine, "bad")
+    with contextlib.closing(engine.connect(database="bad_cm")) as link, link.cursor() as cursor:
+        if kind == "view":
+            cursor.execute("rename table host to hosts")
+            cursor.execute("create view host as select * from hosts")
+        elif kind == "trigger":
+            cursor.execute("create trigger t before delete on host for each row set @x = 1")
+        elif kind == "cascade":
+            cursor.execute(
+                "create table tail (h bigint, foreign key (h) references host (id)"
+                " on delete cascade)"
+            )
+        else:
+            cursor.execute(f"alter table host engine = {kind}")
+
+    with pytest.raises(PreflightError, match="DB-020") as refused:
+        engine.edge("bad").preflight(1)
+
+    assert "bad_cm.host" in refused.value.what
+    assert kind.lower() in refused.value.what.lower()
+
+
+@pytest.mark.parametrize("lacking", ["delete", "insert"])
+def test_missing_rights_are_found_before_anything_changes(oms, lacking):
+    """D15: what may not be deleted, or could not be put back, is refused with exit 3."""
+    rights = ", ".join({"select", "insert", "update", "delete"} - {lacking})
+    oms.engine.sql(
+        "drop user if exists 'weak'@'%'",
+        "create user 'weak'@'%' identified by 'w'",
+        f"grant {rights} on oms_rm.* to 'weak'@'%'",
+        f"grant {rights} on oms_cm.* to 'weak'@'%'",
+    )
+    weak = MetaDbEdge(
+        oms.engine.metadb().model_copy(update={"user": "weak", "password": Secret("w")}),
+        limits=SHORT,
+    )
+
+    with pytest.raises(PreflightError, match="DB-027"):
+        weak.preflight(1)
+    with contextlib.suppress(pymysql.Error):
+        oms.engine.sql("drop database omsfab")
+    with pytest.raises(PreflightError, match="DB-032") as nowhere_to_lock:
+        weak.lease_take("r", "o")
+    oms.engine.sql("grant create on oms_rm.* to 'weak'@'%'")
+    if lacking == "insert":
+        oms.engine.sql("grant insert on oms_rm.* to 'weak'@'%'")
+    taken = weak.lease_take("r", "o")
+    oms.engine.sql("drop table oms_rm.omsfab_lease, oms_rm.omsfab_marker")
+
+    assert 3 == nowhere_to_lock.value.exit_code
+    assert 1 == taken.token
+
+
+def test_a_wrong_password_is_tried_once_and_never_shown(oms):
+    """D16: five wrong tries lock an account; no text of the error has the password."""
+    tries = []
+
+    def connect(**values):
+        tries.append(1)
+        return pymysql.connect(**values)
+
+    wrong = oms.engine.metadb().model_copy(update={"password": Secret(PASSWORD + "!")})
+
+    with pytest.raises(PreflightError, match="DB-002") as refused:
+        MetaDbEdge(wrong, connect, limits=SHORT).clusters()
+
+    assert 1 == len(tries)
+    assert PASSWORD not in refused.value.render()
+    assert refused.value.__cause__ is None
+
+
+def test_a_metadb_that_is_away_is_a_refusal_before_and_a_failure_after(oms, proxy):
+    """D16: exit 3 before the outage began, 6 once a run is under way."""
+    proxy.refuse = True
+
+    with pytest.raises(PreflightError, match="DB-001"):
+        oms.engine.edge(port=proxy.port).clusters()
+    with pytest.raises(OmsfabError, match="DB-001") as later:
+        oms.engine.edge(port=proxy.port).running().clusters()
+
+    assert 6 == later.value.exit_code
+
+
+# --- surgery ---------------------------------------------------------------------------------
+
+
+def test_only_this_regions_rows_go(edge, oms, lease, tmp_path):
+    """D14: the other region's rows stay as they are, in all four tables."""
+    other = oms.region(2)
+
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert {"host": 2, "location_cm": 1, "resource_group": 1, "cluster_info": 1} == done.rows
+    assert EMPTY == oms.region(1)
+    assert other == oms.region(2) == oms.dump()
+    assert () == edge.others_unchanged(1, tmp_path)
+
+
+def test_a_backup_is_private_and_copied_before_the_first_delete(edge, oms, lease, tmp_path):
+    """0600 in 0700; the mirror sees whole files while all rows are still there."""
+    directory, seen = tmp_path / "run" / "backup", []
+
+    def mirror(path: Path) -> None:
+        seen.append((path.name, stat.S_IMODE(path.stat().st_mode), len(oms.region(1)["cm.host"])))
+
+    edge.clear_region(CLEAR, lease=lease, backup_dir=directory, mirror=mirror)
+
+    assert [("region-1.1.jsonl", 0o600, 2), ("region-1.1.sql", 0o600, 2)] == seen
+    assert 0o700 == stat.S_IMODE(directory.stat().st_mode)
+
+
+def test_a_second_time_changes_nothing(edge, oms, lease, tmp_path):
+    """Resume: the marker of this run and step says it is done, whatever came since."""
+    first = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    fill(oms.engine, "oms")
+
+    again = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert (True, first.rows, first.files) == (again.already, again.rows, again.files)
+    assert 2 == len(oms.region(1)["cm.host"])
+
+
+def test_a_done_deletion_without_its_backup_is_said(edge, lease, tmp_path):
+    """J03: on another jump host the mirror must be fetched first."""
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    with pytest.raises(Mismatch, match="DB-014"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path / "other", mirror=nowhere)
+
+
+def test_undo_puts_every_row_back(edge, oms, lease, tmp_path):
+    """C14: rows equal to those before, also when an initialisation has written others since."""
+    before = oms.dump()
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(
+        f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}')",
+        "insert into oms_cm.resource_group (id, name) values (99, '1')",
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.1', 99)",
+        f"insert into oms_cm.location_cm (cm_location, cm_url) values ('1', '{NEW}')",
+    )
+    edge.others_unchanged(1, tmp_path)
+
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+    again = edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert before == oms.dump()
+    assert again.already
+
+
+def test_a_run_may_clear_restore_and_clear_again(edge, oms, lease, tmp_path):
+    """An undone step is not taken for a done one."""
+    for _ in range(2):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+        assert EMPTY == oms.region(1)
+        edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+        assert 2 == len(oms.region(1)["cm.host"])
+
+
+def test_a_single_region_comes_back_whole(edge, oms, lease, tmp_path):
+    """The whole table was the scope, hosts without a group and half a new start among it."""
+    fill(oms.engine, "oms", regions=1)
+    oms.engine.sql("insert into oms_cm.host (ip) values ('10.0.0.77')")
+    before = oms.dump()
+
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    cleared = oms.dump()
+    oms.engine.sql("insert into oms_cm.resource_group (id, name) values (98, '1')")
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert EMPTY == cleared
+    assert before == oms.dump()
+
+
+def test_save_takes_a_backup_and_nothing_else(edge, oms, tmp_path):
+    """`fab meta.save`."""
+    before = oms.dump()
+
+    saved = edge.save(1, tmp_path, "run-7")
+
+    assert before == oms.dump()
+    assert saved.rows == edge.backup(1, tmp_path).counts
+
+
+def test_a_late_row_is_not_lost(edge, oms, lease, tmp_path):
+    """D06: a row that comes between backup and delete is in the backup of the second attempt."""
+
+    def once(path: Path) -> None:
+        if path.name == "region-1.1.jsonl":
+            oms.engine.sql("insert into oms_cm.host values (50, 'late', 7, 'ONLINE', null)")
+
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=once)
+    saved = edge.backup(1, tmp_path).of("host")
+
+    assert 3 == done.rows["host"]
+    assert b"late" in [row[1] for row in saved.rows]
+
+
+def test_a_writer_that_goes_on_stops_the_surgery(edge, oms, lease, tmp_path):
+    """D06: rolled back, one retry, then DB-016 with every row in place."""
+
+    def always(path: Path) -> None:
+        oms.engine.sql("insert into oms_cm.host (ip, resource_group_id) values ('late', 7)")
+
+    with pytest.raises(Mismatch, match="DB-016 table host is still being written"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=always)
+
+    assert 6 == len(oms.region(1)["cm.host"])
+    assert 1 == len(oms.region(1)["rm.cluster_info"])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+INJURIES = {
+    "truncated": lambda path: os.truncate(path, path.stat().st_size - 10),
+    "bit flipped": flip,
+    "emptied": lambda path: os.truncate(path, 0),
+    "gone": lambda path: path.unlink(),
+    "of other rows": lambda path: path.write_bytes(
+        metadb_backup.as_lines(metadb_backup.Backup("r", "s", 1, "", "", ()))
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".sql"])
+@pytest.mark.parametrize("injury", INJURIES)
+def test_a_bad_backup_deletes_nothing(edge, oms, lease, tmp_path, monkeypatch, injury, suffix):
+    """D10: injured after it was written and before it is read back."""
+    before, write = oms.dump(), metadb_backup.write_private
+
+    def written_and_injured(path: Path, content: bytes) -> None:
+        write(path, content)
+        if path.suffix == suffix:
+            INJURIES[injury](path)
+
+    monkeypatch.setattr(metadb_backup, "write_private", written_and_injured)
+
+    with pytest.raises(OmsfabError, match="DB-021") as refused:
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert 6 == refused.value.exit_code
+    assert before == oms.dump()
+
+
+def test_a_backup_that_cannot_be_written_deletes_nothing(edge, oms, lease, tmp_path):
+    """J06: disk full, read-only, a file in the place of the directory."""
+    before = oms.dump()
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OmsfabError, match="DB-024"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path / "file", mirror=nowhere)
+
+    assert before == oms.dump()
+
+
+def test_a_full_disk_leaves_no_half_backup(tmp_path):
+    """J06: a size limit stands for the disk; what does not fit is not there at all."""
+    script = (
+        "import resource, sys, pathlib; from omsfab.edges.metadb_backup import write_private\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "write_private(pathlib.Path(sys.argv[1]), b'x' * 9999)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "backup"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert "File too large" in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_failed_copy_deletes_nothing(edge, oms, lease, tmp_path):
+    """J03: the mirror is mandatory before the delete."""
+    before = oms.dump()
+
+    def broken(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OmsfabError, match="DB-029"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=broken)
+
+    assert before == oms.dump()
+
+
+def test_ctrl_c_before_the_commit_deletes_nothing(edge, oms, lease, tmp_path):
+    """J04: during S8 and S9 an interrupt rolls back."""
+    before = oms.dump()
+
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=interrupted)
+
+    assert before == oms.dump()
+    assert not edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere).already
+
+
+def test_a_held_row_is_named_with_its_holder(edge, oms, lease, tmp_path):
+    """D05: after the lock wait, who holds it; nothing changed."""
+    before = oms.dump()
+    with contextlib.closing(oms.engine.connect()) as other, other.cursor() as cursor:
+        cursor.execute("start transaction")
+        cursor.execute("select * from oms_cm.host where id = 1 for update")
+
+        with pytest.raises(OmsfabError, match="DB-015") as held:
+            edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert f"connection {other.thread_id()} (root@" in held.value.what
+    assert before == oms.dump()
+
+
+def test_nothing_commits_by_itself_between_begin_and_commit(oms, lease, tmp_path):
+    """D09: an allow-list of statements, on a clear and on a restore."""
+    said: list[str] = []
+    edge = oms.engine.edge(on_statement=said.append)
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    inside, words = False, set()
+    for text in said:
+        if text == "start transaction":
+            inside = True
+        elif text in {"commit", "rollback"}:
+            inside = False
+        elif inside:
+            words.add(text.split()[0])
+
+    assert {"select", "insert", "update", "delete"} == words
+    with Link(edge._running) as link, pytest.raises(AssertionError):
+        link.begin()
+        link.run("truncate table oms_cm.host")
+
+
+def test_other_regions_rows_are_proven_unchanged(edge, oms, lease, tmp_path):
+    """D14: one byte is a mismatch; that a live host reported is none, but is said."""
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql("update oms_cm.host set gmt_modified = now() where id = 3")
+    notes = edge.others_unchanged(1, tmp_path)
+    oms.engine.sql("update oms_cm.host set ip = '10.1.0.9' where id = 3")
+
+    assert ("host: other regions' hosts have reported meanwhile",) == notes
+    with pytest.raises(Mismatch, match="DB-040") as changed:
+        edge.others_unchanged(1, tmp_path)
+    assert '"10.1.0.1"' in changed.value.evidence
+    oms.engine.sql("update oms_cm.host set ip = '10.1.0.1' where id = 3")
+    oms.engine.sql("delete from oms_rm.cluster_info where code = 2")
+    with pytest.raises(Mismatch, match="DB-040"):
+        edge.others_unchanged(1, tmp_path)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+NASTY = """
+    id bigint not null auto_increment primary key, cm_location int, `order` varchar(40), b bit(9),
+    b64 bit(64), j json, dec1 decimal(65,30), dt datetime(6), d date, ts timestamp(3) null,
+    t time(3), y year, lob longblob, vb varbinary(20), bn binary(4), c char(5), f float,
+    f2 float(9,2), db double, big bigint unsigned, e enum('a', 'é'), s set('x', 'y'), tx longtext,
+    `odd ``name` int,
+    g int generated always as (cm_location + 1) virtual,
+    gs int generated always as (cm_location * 2) stored
+"""
+VALUES = """
+    (0, 1, 'a''b\\\\"%s😀\\n', 341, 18446744073709551615, '{"é": [1.0, null, "😀"]}',
+     12345678901234567890123456789012345.000000000000000000000000000001, '0000-00-00',
+     '2020-02-31', '2020-10-25 02:30:00.123', '-12:01:02.5', '0000',
+     repeat(X'00FF5C27', 1048576), X'00FF27', X'61', 'a  ', 16777217, 1.005,
+     1.7976931348623157e308, 18446744073709551615, 'é', 'x,y', '', 1),
+    (9, 1, '; drop table x; --', 0, 0, null, null, null, null, '0000-00-00 00:00:00', null, null,
+     X'', null, null, '', 0.1, -0.0, 4.9e-300, 0, null, '', null, null),
+    (-1, 1, '', null, null, '[]', -0.5, '2020-01-01 00:00:00.000001', '0000-00-00', null,
+     '838:59:59', 2155, null, X'', null, null, null, null, null, null, 'a', null, 'NULL', 0)
+"""
+CHARSETS = {"latin1": "é'", "gbk": "中", "utf16": "䅂AB", "ascii": "x"}
+FLOATS = {"f", "f2", "db"}
+
+
+class Nasty:
+    """A location_cm that holds what breaks naive dumps; ``look`` is its hash, told by SQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        create_oms(engine, "nasty", location_cm=NASTY)
+        others = ("rm.cluster_info", "cm.resource_group", "cm.host")
+        fill(engine, "nasty", regions=1, tables=others)
+        columns = self._columns("extra not like '%GENERATED%'")
+        engine.sql(
+            "set sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+01:00'",
+            f"insert into nasty_cm.location_cm ({', '.join(columns)}) values {VALUES}",
+        )
+        if engine.kind == "mariadb":
+            for charset, text in CHARSETS.items():
+                quoted = text.replace("'", "''")
+                engine.sql(
+                    f"alter table nasty_cm.location_cm add {charset}_ varchar(40)"
+                    f" character set {charset} default '{quoted}'"
+                )
+
+    def _columns(self, where: str) -> list[str]:
+        rows = self.engine.sql(
+            "select column_name from information_schema.columns where table_schema = 'nasty_cm'"
+            f" and table_name = 'location_cm' and {where} order by ordinal_position"
+        )
+        return ["`" + name.replace("`", "``") + "`" for (name,) in rows]
+
+    def look(self) -> list[tuple[object, ...]]:
+        words = [
+            f"hex(cast({column}{' + 0e0' if column.strip('`') in FLOATS else ''} as binary))"
+            for column in self._columns("1 = 1")
+        ]
+        return self.engine.sql(f"select {', '.join(words)} from nasty_cm.location_cm order by id")
+
+
+@pytest.fixture
+def nasty(oms: Oms) -> Nasty:
+    return Nasty(oms.engine)
+
+
+def test_nasty_values_survive_delete_and_restore(nasty, tmp_path):
+    """D12: NULL and '', zero dates, id 0, JSON, BIT, FLOAT, 4 MB blobs, odd charsets and names."""
+    edge, before = nasty.engine.edge("nasty"), nasty.look()
+    lease = edge.lease_take("run-n", "li@jump1")
+
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    cleared = nasty.look()
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert [] == cleared
+    assert 3 == len(before)
+    assert before == nasty.look()
+
+
+def load_with_client(engine: Engine, script: Path) -> None:
+    client = shutil.which("mariadb") or shutil.which("mysql")
+    if client is None:
+        with contextlib.closing(engine.connect()) as link, link.cursor() as cursor:
+            for line in script.read_text().splitlines():
+                if not line.startswith("--"):
+                    cursor.execute(line)
+        return
+    words = [client, "--no-defaults", "-h127.0.0.1", f"-P{engine.port}", "-uroot"]
+    with script.open("rb") as file:
+        subprocess.run(words, stdin=file, check=True, capture_output=True)
+
+
+def test_the_plain_sql_restores_without_omsfab(nasty, tmp_path):
+    """A DBA with the mysql client and the file gets every byte back."""
+    edge, before = nasty.engine.edge("nasty"), nasty.look()
+    lease = edge.lease_take("run-n", "li@jump1")
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    load_with_client(nasty.engine, done.files[1])
+
+    assert before == nasty.look()
+
+
+def test_the_plain_sql_replaces_what_an_initialisation_wrote(edge, oms, lease, tmp_path):
+    """Loaded after docker_init.sh it removes the region's new rows, and no other region's."""
+    before = oms.dump()
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(
+        f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}')",
+        "insert into oms_cm.resource_group (id, name) values (99, '1')",
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.1', 99)",
+        f"insert into oms_cm.location_cm (cm_location, cm_url) values ('1', '{NEW}')",
+    )
+
+    load_with_client(oms.engine, done.files[1])
+
+    assert before == oms.dump()
+
+
+@pytest.mark.parametrize("limit", [2 << 20, 4 << 20])
+def test_a_value_that_no_insert_could_bring_back_is_not_deleted(nasty, tmp_path, limit):
+    """A row beyond max_allowed_packet would be in the backup and nowhere else, for ever.
+
+    With a limit below the value itself MariaDB reads it as NULL, with nothing but a warning.
+    """
+    edge, before = nasty.engine.edge("nasty"), nasty.look()
+    nasty.engine.sql(f"set global max_allowed_packet = {limit}")
+    try:
+        lease = edge.lease_take("run-n", "li@jump1")
+        with pytest.raises(OmsfabError, match="DB-028"):
+            edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    finally:
+        nasty.engine.sql("set global max_allowed_packet = 33554432")
+
+    assert before == nasty.look()
+
+
+def test_every_flipped_bit_of_a_backup_is_noticed(edge, tmp_path):
+    """Read back years later, a backup is either whole or refused."""
+    path = edge.save(1, tmp_path, "run-7").files[0]
+    good = path.read_bytes()
+    whole = metadb_backup.load(path)
+
+    for at in range(0, len(good), 37):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+        with pytest.raises(BadBackup):
+            metadb_backup.load(path)
+    path.write_bytes(good)
+
+    assert whole == metadb_backup.load(path)
+
+
+# --- the line is cut -------------------------------------------------------------------------
+
+POINTS = {
+    "begin": r"^start transaction$",
+    "fence": r"omsfab_lease.* for update$",
+    "marker asked": r"^select `token`, `detail`",
+    "host locked": r"`oms_cm`.`host` where .* for update$",
+    "cluster_info locked": r"`oms_rm`.`cluster_info` where .* for update$",
+    "delete host": r"^delete from `oms_cm`.`host`",
+    "delete location_cm": r"^delete from `oms_cm`.`location_cm`",
+    "delete resource_group": r"^delete from `oms_cm`.`resource_group`",
+    "delete cluster_info": r"^delete from `oms_rm`.`cluster_info`",
+    "lease renewed": r"^update `omsfab`",
+    "marker written": r"^insert into `omsfab`",
+    "commit": r"^commit$",
+}
+CUTS = [(point, action) for point in POINTS for action in ("before", "after")]
+HOLES = [(p, a) for p in ("delete host", "commit") for a in ("hole", "deaf")]
+
+
+@pytest.mark.parametrize(("point", "action"), [*CUTS, *HOLES])
+def test_a_cut_line_never_lies(oms, lease, proxy, tmp_path, point, action):
+    """D01, D02, D03: committed is told as committed, else nothing is deleted; resume ends both."""
+    before = oms.dump()
+    edge = oms.engine.edge(port=proxy.port, limits=replace(SHORT, read=1))
+    proxy.arm(POINTS[point], action)
+    committed = point == "commit" and action in {"after", "deaf"}
+
+    with contextlib.ExitStack() as stack:
+        if not committed:
+            stack.enter_context(pytest.raises(OmsfabError, match="DB-010"))
+        done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert 1 == proxy.hits
+    if committed:
+        assert EMPTY == oms.region(1)
+        assert {"host": 2, "location_cm": 1, "resource_group": 1, "cluster_info": 1} == done.rows
+    else:
+        assert before == oms.dump()
+    resumed = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    assert committed == resumed.already
+    assert EMPTY == oms.region(1)
+
+
+@pytest.mark.parametrize("action", ["before", "after"])
+def test_a_cut_restore_never_lies(edge, oms, lease, proxy, tmp_path, action):
+    """The way back is one transaction as well."""
+    before = oms.dump()
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    proxy.arm(r"^commit$", action)
+    cut = oms.engine.edge(port=proxy.port)
+
+    with contextlib.suppress(OmsfabError):
+        cut.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+        assert "after" == action
+    half = oms.dump()
+    cut.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert ("after" == action) == (before == half)
+    assert before == oms.dump()
+
+
+def test_no_answer_at_all_is_an_unknown_outcome(oms, lease, proxy, tmp_path):
+    """Exit 7: the COMMIT was lost and the MetaDB stays away; resume finds out."""
+    edge = oms.engine.edge(port=proxy.port, limits=replace(SHORT, patience=1))
+    proxy.arm(r"^commit$", "after")
+
+    def away(path: Path) -> None:
+        proxy.refuse = True
+
+    with pytest.raises(OutcomeUnknown, match="DB-012") as unknown:
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=away)
+    proxy.refuse = False
+    resumed = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert 7 == unknown.value.exit_code
+    assert resumed.already
+
+
+# --- lock ------------------------------------------------------------------------------------
+
+
+def test_of_many_takers_one_wins(oms):
+    """J11: from two jump hosts at once exactly one run holds the lock; the others exit 4."""
+    edge = oms.engine.edge()
+    edge.lease_release(edge.lease_take("first", "x"))
+    for _ in range(5):
+        barrier, won, lost = threading.Barrier(4), [], []
+
+        def race(
+            name: str, barrier: threading.Barrier = barrier, won: list = won, lost: list = lost
+        ) -> None:
+            barrier.wait()
+            try:
+                won.append(edge.lease_take(name, f"{name}@jump"))
+            except Locked as refused:
+                lost.append(refused.exit_code)
+
+        threads = [threading.Thread(target=race, args=(f"run-{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        edge.lease_release(won[0])
+
+        assert (1, 3) == (len(won), len(lost))
+        assert {4} == set(lost)
+
+
+def expire(oms: Oms) -> None:
+    oms.engine.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6) - interval 1 second")
+
+
+def test_a_held_lock_names_its_holder(edge, lease):
+    """Who, which run, since when, and a line to paste."""
+    with pytest.raises(Locked, match=r"DB-030 .* li@jump1 \(run run-1\) since ") as held:
+        edge.lease_take("run-2", "wu@jump2")
+
+    assert "fab lock.break --run=run-1" in held.value.next
+
+
+def test_an_expired_lock_of_another_is_not_stolen(edge, oms, lease):
+    """J13: never silent stealing, expired or not."""
+    expire(oms)
+
+    with pytest.raises(Locked, match="DB-030"):
+        edge.lease_take("run-2", "wu@jump2")
+
+
+def test_a_run_takes_its_own_lock_back(edge, oms, lease):
+    """J13: the same owner at once, another jump host when the lease has expired."""
+    again = edge.lease_take("run-1", "li@jump1")
+    with pytest.raises(Locked, match="DB-030"):
+        edge.lease_take("run-1", "li@jump2")
+    expire(oms)
+    elsewhere = edge.lease_take("run-1", "li@jump2")
+
+    assert (lease.token + 1, lease.token + 2) == (again.token, elsewhere.token)
+
+
+def test_breaking_wants_the_exact_run_and_an_expired_lease(edge, oms, lease):
+    """J13: as Terraform's lock id; and a holder that renews meanwhile is alive."""
+    with pytest.raises(Locked, match=r"DB-033 .* has not expired"):
+        edge.lease_break("run-1")
+    expire(oms)
+    with pytest.raises(Locked, match=r"DB-033 .* held by run run-1, not run-2"):
+        edge.lease_break("run-2")
+    waker = threading.Timer(0.3, edge.lease_renew, args=(lease,))
+    waker.start()
+    with pytest.raises(Locked, match="DB-033"):
+        edge.lease_break("run-1", watch=1)
+    expire(oms)
+
+    assert "run-1" == edge.lease_break("run-1").run_id
+    assert edge.lease_holder() is None
+
+
+def test_a_holder_that_wakes_after_a_takeover_changes_nothing(edge, oms, lease, tmp_path):
+    """The fence: the sleeper's token is old, so clear, restore and renewal are refused."""
+    before = oms.dump()
+    expire(oms)
+    edge.lease_break("run-1")
+    edge.lease_take("run-2", "wu@jump2")
+
+    with pytest.raises(Locked, match="DB-031"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    with pytest.raises(Locked, match="DB-031"):
+        edge.lease_renew(lease)
+    edge.save(1, tmp_path, "run-1")
+    with pytest.raises(Locked, match="DB-031"):
+        edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+    edge.lease_release(lease)
+
+    assert before == oms.dump()
+    assert "run-2" == edge.lease_holder().run_id
+
+
+def test_a_takeover_waits_for_the_transaction_of_the_holder(edge, oms, lease, tmp_path):
+    """Between fence and commit nobody else gets the lock, expired or not."""
+    refused = []
+
+    def steal(path: Path) -> None:
+        expire_text = "update omsfab.omsfab_lease set expires = now() - interval 9 hour"
+        with pytest.raises(pymysql.Error) as waited:
+            oms.engine.sql("set session innodb_lock_wait_timeout = 1", *LOCK_WAIT[oms.engine.kind],
+                           expire_text)  # fmt: skip
+        refused.append(waited.value.args[0])
+
+    done = edge.clear_region(
+        ClearRows(1, ("cluster_info",)), lease=lease, backup_dir=tmp_path, mirror=steal
+    )
+
+    assert {1205} == set(refused)
+    assert {"cluster_info": 1} == done.rows
+
+
+LOCK_WAIT = {"oceanbase": ["set session ob_trx_lock_timeout = 1000000"], "mariadb": []}
+
+
+def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
+    """Renewed from a thread of its own; a lost lock is told at the next question."""
+    renewed = threading.Event()
+    server = oms.engine.edge(
+        on_statement=lambda text: renewed.set() if text.startswith("update `omsfab`") else None
+    )._server
+    expire(oms)
+
+    with Keeper(server, lease, every=0.02) as keeper:
+        assert renewed.wait(5)
+        keeper.check()
+        oms.engine.sql("update omsfab.omsfab_lease set token = token + 1")
+        keeper._thread.join(5)
+
+        with pytest.raises(Locked, match="DB-031"):
+            keeper.check()

@@ -1,0 +1,222 @@
+"""Large files over a real sshd: cut, corrupted, full; every byte proven, few sent twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from omsfab.edges import transfer
+from omsfab.errors import LostSession, StepFailed
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def package(tmp_path):
+    """24 MiB of noise, and its digest."""
+    path = tmp_path / "package.tar.gz"
+    path.write_bytes(os.urandom(24 * MIB))
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Counting:
+    """A shell that counts the bytes which are fed to the node."""
+
+    def __init__(self, shell):
+        self.node, self.run, self._shell, self.sent = shell.node, shell.run, shell, 0
+
+    def feed(self, cmd, chunks, on_line=None):
+        return self._shell.feed(cmd, self._counted(chunks), on_line)
+
+    def _counted(self, chunks):
+        for chunk in chunks:
+            self.sent += len(chunk)
+            yield chunk
+
+
+def test_a_file_arrives_whole_and_progress_is_told(server, package, tmp_path):
+    """Content equal, no part left, the last word of the progress is the size."""
+    source, digest = package
+    dest, told = tmp_path / "it's there.tar", []
+    server.shell().send(source, str(dest), source.stat().st_size, digest, told.append)
+
+    assert digest == hashlib.sha256(dest.read_bytes()).hexdigest()
+    assert source.stat().st_size == told[-1] == max(told)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_file_that_is_there_is_not_sent(server, package, tmp_path):
+    """Repeatable: the second run of a finished plan moves nothing."""
+    source, digest = package
+    shutil.copy(source, tmp_path / "dest")
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert 0 == shell.sent
+
+
+@pytest.mark.parametrize("at", [10, 50, 99])
+def test_a_cut_transfer_goes_on_where_it_was_cut(server, package, tmp_path, at):
+    """I05: cut at 10/50/99 %; at most 8 MB are sent again, the result is the file."""
+    source, digest = package
+    dest, cuts = tmp_path / "dest", []
+
+    def cut_once(there):
+        if there >= 24 * MIB * at // 100 and not cuts:
+            cuts.append(there)
+            for session in server.sessions():
+                os.kill(session, signal.SIGKILL)
+
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(dest), 24 * MIB, digest, cut_once)
+
+    assert digest == hashlib.sha256(dest.read_bytes()).hexdigest()
+    assert 1 == len(cuts)
+    assert shell.sent - 24 * MIB <= 8 * MIB
+
+
+def test_a_killed_driver_leaves_a_part_that_is_continued(server, package, tmp_path):
+    """The next run, another process: what is there is verified and kept."""
+    source, digest = package
+    part = tmp_path / "dest.part"
+    part.write_bytes(source.read_bytes()[: 16 * MIB])
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert 8 * MIB == shell.sent
+    assert digest == hashlib.sha256((tmp_path / "dest").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("length", [MIB, 24 * MIB, 25 * MIB])
+def test_a_corrupted_part_is_begun_anew(server, package, tmp_path, length):
+    """One flipped bit, or too long: nothing of it is trusted."""
+    source, digest = package
+    wrong = bytearray((source.read_bytes() + b"x" * MIB)[:length])
+    wrong[MIB // 2] ^= 1
+    (tmp_path / "dest.part").write_bytes(wrong)
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert 24 * MIB == shell.sent
+    assert digest == hashlib.sha256((tmp_path / "dest").read_bytes()).hexdigest()
+
+
+def test_a_writer_that_outlived_its_session_does_not_append(server, package, tmp_path):
+    """A session may be cut for us and alive on the node: its `cat` is ended before we go on."""
+    source, digest = package
+    part = tmp_path / "dest.part"
+    part.write_bytes(source.read_bytes()[:MIB])
+    with part.open("ab") as file:
+        stale = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+    Path(f"{part}.pid").write_text(f"{stale.pid}\n")
+    transfer.send(server.shell(), source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert -signal.SIGKILL == stale.wait(5)
+    assert digest == hashlib.sha256((tmp_path / "dest").read_bytes()).hexdigest()
+
+
+def test_a_stale_pid_file_kills_nobody(server, package, tmp_path):
+    """The pid may belong to somebody else by now: only a writer of this very part is ended."""
+    source, digest = package
+    part = tmp_path / "dest.part"
+    part.write_bytes(b"")
+    innocent = subprocess.Popen(["sleep", "600"])
+    Path(f"{part}.pid").write_text(f"{innocent.pid}\n")
+    transfer.send(server.shell(), source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+    alive = innocent.poll() is None
+    innocent.kill()
+    innocent.wait()
+
+    assert alive
+
+
+def test_a_full_disk_is_told_with_its_figures(server, package, tmp_path):
+    """I07: our own part is removed, df is the evidence.  Skipped where no tmpfs can be mounted."""
+    source, digest = package
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here (needs root)")
+    try:
+        with pytest.raises(StepFailed) as error:
+            server.shell().send(source, str(small / "dest"), 24 * MIB, digest, lambda n: None)
+        left = list(small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+    assert "XFER-002" == error.value.id
+    assert (True, []) == (str(small) in error.value.evidence, left)
+
+
+def test_a_changed_source_is_not_passed_off_as_the_planned_one(server, package, tmp_path):
+    """The digest of the plan is what counts; the part of the other file does not stay."""
+    source, _ = package
+    with pytest.raises(StepFailed) as error:
+        server.shell().send(source, str(tmp_path / "dest"), 24 * MIB, "0" * 64, lambda n: None)
+
+    assert "XFER-003" == error.value.id
+    assert not list(tmp_path.glob("dest*"))
+
+
+def test_a_source_of_another_size_is_refused_before_it_is_sent(server, package, tmp_path):
+    """XFER-001, no byte moved."""
+    source, digest = package
+    with pytest.raises(StepFailed) as error:
+        server.shell().send(source, str(tmp_path / "dest"), MIB, digest, lambda n: None)
+
+    assert "XFER-001" == error.value.id
+
+
+def test_an_unreachable_node_is_given_up_in_the_end(package):
+    """XFER-004 after its patience, with how much is there."""
+    source, digest = package
+
+    class Gone:
+        node = "oms2"
+
+        def run(self, cmd, on_line=None):
+            raise LostSession("SSH-020", "gone")
+
+    with pytest.raises(StepFailed) as error:
+        transfer.send(Gone(), source, "/d", 24 * MIB, digest, lambda n: None, patience=-1)
+
+    assert "XFER-004" == error.value.id
+
+
+def test_several_nodes_at_once(server, package, tmp_path):
+    """The caller's threads, one shell each: all of it arrives everywhere."""
+    source, digest = package
+    dests = [tmp_path / f"dest{n}" for n in range(3)]
+
+    def one(dest):
+        server.shell().send(source, str(dest), 24 * MIB, digest, lambda n: None)
+
+    threads = [threading.Thread(target=one, args=(dest,)) for dest in dests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [digest] * 3 == [hashlib.sha256(dest.read_bytes()).hexdigest() for dest in dests]
+
+
+def test_memory_does_not_grow_with_the_file(server, package, tmp_path):
+    """J17: streaming only."""
+    source, digest = package
+    shell = server.shell()
+    shell.open()
+    tracemalloc.start()
+    shell.send(source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 8 * MIB

@@ -1,0 +1,493 @@
+"""A real sshd on loopback: host keys, commands, output, and lines that drop."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from omsfab.commands import posix
+from omsfab.commands.command import command, script
+from omsfab.edges import hostkeys
+from omsfab.edges.line import Patience
+from omsfab.edges.ssh import connect, scan
+from omsfab.errors import (
+    InputError,
+    LostSession,
+    PreflightError,
+    SecurityRefusal,
+    StepFailed,
+    Unreachable,
+)
+from omsfab.fleet.model import Node
+from omsfab.fleet.secret import Secret
+
+PARENT = script("cat /proc/$PPID/stat | cut -d ' ' -f 4")
+"""Prints the pid of the sshd process that serves this session: the parent of the login shell."""
+
+
+# --- host keys -------------------------------------------------------------------------------
+
+
+def test_an_unknown_host_key_is_refused(sshd):
+    """Nobody is trusted at first sight; the line to paste names the node."""
+    sshd.known_hosts.unlink()
+
+    with pytest.raises(SecurityRefusal) as refusal:
+        sshd.shell().run(command("true"))
+
+    assert ("SSH-009", 10) == (refusal.value.id, refusal.value.exit_code)
+    assert "fab node.trust --node oms1" == refusal.value.next
+
+
+def test_a_changed_host_key_is_refused_with_both_fingerprints(sshd):
+    """I20: `SSH-010 host key of oms2 changed (SHA256:old -> SHA256:new)`."""
+    old = scan(sshd.node, sshd.ssh()).fingerprint
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    new = scan(sshd.node, sshd.ssh()).fingerprint
+
+    with pytest.raises(SecurityRefusal) as refusal:
+        sshd.shell().run(command("true"))
+
+    assert f"SSH-010 host key of oms1 changed ({old} -> {new})" == str(refusal.value)
+
+
+def test_a_scanned_and_recorded_key_is_trusted(sshd):
+    """What `fab node.trust` does: scan asks no trust, record writes 0600 and once."""
+    sshd.known_hosts.unlink()
+    key = scan(sshd.node, sshd.ssh())
+
+    assert (True, False) == tuple(hostkeys.record(sshd.known_hosts, key) for _ in range(2))
+    assert "0o600" == oct(stat.S_IMODE(sshd.known_hosts.stat().st_mode))
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_a_replaced_key_leaves_other_machines_alone(sshd):
+    """Plain, shared and hashed entries of this machine go; others and comments stay."""
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    key = scan(sshd.node, sshd.ssh())
+    old = sshd.known_hosts.read_text().split(" ", 1)[1].strip()
+    hashed = hostkeys.HostKeys.hash_host(key.name)
+    other = hostkeys.HostKeys.hash_host("other")
+    sshd.known_hosts.write_text(
+        f"# ours\n{key.name} {old}\nother,{key.name} {old}\n{hashed} {old}\n{other} {old}\n"
+    )
+    hostkeys.replace(sshd.known_hosts, key)
+
+    assert ["# ours", f"other {old}", f"{other} {old}", key.line] == (
+        sshd.known_hosts.read_text().splitlines()
+    )
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_a_hashed_known_host_is_known(sshd):
+    """`HashKnownHosts yes` is the default of Debian."""
+    name, rest = sshd.known_hosts.read_text().split(" ", 1)
+    sshd.known_hosts.write_text(f"{hostkeys.HostKeys.hash_host(name)} {rest}")
+
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_two_writers_lose_no_key(tmp_path):
+    """`fab node.trust` for many nodes at once: each key is there, none twice."""
+    path = tmp_path / "ssh" / "known_hosts"
+    keys = [hostkeys.HostKey(f"n{n}", "t", "f", f"n{n} t k") for n in range(20)]
+    threads = [
+        threading.Thread(target=hostkeys.record, args=(path, key)) for key in keys for _ in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(key.line for key in keys) == sorted(path.read_text().splitlines())
+
+
+# --- no connection ---------------------------------------------------------------------------
+
+
+def test_a_refused_connection_says_how_to_try_it_by_hand(sshd):
+    """SSH-001: at once, exit 3, and the next line is an ssh command."""
+    sshd.stop()
+
+    with pytest.raises(Unreachable) as error:
+        sshd.shell().run(command("true"))
+
+    assert ("SSH-001", 3) == (error.value.id, error.value.exit_code)
+    assert error.value.next.startswith("ssh -o UserKnownHostsFile=")
+
+
+def test_a_port_that_is_not_ssh_is_named(sshd):
+    """N08: it answers, and says nothing: SSH-003, no second try."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        sshd.port = mute.getsockname()[1]
+        with pytest.raises(Unreachable) as error:
+            sshd.shell(Patience(banner=0.5)).run(command("true"))
+
+    assert "SSH-003" == error.value.id
+
+
+def test_a_dropped_connection_is_tried_again(sshd):
+    """sshd drops connections under load (MaxStartups); three tries are made."""
+    tries: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as gate:
+
+        def serve():
+            for _ in range(5):
+                peer, _ = gate.accept()
+                tries.append("dropped")
+                peer.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        sshd.port = gate.getsockname()[1]
+        with pytest.raises(Unreachable) as error:
+            sshd.shell(Patience(again=0.1)).run(command("true"))
+
+    assert ["dropped"] * 3 == tries
+    assert "SSH-008" == error.value.id
+
+
+def test_a_key_that_is_not_accepted_is_final(sshd):
+    """SSH-004: no retry, so that no account is locked."""
+    (sshd.home / "authorized_keys").write_text("")
+
+    with pytest.raises(PreflightError) as error:
+        sshd.shell().run(command("true"))
+
+    assert "SSH-004" == error.value.id
+    assert not isinstance(error.value, Unreachable)
+
+
+def test_a_missing_key_file_is_an_input_error(server):
+    """Known before any contact: exit 2."""
+    with pytest.raises(InputError) as error:
+        server.shell(key=server.home / "nokey")
+
+    assert "SSH-007" == error.value.id
+
+
+def test_nodes_behind_one_gateway_share_its_connection(sshd):
+    """speed.md: fifty connections to a gateway at once, and it drops twelve."""
+    nodes = [Node(name=f"n{n}", ip="127.0.0.1", port=sshd.port) for n in range(3)]
+    user = os.environ.get("USER") or "root"
+    shells = connect(nodes, sshd.ssh(gateway=f"{user}@127.0.0.1:{sshd.port}"))
+    for shell in shells.values():
+        assert 0 == shell.run(command("true")).status
+    gateways = {id(shell._connection.gateway) for shell in shells.values()}
+    log = (sshd.home / "sshd.log").read_text()
+    for shell in shells.values():
+        shell.close()
+
+    assert 1 + len(nodes) == log.count("Accepted publickey")
+    assert gateways
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def test_status_and_both_streams_come_back(server):
+    """A status is a result, not an error; input is fed and ended."""
+    result = server.shell().run(script("cat; echo bad >&2; exit 3", stdin="你好\n"))
+
+    assert (3, "你好\n", "bad\n") == (result.status, result.out, result.err)
+
+
+def test_a_noisy_login_profile_does_no_harm(sshd):
+    """An echo in .bashrc breaks scp and many scripts; not this."""
+    (sshd.user / ".bashrc").write_text("echo welcome; echo oops >&2; printf 'no line end'\n")
+    result = sshd.shell().run(script("printf x; printf y >&2"))
+
+    assert ("x", "y") == (result.out, result.err)
+
+
+def test_an_account_without_a_shell_is_named(sshd):
+    """SSH-013 with the account's own words, not an empty output."""
+    (sshd.user / ".bashrc").write_text("echo This account is not available.; exit 1\n")
+
+    with pytest.raises(PreflightError) as error:
+        sshd.shell().run(command("true"))
+
+    assert "SSH-013" == error.value.id
+    assert "This account is not available." == error.value.evidence
+
+
+def test_characters_cut_in_two_arrive_whole(server):
+    """A character whose bytes come a quarter of a second apart is one character."""
+    lines: list[str] = []
+    cut = r"printf '\344\275'; sleep 0.25; printf '\240\345'; sleep 0.1; printf '\245\275\n'"
+    result = server.shell().run(script(cut), lines.append)
+
+    assert ("你好\n", ["你好"]) == (result.out, lines)
+
+
+def test_lines_come_while_the_command_runs(server):
+    """The command waits for what the reader of its first line does."""
+    go = server.home / "go"
+    wait = script('echo one; while [ ! -e "$1" ]; do sleep 0.05; done; echo two', str(go))
+    result = server.shell().run(wait, lambda line: line == "one" and go.touch())
+
+    assert "one\ntwo\n" == result.out
+
+
+def test_forty_megabytes_stay_in_bounds(server):
+    """Fabric's run takes minutes here; both streams at once must not block each other either."""
+    shell = server.shell()
+    shell.open()
+    tracemalloc.start()
+    result = shell.run(script("head -c 20000000 /dev/zero | tee /dev/stderr", limit=60))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert "bytes left out" in result.out
+    assert (True, True) == (len(result.out) < 8_400_000, len(result.err) < 8_400_000)
+    assert peak < 80_000_000
+
+
+def test_a_child_left_behind_holds_nobody_up(server):
+    """speed.md: an unredirected `&` hangs Fabric's run until the child ends."""
+    result = server.shell().run(script("sleep 600 & echo $!"))
+    os.kill(int(result.out), signal.SIGKILL)
+
+    assert 0 == result.status
+
+
+def test_a_killed_session_is_a_lost_session(server):
+    """Exit status -1 is no status: the command may still run, exit 7; the shell reconnects."""
+    shell = server.shell()
+    session = shell.run(PARENT).out.strip()
+
+    with pytest.raises(LostSession) as error:
+        shell.run(script('kill -9 "$1"; sleep 20', session))
+
+    assert ("SSH-020", 7) == (error.value.id, error.value.exit_code)
+    assert "again\n" == shell.run(command("echo", "again")).out
+
+
+def test_a_line_that_died_between_two_commands_is_replaced(server):
+    """Nothing was sent over it, so nothing is unknown."""
+    shell = server.shell()
+    os.kill(int(shell.run(PARENT).out), signal.SIGKILL)
+
+    assert "still here\n" == shell.run(command("echo", "still here")).out
+
+
+def test_a_frozen_sshd_is_noticed(server):
+    """N03: TCP is fine, nobody answers: the watchdog asks, waits, and gives up the line."""
+    shell = server.shell(Patience(keepalive=0.2, silence=0.8))
+    session = int(shell.run(PARENT).out)
+
+    with pytest.raises(LostSession):
+        shell.run(script('kill -STOP "$1"; sleep 600', str(session), limit=60))
+
+
+def test_a_silent_command_on_a_living_line_is_left_alone(server):
+    """The same patience, no output for longer than it: the peer answers, so all is well."""
+    shell = server.shell(Patience(keepalive=0.2, silence=0.8))
+
+    assert "done\n" == shell.run(script("sleep 1.8; echo done")).out
+
+
+def test_silence_beyond_the_limit_is_an_error(server):
+    """SSH-021; the channel is closed, the connection is still good."""
+    shell = server.shell()
+
+    with pytest.raises(StepFailed) as error:
+        shell.run(script("sleep 600", limit=0.5))
+
+    assert "SSH-021 oms1 did not answer in 0.5 s" == str(error.value)
+    assert 0 == shell.run(command("true")).status
+
+
+class Sudo:
+    """A sudo first in PATH that does what it is told."""
+
+    def __init__(self, server):
+        self._server = server
+        self._file = server.home / "bin" / "sudo"
+
+    def says(self, text):
+        self._file.write_text(text)
+        self._file.chmod(0o755)
+
+    def shell(self):
+        return self._server.shell(sudo=True)
+
+    def gone(self):
+        self._file.unlink()
+
+
+@pytest.fixture
+def sudo(server):
+    sudo = Sudo(server)
+    yield sudo
+    sudo.gone()
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "id"),
+    [
+        ("sudo: a password is required", 1, "SUDO-001"),
+        ("sudo: sorry, you must have a tty to run sudo", 1, "SUDO-002"),
+        ("oms is not in the sudoers file.  This incident will be reported.", 1, "SUDO-003"),
+        ("Sorry, user oms is not allowed to execute '/bin/sh' as root on oms1.", 1, "SUDO-003"),
+    ],
+)
+def test_the_moods_of_sudo_are_told_apart(sudo, says, status, id):
+    """I11: `sudo -n` always; exit 3 with sudo's own words."""
+    sudo.says(f'#!/bin/sh\n[ "$1 $2" = "-n --" ] || exit 99\necho "{says}" >&2\nexit {status}\n')
+
+    with pytest.raises(PreflightError) as error:
+        sudo.shell().run(command("true"))
+
+    assert (id, says) == (error.value.id, error.value.evidence)
+
+
+def test_sudo_passes_words_input_and_status_on(sudo):
+    """The other side of the moods: words through sudo are the same words."""
+    sudo.says('#!/bin/sh\nshift 2\nexec "$@"\n')
+    result = sudo.shell().run(script('cat; printf "%s" "$1"; exit 4', "a 'b", stdin="in "))
+
+    assert (4, "in a 'b") == (result.status, result.out)
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def test_a_write_keeps_the_inode_and_the_former_content(server, tmp_path):
+    """A container sees a bind-mounted file by its inode; a rename would leave it on the old one."""
+    path, backup = tmp_path / "it's config.yaml", tmp_path / "keep" / "before"
+    path.write_text("old\n")
+    path.chmod(0o644)
+    inode = path.stat().st_ino
+    server.shell().write(str(path), Secret("new: 'ü'\n"), 0o600, str(backup))
+
+    assert ("new: 'ü'\n", "old\n") == (path.read_text(), backup.read_text())
+    assert (inode, 0o600, 0o600) == (
+        path.stat().st_ino,
+        stat.S_IMODE(path.stat().st_mode),
+        stat.S_IMODE(backup.stat().st_mode),
+    )
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_a_second_write_leaves_the_first_backup(server, tmp_path):
+    """V06: a half-written file of a first try is not the former content."""
+    path, backup = tmp_path / "f", tmp_path / "b"
+    path.write_text("old")
+    for content in ("half", "whole"):
+        server.shell().write(str(path), Secret(content), 0o600, str(backup))
+
+    assert ("whole", "old") == (path.read_text(), backup.read_text())
+
+
+def test_a_missing_file_is_created_with_its_mode_and_no_backup(server, tmp_path):
+    """I13: never readable by others, not even for a moment."""
+    path, backup = tmp_path / "f", tmp_path / "b"
+    server.shell().write(str(path), Secret("x" * 100_000), 0o600, str(backup))
+
+    assert ("x" * 100_000, 0o600) == (path.read_text(), stat.S_IMODE(path.stat().st_mode))
+    assert not backup.exists()
+
+
+def test_a_write_goes_through_a_symbolic_link(server, tmp_path):
+    """The source of a bind mount may be a link; what it leads to is what the container sees."""
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    server.shell().write(str(tmp_path / "link"), Secret("new"), 0o640, str(tmp_path / "b"))
+
+    assert (True, "new") == ((tmp_path / "link").is_symlink(), (tmp_path / "real").read_text())
+
+
+def test_a_directory_in_the_place_of_the_file_is_refused(server, tmp_path):
+    """V07: docker -v makes one when the file is missing."""
+    with pytest.raises(PreflightError) as error:
+        server.shell().write(str(tmp_path), Secret("x"), 0o600, str(tmp_path / "b"))
+
+    assert f"rmdir {tmp_path}   # on oms1" == error.value.next
+    assert "CFG-002" == error.value.id
+
+
+def test_a_write_that_finds_no_room_leaves_everything(server):
+    """A full disk (here one that is always full): the file is as before."""
+    with pytest.raises(StepFailed) as error:
+        server.shell().write("/proc/omsfab", Secret("x"), 0o600, "/proc/omsfab.bak")
+
+    assert "CFG-004" == error.value.id
+
+
+# --- facts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_page_is_fetched_with_and_without_curl(sshd, bare):
+    """A CentOS node may have bash and nothing else: same body, same status."""
+    if bare:
+        _without_curl(sshd)
+    answers = (b'HTTP/1.0 200 OK\r\nX: y\r\n\r\n{"data": 1}', b"HTTP/1.1 503 Busy\r\n\r\nsick")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            for answer in answers:
+                peer, _ = server.accept()
+                asked = b""
+                while b"\r\n\r\n" not in asked:
+                    asked += peer.recv(4096)
+                peer.sendall(answer)
+                peer.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/oms/health?a=b"
+        results = [sshd.shell().run(posix.http_get(url)) for _ in answers]
+
+    assert [(0, '{"data": 1}'), (22, "sick")] == [(r.status, r.out.strip()) for r in results]
+
+
+def _without_curl(sshd):
+    """Let `command -v curl` find nothing: PATH is a directory of links to all other tools."""
+    tools = sshd.home / "tools"
+    tools.mkdir()
+    for directory in ("/usr/bin", "/bin"):
+        for tool in Path(directory).iterdir():
+            if tool.name not in {"curl", "wget"} and not (tools / tool.name).is_symlink():
+                (tools / tool.name).symlink_to(tool)
+    (sshd.user / ".bashrc").write_text(f"PATH={tools}\n")
+
+
+def test_ports_that_answer_and_ports_that_do_not(server):
+    """By bash alone, from the node itself."""
+    shell = server.shell()
+    closed = shell.run(posix.tcp_connect("127.0.0.1", 1))
+
+    assert 0 == shell.run(posix.tcp_connect("127.0.0.1", server.port)).status
+    assert 0 != closed.status
+
+
+def test_facts_of_a_node_are_printed(server, tmp_path):
+    """Every question has an answer on a plain Debian or CentOS."""
+    shell = server.shell()
+    (tmp_path / "f").write_text("abc")
+    (tmp_path / "link").symlink_to(tmp_path)
+    digest = hashlib.sha256(b"abc").hexdigest()
+
+    assert digest == shell.run(posix.sha256(str(tmp_path / "f"))).out.split()[0]
+    assert ["file", "link to directory", "nothing"] == [
+        shell.run(posix.file_kind(str(tmp_path / name))).out.strip() for name in ("f", "link", "no")
+    ]
+    space, inodes = shell.run(posix.free_space(str(tmp_path / "not" / "there"))).out.split()
+    assert (True, True) == (int(space) > 0, int(inodes) >= 0)
+    assert "127.0.0.1" in shell.run(posix.addresses()).out.split()
+    assert abs(time.time() - float(shell.run(posix.clock()).out.split()[0])) < 60
+    assert "memory=" in shell.run(posix.os_facts()).out
+    assert f":{server.port} " in shell.run(posix.listeners()).out
