@@ -46,8 +46,10 @@ mask=$(umask); umask 077
 """
     + _RUNNING
     + r"""
-say() { printf '%s\n' "$2" >"$dir/$1.new" && mv -f "$dir/$1.new" "$dir/$1"; }
-refuse() { printf '%s\n' "$1" >>"$dir/refused"; exit 75; }
+# Who made the directory reads what is in it, also where that is not root.
+ours() { chown "$(stat -c %u:%g "$dir")" "$dir/$1" 2>/dev/null; }
+say() { printf '%s\n' "$2" >"$dir/$1.new" ; ours "$1.new"; mv -f "$dir/$1.new" "$dir/$1"; }
+refuse() { printf '%s\n' "$1" >>"$dir/refused"; ours refused; exit 75; }
 locked_out() {
   sleep 1  # the one who holds the lock may be this very attempt, about to claim
   refuse "$(running "$name" "$steps" | head -n 1)"
@@ -69,6 +71,7 @@ other=$(running "$name" "$steps" | head -n 1)
 mkdir "$dir/claim" 2>/dev/null || refuse "this attempt was started before"
 
 say pid "$$ $(started $$)"
+: >"$dir/output"; ours output
 (umask "$mask"; exec "$@") >"$dir/output" 2>&1 </dev/null 9>&-
 say status "$?"
 """

@@ -247,6 +247,17 @@ def test_a_finished_attempt_is_never_started_again(container):
     assert (0, 1) == (container.follow().status, container.executions)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_the_wrapper_writes_belongs_to_who_made_the_directory(container):
+    """An SSH user of the docker group is not root, and must read what root in there wrote."""
+    directory = container.home / "logs" / "r1-1"
+    container.sshd.shell().run(words.prepare(str(directory)))
+    os.chown(directory, 65534, 65534)
+    container.follow()
+
+    assert [65534] * 3 == [(directory / name).stat().st_uid for name in ("pid", "output", "status")]
+
+
 def test_the_lock_in_the_container_is_respected(container):
     """Another attempt may hold it and not have begun to run anything yet."""
     (container.home / "logs").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import signal
@@ -10,6 +11,7 @@ import stat
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,18 +182,43 @@ def test_a_missing_key_file_is_an_input_error(server):
 
 def test_nodes_behind_one_gateway_share_its_connection(sshd):
     """speed.md: fifty connections to a gateway at once, and it drops twelve."""
-    nodes = [Node(name=f"n{n}", ip="127.0.0.1", port=sshd.port) for n in range(3)]
-    user = os.environ.get("USER") or "root"
-    shells = connect(nodes, sshd.ssh(gateway=f"{user}@127.0.0.1:{sshd.port}"))
-    for shell in shells.values():
-        assert 0 == shell.run(command("true")).status
-    gateways = {id(shell._connection.gateway) for shell in shells.values()}
-    log = (sshd.home / "sshd.log").read_text()
+    nodes = [Node(name=f"n{n}", ip="127.0.0.1", port=sshd.port) for n in range(8)]
+    shells = connect(nodes, sshd.ssh(gateway=f"{getpass.getuser()}@127.0.0.1:{sshd.port}"))
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        said = [result.out for result in pool.map(lambda s: s.run(PARENT), shells.values())]
+    logins = (sshd.home / "sshd.log").read_text().count("Accepted publickey")
     for shell in shells.values():
         shell.close()
 
-    assert 1 + len(nodes) == log.count("Accepted publickey")
-    assert gateways
+    assert (len(nodes), len(nodes) + 1) == (len(set(said)), logins)
+
+
+def test_the_gateway_is_checked_like_a_node(sshd):
+    """No trust for whoever stands in between; the line to paste asks for it by hand."""
+    sshd.known_hosts.unlink()
+    with pytest.raises(SecurityRefusal) as refusal:
+        sshd.shell(gateway=f"jump@127.0.0.1:{sshd.port}").run(command("true"))
+
+    assert "SSH-009" == refusal.value.id
+    assert "the host key of gateway 127.0.0.1 is not known" in refusal.value.what
+    assert f"-p {sshd.port} jump@127.0.0.1 true" in refusal.value.next
+
+
+def test_the_users_ssh_config_is_honoured(sshd, monkeypatch):
+    """An alias with its own port, user and key; hosts.yaml says none of them."""
+    home = sshd.home / "operator"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").write_text(
+        f"Host oms-a\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {getpass.getuser()}\n"
+        f"  IdentityFile {sshd.home}/user_key\n  IdentityFile ~/.ssh/missing\n"
+        "  IdentitiesOnly yes\n"
+    )
+    monkeypatch.setenv("HOME", str(home))
+    node = Node(name="oms1", ip="10.255.0.1", address="oms-a")
+    shell = connect([node], sshd.ssh(key=None))["oms1"]
+    sshd.shells.append(shell)
+
+    assert "here\n" == shell.run(command("echo", "here")).out
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -304,7 +331,7 @@ def test_silence_beyond_the_limit_is_an_error(server):
     shell = server.shell()
 
     with pytest.raises(StepFailed) as error:
-        shell.run(script("sleep 600", limit=0.5))
+        shell.run(script("sleep 15", limit=0.5))
 
     assert "SSH-021 oms1 did not answer in 0.5 s" == str(error.value)
     assert 0 == shell.run(command("true")).status
