@@ -271,15 +271,11 @@ def _where_location_cm(
         wanted = next((name for name, code in names.items() if code == str(location)), "")
         fits = _fitting(link, here, REGION_COLUMNS, set(names)) if wanted else []
     wheres = {equals(column, wanted): column for column in fits}
-    if len({_rows_of(link, here, where) for where in wheres}) != 1:
+    if len({read_rows(link, here, where) for where in wheres}) != 1:
         seen = ", ".join(column.name for column in fits) or "none"
         raise _unclear(link, here, f"columns whose values look like locations: {seen}")
     where, column = next(iter(wheres.items()))
     return where, f"where {column.name} is {wanted} (its values: the regions of this MetaDB)"
-
-
-def _rows_of(link: Link, found: Found, where: str) -> tuple[Cells, ...]:
-    return read_rows(link, found, where)
 
 
 def _fitting(link: Link, found: Found, names: Sequence[str], known: set[str]) -> list[Column]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -361,9 +361,6 @@ def proxy(engine: Engine) -> Iterator[Proxy]:
     proxy.start()
     yield proxy
     proxy.stop()
-
-
-Mirror = Callable[[Path], None]
 
 
 def nowhere(path: Path) -> None:

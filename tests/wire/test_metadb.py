@@ -407,6 +407,26 @@ def test_a_single_region_comes_back_whole(edge, oms, lease, tmp_path):
     assert before == oms.dump()
 
 
+@pytest.mark.parametrize(
+    ("change", "id"),
+    [("modify gmt_modified datetime", "DB-017"), ("drop column `order`", "DB-018")],
+)
+def test_a_restore_that_would_alter_a_value_is_rolled_back(oms, tmp_path, change, id):
+    """The table has changed since: rounding is silent in every SQL mode, the hash is not."""
+    create_oms(oms.engine, "aged")
+    fill(oms.engine, "aged")
+    edge, aged = oms.engine.edge("aged"), Oms(oms.engine, "aged")
+    lease = edge.lease_take("run-a", "li@jump1")
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(f"alter table aged_rm.cluster_info {change}")
+    before = aged.dump()
+
+    with pytest.raises(OmsfabError, match=id):
+        edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert before == aged.dump()
+
+
 def test_save_takes_a_backup_and_nothing_else(edge, oms, tmp_path):
     """`fab meta.save`."""
     before = oms.dump()
