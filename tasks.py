@@ -83,7 +83,9 @@ def fleet_task(body: Body, **flags_help: str) -> Any:
                 "this task works on the whole fleet, so -H has no meaning here",
                 where=f"-H {c.host}",
                 evidence="the nodes are those of hosts.yaml; --nodes chooses among them",
-                next="the same line without -H",
+                next="fab " + " ".join(sys.argv[sys.argv.index("-H") + 2 :])
+                if "-H" in sys.argv
+                else "",
             )
         return body(c, **kwargs)
 

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
@@ -32,13 +33,13 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
-from omsfab.plan.records import Plan
+from omsfab.plan.records import Plan, Step
 from omsfab.run import journal as journals
 from omsfab.run import lock, look
 from omsfab.run.runner import Runner, Tally
 from omsfab.run.site import MIRROR, Site
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import plan_lines, seconds
+from omsfab.show.text import Found, plan_lines, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,8 @@ class Session:
         package = self._package(task)
         present = self._present(task, package, args)
         plan = task.planner(self.fleet, present, **args)
-        if not self.flags.json and (plan.changes or self.flags.dry or self.flags.plan):
-            for line in plan_lines(plan):
-                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
+            self._print("\n".join(plan_lines(plan)))
         if self.flags.dry:
             self._print(f"dry: nothing was contacted{_about(present)}")
         elif self.flags.plan:
@@ -265,7 +265,7 @@ class Session:
                 run_id,
                 directory,
                 self.shells,
-                self.metadb,
+                self.metadb.running(),
                 secrets=secrets_of(self.fleet),
                 mirror=mirror,
                 lease=lease,
@@ -283,6 +283,7 @@ class Session:
                 show(clean)
 
             runner = Runner(site, emit, past)
+            began = time.monotonic()
             with show:
                 emit(_event("run", f"{'resumed' if past else 'begun'} {run_id}"))
                 try:
@@ -297,8 +298,9 @@ class Session:
                     if runner.changed == "nothing":
                         close("nothing was changed")
                     raise
-                close(_summary(tally))
-        self._print(f"{plan.task}: {_summary(tally)}")
+                summary = _summary(tally, time.monotonic() - began)
+                close(summary)
+        self._print(f"{plan.task}: {summary}")
         self._print(f"journal: {directory}")
 
     def _only_ask(self, plan: Plan) -> None:
@@ -316,24 +318,30 @@ class Session:
         self._print(f"{plan.task}: 0 changes")
 
     def _compare(self, plan: Plan) -> None:
-        """Ask the checks of every step and say what would be done (``--plan``)."""
-        site = Site("", self.home, self.shells, self.metadb)
-        width = max(len(step.node) for step in plan.steps)
-        would = 0
+        """Ask the checks of every step and print the plan with what they said (``--plan``)."""
+        site = Site("", self.home, self.shells, self.metadb, secrets=secrets_of(self.fleet))
+        found: dict[str, Found] = {}
+
+        def ask(steps: list[Step]) -> None:
+            for step in steps:
+                why = (site.ask(probe, step.node) for probe in step.check if step.apply)
+                lacking = tuple(site.redact(text) for text in why if text is not None)
+                found[step.key] = Found(not step.check or bool(lacking), lacking)
+
+        lanes: dict[str, list[Step]] = {}
+        for step in plan.steps:
+            lanes.setdefault(step.node, []).append(step)
         try:
-            for step in plan.steps:
-                if not step.apply:
-                    continue
-                lacking = [why for p in step.check if (why := site.ask(p, step.node)) is not None]
-                so = bool(step.check) and not lacking
-                would += not so
-                sign = "=  already so" if so else "+  would change"
-                self._print(f"{sign:<16} {step.node:<{width}}  {step.title}")
-                for line in lacking:
-                    self._print(f"{'':<18}{'':<{width}} {site.redact(line)}")
+            with ThreadPoolExecutor(min(look.WIDTH, len(lanes))) as pool:
+                list(pool.map(ask, lanes.values()))
         finally:
             self._hang_up()
-        self._print(f"{plan.task}: {would} changes would be made; nothing was changed")
+        would = sum(found[step.key].needed for step in plan.steps if step.apply)
+        self._print("\n".join(plan_lines(plan, found)))
+        self._print(
+            f"{plan.task}: {would} changes would be made (+); what is so already stands with =; "
+            "nothing was changed"
+        )
 
     # --- helpers ---
 
@@ -404,8 +412,8 @@ def _about(present: Present) -> str:
     return "; MetaDB and nodes are assumed, ask them with --plan" if present.assumed else ""
 
 
-def _summary(tally: Tally) -> str:
-    text = f"{tally.changes} changes, {tally.satisfied} already so"
+def _summary(tally: Tally, took: float) -> str:
+    text = f"{tally.changes} changes, {tally.satisfied} already so, in {seconds(took)}"
     if tally.outage is not None:
         text += f"; OMS processes were stopped for {seconds(tally.outage)}"
     return text

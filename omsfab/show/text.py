@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from typing_extensions import assert_never
@@ -32,8 +33,12 @@ from omsfab.plan.records import (
 )
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """Yield the plan as an operator reads it before saying yes."""
+def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator[str]:
+    """Yield the plan as an operator reads it before saying yes.
+
+    ``found`` (``--plan``) is what the live fleet said, by step key: steps that are so already are
+    marked ``=``, the others ``+`` with what is lacking, questions ``?``.
+    """
     yield f"{plan.task}: {plan.title}"
     for reason in plan.reasons:
         yield f"   because {reason}"
@@ -42,8 +47,28 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{number}. {stage.title}{outage}"
         width = max((len(step.node) for step in stage.steps), default=0)
         for step in stage.steps:
-            yield f"   {step.node:<{width}}  {step.title}"
-            yield from (f"   {'':<{width}}   {line}" for line in step_lines(step))
+            seen = found.get(step.key) if found else None
+            yield f"{_sign(step, seen):<3}{step.node:<{width}}  {step.title}"
+            lines = step_lines(step) if seen is None or seen.needed else ()
+            yield from (f"   {'':<{width}}   {line}" for line in lines)
+            for text in seen.lacking if seen else ():
+                yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a live fleet said to the check of a step."""
+
+    needed: bool
+    lacking: tuple[str, ...] = ()
+
+
+def _sign(step: Step, seen: Found | None) -> str:
+    if seen is None:
+        return ""
+    if not step.apply:
+        return " ?"
+    return " +" if seen.needed else " ="
 
 
 def step_lines(step: Step) -> Iterator[str]:
