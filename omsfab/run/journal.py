@@ -25,13 +25,17 @@ SCHEMA = 1
 FLUSHED = {"run", "intent", "done", "failed"}
 """Kinds that must be on disk before anything else happens."""
 
+OVER = ("INIT-011", "INIT-012", "INIT-015")
+"""Errors of an initialisation whose end is known: only after these is there another attempt.
+After any other (the node was away, docker did not answer) the same attempt is looked for again."""
+
 LINES_KEPT = 20_000
 """Lines of output a run keeps in its journal; the whole output stays on the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a journal says, folded: which steps are done, begun, and how often each failed."""
+    """What a journal says, folded: which steps are done, begun, and how many attempts are over."""
 
     events: tuple[Event, ...]
     done: frozenset[str]
@@ -90,7 +94,7 @@ class Journal:
 
 def read(path: Path) -> Past:
     """Return what the journal says.  A torn last line is dropped, a broken middle refused."""
-    raw = path.read_bytes()
+    raw = path.read_bytes() if path.exists() else b""  # killed before its first line
     torn = bool(raw) and not raw.endswith(b"\n")
     lines = raw.split(b"\n")[:-1]
     events: list[Event] = []
@@ -122,7 +126,7 @@ def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
             done.add(key)
         elif event.kind == "intent":
             begun.add(key)
-        elif event.kind == "failed":
+        elif event.kind == "failed" and event.text.startswith(OVER):
             failures[key] = failures.get(key, 0) + 1
     ended = any(event.kind == "run" and event.text.startswith("ended") for event in events)
     return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head)
@@ -179,13 +183,15 @@ def load_record(directory: Path) -> dict[str, Any]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file 0600 and have it on disk, its name included, when this returns."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Write a file 0600, whole or not at all; it is on disk, name included, when this returns."""
+    part = path.with_name(f"{path.name}.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         _write_all(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
+    part.replace(path)
     parent = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(parent)

@@ -11,6 +11,7 @@ from typing import Protocol
 from omsfab.errors import LostSession, Mismatch, OmsfabError, PartOfFleet, PreflightError
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
+from omsfab.run.failpoint import Failpoint
 from omsfab.run.journal import Past
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
@@ -39,7 +40,10 @@ class Tally:
 
 
 class Runner:
-    """Carries a plan out.  ``emit`` journals and shows an event, in this order."""
+    """Carries a plan out.  ``emit`` journals and shows an event, in this order.
+
+    ``guard`` is called before every effect that changes something: it raises when the lock is lost.
+    """
 
     def __init__(
         self,
@@ -47,11 +51,15 @@ class Runner:
         emit: Callable[[Event], None],
         past: Past | None = None,
         pause: Callable[[float], None] = time.sleep,
+        guard: Callable[[], None] = lambda: None,
+        failpoint: Failpoint | None = None,
     ) -> None:
         self._world = world
         self._emit = emit
         self._past = past
         self._pause = pause
+        self._guard = guard
+        self._failpoint = failpoint or Failpoint("", "", "")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._changed: list[str] = []
@@ -153,8 +161,13 @@ class Runner:
         if step.apply:
             self._say(step.node, step.name, "intent", step.title)
             self._count(step, changed=step.kind != "read-only")
-        for effect in step.apply:
-            self._world.perform(effect, step, self._attempt(step), self._teller(step))
+        self._failpoint.reached(step, "before")
+        for number, effect in enumerate(step.apply, 1):
+            if step.kind != "read-only":
+                self._guard()
+            with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
+                self._world.perform(effect, step, self._attempt(step), tell)
+        self._failpoint.reached(step, "after")
         for probe in step.verify:
             if (why := self._world.ask(probe, step.node)) is not None:
                 raise self._not_so(step, why)
@@ -181,7 +194,7 @@ class Runner:
         return self._past is not None and step.key in self._past.done
 
     def _attempt(self, step: Step) -> int:
-        """Return 1, or one more for each failure of this step in the journal."""
+        """Return 1, or one more for each attempt that came to a known end (journal.OVER)."""
         return 1 + (self._past.failures.get(step.key, 0) if self._past else 0)
 
     def _count(self, step: Step, *, changed: bool) -> None:
@@ -201,6 +214,8 @@ class Runner:
         return time.time()
 
     def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
+        if self._stop.is_set():  # the operator let go: a lane that dies now has nothing to say
+            return
         self._emit(Event(time.time(), time.monotonic(), node, step, kind, text))
 
 

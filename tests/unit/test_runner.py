@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 
@@ -9,6 +10,8 @@ import pytest
 
 from omsfab.commands.command import command
 from omsfab.errors import (
+    InputError,
+    Locked,
     LostSession,
     Mismatch,
     OmsfabError,
@@ -17,6 +20,7 @@ from omsfab.errors import (
     StepFailed,
 )
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.run import failpoint
 from omsfab.run import journal as journals
 from omsfab.run.runner import Runner
 
@@ -178,7 +182,7 @@ def run_into(directory, world, the_plan, past=None):
 def test_a_resumed_run_does_not_repeat_what_is_done(tmp_path):
     """Stage 2 failed; the second session skips stage 1 and finishes stage 2."""
     world = FakeWorld()
-    world.broken = {"b": [StepFailed("X-1", "b broke")]}
+    world.broken = {"b": [StepFailed("INIT-011", "b broke")]}
     two = plan((step("a", check=()),), (step("b", check=()),))
     with pytest.raises(StepFailed):
         run_into(tmp_path, world, two)
@@ -187,6 +191,98 @@ def test_a_resumed_run_does_not_repeat_what_is_done(tmp_path):
 
     assert ["a", "b"] == world.done
     assert [1, 2] == world.attempts
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt"),
+    [("INIT-011", 2), ("INIT-012", 2), ("INIT-015", 2), ("INIT-014", 1), ("INIT-021", 1)],
+)
+def test_another_attempt_only_after_a_known_end(tmp_path, error, attempt):
+    """While the node is away an initialisation may go on: the resumed run looks for the same one.
+
+    A second attempt beside it would be a surplus initialisation.
+    """
+    world = FakeWorld()
+    world.broken = {"a": [OmsfabError(error, "no good")]}
+    one = plan((step("a", check=()),))
+    with pytest.raises(OmsfabError):
+        run_into(tmp_path, world, one)
+
+    run_into(tmp_path, world, one, journals.read(tmp_path / "journal.jsonl"))
+
+    assert [attempt] == world.attempts
+
+
+def test_a_wrong_outcome_is_looked_at_again_without_doing_it_again(tmp_path):
+    """VER-001 after an initialisation: the operator mends, resume finds attempt 1 and verifies."""
+    world = FakeWorld()
+    other = (Succeeds(command("other"), "no"),)
+    one = plan((step("a", check=(), verify=other, fault="VER-001"),))
+    with pytest.raises(Mismatch):
+        run_into(tmp_path, world, one)
+    world.there.add("other")
+
+    run_into(tmp_path, world, one, journals.read(tmp_path / "journal.jsonl"))
+
+    assert [1, 1] == world.attempts
+
+
+def test_a_run_that_lost_its_lock_does_nothing_more(events):
+    """The guard is asked before each effect, so a holder that slept changes nothing."""
+    world = FakeWorld()
+    answers = iter([None, Locked("DB-031", "lost")])
+
+    def guard():
+        if lost := next(answers):
+            raise lost
+
+    with pytest.raises(Locked):
+        Runner(world, events.append, guard=guard).carry_out(plan((step("a"), step("b"))))
+
+    assert ["a"] == world.done
+
+
+# --- failpoints ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "done", "kinds"),
+    [
+        ("a:before:raise", [], ["stage", "intent", "failed"]),
+        ("a@oms1:mid:raise", ["a"], ["stage", "intent", "failed"]),
+        ("a:mid2:raise", ["a", "more"], ["stage", "intent", "failed"]),
+        ("a:after:raise", ["a", "more"], ["stage", "intent", "failed"]),
+        ("a@oms2:before:raise", ["a", "more"], ["stage", "intent", "done"]),
+    ],
+)
+def test_a_failpoint_strikes_at_its_place(monkeypatch, events, place, done, kinds):
+    """Before: nothing is done; mid: inside an effect; after: done, not proven."""
+    monkeypatch.setenv("OMSFAB_FAILPOINT", place)
+    world = FakeWorld()
+    two = step("a", apply=(Run(command("a")), Run(command("more"))))
+
+    with contextlib.suppress(StepFailed):
+        Runner(world, events.append, failpoint=failpoint.wanted()).carry_out(plan((two,)))
+
+    assert (done, kinds) == (world.done, [event.kind for event in events])
+
+
+def test_no_failpoint_unless_asked_for(monkeypatch):
+    """Production never meets one."""
+    monkeypatch.delenv("OMSFAB_FAILPOINT", raising=False)
+
+    assert failpoint.wanted() is None
+
+
+def test_a_misspelt_failpoint_is_refused(monkeypatch):
+    """A crash test whose point is never reached would prove nothing."""
+    monkeypatch.setenv("OMSFAB_FAILPOINT", "initialise:midd:kill")
+
+    with pytest.raises(InputError, match="INPUT-011"):
+        failpoint.wanted()
+
+
+# --- journal, torn or edited -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
