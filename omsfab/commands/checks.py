@@ -56,6 +56,13 @@ printf 'no connection to %s port %s within 5 s\n' "$1" "$2"
 exit 1
 """
 
+_HELD = r"""# a host holds the address: it accepts the connection or refuses it
+said=$(timeout 5 bash -c '</dev/tcp/"$1"/"$2"' bash "$1" "$2" 2>&1) && exit 0
+case $said in *"Connection refused"*) exit 0;; esac
+printf 'neither accepted nor refused port %s within 5 s %s\n' "$2" "${said##*: }"
+exit 1
+"""
+
 _DIRECTORIES = r"""# the directories are there
 for dir; do [ -d "$dir" ] || exit 1; done
 """
@@ -88,6 +95,11 @@ def space(directory: str, here: int, docker_root: int) -> Command:
 
 def connects(host: str, port: int) -> Command:
     return script(_CONNECT, host, str(port))
+
+
+def held(host: str, port: int) -> Command:
+    """An address without any host is silent (or has no route); one with a host refuses at least."""
+    return script(_HELD, host, str(port))
 
 
 def directories(*paths: str) -> Command:

@@ -58,6 +58,12 @@ class Present:
     assumed: bool = False
     clusters: Mapping[int, str] = field(default_factory=dict)
     """cm_location -> cm_url, the rows of cluster_info."""
+    regions: Mapping[int, str] = field(default_factory=dict)
+    """cm_location -> cm_region, of the same rows."""
+    defaults: tuple[int, ...] = ()
+    """The cm_locations whose row has is_default_cm."""
+    beats: tuple[str, ...] = ()
+    """The addresses that have ever reported in the region's heartbeat DB."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """address -> host_status, the rows of host of the region."""
     scopes: tuple[str, ...] = ()
@@ -88,6 +94,9 @@ class Present:
         return cls(
             assumed=record["assumed"],
             clusters={int(code): url for code, url in record["clusters"].items()},
+            regions={int(code): name for code, name in record["regions"].items()},
+            defaults=tuple(record["defaults"]),
+            beats=tuple(record["beats"]),
             hosts=dict(record["hosts"]),
             scopes=tuple(record["scopes"]),
             nodes={name: facts(row) for name, row in record["nodes"].items()},
@@ -97,14 +106,22 @@ class Present:
 
 
 def assumed(fleet: Fleet, region: Region, package: Package | None) -> Present:
-    """Return what ``--dry`` plans upon: the guide's longer scenario, first node deployed."""
-    first = region.nodes[0]
-    here = f"http://{first.ip}:{fleet.install.ports.cm}"
+    """Return what ``--dry`` plans upon: the guide's longer scenario, first node deployed.
+
+    A region that is not the default one is taken for new, the default one for deployed.
+    """
+    home = next((one for one in fleet.regions if one.default), region)
+    first = home.nodes[0]
+    here = f"http://{first.ip}:{fleet.install.ports.cm}" if home == region else home.cm_url
     return Present(
         assumed=True,
-        clusters={region.location: here},
+        clusters={home.location: here},
+        regions={home.location: home.name},
+        defaults=(home.location,),
         hosts={first.ip: "ONLINE"},
-        nodes={first.name: NodeFacts(container="running", has_image=True)},
+        nodes={
+            first.name: NodeFacts(container="running", has_image=True, cm_nodes=(first.ip,)),
+        },
         package=package,
         image=package.image if package else fleet.install.image,
     )

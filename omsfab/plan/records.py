@@ -59,7 +59,7 @@ class CmUrlIs:
 
 @dataclass(frozen=True, slots=True)
 class OthersUnchanged:
-    """The rows of all other regions are byte-identical to those saved by this run's surgery."""
+    """The rows of all other regions are byte-identical to those that this run has saved."""
 
     location: int
 
@@ -165,13 +165,21 @@ class ClearRows:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveRows:
+    """Back up the rows of all regions, verified, and delete none: what OthersUnchanged proves."""
+
+    location: int
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreRows:
     """Put the rows saved by this run's ClearRows back; what is there now is replaced."""
 
     location: int
 
 
-Effect: TypeAlias = "Run | Write | Send | Job | ClearRows | RestoreRows"
+Effect: TypeAlias = "Run | Write | Send | Job | ClearRows | SaveRows | RestoreRows"
 
 
 # --- steps, stages, plan ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ gigabytes afterwards; here everything is staged on the new nodes before the outa
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
@@ -29,10 +29,14 @@ def scale_out(fleet: Fleet, present: Present, *, region: str = "", nodes: str = 
         update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
     )
     here = present.clusters.get(where.location)
+    if here is None and not present.clusters:
+        raise _not_deployed(where)
+    _identity(fleet, where, present)
     if here is None:
-        raise _not_deployed(where, present)
+        return _new_region(fleet, where, present)
     _all_known(where, present)
     _keys_known(old, present)
+    _fixed_keys(old, present)
     if same_url(here, where.cm_url):
         return _behind_vip(fleet, where, present, old, new)
     if host_of(here) in where.ips:
@@ -57,6 +61,14 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             evidence=f"cm_url {present.clusters[where.location]}",
             next="fab scale.out --plan",
         )
+    if present.clusters and not present.assumed:
+        raise PreflightError(
+            "PLAN-008",
+            f"OMS runs already: region {where.name} is a further one",
+            where="cluster_info",
+            evidence="oms.deploy is for the very first region; it proves nothing about others",
+            next=f"fab scale.out --region={where.name} --plan",
+        )
     chosen = chosen_nodes(where, nodes) or where.nodes
     where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
     return Plan(
@@ -67,7 +79,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             _preflight(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),
             *_joining(fleet, where, present, where.nodes),
-            _proof(fleet, where),
+            _proof(fleet, where, vip=True),
         ),
     )
 
@@ -149,6 +161,8 @@ def _behind_vip(
     ]
     if not new and not drifted:
         reasons.append(f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml")
+        if further := [one.name for one in fleet.regions if one.name != region.name]:
+            reasons.append(f"not looked at: {', '.join(further)} (--region)")
         return Plan(
             "scale.out",
             f"region {region.name} is as hosts.yaml wants it",
@@ -182,6 +196,164 @@ def _behind_vip(
     )
 
 
+# --- a new region ----------------------------------------------------------------------------
+
+
+def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
+    """MetaDB does not know the region: it gets rows of its own, and nobody else's rows change.
+
+    Guide, "Scale out OMS from a single region".  The other regions' config.yaml may need
+    cm_region and cm_region_cn, which are optional as long as there is but one region.
+    """
+    new = region.nodes
+    others = [
+        other.model_copy(update={"nodes": nodes})
+        for other in fleet.regions
+        if other.location != region.location
+        and (nodes := tuple(n for n in other.nodes if present.facts(n.name).container == "running"))
+    ]
+    theirs = [node for other in others for node in other.nodes]
+    _keys_known(theirs, present)
+    _fixed_keys(theirs, present)
+    drifts = {
+        node.name: _drift(other, present.facts(node.name))
+        for other in others
+        for node in other.nodes
+    }
+    _others_at_their_cm_url(others, present)
+    refreshed = tuple(
+        step
+        for other in others
+        for node in other.nodes
+        if drifts[node.name]
+        for step in (
+            steps.config(fleet, other, node, present.facts(node.name)),
+            steps.refresh(fleet, node),
+            steps.healthy(fleet, node),
+        )
+    )
+    return Plan(
+        "scale.out",
+        f"new region {region.name} (location {region.location}) on {names(new)}",
+        (
+            *_why_new(fleet, region, present),
+            *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
+        ),
+        (
+            _preflight(
+                fleet, region, present, [n for n in theirs if drifts[n.name]], new, vip=False
+            ),
+            _staging(fleet, region, present, new),
+            Stage("rows of the other regions", (steps.save_rows(region),)),
+            *(
+                (Stage("config.yaml of the other regions, 1 node at a time", refreshed, width=1),)
+                if refreshed
+                else ()
+            ),
+            *_joining(fleet, region, present, new),
+            _proof(fleet, region, vip=True, others=True),
+        ),
+        initial=theirs[0].name if theirs else new[0].name,
+    )
+
+
+def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+    """Yield what the guide says, and where its own sample is not followed."""
+    known = ", ".join(
+        f"{code} ({present.regions.get(code) or 'without a name'})" for code in present.clusters
+    )
+    yield f"MetaDB has no row for location {region.location}; it has: {known}"
+    yield 'guide: "Scale out OMS from a single region"; rm_db and cm_db are those of all regions'
+    home = next((one.name for one in fleet.regions if one.default), "none")
+    yield (
+        "cm_is_default: false, although the guide's sample has true: its parameter table allows"
+        f" true in one region only, and that is {home}"
+    )
+    yield (
+        f"with Alibaba Cloud MSHA, cm_region must be the region's name there: is {region.name}?"
+        " (guide, notice at cm_region)"
+    )
+    if region.cm_host in region.ips and len(region.nodes) > 1:
+        yield (
+            f"cm_url is {region.cm_url}, one node's own address: with several nodes a VIP is"
+            " better, and going there later stops the region's processes"
+        )
+    for other in fleet.regions:
+        named = present.regions.get(other.location)
+        if other.location in present.clusters and named != other.name:
+            yield (
+                f"MetaDB names location {other.location} {named!r}, hosts.yaml {other.name}:"
+                " its config.yaml is brought to that, its rows stay as they are"
+            )
+
+
+def _identity(fleet: Fleet, region: Region, present: Present) -> None:
+    """Location, name, cm_url, default and heartbeat DB of the region are nobody else's."""
+    if present.assumed:
+        return
+    wrong = [
+        f"location {code} ({present.regions.get(code)}) has {what}"
+        for code, url in present.clusters.items()
+        if code != region.location
+        for what in (
+            *((f"cm_region {region.name}",) if present.regions.get(code) == region.name else ()),
+            *((f"cm_url {url}",) if same_url(url, region.cm_url) else ()),
+            *(("cm_is_default true",) if region.default and code in present.defaults else ()),
+        )
+    ]
+    named = present.regions.get(region.location)
+    if named != region.name and named in {one.name for one in fleet.regions}:
+        wrong.append(f"location {region.location} is region {named}")
+    strangers = sorted(set(present.beats) - set(region.ips))
+    if strangers and region.location not in present.clusters:
+        wrong.append(f"{', '.join(strangers)} report in heartbeat_db {region.heartbeat_db}")
+    if wrong:
+        raise PreflightError(
+            "PLAN-009",
+            f"region {region.name} of hosts.yaml would take what another region has",
+            where="cluster_info and heart_beat",
+            evidence="\n".join(wrong),
+            next=f"correct regions.{region.name} in hosts.yaml, then: fab fleet.show"
+            f"   # it has location {region.location}",
+        )
+
+
+FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
+"""Keys that must not change once a node is initialised: its data would stay behind."""
+
+
+def _fixed_keys(nodes: Sequence[Node], present: Present) -> None:
+    """The databases and the location in hosts.yaml are those the running nodes use (guide)."""
+    wrong = [
+        f"{node.name}: {line}"
+        for node in nodes
+        for line in present.facts(node.name).drift
+        if line.partition(":")[0] in FIXED
+    ]
+    if wrong:
+        raise PreflightError(
+            "CFG-007",
+            "hosts.yaml has other databases or another location than the running nodes",
+            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
+            evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
+            next="write the running values into hosts.yaml, then: fab scale.out --plan",
+        )
+
+
+def _others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
+    """Another region whose cm_url is to change needs the surgery of its own rows, not this run."""
+    for other in others:
+        here = present.clusters.get(other.location)
+        if here is not None and not present.assumed and not same_url(here, other.cm_url):
+            raise PreflightError(
+                "PLAN-010",
+                f"region {other.name} has cm_url {here} in MetaDB, {other.cm_url} in hosts.yaml",
+                where=f"cluster_info, location {other.location}",
+                evidence="one thing at a time: its rows do not change while a new region joins",
+                next=f"fab scale.out --region={other.name} --plan",
+            )
+
+
 # --- stages they share ---------------------------------------------------------------------------
 
 
@@ -196,8 +368,10 @@ def _preflight(
 ) -> Stage:
     """Everything that can be asked before anything changes.
 
-    A first deployment has nobody behind its VIP yet, hence ``vip``.
+    A new region has nobody behind its VIP yet, hence ``vip``: then it is only asked whether a
+    host holds it.
     """
+    free = not vip and region.cm_host not in region.ips
 
     def questions(node: Node) -> tuple[Step, ...]:
         fresh = node in new and present.facts(node.name).container != "running"
@@ -205,6 +379,7 @@ def _preflight(
             steps.docker_answers(node),
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
             *((steps.vip_answers(fleet, region, node),) if vip else ()),
+            *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),
         )
 
     return Stage("preflight", tuple(step for node in (*old, *new) for step in questions(node)))
@@ -248,18 +423,33 @@ def _joining(
     )
 
 
-def _proof(fleet: Fleet, region: Region, old_url: str = "") -> Stage:
-    """What a DBA would look at afterwards, on every node and in MetaDB."""
+def _proof(
+    fleet: Fleet,
+    region: Region,
+    old_url: str = "",
+    *,
+    vip: bool = False,
+    others: bool = False,
+) -> Stage:
+    """What a DBA would look at afterwards, on every node and in MetaDB.
+
+    ``vip`` where it could not be proven before; ``others`` where rows were saved at the beginning.
+    """
     return Stage(
         "final verification",
         (
             *(
                 step
                 for node in region.nodes
-                for step in (steps.programs_run(fleet, node), steps.healthy(fleet, node))
+                for step in (
+                    steps.programs_run(fleet, node),
+                    steps.healthy(fleet, node),
+                    *((steps.vip_answers(fleet, region, node),) if vip else ()),
+                )
             ),
             steps.cm_url(region, old_url),
             steps.hosts_online(region),
+            *((steps.others_unchanged(region),) if others else ()),
         ),
     )
 
@@ -274,11 +464,37 @@ def region_named(fleet: Fleet, name: str) -> Region:
         return found[0]
     known = ", ".join(region.name for region in fleet.regions)
     raise InputError(
-        "INPUT-003",
+        "INPUT-011",
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
         next=f"name one of: {known}",
     )
+
+
+def region_that_differs(
+    fleet: Fleet, clusters: Mapping[int, str], hosts: Mapping[int, Sequence[str]]
+) -> str:
+    """Return the name of the one region that MetaDB has otherwise: unknown, or other cm_url or
+    nodes.  If none differs it is the default region; if several do, the operator is asked."""
+    why: dict[str, str] = {}
+    for region in fleet.regions:
+        here = clusters.get(region.location)
+        if here is None:
+            why[region.name] = "MetaDB does not know it"
+        elif not same_url(here, region.cm_url):
+            why[region.name] = f"cm_url is {here} in MetaDB"
+        elif set(hosts.get(region.location, ())) != set(region.ips):
+            why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
+    if len(why) > 1:
+        raise InputError(
+            "INPUT-012",
+            f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
+            where="--region",
+            evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
+            next=f"fab scale.out --region={next(iter(why))} --plan",
+        )
+    home = next((one.name for one in fleet.regions if one.default), fleet.regions[0].name)
+    return next(iter(why), home)
 
 
 def chosen_nodes(region: Region, text: str) -> tuple[Node, ...]:
@@ -395,11 +611,10 @@ def _drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
     return (*facts.drift, f"cm_nodes: {here} -> {wanted}")
 
 
-def _not_deployed(region: Region, present: Present) -> PreflightError:
-    others = ", ".join(str(code) for code in sorted(present.clusters)) or "none"
+def _not_deployed(region: Region) -> PreflightError:
     return PreflightError(
         "PLAN-002",
-        f"MetaDB has no region with location {region.location} (it has: {others})",
+        "MetaDB knows no region at all: OMS was never initialised there",
         where="cluster_info",
         next=f"fab oms.deploy --region={region.name} --plan",
     )

@@ -24,6 +24,7 @@ from omsfab.plan.records import (
     Programs,
     RestoreRows,
     Run,
+    SaveRows,
     Says,
     Send,
     Step,
@@ -95,6 +96,25 @@ def vip_answers(fleet: Fleet, region: Region, node: Node) -> Step:
             for port in ports
         ),
         fault="VIP-001",
+    )
+
+
+def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
+    """A host holds the VIP of a region that does not run yet.
+
+    Nobody can answer on its ports before the first container runs, but a host that is there
+    refuses, and a balancer accepts; an address that nobody holds is silent.
+    """
+    port = fleet.install.ports.cm
+    return Step(
+        name="vip-held",
+        node=node.name,
+        title=f"a host holds {region.cm_host} (it accepts or refuses port {port})",
+        kind="read-only",
+        verify=(Succeeds(checks.held(region.cm_host, port), f"nobody holds {region.cm_host}"),),
+        fault="VIP-001",
+        fix=f"nc -vz {region.cm_host} {port}"
+        f"   # once it is bound: fab scale.out --region={region.name}",
     )
 
 
@@ -198,6 +218,20 @@ def clear_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
         apply=(ClearRows(region.location, tables),),
         undo=(RestoreRows(region.location),),
         fault="DB-016",
+    )
+
+
+def save_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
+    """The rows of all regions are on file before a new region touches MetaDB.
+
+    A new region writes rows of its own only; this is what proves it afterwards.
+    """
+    return Step(
+        name="save-rows",
+        node=METADB,
+        title=f"save the rows of all regions in {', '.join(tables)}",
+        apply=(SaveRows(region.location, tables),),
+        fault="DB-021",
     )
 
 

@@ -13,7 +13,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
-from omsfab.plan import steps
+from omsfab.plan import scale, steps
 from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
 
 WIDTH = 50
@@ -28,22 +28,36 @@ def at_region(
     package: Package | None,
 ) -> Present:
     """Return what MetaDB and the region's nodes say; every node that fails is told of."""
-    clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
+    rows = metadb.clusters() if metadb.exists() else ()
+    clusters = {row.code: row.cm_url for row in rows}
+    new = bool(clusters) and region.location not in clusters
     hosts: dict[str, str] = {}
     scopes: tuple[str, ...] = ()
     if region.location in clusters:
         hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
         scope = metadb.preflight(region.location, steps.TABLES)
         scopes = tuple(scope.prose)
-    nodes = at_nodes(fleet, region.nodes, shells, package)
+    # A new region may change config.yaml of the others, which so far needed no cm_region.
+    asked = fleet.nodes if new else region.nodes
+    nodes = at_nodes(fleet, asked, shells, package)
     return Present(
         clusters=clusters,
+        regions={row.code: row.region for row in rows},
+        defaults=tuple(row.code for row in rows if row.is_default),
+        beats=tuple(sorted(metadb.beats(region.heartbeat_db))) if clusters else (),
         hosts=hosts,
         scopes=scopes,
         nodes=nodes,
         package=package,
         image=wanted_image(fleet, nodes, package),
     )
+
+
+def chosen_region(fleet: Fleet, metadb: MetaDbEdge) -> str:
+    """Return the name of the region that MetaDB has otherwise than hosts.yaml."""
+    clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
+    hosts = {code: [row.ip for row in metadb.hosts(code)] for code in clusters}
+    return scale.region_that_differs(fleet, clusters, hosts)
 
 
 def at_nodes(

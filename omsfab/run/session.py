@@ -113,6 +113,8 @@ class Session:
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
+        if task.scope == "region" and not args.get("region") and not self.flags.dry:
+            args["region"] = self._region()
         package = self._package(task)
         present = self._present(task, package, args)
         plan = task.planner(self.fleet, present, **args)
@@ -128,6 +130,12 @@ class Session:
             self._new_run(name, args, present, plan, task)
         else:
             self._only_ask(plan)
+
+    def _region(self) -> str:
+        """Return the name of the region that is meant when none was named."""
+        if len(self.fleet.regions) == 1:
+            return self.fleet.regions[0].name
+        return look.chosen_region(self.fleet, self.metadb)
 
     def _package(self, task: Task) -> Package | None:
         path = self.fleet.install.package

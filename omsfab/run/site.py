@@ -31,6 +31,7 @@ from omsfab.plan.records import (
     Programs,
     RestoreRows,
     Run,
+    SaveRows,
     Says,
     Send,
     Step,
@@ -158,6 +159,9 @@ class Site:
                     mirror=self._mirror,
                 )
                 tell("state", cleared_text(cleared))
+            case SaveRows(location, tables):
+                saved = self._metadb.save(location, self._backup, self._run_id, tables)
+                tell("state", f"saved: {', '.join(map(str, saved.files))}")
             case RestoreRows():
                 self._metadb.restore_region(effect, lease=self._held(), backup_dir=self._backup)
             case _:

@@ -25,6 +25,7 @@ from omsfab.plan.records import (
     Programs,
     RestoreRows,
     Run,
+    SaveRows,
     Says,
     Send,
     Step,
@@ -97,6 +98,8 @@ def effect_text(effect: Effect) -> str:
             }[habit]
         case ClearRows(location, tables):
             return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
+        case SaveRows(_, tables):
+            return f"save to the run's directory, verified: {', '.join(tables)}"
         case RestoreRows(location):
             return f"put the saved rows of location {location} back"
         case _:

@@ -1,0 +1,306 @@
+"""One fleet through the whole guide, and after each stage a look that does not trust omsfab.
+
+Single node with its own address -> two nodes behind a VIP -> a third one -> a second region.
+The oracle asks rows by SQL, containers by docker, files by their bytes and pages by HTTP, all past
+omsfab, and raises at the first thing that is not as the guide wants it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omsfab import lab as labs
+from omsfab.errors import OmsfabError
+from omsfab.lab import demo
+from omsfab.lab.model import Lab
+
+CONTAINER = "oms_427"
+HOME, SECOND = "cn-lab", "cn-jiangsu"
+
+# Guide, `docker run` of both scenarios, as `docker inspect` gives it back.
+BINDS = {
+    "/data/config.yaml:/home/admin/conf/config.yaml",
+    "/data/oms/oms_logs:/home/admin/logs",
+    "/data/oms/oms_store:/home/ds/store",
+    "/data/oms/oms_run:/home/ds/run",
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a region must be after a stage."""
+
+    name: str
+    location: int
+    cm_url: str
+    nodes: tuple[str, ...]
+    default: bool = True
+    config: Mapping[str, object] = field(default_factory=dict)
+    """Further keys that every config.yaml of the region must have."""
+
+
+class Oracle:
+    """Looks at a lab from outside; ``checks`` counts what it found right."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.checks = 0
+
+    def expect(self, wanted: object, found: object, what: str) -> None:
+        if wanted != found:
+            raise OmsfabError(
+                "LAB-004",
+                f"the oracle disagrees: {what}",
+                where=f"lab {self.lab.name}",
+                evidence=f"wanted {wanted}\nfound  {found}",
+                next=f"fab lab.status --name={self.lab.name}",
+            )
+        self.checks += 1
+
+    def look(self, regions: Sequence[Region]) -> None:
+        """Everything that must hold between two stages."""
+        self.rows(regions)
+        for region in regions:
+            for name in region.nodes:
+                self.container(name)
+                self.health(name)
+            self.files(region)
+        used = {name for region in regions for name in region.nodes}
+        for node in self.lab.nodes:
+            if node.name not in used:
+                self.expect("", self.docker(node.name, "ps", "-aq"), f"{node.name} has nothing")
+            else:
+                self.expect(0, self.lab.counters(node.name)["overlaps"], "no two docker_init.sh")
+
+    # --- MetaDB ---
+
+    def rows(self, regions: Sequence[Region]) -> None:
+        """cluster_info, resource_group, location_cm, host and the beats: these rows, no others."""
+        self.expect(
+            sorted((r.location, r.name, r.cm_url, int(r.default)) for r in regions),
+            sorted(
+                self.lab.sql("select code, region, cm_url, is_default_cm from oms_rm.cluster_info")
+            ),
+            "cluster_info",
+        )
+        self.expect(
+            sorted((str(r.location), r.cm_url) for r in regions),
+            sorted(self.lab.sql("select location, cm_url from oms_cm.location_cm")),
+            "location_cm",
+        )
+        hosts = [
+            (self.lab.node(name).ip, str(region.location), "ONLINE")
+            for region in regions
+            for name in region.nodes
+        ]
+        self.expect(
+            sorted(hosts),
+            sorted(
+                self.lab.sql(
+                    "select h.ip, g.name, h.host_status from oms_cm.host h"
+                    " join oms_cm.resource_group g on g.id = h.resource_group_id"
+                )
+            ),
+            "host",
+        )
+        for region in regions:
+            late = self.lab.sql(
+                f"select host_ip from oms_cm_heartbeat_{region.location}.heart_beat"
+                " where gmt_modified < now() - interval 15 second"
+            )
+            self.expect([], late, f"fresh beats in {region.name}")
+
+    def fixed_rows(self, location: int) -> object:
+        """The rows of one region that nothing but its own initialisation may change."""
+        return [
+            self.lab.sql("select * from oms_rm.cluster_info where code = %s", (location,)),
+            self.lab.sql("select * from oms_cm.location_cm where location = %s", (str(location),)),
+            self.lab.sql("select * from oms_cm.resource_group where name = %s", (str(location),)),
+            self.lab.sql(
+                "select h.id, h.ip, h.resource_group_id, h.gmt_created from oms_cm.host h"
+                " join oms_cm.resource_group g on g.id = h.resource_group_id where g.name = %s"
+                " order by h.id",
+                (str(location),),
+            ),
+        ]
+
+    # --- containers ---
+
+    def docker(self, node: str, *words: str) -> str:
+        done = self.lab.enter(node, ("docker", *words))
+        if done.returncode != 0:
+            raise OmsfabError("LAB-005", f"docker {' '.join(words)}: {done.stderr}", where=node)
+        return done.stdout.strip()
+
+    def container(self, name: str) -> None:
+        """The guide's flags, each one, and the image by its id."""
+        node = self.lab.node(name)
+        record: dict[str, Any] = json.loads(self.docker(name, "inspect", CONTAINER))[0]
+        host = record["HostConfig"]
+        limits = {limit["Name"]: (limit["Soft"], limit["Hard"]) for limit in host["Ulimits"]}
+        self.expect(True, record["State"]["Running"], f"{name} runs")
+        self.expect(self.lab.image_id, record["Image"], f"image of {name}")
+        self.expect("host", host["NetworkMode"], f"--net host on {name}")
+        self.expect(BINDS, set(host["Binds"]), f"mounts of {name}")
+        self.expect(True, host["Privileged"], f"--privileged on {name}")
+        self.expect(True, host["PidsLimit"] in (-1, 0, None), f"--pids-limit -1 on {name}")
+        self.expect((65535, 65535), limits.get("nproc"), f"--ulimit nproc on {name}")
+        self.expect(
+            [f"OMS_HOST_IP={node.ip}"],
+            [pair for pair in record["Config"]["Env"] if pair.startswith("OMS_HOST_IP")],
+            f"OMS_HOST_IP of {name}",
+        )
+
+    # --- files ---
+
+    def files(self, region: Region) -> None:
+        """One config.yaml on all nodes of the region, private, and the containers see that one."""
+        import yaml
+
+        digests = set()
+        for name in region.nodes:
+            path = self.lab.path(name, "/data/config.yaml")
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests.add(digest)
+            inside = self.docker(
+                name, "exec", CONTAINER, "sha256sum", "/home/admin/conf/config.yaml"
+            )
+            self.expect(digest, inside.split()[0], f"config.yaml inside {name}")
+            self.expect(0o600, path.stat().st_mode & 0o777, f"mode of config.yaml on {name}")
+        self.expect(1, len(digests), f"config.yaml is the same on {', '.join(region.nodes)}")
+        said = yaml.safe_load(self.lab.path(region.nodes[0], "/data/config.yaml").read_text())
+        wanted = {
+            "cm_url": region.cm_url,
+            "cm_location": region.location,
+            "cm_region": region.name,
+            "cm_region_cn": region.name,
+            "cm_is_default": region.default,
+            "cm_nodes": [self.lab.node(name).ip for name in region.nodes],
+            "drc_rm_db": "oms_rm",
+            "drc_cm_db": "oms_cm",
+            "drc_cm_heartbeat_db": f"oms_cm_heartbeat_{region.location}",
+            "oms_meta_password": self.lab.metadb.password,
+            **region.config,
+        }
+        self.expect(wanted, {key: said.get(key) for key in wanted}, f"config.yaml of {region.name}")
+
+    # --- pages ---
+
+    def health(self, name: str) -> None:
+        """The console's health page, asked from this machine as an operator's browser would."""
+        ip = self.lab.node(name).ip
+        end = time.monotonic() + 30
+        while (said := page(ip, 8089)) != (200, True) and time.monotonic() < end:
+            time.sleep(0.5)
+        self.expect((200, True), said, f"/oms/health of {name}")
+
+
+def page(host: str, port: int, *, tls: bool = False) -> tuple[int, bool | str]:
+    """Status of /oms/health, and whether it says healthy; certificates are looked at elsewhere."""
+    context = ssl._create_unverified_context() if tls else None
+    link = (
+        http.client.HTTPSConnection(host, port, timeout=5, context=context)
+        if context
+        else http.client.HTTPConnection(host, port, timeout=5)
+    )
+    try:
+        link.request("GET", "/oms/health")
+        answer = link.getresponse()
+        return answer.status, bool(json.loads(answer.read())["data"]["healthy"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        return 0, str(error)
+    finally:
+        link.close()
+
+
+# --- the stages --------------------------------------------------------------------------------
+
+
+def tour(name: str, metadb: str, *, keep: bool) -> None:
+    """Take one fleet through the guide."""
+    begun = time.monotonic()
+    lab = demo.up(name, 5, metadb, bare=True)
+    try:
+        oracle = Oracle(lab)
+        stages(lab, oracle)
+        print(
+            f"\ntour: {oracle.checks} checks of the oracle hold, {time.monotonic() - begun:.0f} s"
+        )
+    finally:
+        if not keep:
+            demo.down(name)
+
+
+def stages(lab: Lab, oracle: Oracle) -> None:
+    address = f"http://{lab.nodes[0].ip}:8088"
+    vip = f"http://{lab.vip}:8088"
+
+    said("single node, its own address in cm_url")
+    demo.write(lab, "tour.yaml", address, ["oms1"])
+    demo.fab(lab, "tour.yaml", "oms.deploy", "--yes")
+    oracle.look([Region(HOME, 1, address, ("oms1",))])
+
+    said("two nodes behind a VIP")
+    demo.write(lab, "tour.yaml", vip, ["oms1", "oms2"])
+    demo.fab(lab, "tour.yaml", "scale.out", "--yes")
+    oracle.look([Region(HOME, 1, vip, ("oms1", "oms2"))])
+
+    said("a third node")
+    three = ("oms1", "oms2", "oms3")
+    demo.write(lab, "tour.yaml", vip, list(three))
+    demo.fab(lab, "tour.yaml", "scale.out", "--yes")
+    home = Region(HOME, 1, vip, three)
+    oracle.look([home])
+
+    said("a second region, two nodes")
+    second_vip = lab.vip.rsplit(".", 1)[0] + ".101"
+    lab.enter("oms4", ("ip", "addr", "replace", f"{second_vip}/24", "dev", "eth0"))
+    second = Region(SECOND, 2, f"http://{second_vip}:8088", ("oms4", "oms5"), default=False)
+    before = oracle.fixed_rows(1)
+    regions = {"regions": {SECOND: entry(lab, second)}}
+    demo.write(lab, "tour.yaml", vip, list(three), **regions)
+    demo.fab(lab, "tour.yaml", "scale.out", "--yes")
+    oracle.look([home, second])
+    oracle.expect(before, oracle.fixed_rows(1), "rows of the first region are as before")
+
+
+def entry(lab: Lab, region: Region) -> dict[str, object]:
+    """The region as hosts.yaml has it."""
+    return {
+        "location": region.location,
+        "default": region.default,
+        "cm_url": region.cm_url,
+        "heartbeat_db": f"oms_cm_heartbeat_{region.location}",
+        "nodes": {name: lab.node(name).ip for name in region.nodes},
+    }
+
+
+def said(title: str) -> None:
+    print(f"\n=== {title}", flush=True)
+
+
+def main() -> int:
+    """``scripts/tour [oceanbase|mariadb] [--keep]``."""
+    words = [word for word in sys.argv[1:] if word != "--keep"]
+    metadb = words[0] if words else "oceanbase"
+    name = f"tour-{metadb}"
+    try:
+        if why := labs.missing():
+            raise OmsfabError("LAB-001", why, where="this machine", next="scripts/test")
+        tour(name, metadb, keep="--keep" in sys.argv)
+    except OmsfabError as error:
+        print(error.render(), file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
