@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -36,6 +37,16 @@ class Show(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+@dataclass
+class _Going:
+    """What is going on at a node: its step, since when, which part of it, what it last said."""
+
+    step: str
+    since: float
+    phase: str = ""
+    last: str = ""
+
+
 class Terminal:
     """Lines scroll by; what is going on stands below with its seconds, so a long wait lives.
 
@@ -45,7 +56,7 @@ class Terminal:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._going: dict[str, tuple[str, float, str]] = {}
+        self._going: dict[str, _Going] = {}
         self._tenths: dict[str, int] = {}
         self._live = (
             Live(console=console, get_renderable=self._rows, refresh_per_second=4, transient=True)
@@ -67,24 +78,22 @@ class Terminal:
             self._remember(event)
             if event.kind == "progress":
                 self._tenth(event)
-            else:
+            elif event.kind != "line" or event.text.strip("-"):  # frames of dashes say nothing
                 style = STYLES[event.kind]
                 self._console.print(
                     Text(event_line(event), style=style), soft_wrap=True, highlight=False
                 )
 
     def _remember(self, event: Event) -> None:
-        """Keep (step, since, what it last said) for the live rows."""
         if event.kind in ("done", "failed", "satisfied"):
             self._going.pop(event.node, None)
         elif event.node:
-            step, since, _ = self._going.get(event.node, ("", time.monotonic(), ""))
-            fresh = step != event.step
-            self._going[event.node] = (
-                event.step,
-                time.monotonic() if fresh else since,
-                _progress(event.text) if event.kind == "progress" else event.text,
-            )
+            row = self._going.get(event.node)
+            if row is None or row.step != event.step:
+                row = self._going[event.node] = _Going(event.step, time.monotonic())
+            if event.kind == "state" and event.text.startswith("step "):
+                row.phase = event.text.split(":")[0] + "  "
+            row.last = _progress(event.text) if event.kind == "progress" else event.text
 
     def _tenth(self, event: Event) -> None:
         there, size = (int(number) for number in event.text.split("/"))
@@ -97,8 +106,12 @@ class Terminal:
         now = time.monotonic()
         width = self._console.width - 1
         rows = [
-            Text(f"▸ {node:<10} {step:<14} {seconds(now - since):>10}  {text}"[:width], "cyan")
-            for node, (step, since, text) in self._going.items()
+            Text(
+                f"▸ {node:<10} {row.step:<14} {seconds(now - row.since):>12}  "
+                f"{row.phase}{row.last}"[:width],
+                "cyan",
+            )
+            for node, row in self._going.items()
         ]
         return Group(*rows)
 
