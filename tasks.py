@@ -349,12 +349,12 @@ def lab_status(c: Context, name: str = "lab") -> None:
     demo.status(name)
 
 
-@lab_task(metadb="oceanbase or mariadb", keep="leave the lab running afterwards")
-def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", keep: bool = False) -> None:
+@lab_task(metadb="oceanbase or mariadb", end="end the lab afterwards")
+def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", end: bool = False) -> None:
     """Watch one OMS node become three behind a VIP, on the local fleet."""
     from omsfab.lab import demo
 
-    demo.demo(name, metadb, keep=keep)
+    demo.demo(name, metadb, end=end)
 
 
 def _tree(**groups: dict[str, Any]) -> Collection:

@@ -27,9 +27,16 @@ def up(name: str, nodes: int, metadb: str, *, bare: bool) -> labs.Lab:
     write(lab, "hosts.yaml", f"http://{lab.vip}:8088", [node.name for node in lab.nodes])
     if not bare and not deployed(lab):
         fab(lab, "initial.yaml", "oms.deploy", "--yes")
-    print(f"\nThe lab is up; use it with:\n  export OMSFAB_HOSTS={lab.directory}/hosts.yaml")
-    print(f"  export OMSFAB_HOME={lab.directory}/state")
+    print(f"\nThe lab is up; use it with:\n{use(lab)}")
     return lab
+
+
+def use(lab: labs.Lab) -> str:
+    """Return the lines that point omsfab to this lab."""
+    return (
+        f"  export OMSFAB_HOSTS={lab.directory}/hosts.yaml\n"
+        f"  export OMSFAB_HOME={lab.directory}/state"
+    )
 
 
 def write(lab: labs.Lab, file: str, cm_url: str, nodes: list[str], **extra: object) -> Path:
@@ -78,19 +85,26 @@ def status(name: str) -> None:
         print(f"{what:<24} {state}")
 
 
-def demo(name: str, metadb: str, *, keep: bool) -> None:
-    """One OMS node becomes three behind a VIP; then the same again, with nothing to do."""
+def demo(name: str, metadb: str, *, end: bool) -> None:
+    """One OMS node becomes three behind a VIP; then the same again, with nothing to do.
+
+    Starts over if it ran before, and leaves the lab for looking around, unless ``end``.
+    """
+    down(name)
     lab = up(name, 3, metadb, bare=False)
-    try:
-        fab(lab, "hosts.yaml", "scale.out", "--plan")
-        fab(lab, "hosts.yaml", "scale.out", "--yes")
-        fab(lab, "hosts.yaml", "fleet.status")
-        fab(lab, "hosts.yaml", "scale.out", "--yes")
-        print("\nMetaDB itself says:")
-        for row in lab.sql("select code, region, cm_url from oms_rm.cluster_info"):
-            print("  cluster_info", *row)
-        for row in lab.sql("select ip, host_status from oms_cm.host order by ip"):
-            print("  host        ", *row)
-    finally:
-        if not keep:
-            down(name)
+    fab(lab, "hosts.yaml", "scale.out", "--plan")
+    fab(lab, "hosts.yaml", "scale.out", "--yes")
+    fab(lab, "hosts.yaml", "fleet.status")
+    fab(lab, "hosts.yaml", "scale.out", "--yes")
+    print("\nPast omsfab, MetaDB and docker say:")
+    for row in lab.sql("select code, region, cm_url from oms_rm.cluster_info"):
+        print("  cluster_info", *row)
+    for row in lab.sql("select ip, host_status from oms_cm.host order by ip"):
+        print("  host        ", *row)
+    for node in lab.nodes:
+        shown = lab.enter(node.name, ["docker", "ps", "--format", "{{.Names}} {{.Status}}"])
+        print("  container   ", node.name, shown.stdout.strip())
+    if end:
+        return down(name)
+    print(f"\nThe lab goes on.  To look around:\n{use(lab)}\n  .venv/bin/fab --list")
+    print(f"To end it: .venv/bin/fab lab.down --name={name}")

@@ -130,7 +130,7 @@ def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, str, str]:
     except OmsfabError as error:
         return error.id, "-", "-"
     else:
-        return "running", f"{running} of {len(programs)} run", "unhealthy" if why else "healthy"
+        return "running", f"{running}/{len(programs)}", "unhealthy" if why else "healthy"
 
 
 def check(region: str) -> None:
