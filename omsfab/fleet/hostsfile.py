@@ -309,7 +309,7 @@ def _known(path: KeyPath) -> str:
 
 def _value(path: KeyPath, value: object, *, as_written: bool = False) -> str:
     """The value for the head of a message, in quotes where they matter; never a secret."""
-    if "password" in path or any(map(configfile.is_secret, path)):
+    if any(map(configfile.is_secret, path)):
         return ""
     if isinstance(value, Mapping | list):
         return ""

@@ -57,9 +57,9 @@ class Document:
 
 
 def decode(raw: bytes) -> str:
-    """Return the bytes of a file as text; a BOM is dropped, anything but UTF-8 is a YamlFault."""
+    """Return the bytes of a file as text; anything but UTF-8 is a YamlFault (a BOM is YAML)."""
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise YamlFault(line, "is not UTF-8; save the file as UTF-8") from None
@@ -67,7 +67,6 @@ def decode(raw: bytes) -> str:
 
 def load(text: str) -> Document:
     """Read one YAML document; raises YamlFault with the line where it cannot be read."""
-    text = text.removeprefix("\ufeff")
     if len(text.encode(errors="surrogatepass")) > LIMIT:
         raise YamlFault(1, f"more than {LIMIT:,} bytes; such a file holds a few thousand")
     if found := _UNPRINTABLE.search(text):

@@ -287,6 +287,7 @@ def test_a_value_is_not_read_as_a_template_again():
     [
         ("cm_url: ${cm_url}", "# cm_url: ${cm_url}", "cm_url does not come back"),
         ("cm_location: ${cm_location}", 'cm_location: "${cm_location}"', "cm_location does not"),
+        ("cm_location: ${cm_location}", "cm_location: !!float ${cm_location}", "cm_location does"),
         ("drc_rm_db: ${drc_rm_db}", "drc_cm_db: ${drc_rm_db}", "drc_cm_db stands twice"),
         ("cm_region: ${cm_region}", "cm_region:${cm_region}", "a blank is missing"),
         ("oms_meta_host: ${oms_meta_host}", "oms_meta_host: ${oms_meta_host} x", "is not YAML"),

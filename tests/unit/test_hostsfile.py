@@ -212,11 +212,14 @@ def test_nothing_of_a_fleet_shows_a_password():
 def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path):
     """Faults of single values and between values come together, with their lines."""
     text = SHORT.replace("location: 1", "location: 128").replace("10.0.0.2", "10.0.0.1")
+    text = text.replace("cm_db: oms_cm\n", "cm_db: oms_rm\n")
 
     told = faults(text.replace("2881", "80"), tmp_path)
 
     assert [
         "metadb.port  80: is a port OMS does not take; write a number from 1025 to 65535  (line 7)",
+        "metadb.cm_db  oms_rm: is also metadb.rm_db; "
+        "write a database of its own; heartbeat databases are never shared  (line 11)",
         "regions.cn-hangzhou.location  128: is not in 0..127; "
         "write a whole number from 0 to 127, one per region  (line 14)",
         "regions.cn-hangzhou.nodes.oms2  10.0.0.1: is also regions.cn-hangzhou.nodes.oms1; "

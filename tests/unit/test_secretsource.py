@@ -219,8 +219,10 @@ def test_a_file_of_another_user_is_refused(tmp_path):
         secretsource._refuse_if_others_read(theirs, tmp_path / "pw", LABEL)
 
 
-def test_a_file_of_root_is_accepted(tmp_path):
+def test_a_file_of_root_is_accepted(tmp_path, monkeypatch):
     """root reads everything anyway."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+
     secretsource._refuse_if_others_read(found(tmp_path, st_uid=0), tmp_path / "pw", LABEL)
 
 
