@@ -79,7 +79,7 @@ def fleet_task(body: Body, **flags_help: str) -> Any:
             from omsfab.errors import InputError
 
             raise InputError(
-                "INPUT-010",
+                "INPUT-026",
                 "this task works on the whole fleet, so -H has no meaning here",
                 where=f"-H {c.host}",
                 evidence="the nodes are those of hosts.yaml; --nodes chooses among them",

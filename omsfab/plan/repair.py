@@ -21,7 +21,7 @@ def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
     missing = [word for word in wanted if word not in known]
     if missing or not wanted:
         raise InputError(
-            "INPUT-005",
+            "INPUT-022",
             f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
             where="--node or -H",
             next="name some of: " + ", ".join(f"{node.name} ({node.ip})" for node in fleet.nodes),

@@ -504,7 +504,7 @@ def chosen_nodes(region: Region, text: str) -> tuple[Node, ...]:
     missing = [word for word in wanted if word not in found]
     if missing:
         raise InputError(
-            "INPUT-004",
+            "INPUT-021",
             f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
             where="--nodes",
             next=f"name some of: {names(region.nodes)}",

@@ -180,13 +180,13 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise InputError(
-                "INPUT-006",
+                "INPUT-023",
                 "there is no terminal to ask on",
                 where=plan.task,
                 next=f"fab {plan.task} --yes, after reading: fab {plan.task} --plan",
             )
         if input("carry this out? [yes/no] ").strip().lower() not in ("y", "yes"):
-            raise InputError("INPUT-007", "not confirmed", next=f"fab {plan.task}")
+            raise InputError("INPUT-024", "not confirmed", next=f"fab {plan.task}")
 
     # --- runs on disk ---
 
@@ -238,7 +238,7 @@ class Session:
             if run in ("", directory.name) and not past.ended:
                 return directory
         raise InputError(
-            "INPUT-008",
+            "INPUT-025",
             f"there is no unfinished run {run}".rstrip(),
             where=str(self.home),
             next="fab run.list",

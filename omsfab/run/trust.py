@@ -26,7 +26,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
         if replace:
             if key.fingerprint != replace:
                 raise SecurityRefusal(
-                    "SSH-012",
+                    "SSH-015",
                     f"{one.name} shows {key.fingerprint}, not {replace}",
                     where=one.name,
                     next=f"ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub   # on {one.name}",
@@ -45,10 +45,10 @@ def _confirm(flags: Flags, name: str) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError(
-            "INPUT-006",
+            "INPUT-023",
             "there is no terminal to ask on",
             where="node.trust",
             next=f"compare the fingerprint, then: fab node.trust --node={name} --yes",
         )
     if input("is this the fingerprint the node shows on its console? [yes/no] ") != "yes":
-        raise InputError("INPUT-007", "not confirmed", next=f"fab node.trust --node={name}")
+        raise InputError("INPUT-024", "not confirmed", next=f"fab node.trust --node={name}")

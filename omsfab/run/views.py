@@ -186,7 +186,7 @@ def _named(name: str) -> Path:
         if name in ("", directory.name):
             return directory
     raise InputError(
-        "INPUT-008", f"there is no run {name}".rstrip(), where=str(home), next="fab run.list"
+        "INPUT-025", f"there is no run {name}".rstrip(), where=str(home), next="fab run.list"
     )
 
 

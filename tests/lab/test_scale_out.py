@@ -176,7 +176,7 @@ def test_fleet_wide_tasks_refuse_a_host(fleet, scaled):
     """And say why: exit 2."""
     said = fleet.fab("-H", "oms2", "scale.out")
 
-    assert (2, True) == (said.status, "INPUT-010" in said.out), said
+    assert (2, True) == (said.status, "INPUT-026" in said.out), said
 
 
 def test_stop_and_start(fleet, scaled):
