@@ -7,6 +7,7 @@ omsfab, and raises at the first thing that is not as the guide wants it.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import json
@@ -243,24 +244,24 @@ def stages(lab: Lab, oracle: Oracle) -> None:
     address = f"http://{lab.nodes[0].ip}:8088"
     vip = f"http://{lab.vip}:8088"
 
-    said("single node, its own address in cm_url")
+    announce("single node, its own address in cm_url")
     demo.write(lab, "tour.yaml", address, ["oms1"])
     demo.fab(lab, "tour.yaml", "oms.deploy", "--yes")
     oracle.look([Region(HOME, 1, address, ("oms1",))])
 
-    said("two nodes behind a VIP")
+    announce("two nodes behind a VIP")
     demo.write(lab, "tour.yaml", vip, ["oms1", "oms2"])
     demo.fab(lab, "tour.yaml", "scale.out", "--yes")
     oracle.look([Region(HOME, 1, vip, ("oms1", "oms2"))])
 
-    said("a third node")
+    announce("a third node")
     three = ("oms1", "oms2", "oms3")
     demo.write(lab, "tour.yaml", vip, list(three))
     demo.fab(lab, "tour.yaml", "scale.out", "--yes")
     home = Region(HOME, 1, vip, three)
     oracle.look([home])
 
-    said("a second region, two nodes")
+    announce("a second region, two nodes")
     second_vip = lab.vip.rsplit(".", 1)[0] + ".101"
     lab.enter("oms4", ("ip", "addr", "replace", f"{second_vip}/24", "dev", "eth0"))
     second = Region(SECOND, 2, f"http://{second_vip}:8088", ("oms4", "oms5"), default=False)
@@ -283,19 +284,20 @@ def entry(lab: Lab, region: Region) -> dict[str, object]:
     }
 
 
-def said(title: str) -> None:
+def announce(title: str) -> None:
     print(f"\n=== {title}", flush=True)
 
 
 def main() -> int:
-    """``scripts/tour [oceanbase|mariadb] [--keep]``."""
-    words = [word for word in sys.argv[1:] if word != "--keep"]
-    metadb = words[0] if words else "oceanbase"
-    name = f"tour-{metadb}"
+    words = argparse.ArgumentParser(prog="scripts/tour", description=__doc__)
+    words.add_argument("metadb", nargs="?", choices=("oceanbase", "mariadb"), default="oceanbase")
+    words.add_argument("--name", default="tour", help="several labs do not collide")
+    words.add_argument("--keep", action="store_true", help="leave the lab running afterwards")
+    said = words.parse_args()
     try:
         if why := labs.missing():
             raise OmsfabError("LAB-001", why, where="this machine", next="scripts/test")
-        tour(name, metadb, keep="--keep" in sys.argv)
+        tour(said.name, said.metadb, keep=said.keep)
     except OmsfabError as error:
         print(error.render(), file=sys.stderr)
         return error.exit_code
