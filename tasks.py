@@ -219,6 +219,12 @@ def refresh(c: Context, node: str = "", *, flags: Any) -> None:
 
 
 @node_task()
+def push_certs(c: Context, node: str = "", *, flags: Any) -> None:
+    """Bring certificate and key of hosts.yaml to the nodes, checked; nginx reads them anew."""
+    carry_out("node.push-certs", flags, node=node)
+
+
+@node_task()
 def load_image(c: Context, node: str = "", *, flags: Any) -> None:
     """Send the package and load it, where the image id is missing."""
     carry_out("node.load-image", flags, node=node)
@@ -378,6 +384,7 @@ namespace = _tree(
         "logs": logs,
         "push-config": push_config,
         "refresh": refresh,
+        "push-certs": push_certs,
         "load-image": load_image,
         "run": run,
         "stop": stop,

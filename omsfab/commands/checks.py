@@ -63,6 +63,26 @@ printf 'neither accepted nor refused port %s within 5 s %s\n' "$2" "${said##*: }
 exit 1
 """
 
+# A private key is no guess, so its digest may stand in the words.
+_FILE_IS = r"""# the file is this one, with this mode
+[ -f "$1" ] || { printf '%s is no file\n' "$1"; exit 1; }
+[ "$(stat -c %a "$1")" = "$3" ] || { printf '%s has mode %s\n' "$1" "$(stat -c %a "$1")"; exit 1; }
+sum=$(sha256sum <"$1"); [ "${sum%% *}" = "$2" ] || { printf '%s is another file\n' "$1"; exit 1; }
+"""
+
+_HTTPS_ONLY = r"""# the console speaks HTTPS only, with this certificate (if openssl can look)
+said=$(timeout 10 bash -c '
+  exec 3<>"/dev/tcp/$1/$2" || exit 0
+  printf "GET /oms/health HTTP/1.0\r\nHost: %s\r\n\r\n" "$1" >&3; head -n 1 <&3
+' bash "$1" "$2" 2>/dev/null | tr -d '\0\r')
+case $said in *' 200 '*) printf 'port %s answers plain HTTP\n' "$2"; exit 1;; esac
+[ -n "$3" ] && command -v openssl >/dev/null || exit 0
+sum=$(timeout 10 openssl s_client -connect "$1:$2" </dev/null 2>/dev/null |
+  openssl x509 -outform DER 2>/dev/null | sha256sum)
+[ "${sum%% *}" = "$3" ] && exit 0
+printf 'port %s shows another certificate\n' "$2"; exit 1
+"""
+
 _DIRECTORIES = r"""# the directories are there
 for dir; do [ -d "$dir" ] || exit 1; done
 """
@@ -100,6 +120,15 @@ def connects(host: str, port: int) -> Command:
 def held(host: str, port: int) -> Command:
     """An address without any host is silent (or has no route); one with a host refuses at least."""
     return script(_HELD, host, str(port))
+
+
+def file_is(path: str, sha256: str, mode: int) -> Command:
+    return script(_FILE_IS, path, sha256, f"{mode:o}")
+
+
+def https_only(ip: str, port: int, certificate: str = "") -> Command:
+    """``certificate`` is the sha256 of its DER form; without it any will do."""
+    return script(_HTTPS_ONLY, ip, str(port), certificate)
 
 
 def directories(*paths: str) -> Command:

@@ -22,6 +22,7 @@ from omsfab.errors import InputError
 from omsfab.fleet import configfile, secretsource, strictyaml, values
 from omsfab.fleet.model import (
     Fleet,
+    Https,
     Install,
     MetaDb,
     Mounts,
@@ -162,7 +163,7 @@ def _fleet(entry: HostsFile, path: Path) -> Fleet:
         metadb=MetaDb(**_fields(entry.metadb) | {"password": secrets["metadb.password"]}),
         tsdb=_tsdb(entry.tsdb, secrets),
         ssh=Ssh(**_fields(entry.ssh) | ssh),
-        regions=tuple(_region(name, region) for name, region in entry.regions.items()),
+        regions=tuple(_region(name, region, base) for name, region in entry.regions.items()),
         origin=path,
     )
 
@@ -173,9 +174,13 @@ def _tsdb(entry: TsdbEntry | None, secrets: Mapping[str, Secret]) -> Tsdb | None
     return Tsdb(**_fields(entry) | {"password": secrets["tsdb.password"]})
 
 
-def _region(name: str, entry: RegionEntry) -> Region:
+def _region(name: str, entry: RegionEntry, base: Path) -> Region:
+    https = entry.https and Https(crt=base / entry.https.crt, key=base / entry.https.key)
     nodes = tuple(Node(name=key, **_fields(node)) for key, node in entry.nodes.items())
-    return Region(**_fields(entry) | {"name": name, "label": entry.label or name, "nodes": nodes})
+    return Region(
+        **_fields(entry)
+        | {"name": name, "label": entry.label or name, "https": https, "nodes": nodes}
+    )
 
 
 def _fields(part: Part) -> dict[str, Any]:
@@ -225,6 +230,7 @@ PARTS: dict[KeyPath, type[Part]] = {
     ("tsdb",): TsdbEntry,
     ("ssh",): Ssh,
     ("regions", "*"): RegionEntry,
+    ("regions", "*", "https"): Https,
     ("regions", "*", "nodes", "*"): NodeEntry,
 }
 

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from omsfab.fleet import values
 from omsfab.fleet.secret import Secret
 
+HTTPS_CRT, HTTPS_KEY = "/data/oms/https_crt", "/data/oms/https_key"
+"""The guide's places of certificate and key on a node."""
+
 
 class Part(BaseModel):
     """Frozen, complete, and silent about its input in errors, which may hold a secret."""
@@ -36,6 +39,15 @@ class Node(Part):
     user: str | None = None
 
 
+class Https(Part):
+    """Certificate and key of the console, files of this machine that omsfab brings to the nodes."""
+
+    crt: values.LocalPath
+    """The certificate, PEM, with the chain behind it; relative to hosts.yaml."""
+    key: values.LocalPath
+    """Its private key, PEM without a passphrase, mode 0600; relative to hosts.yaml."""
+
+
 class Region(Part):
     """A region of OMS.  ``location`` is cm_location, ``label`` is cm_region_cn."""
 
@@ -45,6 +57,7 @@ class Region(Part):
     label: str = ""
     cm_url: str
     heartbeat_db: str
+    https: Https | None = None
     nodes: tuple[Node, ...]
 
     @property
@@ -65,7 +78,8 @@ class Mounts(Part):
     store: values.NodePath = "/data/oms/oms_store"
     run: values.NodePath = "/data/oms/oms_run"
     https_crt: values.NodePath | None = None
-    """The certificate of the console, a file on every node; then the console is HTTPS only."""
+    """The certificate of the console, a file on every node; then the console is HTTPS only.
+    Where a region has https, it lies at the guide's place unless another is named here."""
     https_key: values.NodePath | None = None
     """Its key: both or none."""
 
@@ -150,6 +164,16 @@ class Fleet(Part):
     @property
     def nodes(self) -> tuple[Node, ...]:
         return tuple(node for region in self.regions for node in region.nodes)
+
+    def install_of(self, node: Node) -> Install:
+        """Return the install as this node has it: with a certificate mounted where its region
+        has https."""
+        if self.install.https or self.region_of(node).https is None:
+            return self.install
+        mounts = self.install.mounts.model_copy(
+            update={"https_crt": HTTPS_CRT, "https_key": HTTPS_KEY}
+        )
+        return self.install.model_copy(update={"mounts": mounts})
 
     def region_of(self, node: Node) -> Region:
         return next(region for region in self.regions if node in region.nodes)

@@ -149,6 +149,14 @@ def resolve(source: SecretSource, *, base: Path, label: str) -> Secret:
     return Secret(_fit(text, source, label))
 
 
+def read_private(path: Path, *, label: str) -> str:
+    """Return the text of a file that nobody else may read, such as a private key.
+
+    Raises InputError where it cannot be read, SecurityRefusal where others could read it too.
+    """
+    return _from_file(path, label)
+
+
 def _fit(text: str, source: SecretSource, label: str) -> str:
     """OMS refuses an empty password; NUL and line ends cannot pass config.yaml unharmed."""
     for wrong, what in (

@@ -22,7 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from omsfab.fleet import secretsource, values
-from omsfab.fleet.model import Mounts, Part, Ports, Ssh
+from omsfab.fleet.model import Https, Mounts, Part, Ports, Ssh
 from omsfab.fleet.secretsource import SecretSource
 
 Password = Annotated[
@@ -87,6 +87,8 @@ class RegionEntry(Part):
     """VIP, SLB or domain name of the region (of the node, where there is one) with the CM port."""
     heartbeat_db: values.DbName = Field(examples=["oms_cm_heartbeat_1"])
     """drc_cm_heartbeat_db: one per region, never shared."""
+    https: Https | None = None
+    """Certificate and key that omsfab brings to the region's nodes; its console is HTTPS only."""
     nodes: dict[values.NodeName, NodeEntry] = Field(
         examples=[{"oms1": "10.0.0.1"}], json_schema_extra={"minProperties": 1}
     )

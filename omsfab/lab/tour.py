@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omsfab import lab as labs
 from omsfab.errors import OmsfabError
 from omsfab.lab import demo
 from omsfab.lab.model import Lab
+from omsfab.lab.system import private_dir, run
 
 CONTAINER = "oms_427"
 HOME, SECOND = "cn-lab", "cn-jiangsu"
@@ -32,6 +34,10 @@ BINDS = {
     "/data/oms/oms_logs:/home/admin/logs",
     "/data/oms/oms_store:/home/ds/store",
     "/data/oms/oms_run:/home/ds/run",
+}
+HTTPS_BINDS = {
+    "/data/oms/https_crt:/etc/pki/nginx/oms_server.crt",
+    "/data/oms/https_key:/etc/pki/nginx/oms_server.key",
 }
 
 
@@ -46,6 +52,7 @@ class Region:
     default: bool = True
     config: Mapping[str, object] = field(default_factory=dict)
     """Further keys that every config.yaml of the region must have."""
+    https: bool = False
 
 
 class Oracle:
@@ -71,8 +78,8 @@ class Oracle:
         self.rows(regions)
         for region in regions:
             for name in region.nodes:
-                self.container(name)
-                self.health(name)
+                self.container(name, https=region.https)
+                self.health(name, https=region.https)
             self.files(region)
         used = {name for region in regions for name in region.nodes}
         for node in self.lab.nodes:
@@ -141,7 +148,7 @@ class Oracle:
             raise OmsfabError("LAB-005", f"docker {' '.join(words)}: {done.stderr}", where=node)
         return done.stdout.strip()
 
-    def container(self, name: str) -> None:
+    def container(self, name: str, *, https: bool) -> None:
         """The guide's flags, each one, and the image by its id."""
         node = self.lab.node(name)
         record: dict[str, Any] = json.loads(self.docker(name, "inspect", CONTAINER))[0]
@@ -150,7 +157,8 @@ class Oracle:
         self.expect(True, record["State"]["Running"], f"{name} runs")
         self.expect(self.lab.image_id, record["Image"], f"image of {name}")
         self.expect("host", host["NetworkMode"], f"--net host on {name}")
-        self.expect(BINDS, set(host["Binds"]), f"mounts of {name}")
+        binds = BINDS | HTTPS_BINDS if https else BINDS
+        self.expect(binds, set(host["Binds"]), f"mounts of {name}")
         self.expect(True, host["Privileged"], f"--privileged on {name}")
         self.expect(True, host["PidsLimit"] in (-1, 0, None), f"--pids-limit -1 on {name}")
         self.expect((65535, 65535), limits.get("nproc"), f"--ulimit nproc on {name}")
@@ -195,13 +203,20 @@ class Oracle:
 
     # --- pages ---
 
-    def health(self, name: str) -> None:
+    def health(self, name: str, *, https: bool) -> None:
         """The console's health page, asked from this machine as an operator's browser would."""
         ip = self.lab.node(name).ip
         end = time.monotonic() + 30
-        while (said := page(ip, 8089)) != (200, True) and time.monotonic() < end:
+        while (said := page(ip, 8089, tls=https)) != (200, True) and time.monotonic() < end:
             time.sleep(0.5)
         self.expect((200, True), said, f"/oms/health of {name}")
+        if https:
+            self.expect(0, page(ip, 8089)[0], f"no plain HTTP on {name}")
+            shown = ssl.get_server_certificate((ip, 8089))
+            kept = self.lab.path(name, "/data/oms/https_crt").read_text()
+            self.expect(kept.split(), shown.split(), f"certificate that {name} shows")
+            key = self.lab.path(name, "/data/oms/https_key")
+            self.expect(0o600, key.stat().st_mode & 0o777, f"mode of the key on {name}")
 
 
 def page(host: str, port: int, *, tls: bool = False) -> tuple[int, bool | str]:
@@ -261,12 +276,16 @@ def stages(lab: Lab, oracle: Oracle) -> None:
     home = Region(HOME, 1, vip, three)
     oracle.look([home])
 
-    announce("a second region, two nodes")
+    announce("a second region, two nodes, HTTPS")
     second_vip = lab.vip.rsplit(".", 1)[0] + ".101"
     lab.enter("oms4", ("ip", "addr", "replace", f"{second_vip}/24", "dev", "eth0"))
-    second = Region(SECOND, 2, f"http://{second_vip}:8088", ("oms4", "oms5"), default=False)
+    second = Region(
+        SECOND, 2, f"http://{second_vip}:8088", ("oms4", "oms5"), default=False, https=True
+    )
     before = oracle.fixed_rows(1)
-    regions = {"regions": {SECOND: entry(lab, second)}}
+    crt, key = certificate(lab, [second_vip, *(lab.node(name).ip for name in second.nodes)])
+    https = {"https": {"crt": str(crt), "key": str(key)}}
+    regions = {"regions": {SECOND: entry(lab, second) | https}}
     demo.write(lab, "tour.yaml", vip, list(three), **regions)
     demo.fab(lab, "tour.yaml", "scale.out", "--yes")
     oracle.look([home, second])
@@ -282,6 +301,24 @@ def entry(lab: Lab, region: Region) -> dict[str, object]:
         "heartbeat_db": f"oms_cm_heartbeat_{region.location}",
         "nodes": {name: lab.node(name).ip for name in region.nodes},
     }
+
+
+def certificate(lab: Lab, addresses: Sequence[str]) -> tuple[Path, Path]:
+    """A certificate of our own for these addresses, and its key, as openssl makes them."""
+    base = private_dir(lab.directory / "certs") / "console"
+    crt, key = base.with_suffix(".crt"), base.with_suffix(".key")
+    run(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"),
+        *(
+            "-subj",
+            "/CN=console",
+            "-addext",
+            "subjectAltName=" + ",".join(f"IP:{a}" for a in addresses),
+        ),
+        *("-keyout", key, "-out", crt),
+    )
+    key.chmod(0o600)
+    return crt, key
 
 
 def announce(title: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from omsfab.commands import docker, oms, supervisor
 from omsfab.commands.command import Command
-from omsfab.errors import InputError
+from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import steps
 from omsfab.plan.present import Present
@@ -47,6 +47,35 @@ def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
     )
 
 
+def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Bring certificate and key of hosts.yaml to the nodes; NGINX reads them where it runs."""
+
+    def build(one: Node) -> tuple[Step, ...]:
+        region, facts = fleet.region_of(one), present.facts(one.name)
+        if region.https is None:
+            raise InputError(
+                "CERT-004",
+                f"region {region.name} has no certificate in hosts.yaml",
+                where=f"regions.{region.name}.https",
+                evidence="guide, docker run: certificate and key, both or none",
+                next=f"fab node.push-certs --node={one.name}   # once it is there",
+            )
+        runs = facts.container == "running"
+        if runs and facts.image and not any(b.endswith(docker.CERTIFICATE) for b in facts.binds):
+            raise PreflightError(
+                "CERT-005",
+                f"the container on {one.name} was started without a certificate",
+                where=one.name,
+                evidence="mounts of a container never change (guide, notice at the mount"
+                " directories): it would have to be removed and run again",
+                next=f"fab fleet.check --region={region.name}",
+            )
+        serve = (steps.serve_certificate(fleet, one), steps.healthy(fleet, one)) if runs else ()
+        return (*steps.certificate(fleet, region, one), *serve)
+
+    return _plan("node.push-certs", fleet, node, build, width=1)
+
+
 def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
     return _plan(
         "node.load-image",
@@ -66,6 +95,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.directories(fleet, one),
             steps.image(fleet, one, present.image, present.package),
             steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),
+            *steps.certificate(fleet, fleet.region_of(one), one),
             steps.container(fleet, one, present.image, present.facts(one.name)),
         ),
     )
@@ -197,7 +227,7 @@ def _look_plan(
     container = fleet.install.container
 
     def build(one: Node) -> tuple[Step, ...]:
-        words = (command,) if command else oms.status(one, fleet.install)
+        words = (command,) if command else oms.status(one, fleet.install_of(one))
         return (
             Step(
                 task.split(".")[1],

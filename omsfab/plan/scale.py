@@ -96,6 +96,7 @@ def _from_physical(
     here: str,
 ) -> Plan:
     """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
+    _containers_kept(fleet, old, present)
     first, *rest = old
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
@@ -169,6 +170,7 @@ def _behind_vip(
             tuple(reasons),
             (_proof(fleet, region),),
         )
+    _containers_kept(fleet, drifted, present)
     refreshed = tuple(
         step
         for node in drifted
@@ -221,6 +223,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
         for node in other.nodes
     }
     _others_at_their_cm_url(others, present)
+    _containers_kept(fleet, [node for node in theirs if drifts[node.name]], present)
     refreshed = tuple(
         step
         for other in others
@@ -318,6 +321,38 @@ def _identity(fleet: Fleet, region: Region, present: Present) -> None:
         )
 
 
+def _container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[str]:
+    """Yield what only a new container could change: OMS_HOST_IP and mounts, a line each."""
+    if not facts.image:  # nobody has looked
+        return
+    if facts.host_ip != node.ip:
+        yield f"OMS_HOST_IP {facts.host_ip or 'is missing'} -> {node.ip}"
+    wanted = {":".join(pair) for pair in docker.mounts(fleet.install_of(node))}
+    for bind in sorted(set(facts.binds) ^ wanted):
+        yield f"mount {bind} is {'missing' if bind in wanted else 'extra'}"
+
+
+def _containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
+    """A run that would change a node finds its container as hosts.yaml says, or stops.
+
+    Guide: the mount directories must remain unchanged; OMS_HOST_IP is the current host.  A
+    config.yaml written where the container does not look would be found out too late.
+    """
+    wrong = [
+        f"{node.name}: {line}"
+        for node in nodes
+        for line in _container_drift(fleet, node, present.facts(node.name))
+    ]
+    if wrong:
+        raise PreflightError(
+            "CFG-008",
+            "a running container has other mounts or another OMS_HOST_IP than hosts.yaml",
+            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
+            evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
+            next="fab fleet.check   # then write what the container has into hosts.yaml",
+        )
+
+
 FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
 """Keys that must not change once a node is initialised: its data would stay behind."""
 
@@ -396,6 +431,7 @@ def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
                 steps.directories(fleet, node),
                 steps.image(fleet, node, present.image, present.package),
                 steps.config(fleet, region, node, present.facts(node.name)),
+                *steps.certificate(fleet, region, node),
             )
         ),
     )
@@ -464,7 +500,7 @@ def region_named(fleet: Fleet, name: str) -> Region:
         return found[0]
     known = ", ".join(region.name for region in fleet.regions)
     raise InputError(
-        "INPUT-011",
+        "INPUT-020",
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
         next=f"name one of: {known}",
@@ -487,7 +523,7 @@ def region_that_differs(
             why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
     if len(why) > 1:
         raise InputError(
-            "INPUT-012",
+            "INPUT-021",
             f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
             where="--region",
             evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
@@ -578,11 +614,7 @@ def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]
             yield f"{node.name}: container {fleet.install.container} is {facts.container}"
             continue
         yield from (f"{node.name}: {line}" for line in _drift(region, facts))
-        if facts.host_ip != node.ip:
-            yield f"{node.name}: OMS_HOST_IP {facts.host_ip} -> {node.ip}"
-        wanted = {":".join(pair) for pair in docker.mounts(fleet.install)}
-        for bind in sorted(set(facts.binds) ^ wanted):
-            yield f"{node.name}: mount {bind} {'is missing' if bind in wanted else 'is extra'}"
+        yield from (f"{node.name}: {line}" for line in _container_drift(fleet, node, facts))
         if present.hosts.get(node.ip, "").upper() != "ONLINE":
             yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
     if len(images := {f.image for f in present.nodes.values() if f.image}) > 1:

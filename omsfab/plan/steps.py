@@ -5,11 +5,14 @@ Nothing happens when a step is built.  Order and choice are the planners' (scale
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import checks, docker, oms, posix, supervisor
+from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.secret import Secret
 from omsfab.plan.present import NodeFacts, Package
 from omsfab.plan.records import (
     METADB,
@@ -59,11 +62,12 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
     ``--net host`` makes docker blind for taken ports; ``-v`` on a missing file makes a directory.
     The image needs 2.5 times its package in docker's root directory.
     """
-    install = fleet.install
+    install = fleet.install_of(node)
     ports = install.ports
     taken = (ports.cm, ports.nginx, ports.ghana, ports.supervisor, ports.sshd, SUPERVISORD_WEB)
     size = package.size if package else 0
-    certs = tuple(path for path in (install.mounts.https_crt, install.mounts.https_key) if path)
+    mounted = (install.mounts.https_crt, install.mounts.https_key)
+    certs = tuple(path for path in mounted if path and not fleet.region_of(node).https)
     return Step(
         name="ready",
         node=node.name,
@@ -186,6 +190,49 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     )
 
 
+def certificate(fleet: Fleet, region: Region, node: Node) -> tuple[Step, ...]:
+    """Certificate and key are on the node, where the region brings them: two steps, or none."""
+    if region.https is None:
+        return ()
+    pair = certificates.load(region, region.https)
+    mounts = fleet.install_of(node).mounts
+    files = (
+        ("https-crt", mounts.https_crt, Secret(pair.crt), 0o644),
+        ("https-key", mounts.https_key, pair.key, 0o600),
+    )
+
+    def step(name: str, path: str, content: Secret, mode: int) -> Step:
+        digest = hashlib.sha256(content.reveal().encode()).hexdigest()
+        there = Succeeds(checks.file_is(path, digest, mode), "not this file")
+        return Step(
+            name=name,
+            node=node.name,
+            title=f"write {path}",
+            check=(there,),
+            apply=(
+                Run(checks.make_directories(str(PurePosixPath(path).parent))),
+                Write(path, content, mode),
+            ),
+            verify=(there,),
+            fault="CERT-003",
+        )
+
+    return tuple(step(name, path or "", content, mode) for name, path, content, mode in files)
+
+
+def serve_certificate(fleet: Fleet, node: Node) -> Step:
+    """NGINX has read certificate and key anew.  No check: what it serves may be the former one."""
+    container = fleet.install.container
+    return Step(
+        name="nginx",
+        node=node.name,
+        title="restart nginx, which reads its certificate at the start",
+        apply=(Run(supervisor.restart(container, "nginx")),),
+        verify=(Await(Programs(supervisor.status(container)), limit=120),),
+        fault="RUN-003",
+    )
+
+
 # --- the outage ------------------------------------------------------------------------------
 
 
@@ -283,7 +330,7 @@ def others_unchanged(region: Region) -> Step:
 
 def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
     """The OMS container runs with the guide's flags, from this very image."""
-    install = fleet.install
+    install = fleet.install_of(node)
     runs = Says(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
     left_over = (
         (Run(docker.remove(install.container)),) if facts.container == "created" else ()
@@ -335,13 +382,20 @@ def programs_run(fleet: Fleet, node: Node) -> Step:
 
 
 def healthy(fleet: Fleet, node: Node) -> Step:
-    url = oms.health_url(node, fleet.install)
+    install = fleet.install_of(node)
+    url = oms.health_url(node, install)
+    https = fleet.region_of(node).https
+    digest = certificates.load(fleet.region_of(node), https).sha256 if https else ""
+    only = checks.https_only(node.ip, install.ports.nginx, digest)
     return Step(
         name="health",
         node=node.name,
         title=f"{url} says healthy",
         kind="read-only",
-        verify=(Await(Healthy(posix.http_get(url)), limit=300),),
+        verify=(
+            Await(Healthy(posix.http_get(url)), limit=300),
+            *((Succeeds(only, "not HTTPS only"),) if install.https else ()),
+        ),
         fault="RUN-005",
         fix=f"fab node.logs --node={node.name}",
     )

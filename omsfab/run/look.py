@@ -138,7 +138,11 @@ def _container(record: Mapping[str, Any]) -> dict[str, Any]:
         "spec": (settings.get("Labels") or {}).get(docker.SPEC_LABEL, ""),
         "image": record["Image"],
         "host_ip": environment.get("OMS_HOST_IP", ""),
-        "binds": tuple(record["HostConfig"].get("Binds") or ()),
+        "binds": tuple(
+            f"{mount['Source']}:{mount['Destination']}"
+            for mount in record.get("Mounts") or ()
+            if mount["Type"] == "bind"
+        ),
     }
 
 

@@ -66,6 +66,7 @@ TASKS: Mapping[str, Task] = {
     "scale.out": Task(scale.scale_out, "region", package=True, lease=True),
     "oms.deploy": Task(scale.deploy, "region", package=True, lease=True),
     "node.push-config": Task(repair.push_config, "node"),
+    "node.push-certs": Task(repair.push_certs, "node"),
     "node.load-image": Task(repair.load_image, "node", package=True),
     "node.run": Task(repair.run, "node", package=True),
     "node.stop": Task(repair.stop, "node"),

@@ -126,7 +126,7 @@ def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, str, str]:
             return "stopped", "-", "-"
         programs = supervisor.states(shell.run(supervisor.status(loaded.install.container)).out)
         running = sum(now == "RUNNING" for now in programs.values())
-        why = health_says(shell.run(posix.http_get(oms.health_url(node, loaded.install))))
+        why = health_says(shell.run(posix.http_get(oms.health_url(node, loaded.install_of(node)))))
     except OmsfabError as error:
         return error.id, "-", "-"
     else:

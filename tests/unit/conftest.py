@@ -6,12 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
+from omsfab.commands import docker
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
 from omsfab.fleet.secret import Secret
 from omsfab.plan.present import NodeFacts, Package, Present
 
 MARKER = "CANARY-7f3 it's $HOME `id` #é"
 IMAGE = "sha256:" + "ab" * 32
+INSTALL = Install(
+    image="reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce", container="oms_427"
+)
 
 
 @pytest.fixture
@@ -24,11 +28,8 @@ def fleet() -> Fleet:
         heartbeat_db="oms_cm_heartbeat_1",
         nodes=nodes,
     )
-    install = Install(
-        image="reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce", container="oms_427"
-    )
     metadb = MetaDb(host="10.0.0.9", port=2881, user="oms@oms_meta", password=Secret(MARKER))
-    return Fleet(install=install, metadb=metadb, regions=(region,))
+    return Fleet(install=INSTALL, metadb=metadb, regions=(region,))
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def present() -> Callable[..., Present]:
             has_image=True,
             image=IMAGE,
             host_ip="10.0.0.1",
+            binds=tuple(":".join(pair) for pair in docker.mounts(INSTALL)),
             cm_nodes=("10.0.0.1",),
         )
         return Present(
