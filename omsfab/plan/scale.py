@@ -523,7 +523,7 @@ def region_that_differs(
             why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
     if len(why) > 1:
         raise InputError(
-            "INPUT-021",
+            "INPUT-027",
             f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
             where="--region",
             evidence="\n".join(f"{name}: {text}" for name, text in why.items()),

@@ -92,7 +92,7 @@ def wanted() -> Failpoint | None:
     found = PATTERN.fullmatch(text)
     if not found:
         raise InputError(
-            "INPUT-011",
+            "INPUT-028",
             f"{VARIABLE} is {text!r}",
             next=f"{VARIABLE}=initialise@oms1:mid:kill, or unset {VARIABLE}",
         )

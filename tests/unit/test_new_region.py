@@ -215,7 +215,7 @@ def test_the_default_region_is_looked_at_if_none_differs(several):
 
 def test_several_that_differ_are_the_operators_choice(several):
     """Each is told with its difference."""
-    with pytest.raises(InputError, match="INPUT-021") as caught:
+    with pytest.raises(InputError, match="INPUT-027") as caught:
         scale.region_that_differs(several, {1: "http://10.0.0.1:8088"}, {1: OLD[:1]})
 
     assert "cn-hangzhou: cm_url is http://10.0.0.1:8088 in MetaDB" in caught.value.evidence
