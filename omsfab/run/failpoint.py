@@ -85,7 +85,7 @@ def _under_way(effect: Effect, kind: str, text: str) -> bool:
 
 
 def wanted() -> Failpoint | None:
-    """Return the failpoint that the environment asks for; InputError INPUT-011 if it is none."""
+    """Return the failpoint that the environment asks for; InputError INPUT-028 if it is none."""
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None

@@ -278,7 +278,7 @@ def test_a_misspelt_failpoint_is_refused(monkeypatch):
     """A crash test whose point is never reached would prove nothing."""
     monkeypatch.setenv("OMSFAB_FAILPOINT", "initialise:midd:kill")
 
-    with pytest.raises(InputError, match="INPUT-011"):
+    with pytest.raises(InputError, match="INPUT-028"):
         failpoint.wanted()
 
 
