@@ -41,7 +41,7 @@ def missing() -> str | None:
     from omsfab.lab import metadb
 
     if metadb.engine_path() is None:
-        return "the lab needs the OceanBase engine: pip install pylibseekdb"
+        return "the lab needs the OceanBase engine: scripts/setup lab"
     return _no_namespaces()
 
 

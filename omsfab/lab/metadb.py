@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -61,19 +61,15 @@ def start(lab: Lab) -> None:
 
 
 def engine_path() -> Path | None:
-    """The ``seekdb`` program; found without importing the library, which starts an engine."""
-    found = importlib.util.find_spec("pylibseekdb")
-    for place in (found.submodule_search_locations or ()) if found else ():
-        program = Path(place) / "seekdb"
-        if program.exists():
-            return program
-    return None
+    """The ``seekdb`` program out of the wheel pylibseekdb, where scripts/setup puts it."""
+    program = Path(sys.prefix) / "engine" / "pylibseekdb" / "seekdb"
+    return program if program.exists() else None
 
 
 def _oceanbase(directory: Path) -> tuple[str, ...]:
     program = engine_path()
     if program is None:
-        raise LabError("the OceanBase engine is missing", next="pip install 'omsfab[lab]'")
+        raise LabError("the OceanBase engine is missing", next="scripts/setup lab")
     return (
         *(str(program), "--nodaemon", "--port", "2881", "--base-dir", str(directory / "data")),
         *("--parameter", "memory_limit=2G", "--parameter", "datafile_size=256M"),

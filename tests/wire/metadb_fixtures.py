@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import re
 import shutil
 import socket
@@ -26,6 +25,7 @@ import pytest
 from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.fleet.model import MetaDb
 from omsfab.fleet.secret import Secret
+from omsfab.lab.metadb import engine_path
 
 PASSWORD = "o'm\"s $x #ö\\ &"
 # PyMySQL reads the machine's certificates for each connection (27 ms), even where no TLS follows.
@@ -78,10 +78,9 @@ class Engine:
 
 
 def seekdb_command(base: Path, port: int) -> list[str]:
-    spec = importlib.util.find_spec("pylibseekdb")
-    binary = Path(spec.origin).parent / "seekdb" if spec and spec.origin else None
-    if binary is None or not binary.exists():
-        pytest.skip("no OceanBase engine: the wheel pylibseekdb is not installed")
+    binary = engine_path()
+    if binary is None:
+        pytest.skip("no OceanBase engine: scripts/setup lab did not get the wheel pylibseekdb")
     sizes = ("memory_limit=2G", "datafile_size=256M", "log_disk_size=2G")
     flags = [word for size in sizes for word in ("--parameter", size)]
     return [str(binary), "--nodaemon", "--port", str(port), "--base-dir", str(base), *flags]
