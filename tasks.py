@@ -285,12 +285,23 @@ def show_run(c: Context, run: str = "") -> None:
     views.run(run)
 
 
-@operator_task(run="a run id of fab run.list; the newest unfinished one without it")
-def resume(c: Context, run: str = "", *, flags: Any) -> None:
+FROM = "fetch the run from this node's copy: for a jump host that has lost it"
+
+
+@operator_task(run="a run id of fab run.list; the newest unfinished one without it", from_=FROM)
+def resume(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
     """Finish a run that was cut off: what is done stays, what is unknown is asked."""
     from omsfab.run.session import Session
 
-    Session(flags).resume(run)
+    Session(flags).resume(run, from_)
+
+
+@operator_task(run="a run id of fab run.list; the newest that can be without it", from_=FROM)
+def undo(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
+    """Take back what a run did, in reverse: containers, config.yaml, rows, initialisation."""
+    from omsfab.run.session import Session
+
+    Session(flags).undo(run, from_)
 
 
 @operator_task(run="a run id of fab run.list")
@@ -393,7 +404,13 @@ namespace = _tree(
         "initialise": initialise,
         "exec": execute,
     },
-    run={"list": list_runs, "show": show_run, "resume": resume, "abandon": abandon},
+    run={
+        "list": list_runs,
+        "show": show_run,
+        "resume": resume,
+        "undo": undo,
+        "abandon": abandon,
+    },
     lock={"show": show_lock, "break": break_lock},
     lab={"up": lab_up, "down": lab_down, "status": lab_status, "demo": lab_demo},
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from omsfab.commands.command import Command, command
+from omsfab.commands.command import Command, command, script
 from omsfab.fleet.model import Install, Node
 
 CONFIG = "/home/admin/conf/config.yaml"
@@ -121,6 +121,29 @@ def restart(container: str) -> Command:
 
 def remove(container: str) -> Command:
     return command("docker", "rm", container)
+
+
+# A container of that name that somebody else made stays.  -v is not given: data is kept.
+_REMOVE_OURS = r"""# stop and remove the container, if it is the one that was made
+label=$(docker inspect --type container --format "{{index .Config.Labels \"$3\"}}" "$1") || exit 0
+[ "$label" = "$2" ] || { printf 'this container is another one: %s %s\n' "$3" "$label"; exit 1; }
+docker stop -t 60 "$1" && docker rm "$1"
+"""
+
+_ABSENT = r"""# there is no such container
+docker version >/dev/null || exit
+! docker inspect --type container --format '{{.State.Status}}' "$1" 2>/dev/null
+"""
+
+
+def remove_ours(container: str, spec: str) -> Command:
+    """Stop and remove the container if it bears this spec; one that is gone is no error."""
+    return script(_REMOVE_OURS, container, spec, SPEC_LABEL, limit=240)
+
+
+def absent(container: str) -> Command:
+    """End with 0 if there is no container of that name."""
+    return script(_ABSENT, container)
 
 
 def logs(container: str, lines: int = 50) -> Command:

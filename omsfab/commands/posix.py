@@ -36,6 +36,38 @@ df -Pi -- "$at" | awk 'NR == 2 {print $4}'
 """
 
 
+_PRIVATE_DIRECTORY = r"""# make a directory for this user alone
+umask 077; mkdir -p -- "$1"
+"""
+
+_READ_BYTES = r"""# bytes of a file, as base64
+[ -r "$1" ] || { cat -- "$1"; exit; }
+tail -c "+$(($2 + 1))" -- "$1" | head -c "$3" | base64
+"""
+
+_FILES_BELOW = r"""# the files below a directory
+cd -- "$1" && find . -type f | sed 's,^\./,,' | sort
+"""
+
+
+def private_directory(path: str) -> Command:
+    return script(_PRIVATE_DIRECTORY, path)
+
+
+def read_bytes(path: str, offset: int, most: int) -> Command:
+    """Print at most so many bytes from the offset on, as base64."""
+    return script(_READ_BYTES, path, str(offset), str(most))
+
+
+def files_below(path: str) -> Command:
+    """Print the files below a directory, relative to it, one a line."""
+    return script(_FILES_BELOW, path)
+
+
+def list_names(path: str) -> Command:
+    return command("ls", "-1", "--", path)
+
+
 def sha256(path: str, *, limit: float = 900) -> Command:
     """Print the digest of the file, and then some: the first word counts."""
     return script(_SHA256, path, limit=limit)
@@ -78,21 +110,36 @@ sha256sum <"$new"
 """
 
 # A container holds a bind-mounted file by its inode, hence `cat >`, not `mv`.  A backup that is
-# there already is older, and so it is the true former content: it stays.
+# there already is older, and so it is the true former content: it stays.  Where there was no file,
+# BACKUP.none says so: putting back means removing then.
 _WRITE_IN_PLACE = r"""# write the file in place
 new=$1; path=$2; mode=$3; backup=$4; umask 077
 [ -d "$path" ] && exit 41
-if [ -f "$path" ] && [ ! -e "$backup" ]; then
+if [ -f "$path" ] && [ ! -e "$backup" ] && [ ! -e "$backup.none" ]; then
   mkdir -p -- "$(dirname -- "$backup")" || exit 43
   dd if="$path" of="$backup.part" conv=fsync bs=64k 2>/dev/null &&
     cmp -s "$path" "$backup.part" && mv -f -- "$backup.part" "$backup" || exit 43
 fi
-[ -e "$path" ] || : >"$path" || exit 44
+if [ ! -e "$path" ]; then
+  mkdir -p -- "$(dirname -- "$backup")" && : >"$backup.none" || exit 43
+  : >"$path" || exit 44
+fi
 chmod -- "$mode" "$path" || exit 44
 dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {
   [ -f "$backup" ] && cat "$backup" >"$path"; exit 44
 }
 sha256sum <"$path" && rm -f -- "$new"
+"""
+
+_PUT_BACK = r"""# put the former content back
+path=$1; backup=$2; umask 077
+if [ -f "$backup" ]; then
+  dd if="$backup" of="$path" conv=fsync bs=64k 2>/dev/null && cmp -- "$backup" "$path"
+elif [ -f "$backup.none" ]; then
+  rm -f -- "$path"
+else
+  echo 'nothing was written here, so nothing is put back'
+fi
 """
 
 IS_DIRECTORY, NOT_STAGED, NOT_BACKED_UP, NOT_WRITTEN = 41, 42, 43, 44
@@ -110,6 +157,11 @@ def write_in_place(new: str, path: str, mode: int, backup: str) -> Command:
     When that fails, the former content is put back.
     """
     return script(_WRITE_IN_PLACE, new, path, f"{mode:o}", backup, limit=60)
+
+
+def put_back(path: str, backup: str) -> Command:
+    """Copy ``backup`` into ``path`` in place; remove ``path`` if it was not there before."""
+    return script(_PUT_BACK, path, backup, limit=60)
 
 
 # --- sending a large file --------------------------------------------------------------------

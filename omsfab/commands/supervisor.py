@@ -27,13 +27,18 @@ def start_all(container: str) -> Command:
     return inside(container, "supervisorctl", "start", "all", limit=300)
 
 
+def start(container: str, *programs: str) -> Command:
+    """Start these programs; one that runs already is no error for supervisorctl."""
+    return inside(container, "supervisorctl", "start", *programs, limit=300)
+
+
 def restart(container: str, *programs: str) -> Command:
     return inside(container, "supervisorctl", "restart", *programs, limit=300)
 
 
-def status(container: str) -> Command:
-    """Print a row per program; its exit status is 3 in supervisor 4 if one does not run."""
-    return inside(container, "supervisorctl", "status")
+def status(container: str, *programs: str) -> Command:
+    """Print a row per program, or for these; ends with 3 in supervisor 4 if one is down."""
+    return inside(container, "supervisorctl", "status", *programs)
 
 
 def states(text: str) -> dict[str, str]:

@@ -217,6 +217,15 @@ class MetaDbEdge:
             undoes=clear_step(location),
         )
 
+    def deleted_by(self, run_id: str, location: int) -> bool:
+        """True if the run has deleted the rows of the region, or put them back since."""
+
+        def question(link: Link) -> bool:
+            names = (clear_step(location), restore_step(location))
+            return any(surgery.marked(link, run_id, name) for name in names)
+
+        return self._ask("reading the marker", question)
+
     def save(
         self,
         location: int,

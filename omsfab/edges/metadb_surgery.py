@@ -212,6 +212,13 @@ def _fence(link: Link, work: _Work) -> None:
         raise leases.lost_lease(link.server, work.lease, held)
 
 
+def marked(link: Link, run_id: str, step: str) -> bool:
+    """True if the run has committed this step."""
+    schema = leases.own_schema(link)
+    text = sql.marker_read(leases.marker_table(schema)) if schema else ""
+    return bool(text and link.rows(text, (run_id, step)))
+
+
 def _marker(link: Link, work: _Work) -> Mapping[str, str] | None:
     schema = leases.own_schema(link)
     if schema is None:

@@ -33,6 +33,8 @@ class NodeFacts:
     drift: tuple[str, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    """The programs of its supervisord that run."""
 
     @property
     def pull_flag(self) -> bool:

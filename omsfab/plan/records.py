@@ -125,6 +125,17 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Put back what a Write replaced, from its ``backup``; a file it made is removed again.
+
+    Where nothing was written, nothing happens.
+    """
+
+    path: str
+    backup: str
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send a file of the jump host to the node, resumed where it was cut, compared at the end."""
 
@@ -174,12 +185,17 @@ class SaveRows:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRows:
-    """Put the rows saved by this run's ClearRows back; what is there now is replaced."""
+    """Put the rows saved by a run's ClearRows back; what is there now is replaced.
+
+    Where no row was deleted, nothing happens.
+    """
 
     location: int
 
 
-Effect: TypeAlias = "Run | Write | Send | Job | ClearRows | SaveRows | RestoreRows"
+Effect: TypeAlias = (
+    "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"
+)
 
 
 # --- steps, stages, plan ---------------------------------------------------------------------
@@ -192,7 +208,8 @@ class Step:
     """One node, one outcome.
 
     ``check`` asks whether the outcome is there already: all probes hold = nothing to do; an empty
-    check = always needed.  ``verify`` proves the outcome afterwards.  ``undo`` takes it back.
+    check = always needed.  ``verify`` proves the outcome afterwards.  How it is taken back is
+    plan/undo.py's.
     """
 
     name: str
@@ -202,7 +219,6 @@ class Step:
     check: tuple[Probe, ...] = ()
     apply: tuple[Effect, ...] = ()
     verify: tuple[Probe, ...] = ()
-    undo: tuple[Effect, ...] = ()
     fault: str = "STEP-001"
     """Id of the error when ``verify`` does not hold."""
     fix: str = ""

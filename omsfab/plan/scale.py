@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
@@ -195,6 +196,7 @@ def _behind_vip(
             ),
             _proof(fleet, region),
         ),
+        initial=old[0].name,
     )
 
 
@@ -480,14 +482,19 @@ def _proof(
                 for step in (
                     steps.programs_run(fleet, node),
                     steps.healthy(fleet, node),
-                    *((steps.vip_answers(fleet, region, node),) if vip else ()),
+                    *((_last(steps.vip_answers(fleet, region, node)),) if vip else ()),
                 )
             ),
-            steps.cm_url(region, old_url),
+            _last(steps.cm_url(region, old_url)),
             steps.hosts_online(region),
-            *((steps.others_unchanged(region),) if others else ()),
+            *((_last(steps.others_unchanged(region)),) if others else ()),
         ),
     )
+
+
+def _last(step: Step) -> Step:
+    """The same question again: by a name of its own, or a resumed run would take it for done."""
+    return replace(step, name=f"{step.name}-last")
 
 
 # --- who is who ------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from omsfab.plan.records import (
     Job,
     OthersUnchanged,
     Programs,
-    RestoreRows,
     Run,
     SaveRows,
     Says,
@@ -247,7 +246,6 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         check=(stopped,),
         apply=(Run(supervisor.stop_all(container)),),
         verify=(stopped,),
-        undo=(Run(supervisor.start_all(container)),),
         fault="RUN-002",
     )
 
@@ -263,7 +261,6 @@ def clear_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
         title=f"back up and delete the rows of location {region.location} in {', '.join(tables)}",
         kind="transaction",
         apply=(ClearRows(region.location, tables),),
-        undo=(RestoreRows(region.location),),
         fault="DB-016",
     )
 
@@ -345,7 +342,6 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
             Run(docker.run(node, install, wanted, pull_flag=facts.pull_flag)),
         ),
         verify=(runs,),
-        undo=(Run(docker.stop(install.container)), Run(docker.remove(install.container))),
         fault="RUN-004",
         fix=f"fab node.logs --node={node.name}",
     )

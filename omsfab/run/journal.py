@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class Past:
     head: str
 
     @property
+    def undone(self) -> bool:
+        """True if a later run took back what this one did."""
+        return any(e.kind == "run" and e.text.startswith("ended: undone") for e in self.events)
+
+    @property
     def changed(self) -> bool:
         """True if any effect was begun."""
         return bool(self.begun)
@@ -62,7 +68,10 @@ class Journal:
         if past and past.torn:
             _drop_torn_line(self.path)
         self._head = past.head if past else ""
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def write(self, event: Event) -> None:
         """Append the event; what must survive a crash is on disk when this returns."""
@@ -80,12 +89,7 @@ class Journal:
                 if event.kind in FLUSHED:
                     os.fsync(self._fd)
             except OSError as error:
-                raise OmsfabError(
-                    "JRN-001",
-                    f"cannot write the journal: {error.strerror}",
-                    where=str(self.path),
-                    next="make room there, then: fab run.resume",
-                ) from error
+                raise _unwritable(self.path, error) from error
             self._head = hashlib.sha256(data).hexdigest()[:16]
 
     def close(self) -> None:
@@ -132,6 +136,16 @@ def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
     return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head)
 
 
+def _unwritable(path: Path, error: OSError) -> OmsfabError:
+    return OmsfabError(
+        "JRN-001",
+        f"cannot write the journal: {error.strerror}",
+        where=str(path),
+        evidence="nothing is done that cannot be written down before",
+        next="fab run.resume   # as soon as there is room, or the right to write there",
+    )
+
+
 def _broken(path: Path, number: int) -> PreflightError:
     return PreflightError(
         "JRN-002",
@@ -161,12 +175,16 @@ def _write_all(fd: int, data: bytes) -> None:
 # --- the directory of a run ----------------------------------------------------------------------
 
 
-def save_record(directory: Path, record: Mapping[str, Any]) -> None:
-    """Write run.json once, durably."""
-    write_durably(
-        directory / "run.json",
-        json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, indent=1).encode(),
-    )
+def begin(directory: Path, record: Mapping[str, Any]) -> None:
+    """Make the directory of a run, with run.json in it.  Raises JRN-001."""
+    text = json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, indent=1)
+    try:
+        (directory / "backup").mkdir(parents=True, mode=0o700)
+        directory.chmod(0o700)
+        write_durably(directory / "run.json", text.encode())
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise _unwritable(directory, error) from error
 
 
 def load_record(directory: Path) -> dict[str, Any]:

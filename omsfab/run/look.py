@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from omsfab.commands import docker, posix
+from omsfab.commands import docker, posix, supervisor
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
@@ -114,9 +114,14 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
         cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
         drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want)
         unknown = tuple(sorted(set(configfile.unknown(have)) - set(want)))
+    facts = _container(container)
+    programs: dict[str, str] = {}
+    if facts.get("container") == "running":
+        programs = supervisor.states(shell.run(supervisor.status(fleet.install.container)).out)
     return NodeFacts(
         docker=version.out.strip(),
-        **_container(container),
+        **facts,
+        programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
         has_image=has.status == 0,
         drift=drift,
         cm_nodes=cm_nodes,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +62,9 @@ class Runner:
         self._guard = guard
         self._failpoint = failpoint or Failpoint("", "", "")
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._changed: list[str] = []
+        self._busy: dict[str, Step] = {}
+        self.let_go = False
         self.tally = Tally()
         if past:
             self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
@@ -71,6 +73,13 @@ class Runner:
     def changed(self) -> str:
         """What this run has changed so far, a line per step; ``nothing`` if nothing."""
         return "\n".join(self._changed) or "nothing"
+
+    @property
+    def jobs_under_way(self) -> list[str]:
+        """The once-only steps that have begun and not ended, as ``node, step name``."""
+        with self._lock:
+            steps = [step for step in self._busy.values() if step.kind == "once-only"]
+        return [f"{step.node}, step {step.name}" for step in steps]
 
     def carry_out(self, plan: Plan) -> Tally:
         """Run the stages in order; all lanes of a stage end before a failure is raised."""
@@ -100,20 +109,18 @@ class Runner:
         def run(lane: list[Step]) -> None:
             with gate:
                 for step in lane:
-                    if self._stop.is_set() or (stage.width and errors):
+                    if self.let_go or (stage.width and errors):
                         return  # one at a time: the next node is not begun after a failure
                     try:
                         self._step(step)
                     except OmsfabError as error:
                         error.where = error.where or f"{step.node}, step {step.name}"
                         error.changed = self.changed
-                        self._say(step.node, step.name, "failed", f"{error.id} {error.what}")
                         errors.append(error)
-                        return
-                    except Exception as error:  # a defect of ours must not lose the others' work
+                        return self._say_failed(step, f"{error.id} {error.what}")
+                    except (Exception, SystemExit) as error:  # a defect of ours
                         errors.append(_defect(error, step, self.changed))
-                        self._say(step.node, step.name, "failed", repr(error))
-                        return
+                        return self._say_failed(step, repr(error))
 
         # Daemon threads: Ctrl-C must be able to leave; what runs on the nodes goes on there.
         threads = [
@@ -127,7 +134,8 @@ class Runner:
             for thread in threads:
                 _join(thread)
         except KeyboardInterrupt:
-            self._stop.set()
+            self.let_go = True
+            _wait_for_transactions(lanes, threads)
             raise
         return errors
 
@@ -160,6 +168,8 @@ class Runner:
         began = time.monotonic()
         if step.apply:
             self._say(step.node, step.name, "intent", step.title)
+            with self._lock:
+                self._busy[step.key] = step
             self._count(step, changed=step.kind != "read-only")
         self._failpoint.reached(step, "before")
         for number, effect in enumerate(step.apply, 1):
@@ -171,6 +181,8 @@ class Runner:
         for probe in step.verify:
             if (why := self._world.ask(probe, step.node)) is not None:
                 raise self._not_so(step, why)
+        with self._lock:
+            self._busy.pop(step.key, None)
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
 
     def _not_so(self, step: Step, why: str) -> OmsfabError:
@@ -213,10 +225,28 @@ class Runner:
                     return event.at
         return time.time()
 
+    def _say_failed(self, step: Step, text: str) -> None:
+        """The error is kept already: a journal that cannot be written must not hide it."""
+        with contextlib.suppress(OmsfabError):
+            self._say(step.node, step.name, "failed", text)
+
     def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
-        if self._stop.is_set():  # the operator let go: a lane that dies now has nothing to say
+        if self.let_go:  # the operator let go: a lane that dies now has nothing to say
             return
         self._emit(Event(time.time(), time.monotonic(), node, step, kind, text))
+
+
+ROLLBACK = 15.0
+"""Seconds that a transaction gets after Ctrl-C: it sends no further statement, and is undone."""
+
+
+def _wait_for_transactions(
+    lanes: Mapping[str, Sequence[Step]], threads: Sequence[threading.Thread]
+) -> None:
+    end = time.monotonic() + ROLLBACK
+    for lane, thread in zip(lanes.values(), threads, strict=True):
+        if any(step.kind == "transaction" for step in lane) and thread.ident:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 def _join(thread: threading.Thread) -> None:
@@ -225,7 +255,7 @@ def _join(thread: threading.Thread) -> None:
         thread.join(0.2)
 
 
-def _defect(error: Exception, step: Step, changed: str) -> OmsfabError:
+def _defect(error: BaseException, step: Step, changed: str) -> OmsfabError:
     return OmsfabError(
         "BUG-001",
         f"omsfab itself failed: {type(error).__name__}: {error}",

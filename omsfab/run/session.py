@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
 import re
 import secrets as randomness
-import socket
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
-from omsfab.commands import posix
-from omsfab.commands.command import command
 from omsfab.edges import package as packages
 from omsfab.edges import ssh
-from omsfab.edges.metadb import Lease, MetaDbEdge
-from omsfab.errors import Detached, InputError, OmsfabError, PreflightError
+from omsfab.edges.metadb import MetaDbEdge
+from omsfab.errors import (
+    Detached,
+    InputError,
+    Locked,
+    OmsfabError,
+    PreflightError,
+    RollbackIncomplete,
+)
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet
 from omsfab.fleet.secret import Secret
-from omsfab.plan import repair, scale
-from omsfab.plan.events import Event
+from omsfab.plan import repair, scale, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
 from omsfab.run import journal as journals
-from omsfab.run import lock, look
-from omsfab.run.runner import Runner, Tally
-from omsfab.run.site import MIRROR, Site
+from omsfab.run import lock, look, under_way
+from omsfab.run import mirror as mirrors
+from omsfab.run.runner import Runner
+from omsfab.run.site import Site
+from omsfab.run.under_way import Order, World
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import Found, plan_lines, seconds
+from omsfab.show.text import Found, plan_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ TASKS: Mapping[str, Task] = {
     "node.check": Task(repair.check, "node"),
 }
 
-CLOSED = "ended"
-"""First word of the last event of a run that needs no resume."""
+UNDO = "run.undo"
+UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
 
 
 def hosts_path() -> Path:
@@ -195,28 +197,41 @@ class Session:
         self, name: str, args: Mapping[str, str], present: Present, plan: Plan, task: Task
     ) -> None:
         now = datetime.now(timezone.utc)
-        run_id = f"{now:%Y%m%dT%H%M%SZ}-{name.replace('.', '-')}-{randomness.token_hex(2)}"
-        with lock.held(self.home, run_id, _owner(), f"{now:%H:%M:%SZ}"):
-            directory = self.home / run_id
-            (directory / "backup").mkdir(parents=True, mode=0o700)
-            directory.chmod(0o700)
-            record = {
-                "task": name,
-                "args": dict(args),
-                "owner": _owner(),
-                "present": present.record(),
-                "digest": digest(plan, run_id),
-                "initial": plan.initial,
-            }
-            journals.save_record(directory, record)
-            self._run(run_id, directory, plan, task, None)
+        run = f"{now:%Y%m%dT%H%M%SZ}-{name.replace('.', '-')}-{randomness.token_hex(2)}"
+        directory = self.home / run
+        record = {
+            "task": name,
+            "args": dict(args),
+            "owner": under_way.owner(self.home),
+            "fleet": undo.public(self.fleet),
+            "present": present.record(),
+            "digest": digest(plan, run),
+            "initial": plan.initial,
+        }
+        journals.begin(directory, record)
+        self._carry_out(Order(directory, plan, lease=task.lease))
 
-    def resume(self, run: str = "") -> None:
-        """Finish a run that has not ended: the newest, or the one named."""
+    def _carry_out(self, order: Order) -> None:
+        world = World(
+            self.home, self.shells, self.fleet.metadb, secrets_of(self.fleet), self._show()
+        )
+        _, summary = under_way.carry_out(world, order)
+        self._print(f"{order.plan.task}: {summary}")
+        self._print(f"journal: {order.directory}")
+
+    def resume(self, run: str = "", source: str = "") -> None:
+        """Finish a run that has not ended: the newest, or the one named.
+
+        ``source`` is a node with a copy of the run, for a jump host that has none.
+        """
+        if source:
+            run = self._fetch(run, source).name
         directory = self._unfinished(run)
         record = journals.load_record(directory)
+        if record["task"] == UNDO:
+            return self._resume_undo(directory, record)
         task = TASKS[record["task"]]
-        present = Present.of(record["present"])
+        present = self._with_package(Present.of(record["present"]))
         plan = task.planner(self.fleet, present, **record["args"])
         if digest(plan, directory.name) != record["digest"]:
             raise PreflightError(
@@ -224,14 +239,30 @@ class Session:
                 f"run {directory.name} was planned from another hosts.yaml or package",
                 where=str(self.fleet.origin),
                 evidence="the plan made from them now is not the one that was confirmed",
-                next=f"undo that change, then: fab run.resume --run={directory.name}",
+                next=f"fab run.undo --run={directory.name}   # or take that change back, and: "
+                f"fab run.resume --run={directory.name}",
             )
-        now = datetime.now(timezone.utc)
-        with lock.held(self.home, directory.name, _owner(), f"{now:%H:%M:%SZ}"):
-            past = journals.read(directory / "journal.jsonl")
-            if past.torn:
-                self._print("note: the last line of the journal was torn and is dropped")
-            self._run(directory.name, directory, plan, task, past)
+        past = self._past(directory)
+        self._carry_out(Order(directory, plan, lease=task.lease, past=past))
+
+    def _past(self, directory: Path) -> journals.Past:
+        past = journals.read(directory / "journal.jsonl")
+        if past.torn:
+            self._print("note: the last line of the journal was torn and is dropped")
+        return past
+
+    def _with_package(self, present: Present) -> Present:
+        """The same package may lie elsewhere on another jump host."""
+        path = self.fleet.install.package
+        if present.package is None or path is None or str(path) == present.package.path:
+            return present
+        return replace(present, package=replace(present.package, path=str(path)))
+
+    def _fetch(self, run: str, source: str) -> Path:
+        (node,) = repair.nodes_named(self.fleet, source)[:1]
+        directory = mirrors.fetch(self.shells[node.name], run, self.home)
+        self._print(f"run {directory.name} is here, from {node.name}")
+        return directory
 
     def _unfinished(self, run: str) -> Path:
         for directory in journals.runs(self.home):
@@ -248,69 +279,113 @@ class Session:
     def abandon(self, run: str) -> None:
         """Close a run without finishing it; what it did stays as it is."""
         directory = self._unfinished(run)
-        with lock.held(self.home, directory.name, _owner(), "now"):
-            self._close(directory, "ended: abandoned by the operator")
+        record = journals.load_record(directory)
+        owner = under_way.owner(self.home)
+        with lock.held(self.home, directory.name, owner, "now"):
+            if record["task"] in TASKS and TASKS[record["task"]].lease:
+                self.metadb.lease_release(self.metadb.lease_take(directory.name, owner))
+            under_way.close(directory, f"{under_way.CLOSED}: abandoned by the operator")
         self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
 
-    def _close(self, directory: Path, text: str) -> None:
-        book = journals.Journal(directory)
-        book.write(_event("run", text))
-        book.close()
+    # --- taking a run back ---
 
-    def _run(
-        self, run_id: str, directory: Path, plan: Plan, task: Task, past: journals.Past | None
-    ) -> None:
-        book = journals.Journal(directory)
-        show = self._show()
+    def undo(self, run: str = "", source: str = "") -> None:
+        """Take back what a run did: the newest one that changed something, or the one named."""
+        directory = self._fetch(run, source) if source else self._changed(run)
+        for other in journals.runs(self.home):
+            record = journals.load_record(other)
+            same = record["task"] == UNDO and record["args"]["run"] == directory.name
+            if same and not journals.read(other / "journal.jsonl").ended:
+                return self._resume_undo(other, record)
+        args = {"run": directory.name, "all": "yes" if source else ""}
+        plan = self._undo_plan(args)
+        self._print("\n".join(plan_lines(plan)))
+        if self.flags.dry or self.flags.plan:
+            return self._print("nothing was changed")
+        self._confirm(plan)
+        now = datetime.now(timezone.utc)
+        name = f"{now:%Y%m%dT%H%M%SZ}-{UNDO.replace('.', '-')}-{randomness.token_hex(2)}"
+        record = {
+            "task": UNDO,
+            "args": args,
+            "owner": under_way.owner(self.home),
+            "digest": digest(plan, name),
+            "initial": plan.initial,
+        }
+        journals.begin(self.home / name, record)
+        self._carry_out_undo(Order(self.home / name, plan, lease=True, undoes=directory))
 
-        def mirror(path: Path) -> None:
-            self._mirror(plan, run_id, directory, path)
+    def _undo_plan(self, args: Mapping[str, str]) -> Plan:
+        directory = self.home / args["run"]
+        record = journals.load_record(directory)
+        fleet = undo.fleet_of(record, self.fleet)
+        self.shells = ssh.connect(fleet.nodes, fleet.ssh)
+        past = journals.read(directory / "journal.jsonl")
+        return undo.undo(
+            fleet,
+            Present.of(record["present"]),
+            run=directory.name,
+            region=record["args"].get("region", ""),
+            begun=None if args["all"] else past.begun,
+        )
 
-        with ExitStack() as stack:
-            stack.callback(book.close)
-            stack.callback(self._hang_up)
-            lease = stack.enter_context(self._lease(run_id)) if task.lease else None
-            site = Site(
-                run_id,
-                directory,
-                self.shells,
-                self.metadb.running(),
-                secrets=secrets_of(self.fleet),
-                mirror=mirror,
-                lease=lease,
-            )
+    def _resume_undo(self, directory: Path, record: Mapping[str, Any]) -> None:
+        plan = self._undo_plan(record["args"])
+        past = self._past(directory)
+        undoes = self.home / record["args"]["run"]
+        self._carry_out_undo(Order(directory, plan, lease=True, past=past, undoes=undoes))
 
-            def close(text: str) -> None:
-                """End the run for good.  Any other end keeps the lease: the run is to resume."""
-                emit(_event("run", f"{CLOSED}: {text}"))
-                if lease:
-                    self.metadb.lease_release(lease)
+    def _carry_out_undo(self, order: Order) -> None:
+        """A way back that fails is the worst case, so it has an exit status of its own."""
+        try:
+            self._carry_out(order)
+        except (Locked, Detached):
+            raise
+        except OmsfabError as error:
+            if error.changed == "nothing":
+                raise
+            undone = order.undoes.name if order.undoes else ""
+            raise RollbackIncomplete(
+                "RUN-025",
+                f"run {undone} is taken back in part only: {error.id} {error.what}",
+                where=error.where,
+                changed=error.changed,
+                evidence=error.evidence,
+                next=f"fab run.undo --run={undone}   # goes on where it stopped",
+            ) from error
 
-            def emit(event: Event) -> None:
-                clean = replace(event, text=site.redact(event.text))
-                book.write(clean)
-                show(clean)
-
-            runner = Runner(site, emit, past)
-            began = time.monotonic()
-            with show:
-                emit(_event("run", f"{'resumed' if past else 'begun'} {run_id}"))
-                try:
-                    tally = runner.carry_out(plan)
-                except KeyboardInterrupt:
-                    emit(_event("run", "detached by Ctrl-C"))
-                    raise _detached(run_id, runner.changed) from None
-                except OmsfabError as error:
-                    error.evidence = site.redact(error.evidence)
-                    error.next = error.next or f"fab run.resume --run={run_id}"
-                    emit(_event("run", f"failed: {error.id}"))
-                    if runner.changed == "nothing":
-                        close("nothing was changed")
-                    raise
-                summary = _summary(tally, time.monotonic() - began)
-                close(summary)
-        self._print(f"{plan.task}: {summary}")
-        self._print(f"journal: {directory}")
+    def _changed(self, run: str) -> Path:
+        """The run to take back; a newer one that changed something stands in its way."""
+        newer = ""
+        for directory in journals.runs(self.home):
+            past = journals.read(directory / "journal.jsonl")
+            task = journals.load_record(directory)["task"]
+            open_ = past.changed and not past.undone and task in UNDOABLE
+            if run == directory.name and newer:
+                raise PreflightError(
+                    "RUN-026",
+                    f"run {newer} came after {run}, and builds on it",
+                    where=str(self.home / newer),
+                    next=f"fab run.undo --run={newer}",
+                )
+            if open_ and run in ("", directory.name):
+                return directory
+            if run == directory.name:
+                raise InputError(
+                    "RUN-027",
+                    f"run {run} has nothing to take back"
+                    if task in UNDOABLE
+                    else f"what {task} does cannot be taken back",
+                    where=str(directory),
+                    next=f"fab run.show --run={run}",
+                )
+            newer = newer or (directory.name if open_ else "")
+        raise InputError(
+            "INPUT-008",
+            f"there is no run {run or 'that changed something and can be taken back'}",
+            where=str(self.home),
+            next="fab run.list",
+        )
 
     def _only_ask(self, plan: Plan) -> None:
         """Run a plan that changes nothing: no lock, no journal."""
@@ -354,29 +429,6 @@ class Session:
 
     # --- helpers ---
 
-    @contextmanager
-    def _lease(self, run_id: str) -> Iterator[Lease]:
-        """Hold the lease in MetaDB; its own run retakes it at once, another never."""
-        lease = self.metadb.lease_take(run_id, _owner())
-        with self.metadb.lease_keep(lease):
-            yield lease
-
-    def _mirror(self, plan: Plan, run_id: str, directory: Path, path: Path) -> None:
-        """Copy a file of the run, and what is needed to read it, to the initial node."""
-        shell = self.shells[plan.initial or self.fleet.nodes[0].name]
-        there = f"{MIRROR}/{run_id}"
-        shell.run(posix.mkdir(f"{there}/backup"))
-        shell.run(command("chmod", "-R", "go=", MIRROR))
-        for file in (directory / "run.json", directory / "journal.jsonl", path):
-            size = file.stat().st_size
-            sha256 = hashlib.sha256(file.read_bytes()[:size]).hexdigest()
-            name = file.relative_to(directory)
-            if file.name == "journal.jsonl":  # it grows while it is copied
-                text = file.read_bytes()[:size].decode(errors="surrogateescape")
-                shell.write(f"{there}/{name}", Secret(text), 0o600, f"{there}/{name}.bak")
-            else:
-                shell.send(file, f"{there}/{name}", size, sha256, lambda _: None)
-
     def _show(self) -> Show:
         return JsonLines(print) if self.flags.json else Terminal(self.console)
 
@@ -399,6 +451,8 @@ def digest(plan: Plan, salt: str) -> str:
             return {"is": type(value).__name__, **inner}
         if isinstance(value, (tuple, list)):
             return [plain(item) for item in value]
+        if isinstance(value, Path):  # the package may lie elsewhere on another jump host
+            return value.name
         return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
     text = json.dumps(plain(plan), sort_keys=True)
@@ -409,29 +463,5 @@ def secrets_of(fleet: Fleet) -> tuple[Secret, ...]:
     return (fleet.metadb.password, *((fleet.tsdb.password,) if fleet.tsdb else ()))
 
 
-def _event(kind: Literal["run"], text: str) -> Event:
-    return Event(time.time(), time.monotonic(), "", "", kind, text)
-
-
-def _owner() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 def _about(present: Present) -> str:
     return "; MetaDB and nodes are assumed, ask them with --plan" if present.assumed else ""
-
-
-def _summary(tally: Tally, took: float) -> str:
-    text = f"{tally.changes} changes, {tally.satisfied} already so, in {seconds(took)}"
-    if tally.outage is not None:
-        text += f"; OMS processes were stopped for {seconds(tally.outage)}"
-    return text
-
-
-def _detached(run_id: str, changed: str) -> Detached:
-    return Detached(
-        "INIT-030",
-        "detached; what runs on the nodes keeps running, docker_init.sh too",
-        changed=changed,
-        next=f"fab run.resume --run={run_id}",
-    )

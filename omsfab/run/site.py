@@ -14,7 +14,7 @@ from omsfab.commands.command import Command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
-from omsfab.errors import OmsfabError
+from omsfab.errors import OmsfabError, StepFailed
 from omsfab.fleet import configfile
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import (
@@ -29,6 +29,7 @@ from omsfab.plan.records import (
     OthersUnchanged,
     Probe,
     Programs,
+    PutBack,
     RestoreRows,
     Run,
     SaveRows,
@@ -38,9 +39,6 @@ from omsfab.plan.records import (
     Succeeds,
     Write,
 )
-
-MIRROR = "/var/lib/omsfab"
-"""Where a run's journal and row backups are mirrored on the initial node."""
 
 PROGRESS_EVERY = 0.2
 """Seconds between two words about a transfer."""
@@ -138,6 +136,8 @@ class Site:
                 self._shells[step.node].write(
                     path, content, mode, f"{path}.omsfab-{self._run_id}.bak"
                 )
+            case PutBack(path, backup):
+                self._put_back(step.node, path, backup, tell)
             case Send(source, dest, size, sha256):
                 tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
                 self._shells[step.node].send(source, dest, size, sha256, _progress(size, tell))
@@ -152,20 +152,38 @@ class Site:
                     secrets=self._secrets,
                 )
             case ClearRows():
+
+                def mirror(path: Path) -> None:
+                    self._mirror(path)
+                    tell("state", f"{path.name}: saved, verified, copied")
+
                 cleared = self._metadb.clear_region(
-                    effect,
-                    lease=self._held(),
-                    backup_dir=self._backup,
-                    mirror=self._mirror,
+                    effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
                 )
                 tell("state", cleared_text(cleared))
             case SaveRows(location, tables):
                 saved = self._metadb.save(location, self._backup, self._run_id, tables)
                 tell("state", f"saved: {', '.join(map(str, saved.files))}")
             case RestoreRows():
-                self._metadb.restore_region(effect, lease=self._held(), backup_dir=self._backup)
+                lease = self._held()
+                if not self._metadb.deleted_by(lease.run_id, effect.location):
+                    return tell("state", "the run deleted no row, so none is put back")
+                restored = self._metadb.restore_region(effect, lease=lease, backup_dir=self._backup)
+                tell("state", restored_text(restored))
             case _:
                 assert_never(effect)
+
+    def _put_back(self, node: str, path: str, backup: str, tell: Callable[..., None]) -> None:
+        result = self._shells[node].run(posix.put_back(path, backup))
+        if result.status:
+            raise StepFailed(
+                "CFG-007",
+                f"{path} cannot be put back from {backup}",
+                evidence=(result.out + result.err).strip(),
+                next="make room or see the rights there, then: fab run.resume",
+            )
+        if result.out.strip():
+            tell("state", result.out.strip())
 
     def _held(self) -> Lease:
         if self._lease is None:  # a planner's task lacks ``lease`` in session.TASKS
@@ -185,6 +203,11 @@ def cleared_text(cleared: Cleared) -> str:
     rows = ", ".join(f"{table} {count}" for table, count in cleared.rows.items())
     done = "were saved and deleted before" if cleared.already else "saved and deleted"
     return f"{done}: {rows}; backup {', '.join(str(path) for path in cleared.files)}"
+
+
+def restored_text(restored: Cleared) -> str:
+    rows = ", ".join(f"{table} {count}" for table, count in restored.rows.items())
+    return f"put back, equal to the backup byte by byte: {rows}"
 
 
 def _words(command: Command, result: Result) -> str:

@@ -23,6 +23,7 @@ from omsfab.plan.records import (
     Plan,
     Probe,
     Programs,
+    PutBack,
     RestoreRows,
     Run,
     SaveRows,
@@ -87,6 +88,8 @@ def effect_text(effect: Effect) -> str:
         case Write(path, content, mode):
             size = len(content.reveal().encode())
             return f"write {path} in place ({size} bytes, mode {mode:o}), the former one kept"
+        case PutBack(path, backup):
+            return f"put {backup} back into {path}; remove {path} if there was none"
         case Send(source, dest, size, _):
             return f"send {source} to {dest} ({size / 1e6:.1f} MB)"
         case Job(container, argv, _, _, habit):

@@ -1,0 +1,221 @@
+"""Taking a run back: what it began, in reverse, as a plan that is shown before it is run.
+
+A pure function of what the run's directory holds: the public part of its fleet, what was so before,
+and which steps it had begun.  hosts.yaml as it was then is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from omsfab.commands import docker, supervisor
+from omsfab.fleet.model import Fleet, Install, Node, Region
+from omsfab.plan import scale, steps
+from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.records import (
+    METADB,
+    Await,
+    CmUrlIs,
+    Plan,
+    Programs,
+    PutBack,
+    RestoreRows,
+    Run,
+    Stage,
+    Step,
+    Succeeds,
+)
+
+
+def public(fleet: Fleet) -> dict[str, Any]:
+    """Return what a run stores of its fleet: no secret, and nothing a way back does not need."""
+    return {
+        "install": fleet.install.model_dump(mode="json", exclude={"extra"}),
+        "regions": [region.model_dump(mode="json") for region in fleet.regions],
+    }
+
+
+def fleet_of(record: Mapping[str, Any], now: Fleet) -> Fleet:
+    """Return the fleet of a run: its nodes, paths and names; logins are those of hosts.yaml now."""
+    then = record["fleet"]
+    return now.model_copy(
+        update={
+            "install": Install(**then["install"]),
+            "regions": tuple(Region(**region) for region in then["regions"]),
+        }
+    )
+
+
+def undo(
+    fleet: Fleet, present: Present, *, run: str, region: str, begun: Collection[str] | None
+) -> Plan:
+    """Return the plan that takes the run back.
+
+    ``begun`` are its steps that may have changed something; None = it is not known, so any may.
+    Images and data directories stay.  Rows alone are no way back: the components keep what
+    docker_init.sh gave them, so it runs again with the former config.yaml.
+    """
+    where = scale.region_named(fleet, region) if region or len(fleet.regions) == 1 else None
+
+    def has(step: str, node: str) -> bool:
+        return begun is None or f"{step}@{node}" in begun
+
+    def facts(node: Node) -> NodeFacts:
+        return present.facts(node.name)
+
+    running = [node for node in fleet.nodes if facts(node).container == "running"]
+    asked = [node for node in fleet.nodes if node.name in present.nodes]
+    made = [node for node in asked if node not in running and has("container", node.name)]
+    written = [node for node in asked if has("config", node.name)]
+    stopped = [node for node in running if has("stop-processes", node.name)]
+    rows = bool(stopped) and has("clear-rows", METADB) and where is not None
+    refreshed = [node for node in running if node in written and not rows]
+    old_url = present.clusters.get(where.location, "") if where else ""
+    stages: list[Stage] = []
+
+    def stage(title: str, made_steps: list[Step], width: int = 0, outage: bool = False) -> None:
+        if made_steps:
+            stages.append(Stage(title, tuple(made_steps), width=width, outage=outage))
+
+    stage(
+        "remove what the run made",
+        [
+            step
+            for node in asked
+            if node not in running
+            for step in (
+                *((_removed(fleet, node, present.image),) if node in made else ()),
+                *((_put_back(fleet, node, run),) if node in written else ()),
+            )
+        ],
+    )
+    if rows and where:
+        stage(
+            "stop production",
+            [steps.stop_processes(fleet, node) for node in stopped],
+            outage=True,
+        )
+        stage("rows of MetaDB", [_restored(where)], outage=True)
+    stage(
+        "configuration",
+        [_put_back(fleet, node, run) for node in running if node in written],
+        outage=rows,
+    )
+    if rows and where:
+        stage(
+            "initialise with the former configuration, 1 node at a time",
+            [_initialised(fleet, where, node, old_url) for node in stopped],
+            width=1,
+            outage=True,
+        )
+    stage(
+        "the components read the former configuration, 1 node at a time",
+        [steps.refresh(fleet, node) for node in refreshed],
+        width=1,
+    )
+    stage("start what ran", [_started(fleet, node, facts(node)) for node in stopped])
+    stage(
+        "final verification",
+        [
+            *(steps.healthy(fleet, node) for node in stopped),
+            *([_former_url(where, old_url)] if rows and where else []),
+        ],
+    )
+    return Plan(
+        "run.undo",
+        f"take back run {run}",
+        (
+            "images and data directories stay",
+            *_left(where, made, rows, present),
+        ),
+        tuple(stages),
+        initial=stopped[0].name if stopped else "",
+    )
+
+
+def _left(where: Region | None, made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
+    """Say what MetaDB keeps: rows that an initialisation wrote for nodes that go."""
+    new = [node for node in made if node.ip not in present.hosts]
+    if rows or not new or where is None:
+        return ()
+    return (f"MetaDB may keep host rows of {scale.names(new)}: nothing of this run deleted rows",)
+
+
+def _removed(fleet: Fleet, node: Node, image: str) -> Step:
+    """The container this run made is gone; one that somebody else made is left alone."""
+    install = fleet.install
+    gone = Succeeds(docker.absent(install.container), "it is there")
+    return Step(
+        name="remove-container",
+        node=node.name,
+        title=f"stop and remove {install.container}; its data is kept",
+        check=(gone,),
+        apply=(Run(docker.remove_ours(install.container, docker.spec(node, install, image))),),
+        verify=(gone,),
+        fault="RUN-004",
+    )
+
+
+def _put_back(fleet: Fleet, node: Node, run: str) -> Step:
+    """No check: whether the run had written at all, its backup on the node tells."""
+    path = fleet.install.mounts.config
+    return Step(
+        name="put-back",
+        node=node.name,
+        title=f"put the former {path} back",
+        apply=(PutBack(path, f"{path}.omsfab-{run}.bak"),),
+        fault="CFG-006",
+    )
+
+
+def _restored(region: Region) -> Step:
+    """The saved rows are back, proven by hash inside the transaction."""
+    return Step(
+        name="restore-rows",
+        node=METADB,
+        title=f"put the saved rows of location {region.location} back",
+        kind="transaction",
+        apply=(RestoreRows(region.location),),
+        fault="DB-017",
+    )
+
+
+def _initialised(fleet: Fleet, region: Region, node: Node, old_url: str) -> Step:
+    """The former configuration reaches MetaDB and components; config.yaml on the node says which.
+
+    Other tables may hold the other url until a later node is initialised: only this row counts.
+    """
+    return replace(
+        steps.initialise(fleet, region, node, again=True),
+        verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
+    )
+
+
+def _started(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
+    """Programs that ran before run again; where that is not known, all of them."""
+    container = fleet.install.container
+    names = facts.programs
+    run = supervisor.start(container, *names) if names else supervisor.start_all(container)
+    up = Programs(supervisor.status(container, *names))
+    return Step(
+        name="start-processes",
+        node=node.name,
+        title=f"start the processes in {container} that ran before",
+        check=(up,),
+        apply=(Run(run),),
+        verify=(Await(up, limit=180),),
+        fault="RUN-003",
+    )
+
+
+def _former_url(region: Region, url: str) -> Step:
+    return Step(
+        name="cm-url",
+        node=METADB,
+        title=f"cluster_info.cm_url is {url} again",
+        kind="read-only",
+        verify=(CmUrlIs(region.location, url, "" if region.cm_url == url else region.cm_url),),
+        fault="VER-001",
+    )

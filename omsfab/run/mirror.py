@@ -1,0 +1,149 @@
+"""The copy of a run on the initial node: with it a lost jump host can be replaced.
+
+``/var/lib/omsfab/<run>`` there holds what the run's directory holds here: run.json, journal.jsonl
+and backup/.  Rows are deleted only when their backup has arrived.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from omsfab.commands import posix
+from omsfab.edges.shell import Shell
+from omsfab.errors import InputError, OmsfabError, StepFailed
+from omsfab.fleet.secret import Secret
+
+PLACE = "/var/lib/omsfab"
+
+CHUNK = 1 << 20
+
+
+class Mirror:
+    """Copies the files of one run to a node; of several calls only one works at a time."""
+
+    def __init__(self, shell: Shell, directory: Path, say: Callable[[str], None]) -> None:
+        self._shell = shell
+        self._directory = directory
+        self._there = f"{PLACE}/{directory.name}"
+        self._say = say
+        self._lock = threading.Lock()
+        self._made = False
+
+    def copy(self, path: Path) -> None:
+        """Copy a file of the run, and what is needed to read it; raises unless all is there."""
+        with self._lock:
+            self._make()
+            for file in (self._directory / "run.json", path):
+                self._send(file)
+            self._journal()
+
+    def refresh(self) -> None:
+        """Bring the journal there, from a thread: nobody waits for it, and it may fail."""
+        threading.Thread(target=self._refresh, name="omsfab-mirror", daemon=True).start()
+
+    def refresh_now(self) -> None:
+        """Bring everything there that is not, for the end of a session."""
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._make()
+            self._journal()
+        except OmsfabError as error:
+            self._say(f"no copy of the journal on {self._shell.node} now: {error.id}")
+        except Exception:  # the run goes on; a daemon thread must not spoil the screen
+            self._say(f"no copy of the journal on {self._shell.node} now")
+        finally:
+            self._lock.release()
+
+    def _make(self) -> None:
+        if self._made:
+            return
+        done = self._shell.run(posix.private_directory(f"{self._there}/backup"))
+        if done.status:
+            raise StepFailed(
+                "RUN-022",
+                f"the copy of the run cannot be made on {self._shell.node}",
+                where=f"{self._shell.node}:{self._there}",
+                evidence=done.err.strip(),
+                next=f"make {PLACE} writable for the SSH user, then: fab run.resume",
+            )
+        self._send(self._directory / "run.json")
+        self._made = True
+
+    def _send(self, file: Path) -> None:
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        dest = f"{self._there}/{file.relative_to(self._directory)}"
+        self._shell.send(file, dest, len(data), digest, lambda _: None)
+
+    def _journal(self) -> None:
+        """It grows while it is copied: what is there now goes, beside the former copy."""
+        text = (self._directory / "journal.jsonl").read_bytes().decode(errors="surrogateescape")
+        there = f"{self._there}/journal.jsonl"
+        self._shell.write(there, Secret(text), 0o600, f"{there}.bak")
+
+
+def fetch(shell: Shell, run: str, home: Path) -> Path:
+    """Bring a run back from its initial node, unless it is here; return its directory.
+
+    Without ``run`` the newest one there.  What is here is never overwritten: it is nearer to what
+    happened than any copy.
+    """
+    run = run or _newest(shell)
+    here = home / run
+    if (here / "run.json").exists():
+        return here
+    listed = shell.run(posix.files_below(f"{PLACE}/{run}"))
+    names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
+    if "run.json" not in names:
+        raise InputError(
+            "RUN-023",
+            f"{shell.node} has no copy of run {run}",
+            where=f"{shell.node}:{PLACE}",
+            evidence=listed.err.strip(),
+            next=f"ls {PLACE}   # on {shell.node}, and on the other nodes",
+        )
+    part = home / f".{run}.part"
+    for name in names:
+        path = part / PurePosixPath(name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_bytes(_bytes(shell, f"{PLACE}/{run}/{name}"))
+    (part / "backup").mkdir(exist_ok=True, mode=0o700)
+    part.chmod(0o700)
+    part.rename(here)
+    return here
+
+
+def _newest(shell: Shell) -> str:
+    names = shell.run(posix.list_names(PLACE)).out.split()
+    runs = sorted(name for name in names if name[:8].isdigit())
+    if runs:
+        return runs[-1]
+    raise InputError(
+        "RUN-023",
+        f"{shell.node} has no copy of any run",
+        where=f"{shell.node}:{PLACE}",
+        next="name another node: fab run.resume --from=NODE",
+    )
+
+
+def _bytes(shell: Shell, path: str) -> bytes:
+    data = b""
+    while True:
+        answer = shell.run(posix.read_bytes(path, len(data), CHUNK))
+        if answer.status:
+            raise StepFailed(
+                "RUN-024", f"{path} cannot be read", where=shell.node, evidence=answer.err.strip()
+            )
+        piece = base64.b64decode(answer.out)
+        data += piece
+        if len(piece) < CHUNK:
+            return data

@@ -1,0 +1,244 @@
+"""A run under way: locks, journal, mirror, runner, and its end, whichever it is."""
+
+from __future__ import annotations
+
+import getpass
+import secrets as randomness
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from omsfab.edges.metadb import Keeper, MetaDbEdge
+from omsfab.edges.shell import Shell
+from omsfab.errors import Detached, OmsfabError
+from omsfab.fleet.model import MetaDb
+from omsfab.fleet.secret import Secret
+from omsfab.plan.events import Event, Kind
+from omsfab.plan.records import Plan
+from omsfab.run import failpoint, letting_go, lock
+from omsfab.run import journal as journals
+from omsfab.run.mirror import Mirror
+from omsfab.run.runner import Runner, Tally
+from omsfab.run.site import Site
+from omsfab.show.terminal import Show
+from omsfab.show.text import seconds
+
+CLOSED = "ended"
+"""First word of the last event of a run that needs no resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run works with; ``home`` is the state directory of this OMS on this jump host."""
+
+    home: Path
+    shells: Mapping[str, Shell]
+    metadb: MetaDb
+    secrets: Sequence[Secret]
+    show: Show
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a session wants carried out.
+
+    ``undoes`` is the directory of the run whose work is taken back: its lease, its markers and its
+    backups are used.  ``fresh`` is asked under the lock, before anything happens.
+    """
+
+    directory: Path
+    plan: Plan
+    lease: bool = False
+    past: journals.Past | None = None
+    undoes: Path | None = None
+    fresh: Callable[[], None] = lambda: None
+
+
+def carry_out(world: World, order: Order) -> tuple[Tally, str]:
+    """Carry the plan out under all locks; return its tally and a summary.
+
+    A run that failed or was let go after it changed something keeps its lease, so that nobody
+    plans upon half a change.
+    """
+    run = order.directory.name
+    since = f"{datetime.now(timezone.utc):%H:%M:%SZ}"
+    with ExitStack() as stack:
+        stack.enter_context(lock.held(world.home, run, owner(world.home), since))
+        for shell in world.shells.values():
+            stack.callback(shell.close)
+        keeper = _lease(stack, world, order) if order.lease else None
+        under_way = _UnderWay(world, order, keeper)
+        stack.callback(under_way.close)
+        with letting_go.by_signal(), world.show:
+            return under_way.carry_out()
+
+
+def owner(home: Path) -> str:
+    """Return who works here, e.g. ``li@jump1#3fa9c1``.
+
+    The last part names the state directory: two jump hosts may bear one name, and a directory that
+    was lost is another one afterwards.
+    """
+    path = home / "id"
+    if not path.exists():
+        journals.write_durably(path, randomness.token_hex(3).encode())
+    return f"{getpass.getuser()}@{socket.gethostname()}#{path.read_text()}"
+
+
+def _lease(stack: ExitStack, world: World, order: Order) -> Keeper:
+    """Take the lease in MetaDB; its own run retakes it at once, another never.
+
+    A new run that may not begin leaves nothing behind.
+    """
+    metadb = MetaDbEdge(world.metadb)
+    try:
+        lease = metadb.lease_take((order.undoes or order.directory).name, owner(world.home))
+    except OmsfabError:
+        if order.past is None:
+            shutil.rmtree(order.directory, ignore_errors=True)
+        raise
+    return stack.enter_context(metadb.lease_keep(lease))
+
+
+class _UnderWay:
+    def __init__(self, world: World, order: Order, keeper: Keeper | None) -> None:
+        self._world, self._order, self._keeper = world, order, keeper
+        self._run = order.directory.name
+        self._journal = journals.Journal(order.directory)
+        self._blind = False
+        initial = order.plan.initial
+        shell = world.shells.get(initial) if initial else None
+        self._mirror = Mirror(shell, order.directory, self._mirror_says) if shell else None
+        self._metadb = MetaDbEdge(world.metadb, on_statement=self._unless_let_go, in_run=True)
+        self._site = Site(
+            self._run,
+            order.undoes or order.directory,
+            world.shells,
+            self._metadb,
+            secrets=world.secrets,
+            mirror=self._mirror.copy if self._mirror else lambda path: None,
+            lease=keeper.lease if keeper else None,
+        )
+        self._runner = Runner(
+            self._site,
+            self.emit,
+            order.past,
+            guard=keeper.check if keeper else lambda: None,
+            failpoint=failpoint.wanted(),
+        )
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def carry_out(self) -> tuple[Tally, str]:
+        began = time.monotonic()
+        past = self._order.past
+        self._say("run", f"{'resumed' if past else 'begun'} {self._run}")
+        try:
+            self._order.fresh()
+            if self._mirror:
+                self._mirror.copy(self._order.directory / "run.json")
+            tally = self._runner.carry_out(self._order.plan)
+        except KeyboardInterrupt:
+            self._runner.let_go = True
+            raise self._detached() from None
+        except OmsfabError as error:
+            with suppress(OmsfabError):  # what failed is the news, not a full disk behind it
+                self._failed(error)
+            raise
+        summary = _summary(tally, time.monotonic() - began)
+        self._end(summary)
+        return tally, summary
+
+    def emit(self, event: Event) -> None:
+        """Journal the event, then show it; a terminal that is gone ends no run."""
+        clean = replace(event, text=self._site.redact(event.text))
+        self._journal.write(clean)
+        if event.kind == "stage" and self._mirror:
+            self._mirror.refresh()
+        if not self._blind:
+            try:
+                self._world.show(clean)
+            except (OSError, SystemExit):  # rich raises SystemExit for a broken pipe
+                self._blind = True
+
+    # --- ends ---
+
+    def _end(self, text: str) -> None:
+        """End the run for good: free the locks, then say so."""
+        if self._keeper:
+            self._metadb.lease_release(self._keeper.lease)
+        if self._order.undoes:
+            close(self._order.undoes, f"{CLOSED}: undone by {self._run}")
+        self._say("run", f"{CLOSED}: {text}")
+        if self._mirror:
+            self._mirror.refresh_now()
+
+    def _failed(self, error: OmsfabError) -> None:
+        error.evidence = self._site.redact(error.evidence)
+        error.next = self._next(error)
+        self._say("run", f"failed: {error.id}")
+        if self._runner.changed == "nothing":
+            self._end("nothing was changed")
+        elif self._mirror:
+            self._mirror.refresh_now()
+
+    def _next(self, error: OmsfabError) -> str:
+        """Every way on names this very run."""
+        resume = f"fab run.resume --run={self._run}"
+        if not error.next:
+            return resume
+        return error.next if "--run" in error.next else error.next.replace("fab run.resume", resume)
+
+    def _detached(self) -> Detached:
+        jobs = self._runner.jobs_under_way
+        with suppress(OmsfabError):
+            self._say("run", "let go by the operator")
+            if self._runner.changed == "nothing":
+                self._end("nothing was changed")
+        what = (
+            "detached; init keeps running"
+            if jobs
+            else "let go; what was under way has ended, or run.resume finds out"
+        )
+        return Detached(
+            "INIT-030" if jobs else "RUN-030",
+            what,
+            where=", ".join(jobs),
+            changed=self._runner.changed,
+            next=f"fab run.resume --run={self._run}",
+        )
+
+    # --- helpers ---
+
+    def _unless_let_go(self, statement: str) -> None:
+        """After Ctrl-C no further statement is sent, so an open transaction is rolled back."""
+        if self._runner.let_go:
+            raise Detached("RUN-030", "let go")
+
+    def _mirror_says(self, text: str) -> None:
+        with suppress(OmsfabError, OSError):  # from a thread, perhaps after the end
+            self._say("state", text)
+
+    def _say(self, kind: Kind, text: str) -> None:
+        node = self._order.plan.initial if kind == "state" else ""
+        self.emit(Event(time.time(), time.monotonic(), node, "", kind, text))
+
+
+def close(directory: Path, text: str) -> None:
+    """Write the last word of a run that is not under way."""
+    book = journals.Journal(directory)
+    book.write(Event(time.time(), time.monotonic(), "", "", "run", text))
+    book.close()
+
+
+def _summary(tally: Tally, took: float) -> str:
+    text = f"{tally.changes} changes, {tally.satisfied} already so, in {seconds(took)}"
+    if tally.outage is not None:
+        text += f"; OMS processes were stopped for {seconds(tally.outage)}"
+    return text
