@@ -193,9 +193,7 @@ class RestoreRows:
     location: int
 
 
-Effect: TypeAlias = (
-    "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"
-)
+Effect: TypeAlias = "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"
 
 
 # --- steps, stages, plan ---------------------------------------------------------------------

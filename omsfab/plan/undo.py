@@ -60,18 +60,25 @@ def undo(
     where = scale.region_named(fleet, region) if region or len(fleet.regions) == 1 else None
 
     def has(step: str, node: str) -> bool:
-        return begun is None or f"{step}@{node}" in begun
+        if begun is None:  # what the run never looked at, it never touched
+            return node in present.nodes or node == METADB
+        return f"{step}@{node}" in begun
 
     def facts(node: Node) -> NodeFacts:
         return present.facts(node.name)
 
     running = [node for node in fleet.nodes if facts(node).container == "running"]
-    asked = [node for node in fleet.nodes if node.name in present.nodes]
-    made = [node for node in asked if node not in running and has("container", node.name)]
-    written = [node for node in asked if has("config", node.name)]
+    new = [node for node in fleet.nodes if node not in running]
+    made = [node for node in new if has("container", node.name)]
+    written = {
+        node.name: [
+            path for step, path in _files(fleet.install_of(node)) if path and has(step, node.name)
+        ]
+        for node in fleet.nodes
+    }
     stopped = [node for node in running if has("stop-processes", node.name)]
     rows = bool(stopped) and has("clear-rows", METADB) and where is not None
-    refreshed = [node for node in running if node in written and not rows]
+    refreshed = [node for node in running if has("config", node.name) and not rows]
     old_url = present.clusters.get(where.location, "") if where else ""
     stages: list[Stage] = []
 
@@ -83,11 +90,10 @@ def undo(
         "remove what the run made",
         [
             step
-            for node in asked
-            if node not in running
+            for node in new
             for step in (
                 *((_removed(fleet, node, present.image),) if node in made else ()),
-                *((_put_back(fleet, node, run),) if node in written else ()),
+                *(_put_back(node, path, run) for path in written[node.name]),
             )
         ],
     )
@@ -100,7 +106,7 @@ def undo(
         stage("rows of MetaDB", [_restored(where)], outage=True)
     stage(
         "configuration",
-        [_put_back(fleet, node, run) for node in running if node in written],
+        [_put_back(node, path, run) for node in running for path in written[node.name]],
         outage=rows,
     )
     if rows and where:
@@ -145,7 +151,7 @@ def _left(where: Region | None, made: list[Node], rows: bool, present: Present) 
 
 def _removed(fleet: Fleet, node: Node, image: str) -> Step:
     """The container this run made is gone; one that somebody else made is left alone."""
-    install = fleet.install
+    install = fleet.install_of(node)
     gone = Succeeds(docker.absent(install.container), "it is there")
     return Step(
         name="remove-container",
@@ -158,11 +164,20 @@ def _removed(fleet: Fleet, node: Node, image: str) -> Step:
     )
 
 
-def _put_back(fleet: Fleet, node: Node, run: str) -> Step:
+def _files(install: Install) -> tuple[tuple[str, str | None], ...]:
+    """Return the files a run may write, each with the name of the step that does."""
+    mounts = install.mounts
+    return (
+        ("config", mounts.config),
+        ("https-crt", mounts.https_crt),
+        ("https-key", mounts.https_key),
+    )
+
+
+def _put_back(node: Node, path: str, run: str) -> Step:
     """No check: whether the run had written at all, its backup on the node tells."""
-    path = fleet.install.mounts.config
     return Step(
-        name="put-back",
+        name=f"put-back-{path.rpartition('/')[2]}",
         node=node.name,
         title=f"put the former {path} back",
         apply=(PutBack(path, f"{path}.omsfab-{run}.bak"),),

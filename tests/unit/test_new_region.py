@@ -84,7 +84,7 @@ def test_rows_are_saved_before_anything_writes_rows(several, now):
     )
 
     assert ["preflight", "stage the new nodes"] == titles[:saved]
-    assert "other-regions" == plan.steps[-1].name
+    assert "other-regions-last" == plan.steps[-1].name
 
 
 def test_the_new_region_is_not_the_default_one(several, now):

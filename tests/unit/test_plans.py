@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,16 @@ def test_an_unknown_node_is_an_input_error(fleet, package, present):
 def test_cm_urls_are_compared_by_their_parts(one, other, same):
     """Scheme, host and port count; a trailing slash does not, a substring never."""
     assert same is scale.same_url(one, other)
+
+
+def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):
+    """A resumed run skips what is done by its key: a second question must not pass as the first."""
+    now = present(package)
+    plans = (scale.scale_out(fleet, now), scale.deploy(fleet, Present(package=package)))
+
+    assert [] == [
+        key
+        for plan in plans
+        for key, count in Counter(step.key for step in plan.steps).items()
+        if count > 1
+    ]
