@@ -285,6 +285,14 @@ def show_run(c: Context, run: str = "") -> None:
     views.run(run)
 
 
+@fleet_task
+def report(c: Context, run: str = "", out: str = "") -> None:
+    """Write a run as one HTML page (--out; else beside its journal): what, when, how long."""
+    from omsfab.run import views
+
+    views.report(run, out)
+
+
 FROM = "fetch the run from this node's copy: for a jump host that has lost it"
 
 
@@ -407,6 +415,7 @@ namespace = _tree(
     run={
         "list": list_runs,
         "show": show_run,
+        "report": report,
         "resume": resume,
         "undo": undo,
         "abandon": abandon,

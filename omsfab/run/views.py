@@ -24,6 +24,7 @@ from omsfab.run import journal as journals
 from omsfab.run import look
 from omsfab.run.session import home_of, hosts_path
 from omsfab.run.site import health_says
+from omsfab.show.report import html
 from omsfab.show.text import event_line
 
 
@@ -178,6 +179,17 @@ def run(name: str) -> None:
     print(f"run {directory.name} in {directory}")
     if not past.ended:
         print(f"it has not ended; next: fab run.resume --run={directory.name}")
+
+
+def report(name: str, out: str) -> None:
+    """Write a run as one HTML page, 0600, and say where."""
+    directory = _named(name)
+    record = journals.load_record(directory)
+    past = journals.read(directory / "journal.jsonl")
+    path = Path(out) if out else directory / "report.html"
+    page = html(directory.name, record["owner"], past.events)
+    journals.write_durably(path, page.encode(errors="replace"))
+    print(path)
 
 
 def _named(name: str) -> Path:
