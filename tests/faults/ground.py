@@ -1,0 +1,395 @@
+"""A lab as the ground on which faults happen: omsfab as a process, and back to the beginning."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from omsfab import lab as labs
+from omsfab.lab import Lab, network
+from tests.faults import oracle
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+QUICK = {"INIT_SECONDS": "0"}
+"""Knobs that are always turned: the waits of the stand-in image are not what is tested."""
+
+
+class Miss(AssertionError):
+    """omsfab did not do what faults.md asks for."""
+
+
+class Skip(Exception):
+    """This machine lacks the injector."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of fab came to."""
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    seconds: float
+    memory: int = 0
+    """Largest resident size of omsfab, MB."""
+
+    @property
+    def error(self) -> str:
+        """The id of the error, e.g. VIP-001; empty if there was none."""
+        found = re.findall(r"^([A-Z]+-\d{3})  ", self.out, re.MULTILINE)
+        return found[-1] if found else ""
+
+    @property
+    def next(self) -> str:
+        """The ``next:`` line of the error: what an operator pastes."""
+        found = re.findall(r"^  next:\s+(.*)$", self.out, re.MULTILINE)
+        return found[-1] if found else ""
+
+
+@dataclass
+class Running:
+    """A call of fab that goes on."""
+
+    process: subprocess.Popen[bytes]
+    words: tuple[str, ...]
+    file: Path
+    began: float
+
+    def text(self) -> str:
+        return self.file.read_text(errors="replace")
+
+    def says(self, pattern: str, seconds: float = 90) -> None:
+        """Wait until a line of its output matches."""
+        if not oracle.wait(
+            lambda: bool(re.search(pattern, self.text())) or self.process.poll() is not None,
+            seconds,
+            0.02,
+        ) or not re.search(pattern, self.text()):
+            raise Miss(f"fab never said {pattern!r}:\n{self.text()[-1500:]}")
+
+    def end(self, limit: float = 300) -> Outcome:
+        try:
+            self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Miss(f"fab {' '.join(self.words)} did not end in {limit:.0f} s") from None
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        seconds = time.monotonic() - self.began
+        return Outcome(self.words, self.process.returncode, self.text(), seconds, memory)
+
+
+@dataclass
+class Figures:
+    """What must stay 0 over all faults, and what was seen."""
+
+    lost: list[str] = field(default_factory=list)
+    overlaps: int = 0
+    surplus: list[str] = field(default_factory=list)
+    false_success: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+
+
+class Ground:
+    """One lab with OMS on its first node, cm_url its own address; every fault begins from there."""
+
+    def __init__(self, lab: Lab, work: Path) -> None:
+        self.lab = lab
+        self.work = work
+        self.figures = Figures()
+        self.stack = ExitStack()
+        self.names = tuple(node.name for node in lab.nodes)
+        self.first, *self.new = self.names
+        self.directory = work
+        self.outcomes: list[Outcome] = []
+        self._rows = {table: oracle.rows(lab, table, all_columns=True) for table in oracle.TABLES}
+        self._config = lab.path(self.first, oracle.CONFIG).read_bytes()
+        self._before: dict[str, Any] = {}
+        self.planned: dict[str, int] = {}
+        self.wanted: tuple[str, ...] = self.names
+
+    # --- one fault ---
+
+    @contextmanager
+    def fault(self, id: str) -> Iterator[None]:
+        """Everything for one fault is new: hosts.yaml, state directory; afterwards all is undone."""
+        self.directory = self.work / id
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        self.outcomes = []
+        self.wanted = self.names
+        self.planned = dict.fromkeys(self.names, 1)
+        self.reset()
+        self._before = oracle.snapshot(self.lab)
+        self.hosts()
+        try:
+            yield
+        finally:
+            self.heal()
+            self._count(id)
+
+    def heal(self) -> None:
+        """Take the injected fault away."""
+        stack, self.stack = self.stack, ExitStack()
+        stack.close()
+
+    def undo(self, action: Callable[[], object]) -> None:
+        """Remember how the injected fault is taken away."""
+        self.stack.callback(action)
+
+    def hosts(self, url: str = "", nodes: Sequence[str] = (), **extra: object) -> Path:
+        """Write hosts.yaml: all nodes behind the VIP unless said otherwise."""
+        text = self.lab.hosts_yaml(
+            url or f"http://{self.lab.vip}:8088", nodes or self.names, **extra
+        )
+        path = self.directory / "hosts.yaml"
+        path.write_text(text)
+        return path
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change hosts.yaml as data."""
+        path = self.directory / "hosts.yaml"
+        data = yaml.safe_load(path.read_text())
+        change(data)
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+
+    # --- omsfab ---
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "OMSFAB_HOSTS": str(self.directory / "hosts.yaml"),
+            "OMSFAB_HOME": str(self.directory / "state"),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            **more,
+        }
+
+    def start(self, *words: str, **more: str) -> Running:
+        """Begin `fab …` as a process; it is ended with the fault."""
+        file = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
+        with file.open("wb") as out:
+            process = subprocess.Popen(
+                [str(BIN / "fab"), *words],
+                cwd=ROOT,
+                env=self.environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+        def kill() -> None:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+        self.undo(kill)
+        return Running(process, words, file, time.monotonic())
+
+    def fab(self, *words: str, limit: float = 300, **more: str) -> Outcome:
+        """Run `fab …` to its end."""
+        return self.note(self.start(*words, **more).end(limit))
+
+    def note(self, outcome: Outcome) -> Outcome:
+        """Keep an outcome for the board; a success that is none is counted."""
+        self.outcomes.append(outcome)
+        changing = {"scale.out", "run.resume"} & set(outcome.words) and not (
+            {"--plan", "--dry"} & set(outcome.words)
+        )
+        if outcome.code == 0 and changing and (missing := self.missing()):
+            self.figures.false_success.append(f"{self.directory.name}: {missing[0]}")
+            raise Miss(f"exit 0, and yet: {'; '.join(missing)}")
+        return outcome
+
+    def paste(self, outcome: Outcome, limit: float = 300) -> Outcome:
+        """Run the ``next:`` line verbatim, in a shell, as an operator would."""
+        line = outcome.next
+        if not line:
+            raise Miss(f"{outcome.error} has no next line")
+        file = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
+        began = time.monotonic()
+        with file.open("wb") as out:
+            process = subprocess.Popen(
+                ["bash", "-c", f"fab() {{ command fab \"$@\" {'--yes' if _asks(line) else ''}; }}\n{line}"],
+                cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        return self.note(Running(process, tuple(line.split()), file, began).end(limit))
+
+    # --- judging ---
+
+    def missing(self) -> list[str]:
+        """What is missing for the wanted nodes to be in service."""
+        return list(oracle.in_service(self.lab, self.wanted))
+
+    def refused(self, outcome: Outcome, code: int, *ids: str) -> Outcome:
+        """The run ended so, with one of these ids, and nothing at all was changed."""
+        self.ended(outcome, code, *ids)
+        if changed := oracle.differences(self._before, oracle.snapshot(self.lab)):
+            raise Miss(f"refused, and yet changed: {changed}")
+        return outcome
+
+    def production_untouched(self) -> None:
+        """Rows, and the first node's processes and config.yaml, are as before."""
+        now = oracle.snapshot(self.lab)
+        keys = [k for k in self._before if k.startswith((self.first, "oms_"))]
+        changed = oracle.differences(
+            {k: self._before[k] for k in keys}, {k: now.get(k) for k in keys}
+        )
+        if changed:
+            raise Miss(f"production was touched: {changed}")
+
+    def ended(self, outcome: Outcome, code: int, *ids: str) -> Outcome:
+        """The run ended with this status and, if any is named, one of these ids in its output."""
+        if outcome.code != code:
+            raise Miss(f"exit {outcome.code}, not {code}:\n{outcome.out[-1500:]}")
+        if ids and not any(id in outcome.out for id in ids):
+            raise Miss(f"none of {', '.join(ids)} is told:\n{outcome.out[-1500:]}")
+        return outcome
+
+    def says(self, outcome: Outcome, *texts: str) -> None:
+        for text in texts:
+            if text not in outcome.out:
+                raise Miss(f"{text!r} is not told:\n{outcome.out[-1500:]}")
+
+    def served(self) -> None:
+        if missing := self.missing():
+            raise Miss("; ".join(missing))
+
+    def inits(self) -> dict[str, int]:
+        """How often docker_init.sh ran on each node since the fault began."""
+        return {
+            name: self.lab.counters(name)["started"] - self._before[f"{name} inits"]
+            for name in self.names
+        }
+
+    def files(self) -> list[Path]:
+        """All files that this fault's runs have left: state directory, and mirrors on the nodes."""
+        found = [p for p in self.directory.rglob("*") if p.is_file()]
+        for name in self.names:
+            mirror = self.lab.node_directory(name) / "var-omsfab"
+            found += [p for p in mirror.rglob("*") if p.is_file()]
+        return found
+
+    def _count(self, id: str) -> None:
+        lab, figures = self.lab, self.figures
+        figures.lost += [f"{id}: {x}" for x in oracle.rows_lost(lab, self._before, self.files())]
+        figures.overlaps += sum(lab.counters(name)["overlaps"] for name in self.names)
+        figures.surplus += [
+            f"{id}: {name} {count}, planned {self.planned[name]}"
+            for name, count in self.inits().items()
+            if count > self.planned[name]
+        ]
+        secret = self.lab.metadb.password.encode()
+        figures.secrets += [f"{id}: {p}" for p in self.files() if secret in p.read_bytes()]
+
+    # --- back to the beginning ---
+
+    def reset(self, *, images: bool = False) -> None:
+        """OMS on the first node alone, with its own address; nothing of omsfab anywhere."""
+        lab = self.lab
+        lab.move_vip()
+        for name in self.names:
+            network.forget_neighbours({lab.node(name).netns: lab.vip})
+        if lab.sql("select 1 from information_schema.schemata where schema_name = 'omsfab'"):
+            lab.sql("drop database omsfab")
+        for name in self.new:
+            if oracle.container(lab, name):
+                lab.enter(name, ["docker", "rm", "-f", oracle.CONTAINER])
+            lab.enter(name, ["sh", "-c", "rm -rf /data/* /data/.[!.]* /var/lib/omsfab/*"])
+            if images:
+                lab.enter(name, ["docker", "image", "rm", "-f", lab.image_id])
+            lab.knob(name, **QUICK)
+        self._reset_first()
+
+    def _reset_first(self) -> None:
+        lab, first = self.lab, self.first
+        counted = lab.node_directory(first) / labs.model.KNOBS
+        (counted / "knobs").unlink(missing_ok=True)
+        lab.knob(first, **QUICK)
+        (counted / "init.overlap").unlink(missing_ok=True)
+        lab.enter(first, ["sh", "-c", "rm -rf /var/lib/omsfab/* /data/oms/oms_logs/omsfab"])
+        lab.enter(first, ["sh", "-c", "rm -f /data/config.yaml.*"])
+        path = lab.path(first, oracle.CONFIG)
+        same = path.read_bytes() == self._config
+        if not same:
+            with path.open("r+b") as file:
+                file.truncate()
+                file.write(self._config)
+        if not self._rows_same():
+            same = False
+        if oracle.container(lab, first).get("State", {}).get("Running") is not True:
+            lab.enter(first, ["docker", "start", oracle.CONTAINER])
+            same = False
+        if not same:
+            inside = ["docker", "exec", oracle.CONTAINER]
+            lab.enter(first, [*inside, "supervisorctl", "stop", "all"])
+            self._put_rows()
+            module = "omsflow.scripts.units.oms_init_manager"
+            lab.enter(first, [*inside, "python", "-m", module, "--init-config-file"])
+        if not same or set(oracle.programs(lab, first).values()) != {"RUNNING"}:
+            lab.enter(first, ["docker", "exec", oracle.CONTAINER, "supervisorctl", "start", "all"])
+        ip = lab.node(first).ip
+        online = "select 1 from oms_cm.host where host_status = 'ONLINE' and ip = %s"
+        if not oracle.wait(lambda: bool(lab.sql(online, (ip,))), 60):
+            raise RuntimeError(f"{first} does not come back ONLINE")
+        if not oracle.wait(
+            lambda: set(oracle.programs(lab, first).values()) == {"RUNNING"}, 60
+        ):
+            raise RuntimeError(f"{first} does not come back to RUNNING")
+
+    def _rows_same(self) -> bool:
+        return all(
+            [{k: v for k, v in row.items() if k not in oracle.VOLATILE} for row in self._rows[t]]
+            == oracle.rows(self.lab, t)
+            for t in oracle.TABLES
+        )
+
+    def _put_rows(self) -> None:
+        connection = self.lab.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("delete from oms_cm_heartbeat_1.heart_beat")
+                for table, rows in self._rows.items():
+                    cursor.execute(f"delete from {table}")
+                    for row in rows:
+                        names = ", ".join(f"`{name}`" for name in row)
+                        marks = ", ".join(["%s"] * len(row))
+                        cursor.execute(
+                            f"insert into {table} ({names}) values ({marks})", tuple(row.values())
+                        )
+        finally:
+            connection.close()
+
+
+def _asks(line: str) -> bool:
+    """Whether the pasted line is of a task that asks "carry this out?"; the answer is yes."""
+    return "--plan" not in line and "--yes" not in line and any(
+        word in line for word in ("fab scale.", "fab run.resume", "fab node.", "fab run.undo")
+    )  # fmt: skip
+
+
+def packages(home: Path, into: Path) -> None:
+    """Take over what was learned of the package, so that it is not read again for each fault."""
+    for path in home.rglob("package-*.json"):
+        target = into / path.parent.name
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.copy2(path, target / path.name)
+
+
+def knobs(lab: Lab, node: str, values: Mapping[str, object]) -> None:
+    lab.knob(node, **values)
