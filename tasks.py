@@ -128,10 +128,22 @@ def carry_out(name: str, flags: Any, **args: str) -> None:
 # --- scale, oms ------------------------------------------------------------------------------
 
 
-@operator_task(nodes="add only these of the missing nodes", region="needed with several regions")
-def out(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
+@operator_task(
+    nodes="add only these of the missing nodes",
+    region="needed with several regions",
+    accept_interruption="stop OMS although HA is on or projects run",
+)
+def out(
+    c: Context,
+    nodes: str = "",
+    region: str = "",
+    accept_interruption: bool = False,
+    *,
+    flags: Any,
+) -> None:
     """Scale out: bring a region to the nodes and the cm_url of hosts.yaml (the main job)."""
-    carry_out("scale.out", flags, nodes=nodes, region=region)
+    accepted = "yes" if accept_interruption else ""
+    carry_out("scale.out", flags, nodes=nodes, region=region, accept_interruption=accepted)
 
 
 @operator_task(nodes="only these nodes", region="needed with several regions")

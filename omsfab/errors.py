@@ -45,6 +45,8 @@ class OmsfabError(Exception):
         self.changed = changed
         self.evidence = evidence
         self.next = next
+        self.node = ""
+        """The node whose step it was; the runner fills it in."""
 
     def render(self) -> str:
         """The error as an operator reads it; empty parts are left out, but never ``changed``."""
@@ -52,7 +54,7 @@ class OmsfabError(Exception):
             ("where", self.where),
             ("changed", self.changed),
             ("evidence", self.evidence),
-            ("next", self.next),
+            ("next", pasteable(self.next)),
         )
         lines = [f"{self.id}  {self.what}"]
         for label, text in parts:
@@ -61,6 +63,17 @@ class OmsfabError(Exception):
                 lines.append(f"  {label + ':':<10}{first}")
                 lines.extend(f"{'':12}{line}" for line in rest)
         return "\n".join(lines)
+
+
+def pasteable(next: str) -> str:
+    """Return the line with what is to be done before it as a comment behind it.
+
+    ``make room there, then: fab run.resume`` reads well in code; on the screen it is to be pasted.
+    """
+    before, found, line = next.rpartition(", then: ")
+    if not found or "\n" in next:
+        return next
+    return f"{line}   # first: {before}" if "#" not in line else f"{line}; first: {before}"
 
 
 class StepFailed(OmsfabError):

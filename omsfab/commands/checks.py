@@ -3,6 +3,8 @@ well, or says on standard output what is not.  They change nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from omsfab.commands.command import Command, command, script
 
 # With --net host docker does not notice a taken port, hence this question (OMS docs, ports in use).
@@ -39,16 +41,31 @@ printf 'the container still sees the former file: its bind mount holds another i
 exit 1
 """
 
-_SPACE = r"""# room for the package and the image
-need_here=$(($2 / 1024)); need_docker=$(($3 / 1024)); bad=0
-dir=$1; while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
-free=$(df -Pk "$dir" | awk 'NR==2 {print $4}')
-[ "$free" -ge "$need_here" ] || { printf '%s: %s KiB free, %s needed\n' "$dir" "$free" "$need_here"; bad=1; }
-root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null); [ -d "$root" ] || exit $bad
-free=$(df -Pk "$root" | awk 'NR==2 {print $4}')
-[ "$free" -ge "$need_docker" ] || { printf '%s: %s KiB free, %s needed\n' "$root" "$free" "$need_docker"; bad=1; }
-exit $bad
-"""  # noqa: E501
+# Two directories of one file system share its room, hence the sum per device.  Some file systems
+# have no fixed number of inodes: they show 0 of 0, or "-".
+_SPACE = r"""# room and inodes, summed up per file system
+root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null); image=$1; shift
+[ -d "$root" ] && set -- "$@" "$root" "$image"
+while [ $# -gt 1 ]; do
+  dir=$1; while [ ! -d "$dir" ]; do dir=$(dirname -- "$dir"); done
+  printf '%s %s %s %s %s\n' "$(stat -c %d -- "$dir")" "$2" \
+    "$(df -Pk -- "$dir" | awk 'NR == 2 {print $4}')" \
+    "$(df -Pi -- "$dir" | awk 'NR == 2 {print $2 + 0 ? $4 : "-"}')" "$dir"
+  shift 2
+done | awk '
+  { need[$1] += $2 / 1e6; free[$1] = $3 / 1e3; inodes[$1] = $4; dirs[$1] = dirs[$1] " " $5 }
+  END {
+    for (d in need) {
+      if (free[d] < need[d]) {
+        printf "%.0f MB free, %.0f MB needed for%s\n", free[d], need[d], dirs[d]; bad = 1
+      }
+      if (inodes[d] != "-" && inodes[d] + 0 < 1000) {
+        printf "%s inodes free for%s\n", inodes[d], dirs[d]; bad = 1
+      }
+    }
+    exit bad
+  }'
+"""
 
 _CONNECT = r"""# a TCP connection can be opened
 timeout 5 bash -c '</dev/tcp/"$1"/"$2"' bash "$1" "$2" 2>/dev/null && exit 0
@@ -83,6 +100,69 @@ sum=$(timeout 10 openssl s_client -connect "$1:$2" </dev/null 2>/dev/null |
 printf 'port %s shows another certificate\n' "$2"; exit 1
 """
 
+_HOLD = r"""# open a connection and hold it
+exec timeout 15 bash -c '
+  exec 3<>"/dev/tcp/$1/$2" || { echo "no connection to $1 port $2"; exit 1; }
+  inode=$(stat -L -c %i "/proc/$$/fd/3")
+  ss -Htne | grep -w "ino:$inode" | { read -r _ _ _ me _
+    echo "held ${me#*ffff:}"; } | tr -d "[]"
+  sleep 2
+' omsfab "$1" "$2"
+"""
+
+_CONNECTIONS = r"""# who is connected to this port
+ss -Htn state established "( sport = :$1 )" | awk '{print $4}' | sed 's/^.*ffff://' | tr -d '[]'
+"""
+
+# OMS docs: services never start on an engine older than 1.13.  podman answers to docker's words,
+# yet its containers end with the session that started them.
+_DOCKER_FITS = r"""# docker answers, and is one that OMS runs on
+version=$(docker version --format '{{.Server.Version}}' 2>&1) || {
+  printf '%s\n' "$version"; exit 1
+}
+version=$(printf '%s\n' "$version" | tail -n 1)
+case $(docker --version 2>&1) in
+  *podman*) printf 'docker is podman here (%s)\n' "$version"; exit 46;;
+esac
+case $version in
+  1.[0-9].* | 1.1[0-2].* | 0.*) printf 'docker %s is older than 1.13\n' "$version"; exit 46;;
+esac
+case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in
+  *rootless*) echo 'docker is rootless here: it cannot give OMS its privileges'; exit 46;;
+esac
+printf '%s\n' "$version"
+"""
+
+UNFIT = 46
+"""Exit status of ``docker_fits`` where docker answers and yet cannot run OMS."""
+
+_STAYS_UP = r"""# the container still runs
+state() { docker inspect --type container --format '{{.State.Running}} {{.RestartCount}}' "$1"; }
+sleep "$2"
+[ "$(state "$1")" = 'true 0' ] && exit 0
+docker inspect --type container --format 'status {{.State.Status}}, exit {{.State.ExitCode}} {{.State.Error}}' "$1"
+docker logs --tail 50 "$1" 2>&1 | tail -n 50
+exit 1
+"""  # noqa: E501
+
+# Thresholds: OMS docs, and what the vendor's deployer warns of.
+_ADVICE = r"""# what OMS may not like here
+exec 2>/dev/null
+advise() {
+cpus=$(getconf _NPROCESSORS_ONLN); [ "$cpus" -ge 8 ] || printf '%s CPUs, 8 or more are advised\n' "$cpus"
+awk '$1 == "MemTotal:" && $2 < 16000000 {printf "%.0f GB of memory, 16 or more are advised\n", $2 / 1e6}' /proc/meminfo
+[ -f /sys/fs/cgroup/cgroup.controllers ] && echo 'cgroup version 2: OMS up to 4.2.4 shows such a host as abnormal'
+[ "$(cat /proc/sys/net/ipv4/tcp_tw_recycle)" = 1 ] && echo 'net.ipv4.tcp_tw_recycle is 1: the console fails to fetch'
+for path; do
+  dir=$path; while [ ! -d "$dir" ]; do dir=$(dirname -- "$dir"); done
+  type=$(stat -f -c %T -- "$dir"); case $type in nfs* | smb* | cifs) printf '%s lies on %s\n' "$dir" "$type";; esac
+  options=$(findmnt -no OPTIONS -T "$dir"); case ,$options, in *,noexec,*) printf '%s is mounted noexec\n' "$dir";; esac
+done
+}
+said=$(advise "$@")
+[ -z "$said" ] || { printf '%s\n' "$said"; exit 1; }
+"""  # noqa: E501
+
 _DIRECTORIES = r"""# the directories are there
 for dir; do [ -d "$dir" ] || exit 1; done
 """
@@ -108,9 +188,41 @@ def same_inside(container: str, here: str, there: str) -> Command:
     return script(_SAME_INSIDE, container, here, there)
 
 
-def space(directory: str, here: int, docker_root: int) -> Command:
-    """Both sizes are in bytes."""
-    return script(_SPACE, directory, str(here), str(docker_root))
+def space(image: int, directories: Mapping[str, int]) -> Command:
+    """Say where there is less room than is needed: ``image`` bytes in docker's root directory, and
+    in each of the directories as many as stand there."""
+    words = (word for path, size in directories.items() for word in (path, str(size)))
+    return script(_SPACE, str(image), *words)
+
+
+def hold(host: str, port: int) -> Command:
+    """Open a connection, print ``held ADDRESS:PORT`` of this side, and keep it for 2 seconds."""
+    return script(_HOLD, host, str(port))
+
+
+def connections(port: int) -> Command:
+    """Print the peers of established connections to this port, one a line."""
+    return script(_CONNECTIONS, str(port))
+
+
+def docker_fits() -> Command:
+    """Print the engine's version; fail where the daemon is silent, or is none that OMS runs on."""
+    return script(_DOCKER_FITS)
+
+
+def stays_up(container: str, seconds: int = 3) -> Command:
+    """Prove that the container still runs after a while; else print the end of its log."""
+    return script(_STAYS_UP, container, str(seconds), limit=seconds + 30)
+
+
+def mode(path: str) -> Command:
+    """Print the permission bits of the file, e.g. ``600``."""
+    return command("stat", "-c", "%a", "--", path)
+
+
+def advice(*paths: str) -> Command:
+    """Say what OMS may not like on this node; the vendor's tools only warn of these, too."""
+    return script(_ADVICE, *paths)
 
 
 def connects(host: str, port: int) -> Command:

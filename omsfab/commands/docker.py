@@ -68,6 +68,31 @@ def run(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> 
     )  # fmt: skip
 
 
+# A start that failed half way leaves the container: it has the same label, so it is the same one.
+_RUN_OR_START = r"""# docker run, or docker start where this very container was left
+name=$1; label=$2; spec=$3; shift 3
+there=$(docker inspect --type container --format "{{index .Config.Labels \"$label\"}}" "$name" 2>/dev/null)
+[ "$there" = "$spec" ] && exec docker start "$name"
+exec "$@"
+"""  # noqa: E501
+
+_LOAD = r"""# docker load, once more if the daemon died in it
+docker load -i "$1" && exit 0
+docker info >/dev/null 2>&1 && exit 1
+for _ in $(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done
+exec docker load -i "$1"
+"""
+
+
+def run_or_start(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> Command:
+    """Run the container; one that an earlier try left with this very spec is started instead."""
+    words = run(node, install, image, pull_flag=pull_flag)
+    wanted = spec(node, install, image)
+    return script(
+        _RUN_OR_START, install.container, SPEC_LABEL, wanted, *words.argv, limit=words.limit
+    )
+
+
 def inside(container: str, *words: str, limit: float = 30) -> Command:
     """Run words in the container.  Never -i or -t: there is no terminal, and one would hang."""
     return command("docker", "exec", container, *words, limit=limit)
@@ -98,7 +123,7 @@ def image_id(reference: str) -> Command:
 
 def load(path: str) -> Command:
     """Load a package; ``docker load`` reads .tar and .tar.gz alike."""
-    return command("docker", "load", "-i", path, limit=1800)
+    return script(_LOAD, path, limit=1800)
 
 
 def version() -> Command:

@@ -58,8 +58,13 @@ def refresh(install: Install) -> Command:
 
 def health_url(node: Node, install: Install) -> str:
     """Return the health page of this node; with a certificate mounted it is HTTPS only."""
+    return health_at(node.ip, install)
+
+
+def health_at(host: str, install: Install) -> str:
+    """Return the health page under this host, which may be the VIP."""
     scheme = "https" if install.https else "http"
-    return f"{scheme}://{node.ip}:{install.ports.nginx}/oms/health"
+    return f"{scheme}://{host}:{install.ports.nginx}/oms/health"
 
 
 def attempts(install: Install) -> tuple[str, str]:

@@ -141,6 +141,12 @@ class MetaDbEdge:
         """The JSON under ``ha.config``; None where OMS has none."""
         return self._ask("reading oms_normal_config", _ha_config)
 
+    def traffic(self) -> tuple[str, ...]:
+        """What stopping OMS would interrupt: HA that would act on it, projects that run."""
+        ha = self.ha_config() or {}
+        on = ("ha.config: enable is true, HA would move tasks",) if ha.get("enable") is True else ()
+        return (*on, *self._ask("reading projects", _running_projects))
+
     def preflight(
         self, location: int, tables: Sequence[str] = scopes.TABLES, *, allow_empty: bool = False
     ) -> Scope:
@@ -386,6 +392,24 @@ def _facts(link: Link) -> Facts:
 
 READ_ONLY = ("read_only", "super_read_only", "tx_read_only", "transaction_read_only")
 SETTINGS = (*READ_ONLY, "lower_case_table_names", "max_allowed_packet", "time_zone")
+
+
+AT_REST = {
+    "", "init", "initialized", "created", "stopped", "suspend", "suspended", "finished", "released",
+    "deleted", "destroyed", "failed", "success", "completed",
+}  # fmt: skip
+"""Statuses of a project that a stop does not interrupt; any other one counts as running."""
+
+
+def _running_projects(link: Link) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in ("oms_project", "oms_sync_project"):
+        table = scopes.find(link, link.server.metadb.rm_db, name)
+        if not table or not (table.column("project_name") and table.column("project_status")):
+            continue
+        rows = link.rows(sql.projects(table.place))
+        found += [f"project {n} is {s}" for n, s in rows if str(s or "").lower() not in AT_REST]
+    return tuple(found)
 
 
 def _ha_config(link: Link) -> Mapping[str, Any] | None:

@@ -93,6 +93,10 @@ def beats(table: str) -> str:
     )
 
 
+def projects(table: str) -> str:
+    return f"select project_name, project_status from {table} limit 1000"
+
+
 def ha_config(table: str) -> str:
     return f"select cfg_value from {table} where cfg_name = 'ha.config'"
 

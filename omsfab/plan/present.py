@@ -35,6 +35,11 @@ class NodeFacts:
     unknown_keys: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     """The programs of its supervisord that run."""
+    config_mode: str = ""
+    """The permission bits of its config.yaml, e.g. ``600``."""
+    addresses: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    """Where its container runs with other flags than the guide's, in words."""
 
     @property
     def pull_flag(self) -> bool:
@@ -68,6 +73,8 @@ class Present:
     """The addresses that have ever reported in the region's heartbeat DB."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """address -> host_status, the rows of host of the region."""
+    traffic: tuple[str, ...] = ()
+    """What a stop of the region would interrupt, in words."""
     scopes: tuple[str, ...] = ()
     """How the rows of each table are found, in words; empty unless rows are to be deleted."""
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
@@ -100,6 +107,7 @@ class Present:
             defaults=tuple(record["defaults"]),
             beats=tuple(record["beats"]),
             hosts=dict(record["hosts"]),
+            traffic=tuple(record["traffic"]),
             scopes=tuple(record["scopes"]),
             nodes={name: facts(row) for name, row in record["nodes"].items()},
             package=Package(**package) if package else None,

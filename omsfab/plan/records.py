@@ -75,6 +75,25 @@ class HostsOnline:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachesMember:
+    """A connection from here to ``host:port`` arrives at one of the ``members`` (node names).
+
+    It is opened, held, and looked for on each of them, by the address it comes from.
+    """
+
+    host: str
+    port: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """The node answers the shortest command within ``limit`` seconds."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Programs:
     """Every program of the container's supervisord is in this state."""
 
@@ -99,8 +118,8 @@ class Await:
 
 
 Probe: TypeAlias = (
-    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline"
-    " | Programs | Healthy | Await"
+    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline | ReachesMember"
+    " | Quick | Programs | Healthy | Await"
 )
 
 
@@ -221,6 +240,8 @@ class Step:
     """Id of the error when ``verify`` does not hold."""
     fix: str = ""
     """What to do then, as a line to paste; empty = resume the run."""
+    warn: bool = False
+    """Only tell when ``verify`` does not hold, and go on."""
 
     @property
     def key(self) -> str:
@@ -240,6 +261,8 @@ class Stage:
     width: int = 0
     outage: bool = False
     """True while the OMS processes of production are stopped."""
+    apart: bool = False
+    """Each node for itself: one that fails drops out of the plan, the others go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,22 @@ from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
 
 
-def scale_out(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
+def scale_out(
+    fleet: Fleet,
+    present: Present,
+    *,
+    region: str = "",
+    nodes: str = "",
+    accept_interruption: str = "",
+) -> Plan:
     """Return the plan that brings the region to the nodes and the cm_url of hosts.yaml.
 
-    ``nodes`` (comma separated) limits which of the missing nodes are added now.
+    ``nodes`` (comma separated) limits which of the missing nodes are added now;
+    ``accept_interruption`` (any word) stops production although it is at work.
     """
     where = region_named(fleet, region)
     old, new = _split(where, present, nodes)
+    _one_holds_the_vip(where, present, [*old, *new])
     where = where.model_copy(
         update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
     )
@@ -41,6 +50,9 @@ def scale_out(fleet: Fleet, present: Present, *, region: str = "", nodes: str = 
     if same_url(here, where.cm_url):
         return _behind_vip(fleet, where, present, old, new)
     if host_of(here) in where.ips:
+        if not accept_interruption:
+            _at_rest(where, present)
+        _all_included(region_named(fleet, region), where, present)
         return _from_physical(fleet, where, present, old, new, here)
     raise PreflightError(
         "PLAN-003",
@@ -97,12 +109,17 @@ def _from_physical(
     here: str,
 ) -> Plan:
     """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
+    # A container that runs and is not ONLINE would go on writing: it is stopped with the others.
+    old = [*old, *(node for node in new if present.facts(node.name).container == "running")]
+    new = [node for node in new if node not in old]
     _containers_kept(fleet, old, present)
     first, *rest = old
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
         'guide: "The IP address of a physical server is specified for the cm_url parameter"',
         *present.scopes,
+        *(f"despite {text}" for text in present.traffic),
+        *_flags(old, present),
     )
     return Plan(
         "scale.out",
@@ -144,7 +161,7 @@ def _from_physical(
                 if rest
                 else ()
             ),
-            *_joining(fleet, region, present, new),
+            *_joining(fleet, region, present, new, apart=True),
             _proof(fleet, region, here),
         ),
         initial=first.name,
@@ -184,11 +201,15 @@ def _behind_vip(
     return Plan(
         "scale.out",
         title if new else f"bring region {region.name} to the values of hosts.yaml",
-        (*reasons, *(f"{name}: {line}" for name, lines in drifts.items() for line in lines)),
+        (
+            *reasons,
+            *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
+            *_flags(old, present),
+        ),
         (
             *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
             *((_staging(fleet, region, present, new),) if new else ()),
-            *_joining(fleet, region, present, new),
+            *_joining(fleet, region, present, new, apart=True),
             *(
                 (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)
                 if refreshed
@@ -409,13 +430,20 @@ def _preflight(
     host holds it.
     """
     free = not vip and region.cm_host not in region.ips
+    members = tuple(node.name for node in (*old, *new))
 
     def questions(node: Node) -> tuple[Step, ...]:
         fresh = node in new and present.facts(node.name).container != "running"
+        proof = (
+            (steps.vip_is_oms(fleet, region, node),) if node in old[:1] else (),
+            (steps.vip_arrives(fleet, region, node, members),) if node.name == members[-1] else (),
+        )
         return (
+            steps.quick(node),
             steps.docker_answers(node),
+            *((steps.advised(fleet, node),) if fresh else ()),
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
-            *((steps.vip_answers(fleet, region, node),) if vip else ()),
+            *((steps.vip_answers(fleet, region, node), *proof[0], *proof[1]) if vip else ()),
             *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),
         )
 
@@ -440,11 +468,20 @@ def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
 
 
 def _joining(
-    fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    new: Sequence[Node],
+    *,
+    apart: bool = False,
 ) -> tuple[Stage, ...]:
-    """Containers side by side, then one initialisation at a time: they share a MetaDB."""
+    """Containers side by side, then one initialisation at a time: they share a MetaDB.
+
+    ``apart`` where OMS is in service without them: one that fails does not hold the others up.
+    """
     if not new:
         return ()
+    _names_free(fleet, new, present)
     return (
         Stage(
             "run the new containers",
@@ -452,11 +489,13 @@ def _joining(
                 steps.container(fleet, node, present.image, present.facts(node.name))
                 for node in new
             ),
+            apart=apart,
         ),
         Stage(
             "initialise the new nodes, 1 node at a time",
             tuple(steps.initialise(fleet, region, node) for node in new),
             width=1,
+            apart=apart,
         ),
     )
 
@@ -482,11 +521,11 @@ def _proof(
                 for step in (
                     steps.programs_run(fleet, node),
                     steps.healthy(fleet, node),
+                    steps.host_online(region, node),
                     *((_last(steps.vip_answers(fleet, region, node)),) if vip else ()),
                 )
             ),
             _last(steps.cm_url(region, old_url)),
-            steps.hosts_online(region),
             *((_last(steps.others_unchanged(region)),) if others else ()),
         ),
     )
@@ -606,6 +645,79 @@ def _all_known(region: Region, present: Present) -> None:
         )
 
 
+def _one_holds_the_vip(region: Region, present: Present, members: Sequence[Node]) -> None:
+    """An address in cm_url is bound on one member, or on none: then a balancer answers for it."""
+    holders = [n for n in region.nodes if region.cm_host in present.facts(n.name).addresses]
+    if region.cm_host in region.ips or not holders:
+        return
+    strangers = [node for node in holders if node not in members]
+    if len(holders) > 1 or strangers:
+        what = "is bound twice" if len(holders) > 1 else "is bound on a node that is not to serve"
+        raise PreflightError(
+            "VIP-002",
+            f"the VIP {region.cm_host} {what}: {names(holders)}",
+            where=names(holders),
+            evidence="ip -br addr on each node; who holds it answers to cm_url",
+            next=f"unbind it on {names(strangers or holders[1:])}, then: fab scale.out --plan",
+        )
+
+
+def _at_rest(region: Region, present: Present) -> None:
+    """Stopping a region that is at work is a decision, and it is not ours."""
+    if present.traffic:
+        raise PreflightError(
+            "PLAN-011",
+            f"region {region.name} is at work, and its processes would be stopped",
+            where="oms_normal_config and the projects in MetaDB",
+            evidence="\n".join(present.traffic),
+            next="fab scale.out --plan --accept-interruption"
+            "   # or switch HA off, let the projects end, and plan again",
+        )
+
+
+def _all_included(whole: Region, chosen: Region, present: Present) -> None:
+    """Rows are deleted: a container left out of --nodes would go on writing them."""
+    left = [n for n in whole.nodes if n not in chosen.nodes]
+    running = [n for n in left if present.facts(n.name).container == "running"]
+    if running:
+        raise PreflightError(
+            "PLAN-012",
+            f"{fleet_word(running)}, it runs, and --nodes leaves it out",
+            where=names(running),
+            evidence="its processes would not be stopped, and its rows would be deleted",
+            next="fab scale.out --plan   # without --nodes, or: "
+            f"fab node.stop --node={running[0].name}",
+        )
+
+
+def _names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+    """What has the container's name on a new node is this very container, or not ours."""
+    name = fleet.install.container
+    for node in new:
+        facts = present.facts(node.name)
+        wanted = docker.spec(node, fleet.install_of(node), present.image)
+        if facts.container == "absent" or facts.spec == wanted or present.assumed:
+            continue
+        if facts.container == "created" and facts.spec:
+            continue  # a start of ours that failed: it never ran
+        raise PreflightError(
+            "HOST-004",
+            f"{node.name} has a container {name} that is not this one ({facts.container})",
+            where=node.name,
+            evidence=f"omsfab.spec is {facts.spec or 'not set'}, wanted {wanted}; "
+            "it is never removed silently",
+            next=f"docker rm {name}   # on {node.name}, if nobody needs it; then plan again",
+        )
+
+
+def _flags(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    return tuple(
+        f"warning: {node.name} runs {line}"
+        for node in old
+        for line in present.facts(node.name).flags
+    )
+
+
 def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
     """Yield a line for each thing that is not as hosts.yaml wants it."""
     here = present.clusters.get(region.location)
@@ -622,6 +734,9 @@ def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]
             continue
         yield from (f"{node.name}: {line}" for line in _drift(region, facts))
         yield from (f"{node.name}: {line}" for line in _container_drift(fleet, node, facts))
+        yield from (f"{node.name}: {line}" for line in facts.flags)
+        if facts.config_mode not in ("", "600"):
+            yield f"{node.name}: config.yaml has mode {facts.config_mode}, not 600"
         if present.hosts.get(node.ip, "").upper() != "ONLINE":
             yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
     if len(images := {f.image for f in present.nodes.values() if f.image}) > 1:

@@ -25,6 +25,8 @@ from omsfab.plan.records import (
     Job,
     OthersUnchanged,
     Programs,
+    Quick,
+    ReachesMember,
     Run,
     SaveRows,
     Says,
@@ -39,6 +41,9 @@ TABLES = ("cluster_info", "location_cm", "host", "resource_group")
 
 SUPERVISORD_WEB = 8084
 
+RESERVE = 200_000_000
+"""Bytes of room that a new node shall have beside package and image: logs of a first start."""
+
 
 # --- preflight: read-only --------------------------------------------------------------------
 
@@ -50,8 +55,35 @@ def docker_answers(node: Node) -> Step:
         node=node.name,
         title="docker answers",
         kind="read-only",
-        verify=(Succeeds(docker.version(), "docker does not answer"),),
+        verify=(Succeeds(checks.docker_fits(), "docker does not answer"),),
         fault="HOST-001",
+    )
+
+
+def advised(fleet: Fleet, node: Node) -> Step:
+    """Vendor's tools warn of these and go on, and so do we."""
+    mounts = fleet.install.mounts
+    return Step(
+        name="advice",
+        node=node.name,
+        title="the node is as the OMS documents advise",
+        kind="read-only",
+        verify=(Succeeds(checks.advice(mounts.logs, mounts.store, mounts.run), "not so"),),
+        fault="HOST-010",
+        warn=True,
+    )
+
+
+def quick(node: Node) -> Step:
+    """Nothing fails by slowness alone, but an operator should know why it takes long."""
+    return Step(
+        name="line",
+        node=node.name,
+        title="the line to the node is quick",
+        kind="read-only",
+        verify=(Quick(1.0),),
+        fault="NET-004",
+        warn=True,
     )
 
 
@@ -65,6 +97,8 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
     ports = install.ports
     taken = (ports.cm, ports.nginx, ports.ghana, ports.supervisor, ports.sshd, SUPERVISORD_WEB)
     size = package.size if package else 0
+    home = str(PurePosixPath(install.mounts.config).parent)
+    room = {install.mounts.logs: size + RESERVE, home: 0}
     mounted = (install.mounts.https_crt, install.mounts.https_key)
     certs = tuple(path for path in mounted if path and not fleet.region_of(node).https)
     return Step(
@@ -76,7 +110,7 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
             Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
             Succeeds(checks.ports_free(*taken), "a port of OMS is taken"),
             Succeeds(checks.config_place(install.mounts.config), "config.yaml has no place"),
-            Succeeds(checks.space(install.mounts.logs, size, size * 5 // 2), "not enough room"),
+            Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
             *((Succeeds(checks.files(*certs), "a certificate file is missing"),) if certs else ()),
         ),
         fault="HOST-002",
@@ -99,6 +133,32 @@ def vip_answers(fleet: Fleet, region: Region, node: Node) -> Step:
             for port in ports
         ),
         fault="VIP-001",
+    )
+
+
+def vip_arrives(fleet: Fleet, region: Region, node: Node, members: tuple[str, ...]) -> Step:
+    """Who answers is proven where the VIP is an address; a balancer in between hides it."""
+    return Step(
+        name="vip-member",
+        node=node.name,
+        title=f"{region.cm_host} leads to a node of the region",
+        kind="read-only",
+        verify=(ReachesMember(region.cm_host, fleet.install.ports.cm, members),),
+        fault="VIP-003",
+        warn=True,
+    )
+
+
+def vip_is_oms(fleet: Fleet, region: Region, node: Node) -> Step:
+    """Behind the VIP is an OMS, and not something else that listens on these ports."""
+    url = oms.health_at(region.cm_host, fleet.install_of(node))
+    return Step(
+        name="vip-oms",
+        node=node.name,
+        title=f"{url} is answered by an OMS",
+        kind="read-only",
+        verify=(Await(Healthy(posix.http_get(url)), limit=10),),
+        fault="VIP-002",
     )
 
 
@@ -173,6 +233,7 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     """config.yaml has the values of hosts.yaml, compared by value, and the container sees them."""
     path = fleet.install.mounts.config
     content = configfile.render(fleet, region)
+    private = Says(checks.mode(path), "600")
     inside = (
         (Succeeds(checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"
@@ -182,9 +243,9 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         name="config",
         node=node.name,
         title=f"write {path}",
-        check=(ConfigSays(path, content), *inside),
+        check=(ConfigSays(path, content), private, *inside),
         apply=(Write(path, content),),
-        verify=(ConfigSays(path, content), *inside),
+        verify=(ConfigSays(path, content), private, *inside),
         fault="CFG-006",
     )
 
@@ -339,9 +400,9 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         check=(runs,),
         apply=(
             *left_over,
-            Run(docker.run(node, install, wanted, pull_flag=facts.pull_flag)),
+            Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
         ),
-        verify=(runs,),
+        verify=(Succeeds(checks.stays_up(install.container), "it ended"), runs),
         fault="RUN-004",
         fix=f"fab node.logs --node={node.name}",
     )
@@ -397,16 +458,16 @@ def healthy(fleet: Fleet, node: Node) -> Step:
     )
 
 
-def hosts_online(region: Region) -> Step:
-    """OMS itself sees its nodes: rows ONLINE, beats fresh by the clock of MetaDB."""
+def host_online(region: Region, node: Node) -> Step:
+    """OMS itself sees the node: its row ONLINE, its beat fresh by the clock of MetaDB."""
     return Step(
-        name="hosts",
-        node=METADB,
-        title=f"{len(region.nodes)} hosts ONLINE with fresh heartbeats",
+        name="host",
+        node=node.name,
+        title=f"{node.ip} is ONLINE in MetaDB with a fresh heartbeat",
         kind="read-only",
         verify=(
             Await(
-                HostsOnline(region.location, region.heartbeat_db, region.ips), limit=180, every=2
+                HostsOnline(region.location, region.heartbeat_db, (node.ip,)), limit=180, every=2
             ),
         ),
         fault="VER-003",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from omsfab.commands import docker, posix, supervisor
+from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
@@ -33,8 +33,12 @@ def at_region(
     new = bool(clusters) and region.location not in clusters
     hosts: dict[str, str] = {}
     scopes: tuple[str, ...] = ()
+    traffic: tuple[str, ...] = ()
     if region.location in clusters:
         hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
+        traffic = (
+            metadb.traffic() if not scale.same_url(clusters[region.location], region.cm_url) else ()
+        )
         scope = metadb.preflight(region.location, steps.TABLES)
         scopes = tuple(scope.prose)
     # A new region may change config.yaml of the others, which so far needed no cm_region.
@@ -46,6 +50,7 @@ def at_region(
         defaults=tuple(row.code for row in rows if row.is_default),
         beats=tuple(sorted(metadb.beats(region.heartbeat_db))) if clusters else (),
         hosts=hosts,
+        traffic=traffic,
         scopes=scopes,
         nodes=nodes,
         package=package,
@@ -91,14 +96,16 @@ def at_nodes(
 
 def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
     """Return docker's version, the container, the image and the drift of one node."""
-    version = shell.run(docker.version())
+    version = shell.run(checks.docker_fits())
     if version.status != 0:
+        unfit = version.status == checks.UNFIT
         raise PreflightError(
-            "HOST-001",
-            "docker does not answer",
+            "HOST-006" if unfit else "HOST-001",
+            "this docker cannot run OMS" if unfit else "docker does not answer",
             where=node.name,
-            evidence=version.err.strip(),
-            next=f"start docker on {node.name}, then: fab node.check --node={node.name}",
+            evidence=version.out.strip() or version.err.strip(),
+            next=f"{'install' if unfit else 'start'} docker on {node.name}, then: "
+            f"fab node.check --node={node.name}",
         )
     inspected = shell.run(docker.inspect(fleet.install.container))
     has = shell.run(docker.image_id(wanted))
@@ -126,6 +133,8 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
         drift=drift,
         cm_nodes=cm_nodes,
         unknown_keys=unknown,
+        config_mode=shell.run(checks.mode(fleet.install.mounts.config)).out.strip(),
+        addresses=tuple(shell.run(posix.addresses()).out.split()),
     )
 
 
@@ -148,7 +157,21 @@ def _container(record: Mapping[str, Any]) -> dict[str, Any]:
             for mount in record.get("Mounts") or ()
             if mount["Type"] == "bind"
         ),
+        "flags": tuple(_flags(record["HostConfig"])),
     }
+
+
+def _flags(host: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where a container runs otherwise than the guide's ``docker run`` would have it."""
+    if host.get("NetworkMode") != "host":
+        yield f"--net {host.get('NetworkMode')}, not host"
+    if not host.get("Privileged"):
+        yield "without --privileged=true"
+    if host.get("PidsLimit") not in (None, 0, -1):
+        yield f"--pids-limit {host.get('PidsLimit')}, not -1"
+    limits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or ()}
+    if limits.get("nproc") != 65535:
+        yield f"--ulimit nproc={limits.get('nproc', 'unset')}, not 65535"
 
 
 def wanted_image(fleet: Fleet, nodes: Mapping[str, NodeFacts], package: Package | None) -> str:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from omsfab.errors import LostSession, Mismatch, OmsfabError, PartOfFleet, PreflightError
+from omsfab.errors import (
+    LostSession,
+    Mismatch,
+    OmsfabError,
+    OutcomeUnknown,
+    PartOfFleet,
+    PreflightError,
+)
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
 from omsfab.run.failpoint import Failpoint
@@ -65,6 +72,7 @@ class Runner:
         self._changed: list[str] = []
         self._busy: dict[str, Step] = {}
         self.let_go = False
+        self._dropped: dict[str, list[OmsfabError]] = {}
         self.tally = Tally()
         if past:
             self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
@@ -82,9 +90,16 @@ class Runner:
         return [f"{step.node}, step {step.name}" for step in steps]
 
     def carry_out(self, plan: Plan) -> Tally:
-        """Run the stages in order; all lanes of a stage end before a failure is raised."""
+        """Run the stages in order; all lanes of a stage end before a failure is raised.
+
+        A node that fails in a stage ``apart`` takes no part any more; the others are finished.
+        """
         for number, stage in enumerate(plan.stages, 1):
-            steps = tuple(step for step in stage.steps if not self._is_done(step))
+            steps = tuple(
+                step
+                for step in stage.steps
+                if not self._is_done(step) and step.node not in self._dropped
+            )
             if not steps:
                 continue
             self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
@@ -93,9 +108,30 @@ class Runner:
             errors = self._stage(stage, steps)
             if stage.outage and self.tally.outage_began is not None:
                 self.tally.outage = time.time() - self.tally.outage_began
-            if errors:
-                raise self._together(stage, errors)
+            if errors and not stage.apart:
+                raise self._together(stage, [*errors, *self._missing])
+            for error in errors:
+                if isinstance(error, OutcomeUnknown):  # it may still run: nobody else is begun
+                    raise self._together(stage, [*errors, *self._missing])
+                self._dropped.setdefault(error.node, []).append(error)
+        if self._dropped:
+            raise self._without_some()
         return self.tally
+
+    @property
+    def _missing(self) -> list[OmsfabError]:
+        return [error for errors in self._dropped.values() for error in errors]
+
+    def _without_some(self) -> PartOfFleet:
+        """The rest is in service; config.yaml names the missing nodes all the same."""
+        names = ", ".join(sorted(self._dropped))
+        return PartOfFleet(
+            "RUN-012",
+            f"{names} is not in service, all other nodes are; cm_nodes names it already",
+            where=names,
+            changed=self.changed,
+            evidence="\n".join(_told(error) for error in self._missing),
+        )
 
     # --- a stage ---
 
@@ -109,13 +145,14 @@ class Runner:
         def run(lane: list[Step]) -> None:
             with gate:
                 for step in lane:
-                    if self.let_go or (stage.width and errors):
+                    if self.let_go or (stage.width and _blocks(stage, errors)):
                         return  # one at a time: the next node is not begun after a failure
                     try:
                         self._step(step)
                     except OmsfabError as error:
                         error.where = error.where or f"{step.node}, step {step.name}"
                         error.changed = self.changed
+                        error.node = step.node
                         errors.append(error)
                         return self._say_failed(step, f"{error.id} {error.what}")
                     except (Exception, SystemExit) as error:  # a defect of ours
@@ -142,7 +179,7 @@ class Runner:
     def _together(self, stage: Stage, errors: list[OmsfabError]) -> OmsfabError:
         if len(errors) == 1:
             return errors[0]
-        text = "\n".join(f"{error.where}: {error.id} {error.what}" for error in errors)
+        text = "\n".join(_told(error) for error in errors)
         what = f"{len(errors)} steps of stage {stage.title!r} failed"
         first = errors[0]
         if all(isinstance(error, PreflightError) for error in errors):
@@ -179,8 +216,13 @@ class Runner:
                 self._world.perform(effect, step, self._attempt(step), tell)
         self._failpoint.reached(step, "after")
         for probe in step.verify:
-            if (why := self._world.ask(probe, step.node)) is not None:
+            if (why := self._world.ask(probe, step.node)) is None:
+                continue
+            if not step.warn:
                 raise self._not_so(step, why)
+            with self._lock:
+                self._busy.pop(step.key, None)
+            return self._say(step.node, step.name, "warning", f"{step.fault} {step.title}: {why}")
         with self._lock:
             self._busy.pop(step.key, None)
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
@@ -255,11 +297,23 @@ def _join(thread: threading.Thread) -> None:
         thread.join(0.2)
 
 
+def _blocks(stage: Stage, errors: Sequence[OmsfabError]) -> bool:
+    """Whether the next node must wait: always, or if what failed may still run."""
+    return any(not stage.apart or isinstance(error, OutcomeUnknown) for error in errors)
+
+
+def _told(error: OmsfabError) -> str:
+    lines = [f"{error.where}: {error.id} {error.what}", *error.evidence.splitlines()]
+    return "\n  ".join(lines)
+
+
 def _defect(error: BaseException, step: Step, changed: str) -> OmsfabError:
-    return OmsfabError(
+    defect = OmsfabError(
         "BUG-001",
         f"omsfab itself failed: {type(error).__name__}: {error}",
         where=f"{step.node}, step {step.name}",
         changed=changed,
         next="fab run.resume",
     )
+    defect.node = step.node
+    return defect

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
-from omsfab.commands import posix, supervisor
-from omsfab.commands.command import Command, shown
+from omsfab.commands import checks, posix, supervisor
+from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
@@ -30,6 +30,8 @@ from omsfab.plan.records import (
     Probe,
     Programs,
     PutBack,
+    Quick,
+    ReachesMember,
     RestoreRows,
     Run,
     SaveRows,
@@ -92,6 +94,10 @@ class Site:
                 return None
             case HostsOnline(location, heartbeat_db, ips, beat_age):
                 return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
+            case ReachesMember(host, port, members):
+                return self._arrives(node, host, port, members)
+            case Quick(limit):
+                return self._quick(node, limit)
             case Programs(command, state):
                 return _programs(self._shells[node].run(command), state)
             case Healthy(command):
@@ -108,6 +114,29 @@ class Site:
                 return f"{why} (asked for {limit:.0f} s)"
             time.sleep(every)
         return None
+
+    def _arrives(self, node: str, host: str, port: int, members: Sequence[str]) -> str | None:
+        """Hold a connection open and look for it, by the address it comes from, on the members."""
+        found: list[str] = []
+
+        def look(line: str) -> None:
+            peer = line.removeprefix("held ")
+            found.extend(
+                name
+                for name in members
+                if peer in self._shells[name].run(checks.connections(port)).out.split()
+            )
+
+        held = self._shells[node].run(checks.hold(host, port), look)
+        if held.status != 0:
+            return held.out.strip() or held.err.strip()
+        return None if found else f"the connection from {node} is found on none of {_list(members)}"
+
+    def _quick(self, node: str, limit: float) -> str | None:
+        began = time.monotonic()
+        self._shells[node].run(command("true"))
+        took = time.monotonic() - began
+        return None if took <= limit else f"it took {took:.1f} s to answer"
 
     def _config(self, node: str, path: str, content: Secret) -> str | None:
         result = self._shells[node].run(posix.read_file(path))
@@ -208,6 +237,10 @@ def cleared_text(cleared: Cleared) -> str:
 def restored_text(restored: Cleared) -> str:
     rows = ", ".join(f"{table} {count}" for table, count in restored.rows.items())
     return f"put back, equal to the backup byte by byte: {rows}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 def _words(command: Command, result: Result) -> str:

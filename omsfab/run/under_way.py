@@ -190,10 +190,20 @@ class _UnderWay:
 
     def _next(self, error: OmsfabError) -> str:
         """Every way on names this very run."""
-        resume = f"fab run.resume --run={self._run}"
+        unchanged = self._runner.changed == "nothing"
+        line = self._again() if unchanged else f"fab run.resume --run={self._run}"
         if not error.next:
-            return resume
-        return error.next if "--run" in error.next else error.next.replace("fab run.resume", resume)
+            return line
+        return error.next if "--run" in error.next else error.next.replace("fab run.resume", line)
+
+    def _again(self) -> str:
+        """The line that this run began with: it changed nothing, so it has ended."""
+        record = journals.load_record(self._order.directory)
+        words = [f"fab {record['task']}"]
+        for name, value in record["args"].items():
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag if value == "yes" else f"{flag}={value}"] if value else []
+        return " ".join(words)
 
     def _detached(self) -> Detached:
         jobs = self._runner.jobs_under_way

@@ -25,6 +25,7 @@ STYLES = {
     "failed": "bold red",
     "state": "cyan",
     "line": "",
+    "warning": "yellow",
     "intent": "",
 }
 
@@ -85,7 +86,7 @@ class Terminal:
                 )
 
     def _remember(self, event: Event) -> None:
-        if event.kind in ("done", "failed", "satisfied"):
+        if event.kind in ("done", "failed", "satisfied", "warning"):
             self._going.pop(event.node, None)
         elif event.node:
             row = self._going.get(event.node)

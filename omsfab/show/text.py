@@ -24,6 +24,8 @@ from omsfab.plan.records import (
     Probe,
     Programs,
     PutBack,
+    Quick,
+    ReachesMember,
     RestoreRows,
     Run,
     SaveRows,
@@ -123,6 +125,10 @@ def probe_text(probe: Probe) -> str:
             return f"the rows of all regions but {location} are as before"
         case HostsOnline(location, _, ips, _):
             return f"hosts of location {location} ONLINE, beats fresh: {', '.join(ips)}"
+        case ReachesMember(host, port, members):
+            return f"a connection to {host}:{port} arrives at one of {', '.join(members)}"
+        case Quick(limit):
+            return f"it answers within {limit:g} s"
         case Programs(command, state):
             return f"{shown(command)}: every program {state}"
         case Healthy(command):
@@ -137,12 +143,29 @@ def shown_words(words: tuple[str, ...]) -> str:
     return " ".join(words)
 
 
+SIGNS = {
+    "warning": "!",
+    "line": "│",
+    "done": "✓",
+    "satisfied": "=",
+    "failed": "✗",
+    "intent": "▸",
+}
+
+
 def event_line(event: Event) -> str:
     """One line for a terminal that cannot be redrawn, and for logs; times are UTC."""
     clock = datetime.fromtimestamp(event.at, timezone.utc).strftime("%H:%M:%SZ")
     if event.kind in ("stage", "run"):
         return f"{clock}  {event.kind}  {event.text}"
-    mark = {"line": "│", "done": "✓", "satisfied": "=", "failed": "✗", "intent": "▸"}
+    mark = {
+        "warning": "!",
+        "line": "│",
+        "done": "✓",
+        "satisfied": "=",
+        "failed": "✗",
+        "intent": "▸",
+    }
     sign = mark.get(event.kind, "·")
     return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {event.text}".rstrip()
 

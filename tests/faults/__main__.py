@@ -77,7 +77,7 @@ def main() -> int:
     words.add_argument("--lab", default="faults")
     words.add_argument("--metadb", default="oceanbase", choices=("oceanbase", "mariadb"))
     words.add_argument("--keep", action="store_true", help="leave the lab running")
-    words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))  # noqa: S108
+    words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
     given = words.parse_args()
     if why := labs.missing():
         print(why, file=sys.stderr)
@@ -91,7 +91,9 @@ def main() -> int:
             print(f"{one.id}  {one.sentence} …", flush=True)
             result = judge(place, one)
             results.append(result)
-            print(f"{one.id}  {result.verdict}  [{result.exits}] {result.seconds} s  {result.why}\n")
+            print(
+                f"{one.id}  {result.verdict}  [{result.exits}] {result.seconds} s  {result.why}\n"
+            )
         place.reset()
     finally:
         if not given.keep:

@@ -64,8 +64,11 @@ def vip_twice(g: Ground) -> None:
     for name in (g.first, g.new[0]):
         netns = g.lab.node(name).netns
         run("ip", "-n", netns, "addr", "add", f"{g.lab.vip}/32", "dev", "eth0")
-        g.undo(lambda n=netns: run(
-            "ip", "-n", n, "addr", "del", f"{g.lab.vip}/32", "dev", "eth0", check=False))
+        g.undo(
+            lambda n=netns: run(
+                "ip", "-n", n, "addr", "del", f"{g.lab.vip}/32", "dev", "eth0", check=False
+            )
+        )
     outcome = g.refused(g.fab(*OUT), 3, "VIP-002")
     g.says(outcome, g.first, g.new[0])
 
@@ -75,7 +78,11 @@ def vip_on_a_stranger(g: Ground) -> None:
     g.lab.move_vip(g.new[1])
     g.undo(g.lab.move_vip)
     for port in (8088, 8089):
-        sh(g, g.new[1], f"setsid socat TCP-LISTEN:{port},fork,reuseaddr SYSTEM:cat >/dev/null 2>&1 &")
+        sh(
+            g,
+            g.new[1],
+            f"setsid socat TCP-LISTEN:{port},fork,reuseaddr SYSTEM:cat >/dev/null 2>&1 &",
+        )
     g.undo(lambda: g.lab.enter(g.new[1], ["pkill", "socat"]))
     outcome = g.refused(g.fab(*OUT, f"--nodes={g.new[0]}"), 3, "VIP-002")
     g.says(outcome, g.new[1])
@@ -225,7 +232,9 @@ def package_tagless(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "IMG-004"), g.lab.image)
 
 
-@fault("I04", "the image is not on the node and there is no package", "oms.package left out", fast=True)
+@fault(
+    "I04", "the image is not on the node and there is no package", "oms.package left out", fast=True
+)
 def no_image(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "image", "rm", "-f", g.lab.image_id])
     g.edit(lambda data: data["oms"].pop("package"))
@@ -249,9 +258,11 @@ def upload_cut(g: Ground) -> None:
     running.says(r'"sending ', 60)
     part = g.lab.node_directory(g.new[0]) / "data/oms"
     size = g.lab.package.stat().st_size
+
     def grown(share: float) -> bool:
         files = list(part.glob("*.part"))
         return bool(files) and files[0].stat().st_size > share * size
+
     if oracle.wait(lambda: grown(0.1), 60, 0.005):
         cut(g, g.new[0])
     oracle.wait(lambda: grown(0.6) or running.process.poll() is not None, 60, 0.005)
@@ -261,7 +272,11 @@ def upload_cut(g: Ground) -> None:
 
 def cut(g: Ground, node: str) -> None:
     """End every SSH session of a node, without a word to the other side first."""
-    sh(g, node, "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f 'sshd: ' || true")
+    sh(
+        g,
+        node,
+        "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f 'sshd: ' || true",
+    )
 
 
 @fault("I07", "too little room below /data", "a tmpfs of 64 MB on oms2's /data", fast=True)
@@ -284,7 +299,11 @@ def room_goes(g: Ground) -> None:
     small_data(g, node, "2g")
     running = g.start(*OUT)
     running.says("sending")
-    sh(g, node, "fallocate -l 2g /data/filler || dd if=/dev/zero of=/data/filler bs=1M 2>/dev/null || true")
+    sh(
+        g,
+        node,
+        "fallocate -l 2g /data/filler || dd if=/dev/zero of=/data/filler bs=1M 2>/dev/null || true",
+    )
     outcome = g.note(running.end())
     if outcome.code not in (6, 11):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
@@ -324,7 +343,9 @@ def _docker_back(g: Ground, node: str) -> None:
         raise RuntimeError("dockerd does not come back")
 
 
-@fault("I08b", "the daemon dies while it loads the image", "dockerd killed in docker load, back in 5 s")
+@fault(
+    "I08b", "the daemon dies while it loads the image", "dockerd killed in docker load, back in 5 s"
+)
 def docker_dies(g: Ground) -> None:
     g.reset(images=True)
     running = g.start(*OUT)
@@ -339,7 +360,12 @@ def docker_dies(g: Ground) -> None:
     g.ended(g.note(running.end()), 0)
 
 
-@fault("I08c", "docker is older than 1.13, or is podman", "a docker in the path that says so", fast=True)
+@fault(
+    "I08c",
+    "docker is older than 1.13, or is podman",
+    "a docker in the path that says so",
+    fast=True,
+)
 def docker_old(g: Ground) -> None:
     for says in ("1.12.6", "4.3.1"):
         fake = (
@@ -363,7 +389,12 @@ def fake_docker(g: Ground, node: str, text: str) -> None:
     g.undo(lambda: g.lab.enter(node, ["rm", "-f", "/usr/local/bin/docker"]))
 
 
-@fault("I09", "the container's name is taken by another container", "docker create without our label", fast=True)
+@fault(
+    "I09",
+    "the container's name is taken by another container",
+    "docker create without our label",
+    fast=True,
+)
 def name_taken(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "create", "--name", oracle.CONTAINER, g.lab.image_id, "true"])
     g.refused(snap(g).fab(*OUT), 3, "HOST-003", "HOST-004")
@@ -375,11 +406,28 @@ def snap(g: Ground) -> Ground:
     return g
 
 
-@fault("I09b", "a container of that name runs, and it is not ours", "docker run without our label", fast=True)
+@fault(
+    "I09b",
+    "a container of that name runs, and it is not ours",
+    "docker run without our label",
+    fast=True,
+)
 def name_runs(g: Ground) -> None:
     g.lab.enter(
         g.new[0],
-        ["docker", "run", "-d", "--net", "host", "--entrypoint", "sleep", "--name", oracle.CONTAINER, g.lab.image_id, "999"],
+        [
+            "docker",
+            "run",
+            "-d",
+            "--net",
+            "host",
+            "--entrypoint",
+            "sleep",
+            "--name",
+            oracle.CONTAINER,
+            g.lab.image_id,
+            "999",
+        ],
     )
     g.refused(snap(g).fab(*OUT), 3, "HOST-004")
 
@@ -412,7 +460,9 @@ def sudo_password(g: Ground) -> None:
     g.says(outcome, g.new[0])
 
 
-@fault("I11b", "sudo wants a terminal, does not know the user, or is missing", "three sudoers of oms2")
+@fault(
+    "I11b", "sudo wants a terminal, does not know the user, or is missing", "three sudoers of oms2"
+)
 def sudo_moods(g: Ground) -> None:
     for line, id in (
         ("Defaults requiretty\nops ALL=(ALL) NOPASSWD: ALL", "SUDO-002"),
@@ -443,7 +493,12 @@ def config_readable(g: Ground) -> None:
     g.says(g.ended(g.fab("fleet.check"), 0), "644")
 
 
-@fault("I14", "the old container's mounts differ from hosts.yaml", "another logs path in hosts.yaml", fast=True)
+@fault(
+    "I14",
+    "the old container's mounts differ from hosts.yaml",
+    "another logs path in hosts.yaml",
+    fast=True,
+)
 def mounts_differ(g: Ground) -> None:
     g.edit(lambda data: data["oms"].update(mounts={"logs": "/data/other_logs"}))
     g.says(g.refused(g.fab(*OUT), 3, "HOST-008"), "/data/oms/oms_logs", "/data/other_logs")
@@ -462,9 +517,17 @@ def container_ends(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("I16", "one of the new nodes fails before the outage", "docker root of oms3 read-only in staging")
+@fault(
+    "I16",
+    "one of the new nodes fails before the outage",
+    "docker root of oms3 read-only in staging",
+)
 def one_fails_early(g: Ground) -> None:
-    sh(g, g.new[1], "mkdir -p /data/oms && touch /data/oms/oms_logs.x && rm -rf /data/oms && : >/data/oms")
+    sh(
+        g,
+        g.new[1],
+        "mkdir -p /data/oms && touch /data/oms/oms_logs.x && rm -rf /data/oms && : >/data/oms",
+    )
     g.undo(lambda: g.lab.enter(g.new[1], ["rm", "-f", "/data/oms"]))
     outcome = g.fab(*OUT)
     if outcome.code not in (3, 6):
@@ -474,7 +537,11 @@ def one_fails_early(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("I16b", "one of the new nodes fails after the outage", "knob INIT_FAIL_STEP on oms2: oms3 finishes")
+@fault(
+    "I16b",
+    "one of the new nodes fails after the outage",
+    "knob INIT_FAIL_STEP on oms2: oms3 finishes",
+)
 def one_fails_late(g: Ground) -> None:
     g.lab.knob(g.new[0], INIT_FAIL_STEP=3)
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
@@ -486,7 +553,12 @@ def one_fails_late(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("I20", "a host key changed between plan and apply", "a new key, sshd restarted on oms2", fast=True)
+@fault(
+    "I20",
+    "a host key changed between plan and apply",
+    "a new key, sshd restarted on oms2",
+    fast=True,
+)
 def key_changed(g: Ground) -> None:
     node = g.new[0]
     known = g.directory / "known_hosts"
@@ -494,7 +566,11 @@ def key_changed(g: Ground) -> None:
     g.edit(lambda data: data["ssh"].update(known_hosts=str(known)))
     g.ended(g.fab("scale.out", "--plan"), 0)
     keys = "/etc/ssh/ssh_host_ed25519_key"
-    sh(g, node, f"cp {keys} /run/old; cp {keys}.pub /run/old.pub; rm {keys}; ssh-keygen -qt ed25519 -N '' -f {keys}")
+    sh(
+        g,
+        node,
+        f"cp {keys} /run/old; cp {keys}.pub /run/old.pub; rm {keys}; ssh-keygen -qt ed25519 -N '' -f {keys}",
+    )
     back = f"cp /run/old {keys}; cp /run/old.pub {keys}.pub; lab-service sshd restart"
     g.undo(lambda: sh(g, node, back))
     service(g, node, "sshd", "restart")
@@ -515,12 +591,15 @@ def traffic(g: Ground) -> None:
         f"update {place} set cfg_value = %s where cfg_name = 'ha.config'",
         (old.replace('"enable": false', '"enable": true'),),
     )
-    g.undo(lambda: g.lab.sql(
-        f"update {place} set cfg_value = %s where cfg_name = 'ha.config'", (old,)))
+    g.undo(
+        lambda: g.lab.sql(f"update {place} set cfg_value = %s where cfg_name = 'ha.config'", (old,))
+    )
     g.says(g.refused(g.fab(*OUT), 3, "PLAN-009"), "ha.config")
     g.heal()
-    g.lab.sql("insert into oms_rm.oms_project (project_id, project_name, project_status)"
-              " values ('p1', 'orders', 'RUNNING')")
+    g.lab.sql(
+        "insert into oms_rm.oms_project (project_id, project_name, project_status)"
+        " values ('p1', 'orders', 'RUNNING')"
+    )
     g.undo(lambda: g.lab.sql("delete from oms_rm.oms_project"))
     outcome = g.refused(g.fab(*OUT), 3, "PLAN-009")
     g.says(outcome, "orders", "--accept-interruption")
@@ -531,7 +610,10 @@ def traffic(g: Ground) -> None:
 @fault("C13", "MetaDB knows a host that hosts.yaml does not", "a row in host", fast=True)
 def unknown_host(g: Ground) -> None:
     ip = network.address(g.lab.subnet, 66)
-    g.lab.sql("insert into oms_cm.host (ip, resource_group_id, host_status) values (%s, 1, 'ONLINE')", (ip,))
+    g.lab.sql(
+        "insert into oms_cm.host (ip, resource_group_id, host_status) values (%s, 1, 'ONLINE')",
+        (ip,),
+    )
     g.undo(lambda: g.lab.sql("delete from oms_cm.host where ip = %s", (ip,)))
     g.says(g.refused(snap(g).fab(*OUT), 3, "PLAN-007"), ip)
 
@@ -545,8 +627,13 @@ def silent_old_node(g: Ground) -> None:
     two_nodes(g, second)
     g.hosts()
     g.lab.knob(second, NO_BEAT=1)
-    g.lab.enter(second, ["docker", "exec", oracle.CONTAINER, "supervisorctl", "restart", "oms_drc_supervisor"])
-    g.lab.sql("update oms_cm.host set host_status = 'OFFLINE' where ip = %s", (g.lab.node(second).ip,))
+    g.lab.enter(
+        second,
+        ["docker", "exec", oracle.CONTAINER, "supervisorctl", "restart", "oms_drc_supervisor"],
+    )
+    g.lab.sql(
+        "update oms_cm.host set host_status = 'OFFLINE' where ip = %s", (g.lab.node(second).ip,)
+    )
     running = g.start(*OUT)
     running.says(r"rows of MetaDB")
     oracle.wait(lambda: "RUNNING" not in oracle.programs(g.lab, second).values(), 5)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +116,7 @@ class Ground:
         self.first, *self.new = self.names
         self.directory = work
         self.outcomes: list[Outcome] = []
-        self._rows = {table: oracle.rows(lab, table, all_columns=True) for table in oracle.TABLES}
-        self._config = lab.path(self.first, oracle.CONFIG).read_bytes()
+        self._rows, self._config = _beginning(lab, self.first)
         self._before: dict[str, Any] = {}
         self.planned: dict[str, int] = {}
         self.wanted: tuple[str, ...] = self.names
@@ -347,9 +347,7 @@ class Ground:
         online = "select 1 from oms_cm.host where host_status = 'ONLINE' and ip = %s"
         if not oracle.wait(lambda: bool(lab.sql(online, (ip,))), 60):
             raise RuntimeError(f"{first} does not come back ONLINE")
-        if not oracle.wait(
-            lambda: set(oracle.programs(lab, first).values()) == {"RUNNING"}, 60
-        ):
+        if not oracle.wait(lambda: set(oracle.programs(lab, first).values()) == {"RUNNING"}, 60):
             raise RuntimeError(f"{first} does not come back to RUNNING")
 
     def _rows_same(self) -> bool:
@@ -376,6 +374,22 @@ class Ground:
             connection.close()
 
 
+def _beginning(lab: Lab, first: str) -> tuple[dict[str, Any], bytes]:
+    """Rows and config.yaml as the deployment left them, kept beside the lab for a second run."""
+    note = lab.directory / "faults-beginning"
+    if not note.exists():
+        rows = {table: oracle.rows(lab, table, all_columns=True) for table in oracle.TABLES}
+        if [row["cm_url"] for row in rows["oms_rm.cluster_info"]] != [
+            f"http://{lab.node(first).ip}:8088"
+        ]:
+            raise RuntimeError(
+                f"lab {lab.name} was scaled out already: fab lab.down --name={lab.name}"
+            )
+        note.write_bytes(pickle.dumps((rows, lab.path(first, oracle.CONFIG).read_bytes())))
+    rows, config = pickle.loads(note.read_bytes())
+    return rows, config
+
+
 def _asks(line: str) -> bool:
     """Whether the pasted line is of a task that asks "carry this out?"; the answer is yes."""
     return "--plan" not in line and "--yes" not in line and any(
@@ -389,7 +403,3 @@ def packages(home: Path, into: Path) -> None:
         target = into / path.parent.name
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy2(path, target / path.name)
-
-
-def knobs(lab: Lab, node: str, values: Mapping[str, object]) -> None:
-    lab.knob(node, **values)

@@ -145,7 +145,9 @@ def backed_up(files: Sequence[Path]) -> set[tuple[str, str]]:
             if not line.startswith("insert into"):
                 continue
             table = line.split("`")[3]
-            names = [word for word in line.split("(", 1)[1].split(")", 1)[0].replace("`", "").split(", ")]
+            names = [
+                word for word in line.split("(", 1)[1].split(")", 1)[0].replace("`", "").split(", ")
+            ]
             values = line.split(" values (", 1)[1].split(", ")
             key = values[names.index(KEYS[table])].strip("'")
             found.add((table, key))
