@@ -1,0 +1,102 @@
+"""Presents that a scale-out refuses, each with its id and a line to go on with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from omsfab.errors import PreflightError
+from omsfab.plan import scale
+from omsfab.plan.present import NodeFacts
+
+VIP = "10.0.0.100"
+FIRST = NodeFacts(container="running", has_image=True, host_ip="10.0.0.1", cm_nodes=("10.0.0.1",))
+BINDS = (
+    "/data/config.yaml:/home/admin/conf/config.yaml",
+    "/data/oms/oms_logs:/home/admin/logs",
+    "/data/oms/oms_store:/home/ds/store",
+    "/data/oms/oms_run:/home/ds/run",
+)
+
+
+def refusal(fleet, present, **words):
+    with pytest.raises(PreflightError) as caught:
+        scale.scale_out(fleet, present, **words)
+    assert caught.value.next
+    return caught.value
+
+
+def test_two_holders_of_the_vip_are_refused(fleet, package, present):
+    """V02: split brain, and both are named."""
+    now = present(
+        package,
+        oms1=replace(FIRST, addresses=("10.0.0.1", VIP)),
+        oms2=NodeFacts(addresses=("10.0.0.2", VIP)),
+    )
+
+    error = refusal(fleet, now)
+
+    assert ("VIP-002", "oms1, oms2") == (error.id, error.where)
+
+
+def test_a_vip_on_a_node_that_is_not_to_serve_is_refused(fleet, package, present):
+    """V02: oms3 holds the VIP, and --nodes leaves oms3 out."""
+    now = present(package, oms3=NodeFacts(addresses=("10.0.0.3", VIP)))
+
+    assert "VIP-002" == refusal(fleet, now, nodes="oms2").id
+
+
+def test_a_region_at_work_is_stopped_on_request_only(fleet, package, present):
+    """C16: HA on or projects running; --accept-interruption says so in the plan."""
+    now = replace(present(package), traffic=("project orders is RUNNING",))
+
+    error = refusal(fleet, now)
+    plan = scale.scale_out(fleet, now, accept_interruption="yes")
+
+    assert "PLAN-011" == error.id
+    assert "--accept-interruption" in error.next
+    assert "despite project orders is RUNNING" in plan.reasons
+
+
+def test_a_running_container_left_out_is_refused(fleet, package, present):
+    """C13: its processes would go on writing rows that are deleted."""
+    now = present(package, oms3=NodeFacts(container="running"))
+
+    assert "PLAN-012" == refusal(fleet, now, nodes="oms2").id
+
+
+def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, package, present):
+    """C13: every container of the region stops before rows go, ONLINE in MetaDB or not."""
+    now = present(package, oms2=replace(FIRST, host_ip="10.0.0.2"))
+    plan = scale.scale_out(fleet, now)
+    stop = next(stage for stage in plan.stages if stage.title == "stop production")
+
+    assert ["oms1", "oms2"] == [step.node for step in stop.steps]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        replace(FIRST, binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:])),
+        replace(FIRST, host_ip="10.0.0.9", binds=BINDS),
+    ],
+)
+def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package, present, first):
+    """I14: other mounts or another OMS_HOST_IP than hosts.yaml has."""
+    assert "HOST-008" == refusal(fleet, present(package, oms1=first)).id
+
+
+@pytest.mark.parametrize(
+    "second", [NodeFacts(container="created"), NodeFacts(container="stopped", spec="abc")]
+)
+def test_a_taken_name_is_refused(fleet, package, present, second):
+    """I09: a container of this name that is not ours, or that ran, is never removed silently."""
+    assert refusal(fleet, present(package, oms2=second)).id in {"HOST-003", "HOST-004"}
+
+
+def test_other_flags_than_the_guides_are_told(fleet, package, present):
+    """I14: a container without --privileged goes on, and the plan says so."""
+    now = present(package, oms1=replace(FIRST, flags=("without --privileged=true",)))
+
+    assert any("without --privileged" in text for text in scale.scale_out(fleet, now).reasons)
