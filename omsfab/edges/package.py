@@ -8,7 +8,7 @@ import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from omsfab.errors import PreflightError
 from omsfab.plan.present import Package
@@ -66,14 +66,24 @@ def examine(
 
 def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
     manifest: object = None
+    digests: dict[str, str] = {}
+    configs: dict[str, bytes] = {}
     with path.open("rb") as raw:
         file = _Hashing(raw, on_bytes)
         try:
             with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r|*") as tar:
                 for member in tar:
-                    if member.name.removeprefix("./") == "manifest.json":
-                        content = tar.extractfile(member)
-                        manifest = json.loads(content.read()) if content else None
+                    content = tar.extractfile(member) if member.isfile() else None
+                    name = member.name.removeprefix("./")
+                    if content is None:
+                        continue
+                    if name == "manifest.json":
+                        manifest = json.loads(content.read())
+                    elif member.size <= CHUNK:
+                        configs[name] = content.read()
+                        digests[name] = hashlib.sha256(configs[name]).hexdigest()
+                    else:
+                        digests[name] = _digest(content)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise _bad(
                 "IMG-005", f"{path.name} is no whole image package: {error}", path, "file"
@@ -82,7 +92,39 @@ def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
             pass
     if not isinstance(manifest, list):
         raise _bad("IMG-005", f"{path.name} holds no manifest.json", path, "file")
+    if damaged := _damaged(manifest, digests, configs):
+        raise _bad("IMG-005", f"{path.name} is damaged: {damaged}", path, "file")
     return {"size": file.size, "sha256": file.digest.hexdigest(), "manifest": manifest}
+
+
+def _digest(content: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := content.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _damaged(
+    manifest: list[dict[str, Any]], digests: dict[str, str], configs: dict[str, bytes]
+) -> str:
+    """Return which part is not what the package itself says it is; empty if all are.
+
+    A layer has the digest that the image's config lists (``diff_ids``), or, where it is packed,
+    the one it is named by.  Links to a layer, which old engines write, are left to docker.
+    """
+    for entry in manifest:
+        config = str(entry.get("Config", ""))
+        try:
+            wanted = json.loads(configs[config])["rootfs"]["diff_ids"]
+        except (KeyError, TypeError, ValueError):
+            return f"{config} cannot be read"
+        if (named := _CONFIG_NAME.match(config)) and named[1] != digests[config]:
+            return f"{config} has another digest"
+        for layer, diff in zip(entry.get("Layers") or (), wanted, strict=False):
+            have = digests.get(layer)
+            if have is not None and f"sha256:{have}" != diff and have not in layer:
+                return f"{layer} has another digest"
+    return ""
 
 
 def _image_of(manifest: list[dict[str, object]], reference: str, path: Path) -> str:

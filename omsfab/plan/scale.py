@@ -330,6 +330,12 @@ def _identity(fleet: Fleet, region: Region, present: Present) -> None:
     named = present.regions.get(region.location)
     if named != region.name and named in {one.name for one in fleet.regions}:
         wrong.append(f"location {region.location} is region {named}")
+    running = [present.facts(n.name) for n in region.nodes if present.facts(n.name).cm_nodes]
+    as_written = [f for f in running if not any(d.startswith("cm_region:") for d in f.drift)]
+    if named not in (None, "", region.name) and as_written and not wrong:
+        wrong.append(
+            f"location {region.location} is region {named}, config.yaml says {region.name}"
+        )
     strangers = sorted(set(present.beats) - set(region.ips))
     if strangers and region.location not in present.clusters:
         wrong.append(f"{', '.join(strangers)} report in heartbeat_db {region.heartbeat_db}")

@@ -594,14 +594,14 @@ def traffic(g: Ground) -> None:
     g.undo(
         lambda: g.lab.sql(f"update {place} set cfg_value = %s where cfg_name = 'ha.config'", (old,))
     )
-    g.says(g.refused(g.fab(*OUT), 3, "PLAN-009"), "ha.config")
+    g.says(g.refused(g.fab(*OUT), 3, "PLAN-011"), "ha.config")
     g.heal()
     g.lab.sql(
         "insert into oms_rm.oms_project (project_id, project_name, project_status)"
         " values ('p1', 'orders', 'RUNNING')"
     )
     g.undo(lambda: g.lab.sql("delete from oms_rm.oms_project"))
-    outcome = g.refused(g.fab(*OUT), 3, "PLAN-009")
+    outcome = g.refused(g.fab(*OUT), 3, "PLAN-011")
     g.says(outcome, "orders", "--accept-interruption")
     g.ended(g.paste(outcome), 0)
     g.ended(g.fab(*OUT, "--accept-interruption"), 0)

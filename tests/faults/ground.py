@@ -116,6 +116,7 @@ class Ground:
         self.first, *self.new = self.names
         self.directory = work
         self.outcomes: list[Outcome] = []
+        self.spared: subprocess.Popen[bytes] | None = None
         self._rows, self._config = _beginning(lab, self.first)
         self._before: dict[str, Any] = {}
         self.planned: dict[str, int] = {}
@@ -145,6 +146,12 @@ class Ground:
         """Take the injected fault away."""
         stack, self.stack = self.stack, ExitStack()
         stack.close()
+
+    def heal_but(self, running: Running) -> None:
+        """Take the fault away and leave this call of fab alone."""
+        self.spared = running.process
+        self.heal()
+        self.spared = None
 
     def undo(self, action: Callable[[], object]) -> None:
         """Remember how the injected fault is taken away."""
@@ -193,7 +200,7 @@ class Ground:
             )
 
         def kill() -> None:
-            if process.poll() is None:
+            if process.poll() is None and process is not self.spared:
                 process.kill()
                 process.wait()
 

@@ -1,1 +1,149 @@
-"""…"""
+"""Faults of docker_init.sh (faults.md, section 4)."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults import oracle
+from tests.faults.environment import OUT, sh, small_data
+from tests.faults.ground import Ground, Miss
+from tests.faults.matrix import fault
+from tests.faults.network import in_the_init
+
+
+def knob(g: Ground, code: int, id: str, **values: object) -> None:
+    """The first initialisation goes wrong; with the knob back, the next line finishes the run."""
+    g.lab.knob(g.first, **values)
+    outcome = g.ended(g.fab(*OUT), code, id)
+    if oracle.container(g.lab, g.new[0]):
+        raise Miss("a new container was started all the same")
+    g.lab.knob(g.first, **dict.fromkeys(values))
+    g.planned[g.first] = 2
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("C01", "docker_init.sh is killed", "kill -9 in the container of oms1", fast=True)
+def killed(g: Ground) -> None:
+    running = in_the_init(g)
+    sh(g, g.first, "docker exec oms_427 pkill -KILL -f /root/docker_init.sh")
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    outcome = g.ended(g.note(running.end()), 6, "INIT-012", "INIT-011")
+    g.planned[g.first] = 2
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("C04", "exit 0 and no banner", "knob BANNER=none", fast=True)
+def no_banner(g: Ground) -> None:
+    knob(g, 5, "INIT-015", BANNER="none")
+
+
+@fault("C05", "the banner, and then a failure", "knob INIT_EXIT=3")
+def banner_then_failure(g: Ground) -> None:
+    knob(g, 6, "INIT-011", INIT_EXIT=3)
+
+
+@fault("C06", "a step of it fails", "knob INIT_FAIL_STEP=3")
+def step_fails(g: Ground) -> None:
+    knob(g, 6, "INIT-011", INIT_FAIL_STEP=3)
+
+
+@fault(
+    "C07",
+    "the banner is split, coloured, with CR, or English",
+    "knob BANNER, one run each on the three nodes",
+)
+def banners(g: Ground) -> None:
+    for name, banner in zip(g.names, ("split", "ansi", "cr"), strict=True):
+        g.lab.knob(name, BANNER=banner)
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault("C07b", "the banner only as the trace of an echo", "knob BANNER=echo")
+def echoed(g: Ground) -> None:
+    knob(g, 5, "INIT-015", BANNER="echo")
+
+
+@fault("C08", "docker_init.sh runs already", "started by hand on oms1 before", fast=True)
+def by_hand(g: Ground) -> None:
+    g.lab.knob(g.first, INIT_SECONDS=20)
+    sh(g, g.first, "docker exec -d oms_427 bash /root/docker_init.sh")
+    if not oracle.wait(lambda: g.lab.counters(g.first)["running"], 10):
+        raise RuntimeError("it does not start")
+    g.planned[g.first] = 2
+    outcome = g.fab(*OUT)
+    if outcome.code != 4:
+        raise Miss(f"exit {outcome.code}, not 4: {outcome.out[-800:]}")
+    g.says(outcome, "INIT-010", "pid")
+    oracle.wait(lambda: not g.lab.counters(g.first)["running"], 40)
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("C10", "docker_init.sh prints the password", "knob INIT_SECRET=1 on all nodes", fast=True)
+def secret(g: Ground) -> None:
+    for name in g.names:
+        g.lab.knob(name, INIT_SECRET=1)
+    outcome = g.ended(g.fab(*OUT), 0)
+    if g.lab.metadb.password in outcome.out:
+        raise Miss("the password is on the screen")
+
+
+@fault("C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE", fast=True)
+def wrong_url(g: Ground) -> None:
+    g.lab.knob(g.first, CM_URL_OVERRIDE=f"http://{g.lab.node(g.first).ip}:8088")
+    outcome = g.ended(g.fab(*OUT), 5, "VER-001")
+    if oracle.container(g.lab, g.new[0]):
+        raise Miss("a new container was started all the same")
+    g.says(outcome, g.lab.vip)
+
+
+@fault("C12", "bytes that are no text", "knob INIT_BYTES=1 on all nodes")
+def bytes_(g: Ground) -> None:
+    for name in g.names:
+        g.lab.knob(name, INIT_BYTES=1, INIT_XTRACE=1)
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault(
+    "C17", "new containers initialise themselves", "knob SELF_INIT=1 on the new nodes", fast=True
+)
+def self_init(g: Ground) -> None:
+    for name in g.new:
+        g.lab.knob(name, SELF_INIT=1)
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault(
+    "C18",
+    "dockerd is restarted in the middle of docker_init.sh",
+    "lab-service dockerd restart on oms1",
+)
+def dockerd_restarted(g: Ground) -> None:
+    running = in_the_init(g)
+    g.lab.enter(g.first, ["lab-service", "dockerd", "restart"])
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    outcome = g.note(running.end())
+    g.planned[g.first] = 2
+    if outcome.code == 0:
+        return
+    oracle.wait(lambda: g.lab.enter(g.first, ["docker", "info"]).returncode == 0, 30)
+    sh(g, g.first, "docker start oms_427")
+    time.sleep(2)
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("C19", "no room for the logs of oms1", "its logs mount is full when it initialises")
+def logs_full(g: Ground) -> None:
+    small_data(g, g.new[0], "3g")
+    running = g.start(*OUT)
+    running.says(r"oms2 +initialise +· step 2", 120)
+    sh(
+        g,
+        g.new[0],
+        "fallocate -l 3g /data/filler || dd if=/dev/zero of=/data/filler bs=1M 2>/dev/null || true",
+    )
+    outcome = g.note(running.end())
+    sh(g, g.new[0], "rm -f /data/filler")
+    if outcome.code != 0:
+        g.planned[g.new[0]] = 2
+        g.ended(g.paste(outcome), 0)

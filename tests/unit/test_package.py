@@ -12,13 +12,19 @@ import pytest
 from omsfab.edges.package import examine
 from omsfab.errors import PreflightError
 
-HEX = "ab" * 32
+LAYER = b"x" * 1_500_000
+CONFIG = json.dumps(
+    {"rootfs": {"diff_ids": [f"sha256:{hashlib.sha256(LAYER).hexdigest()}"]}}
+).encode()
+HEX = hashlib.sha256(CONFIG).hexdigest()
 NAME = "reg.example:5000/oceanbase/oms:feature_4.2.7_ce"
 
 
-def make(path, manifest, mode="w:gz"):
+def make(path, manifest, mode="w:gz", layer=LAYER):
+    config = json.loads(manifest)[0]["Config"] if manifest.startswith(b"[{") else "config"
+    parts = ((config, CONFIG), ("layer.tar", layer), ("manifest.json", manifest))
     with tarfile.open(path, mode) as tar:
-        for name, data in (("layer.tar", b"x" * 100_000), ("manifest.json", manifest)):
+        for name, data in parts:
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
@@ -26,7 +32,7 @@ def make(path, manifest, mode="w:gz"):
 
 
 def manifest(tags, config=f"{HEX}.json"):
-    return json.dumps([{"Config": config, "RepoTags": tags, "Layers": []}]).encode()
+    return json.dumps([{"Config": config, "RepoTags": tags, "Layers": ["layer.tar"]}]).encode()
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -51,6 +57,14 @@ def test_a_package_without_the_wanted_tag_is_refused(tmp_path, tags):
     path = make(tmp_path / "oms.tar.gz", manifest(tags))
 
     with pytest.raises(PreflightError, match="IMG-004"):
+        examine(path, NAME)
+
+
+def test_a_flipped_byte_in_a_layer_is_found_before_anything_is_sent(tmp_path):
+    """I01: the tar reads well; the digest that the image itself lists does not fit."""
+    path = make(tmp_path / "oms.tar", manifest([NAME]), "w", b"y" + LAYER[1:])
+
+    with pytest.raises(PreflightError, match=r"damaged: layer\.tar"):
         examine(path, NAME)
 
 
