@@ -78,13 +78,13 @@ def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, packag
 @pytest.mark.parametrize(
     "first",
     [
-        replace(FIRST, binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:])),
-        replace(FIRST, host_ip="10.0.0.9", binds=BINDS),
+        replace(FIRST, image="i", binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:])),
+        replace(FIRST, image="i", host_ip="10.0.0.9", binds=BINDS),
     ],
 )
 def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package, present, first):
     """I14: other mounts or another OMS_HOST_IP than hosts.yaml has."""
-    assert "HOST-008" == refusal(fleet, present(package, oms1=first)).id
+    assert "CFG-008" == refusal(fleet, present(package, oms1=first)).id
 
 
 @pytest.mark.parametrize(
