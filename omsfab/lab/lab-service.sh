@@ -14,7 +14,9 @@ start() {
             # A daemon that was killed leaves its containerd and its pid files behind.
             pkill -KILL -x containerd || true
             rm -f /run/docker.pid /run/docker/containerd/containerd.pid
-            setsid dockerd --iptables=false --bridge=none --live-restore=false \
+            # OMS has the network of the node; a bridge with docker's own proxy is for `run -p`.
+            setsid dockerd --iptables=false --ip6tables=false --ip-forward=false \
+                --bip=172.31.255.1/24 --live-restore=false \
                 --exec-opt native.cgroupdriver=cgroupfs \
                 --cgroup-parent="$(cat /usr/local/lib/omsfab-lab/cgroup)" \
                 --config-file /etc/docker/daemon.json </dev/null >&7 2>&7 5>&- 6>&- 7>&- & ;;

@@ -16,7 +16,7 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +67,15 @@ def build(say: Say = print, tag: str = TAG) -> Package:
         if not path.exists():
             started = time.monotonic()
             say("packing the stand-in image")
-            _write(path, tag, name, config, [base.read_bytes(), app])
+            write(path, tag, name, config, [base.read_bytes(), app])
             size = path.stat().st_size / 1e6
             say(f"packed {path.name}, {size:.0f} MB, in {time.monotonic() - started:.1f} s")
         return Package(tag, f"sha256:{name}", path)
 
 
-def configuration(tag: str, layers: list[bytes]) -> dict[str, object]:
+def configuration(
+    tag: str, layers: list[bytes], cmd: Sequence[str] = ("/bin/bash", "/root/docker_cmd.sh")
+) -> dict[str, object]:
     """The image configuration; its sha256 is the image id (OCI image specification)."""
     machines = {"x86_64": "amd64", "aarch64": "arm64"}
     return {
@@ -81,7 +83,7 @@ def configuration(tag: str, layers: list[bytes]) -> dict[str, object]:
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
-            "Cmd": ["/bin/bash", "/root/docker_cmd.sh"],
+            "Cmd": list(cmd),
             "WorkingDir": "/root",
             "Env": [
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -94,34 +96,47 @@ def configuration(tag: str, layers: list[bytes]) -> dict[str, object]:
             "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
         },
         "history": [
-            {"created": "1970-01-01T00:00:00Z", "created_by": "base"},
-            {"created": "1970-01-01T00:00:00Z", "created_by": f"app {tag}"},
+            {"created": "1970-01-01T00:00:00Z", "created_by": by}
+            for by in ("base", f"app {tag}")[: len(layers)]
         ],
     }
 
 
 def base_layer(say: Say) -> Path:
-    """The layer of Debian packages, kept in the cache until their list changes."""
-    wanted = f"{BASE_FORMAT} {os.uname().machine} {DEBIAN_PACKAGES} {LEFT_OUT} {LEFT_OUT_PATHS}"
-    path = places.cache() / f"base-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}.tar"
+    """The layer of Debian packages below OMS."""
+    return debian_layer(say, "base", DEBIAN_PACKAGES, _with_python)
+
+
+def debian_layer(
+    say: Say, name: str, packages: Sequence[str], finish: Callable[[Path], None]
+) -> Path:
+    """A layer of Debian packages, kept in the cache until their list changes.
+
+    ``finish`` does what their scripts would have done.
+    """
+    wanted = f"{BASE_FORMAT} {os.uname().machine} {packages} {LEFT_OUT} {LEFT_OUT_PATHS}"
+    path = places.cache() / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}.tar"
     if path.exists():
         return path
     started = time.monotonic()
-    say("fetching and unpacking the packages of the stand-in image")
+    say(f"fetching and unpacking the packages of the stand-in image, {name}")
     # Below the cache, not /tmp, which may be small and in memory.
     for left in places.cache().glob("build-*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=places.cache(), prefix="build-") as work:
         root = Path(work, "root")
-        _unpack(_download(Path(work)), root)
-        _finish(root)
+        _unpack(_download(Path(work), packages), root)
+        bare(root)
+        finish(root)
+        shutil.rmtree(root / "var/cache/ldconfig", ignore_errors=True)
         new = Path(work, "layer.tar")
         with tarfile.open(new, "w", format=tarfile.PAX_FORMAT) as out:
             for member in sorted(_walk(root)):
                 _add(out, root / member, member)
         os.replace(new, path)
     say(
-        f"base of the image: {path.stat().st_size / 1e6:.0f} MB, {time.monotonic() - started:.1f} s"
+        f"{name} of the image: {path.stat().st_size / 1e6:.0f} MB,"
+        f" {time.monotonic() - started:.1f} s"
     )
     return path
 
@@ -138,7 +153,7 @@ def app_layer(tag: str) -> bytes:
     return buffer.getvalue()
 
 
-def _download(work: Path) -> list[Path]:
+def _download(work: Path, packages: Sequence[str]) -> list[Path]:
     """Fetch the packages and all they need, as if nothing were installed."""
     status = private_file(work / "status", "")
     archives = work / "archives"
@@ -147,7 +162,7 @@ def _download(work: Path) -> list[Path]:
     command = (
         *("apt-get", "install", "-y", "-q", "--download-only", "--no-install-recommends"),
         *("-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={archives}"),
-        *("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", *DEBIAN_PACKAGES),
+        *("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", *packages),
     )
     try:
         run(*command, limit=900)
@@ -175,8 +190,8 @@ dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --keep-directory-symlink
 """
 
 
-def _finish(root: Path) -> None:
-    """What the scripts of the packages would have done, as far as it is needed."""
+def bare(root: Path) -> None:
+    """Accounts, empty directories, the linker's cache: what every image needs."""
     accounts = "root:x:0:0:root:/root:/bin/bash\nadmin:x:500:500::/home/admin:/bin/bash\n"
     groups = "root:x:0:\nadmin:x:500:\n"
     for name, text in (("passwd", accounts), ("group", groups), ("hostname", "oms\n")):
@@ -184,20 +199,23 @@ def _finish(root: Path) -> None:
     for path in ("proc", "sys", "dev", "run", "tmp", "root", "home"):
         (root / path).mkdir(exist_ok=True)
     (root / "tmp").chmod(0o1777)
+    run("ldconfig", "-r", root)
+
+
+def _with_python(root: Path) -> None:
+    """What the scripts of Python's packages would have done, as far as it is needed."""
     python = next((root / "usr/bin").glob("python3.[0-9]*"))
     for link, target in (("python3", python.name), ("python", python.name), ("awk", "mawk")):
         (root / "usr/bin" / link).unlink(missing_ok=True)
         (root / "usr/bin" / link).symlink_to(target)
     for name in ("test", "idlelib", "lib2to3", "ensurepip", "turtledemo", "pydoc_data"):
         shutil.rmtree(root / "usr/lib" / python.name / name, ignore_errors=True)
-    run("ldconfig", "-r", root)
     # With the hash of the source instead of its time in them, they stay valid and equal.
     run(
         *("chroot", root, f"/usr/bin/{python.name}", "-m", "compileall", "-q"),
         *("--invalidation-mode", "unchecked-hash", f"/usr/lib/{python.name}", "/usr/lib/python3"),
         check=False,
     )
-    shutil.rmtree(root / "var/cache/ldconfig", ignore_errors=True)
 
 
 def _walk(top: Path) -> Iterator[str]:
@@ -227,7 +245,7 @@ def _add_text(out: tarfile.TarFile, name: str, text: str) -> None:
     out.addfile(member, io.BytesIO(text.encode()))
 
 
-def _write(path: Path, tag: str, name: str, config: bytes, layers: list[bytes]) -> None:
+def write(path: Path, tag: str, name: str, config: bytes, layers: list[bytes]) -> None:
     """The layout of `docker save` (Docker image specification 1.2)."""
     ids = [hashlib.sha256(layer).hexdigest() for layer in layers]
     manifest = [
