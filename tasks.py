@@ -152,6 +152,18 @@ def deploy(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None
     carry_out("oms.deploy", flags, nodes=nodes, region=region)
 
 
+@operator_task()
+def deploy_tsdb(c: Context, *, flags: Any) -> None:
+    """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
+    carry_out("tsdb.deploy", flags)
+
+
+@operator_task()
+def enable_tsdb(c: Context, *, flags: Any) -> None:
+    """Bring the time-series database into every region's config.yaml; every node logs in first."""
+    carry_out("tsdb.enable", flags)
+
+
 # --- fleet -----------------------------------------------------------------------------------
 
 
@@ -407,6 +419,7 @@ def _tree(**groups: dict[str, Any]) -> Collection:
 namespace = _tree(
     scale={"out": out},
     oms={"deploy": deploy},
+    tsdb={"deploy": deploy_tsdb, "enable": enable_tsdb},
     fleet={"show": show, "status": status, "check": check, "schema": schema},
     node={
         "trust": trust,

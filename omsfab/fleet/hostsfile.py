@@ -161,17 +161,18 @@ def _fleet(entry: HostsFile, path: Path) -> Fleet:
     return Fleet(
         install=Install(**_fields(entry.oms) | {"extra": extra, "package": package}),
         metadb=MetaDb(**_fields(entry.metadb) | {"password": secrets["metadb.password"]}),
-        tsdb=_tsdb(entry.tsdb, secrets),
+        tsdb=_tsdb(entry.tsdb, secrets, base),
         ssh=Ssh(**_fields(entry.ssh) | ssh),
         regions=tuple(_region(name, region, base) for name, region in entry.regions.items()),
         origin=path,
     )
 
 
-def _tsdb(entry: TsdbEntry | None, secrets: Mapping[str, Secret]) -> Tsdb | None:
+def _tsdb(entry: TsdbEntry | None, secrets: Mapping[str, Secret], base: Path) -> Tsdb | None:
     if entry is None:
         return None
-    return Tsdb(**_fields(entry) | {"password": secrets["tsdb.password"]})
+    package = _here(base, entry.package)
+    return Tsdb(**_fields(entry) | {"password": secrets["tsdb.password"], "package": package})
 
 
 def _region(name: str, entry: RegionEntry, base: Path) -> Region:

@@ -134,6 +134,17 @@ class Tsdb(Part):
     url: str
     username: str
     password: Secret
+    package: values.LocalPath | None = None
+    image: values.Image = "influxdb:1.8"
+    data: values.NodePath = "/data/influxdb"
+
+    @property
+    def host(self) -> str:
+        return self.url.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
 
 class Ssh(Part):

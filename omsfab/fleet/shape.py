@@ -141,9 +141,15 @@ class TsdbEntry(Part):
     url: values.HostAndPort = Field(examples=["10.0.0.8:8086"])
     """tsdb_url: address:port without a scheme."""
     username: values.Text = Field(examples=["oms"])
-    """tsdb_username: made by hand in the database."""
+    """tsdb_username: made by fab tsdb.deploy, or by hand in the database."""
     password: Password
     """tsdb_password: where it comes from."""
+    package: values.LocalPath | None = None
+    """The package of InfluxDB for fab tsdb.deploy, relative to hosts.yaml."""
+    image: values.Image = "influxdb:1.8"
+    """The name that docker load prints for it."""
+    data: values.NodePath = "/data/influxdb"
+    """Its data on the node that url names."""
 
 
 class HostsFile(Part):

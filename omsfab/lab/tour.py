@@ -15,17 +15,18 @@ import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omsfab import lab as labs
 from omsfab.errors import OmsfabError
-from omsfab.lab import demo
+from omsfab.lab import demo, influx
 from omsfab.lab.model import Lab
-from omsfab.lab.system import private_dir, run
+from omsfab.lab.system import private_dir, private_file, run
 
 CONTAINER = "oms_427"
+TSDB_USER, TSDB_PASSWORD = "oms metrics", "it's $(not) plain %s é"
 HOME, SECOND = "cn-lab", "cn-jiangsu"
 
 # Guide, `docker run` of both scenarios, as `docker inspect` gives it back.
@@ -168,6 +169,28 @@ class Oracle:
             f"OMS_HOST_IP of {name}",
         )
 
+    def metrics(self, name: str, url: str, image: str) -> None:
+        """The vendor's flags, and who gets in: from every node, with and without the password."""
+        record: dict[str, Any] = json.loads(self.docker(name, "inspect", "oms-influxdb"))[0]
+        host, env = record["HostConfig"], record["Config"]["Env"]
+        self.expect(image, record["Image"], "image of InfluxDB")
+        self.expect(["/data/influxdb:/var/lib/influxdb"], host["Binds"], "mount of InfluxDB")
+        self.expect({"8086/tcp", "14444/tcp"}, set(host["PortBindings"]), "ports of InfluxDB")
+        for wanted in (
+            "INFLUXDB_HTTP_AUTH_ENABLED=true",
+            "INFLUXDB_HTTP_PING_AUTH_ENABLED=true",
+            "INFLUXDB_BIND_ADDRESS=127.0.0.1:14444",
+        ):
+            self.expect(True, wanted in env, wanted)
+        for node in self.lab.nodes:
+            for user, status in ((f"{TSDB_USER}:{TSDB_PASSWORD}", "200"), ("oms:wrong", "401")):
+                done = self.lab.enter(
+                    node.name,
+                    ("curl", "-s", "-o/dev/null", "-w%{http_code}", "--config", "-"),
+                    data=f'user="{user}"\nurl="http://{url}/query?q=SHOW+USERS"\n'.encode(),
+                )
+                self.expect(status, done.stdout, f"login from {node.name}")
+
     # --- files ---
 
     def files(self, region: Region) -> None:
@@ -290,6 +313,38 @@ def stages(lab: Lab, oracle: Oracle) -> None:
     demo.fab(lab, "tour.yaml", "scale.out", "--yes")
     oracle.look([home, second])
     oracle.expect(before, oracle.fixed_rows(1), "rows of the first region are as before")
+
+    announce("the time-series database on")
+    private_file(lab.directory / "secrets" / "tsdb", TSDB_PASSWORD + "\n")
+    url = f"{lab.node('oms3').ip}:8086"
+    made = influx.build()
+    metrics = {
+        "service": "INFLUXDB",
+        "url": url,
+        "username": TSDB_USER,
+        "password": {"file": str(lab.directory / "secrets" / "tsdb")},
+        "package": str(made.path),
+        "image": made.tag,
+    }
+    demo.write(lab, "tour.yaml", vip, list(three), tsdb=metrics, **regions)
+    demo.fab(lab, "tour.yaml", "tsdb.deploy", "--yes")
+    demo.fab(lab, "tour.yaml", "tsdb.enable", "--yes")
+    oracle.metrics("oms3", url, made.id)
+    config = {
+        "tsdb_enabled": True,
+        "tsdb_service": "INFLUXDB",
+        "tsdb_url": url,
+        "tsdb_username": TSDB_USER,
+        "tsdb_password": TSDB_PASSWORD,
+    }
+    both = [replace(home, config=config), replace(second, config=config)]
+    oracle.look(both)
+    rows = [oracle.fixed_rows(1), oracle.fixed_rows(2)]
+    for region in (HOME, SECOND):
+        demo.fab(lab, "tour.yaml", "scale.out", f"--region={region}", "--yes")
+    demo.fab(lab, "tour.yaml", "tsdb.enable", "--yes")
+    oracle.look(both)
+    oracle.expect(rows, [oracle.fixed_rows(1), oracle.fixed_rows(2)], "the second time: no change")
 
 
 def entry(lab: Lab, region: Region) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
@@ -231,49 +231,42 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
     cm_region and cm_region_cn, which are optional as long as there is but one region.
     """
     new = region.nodes
-    others = [
-        other.model_copy(update={"nodes": nodes})
-        for other in fleet.regions
-        if other.location != region.location
-        and (nodes := tuple(n for n in other.nodes if present.facts(n.name).container == "running"))
+    others = [other for other in fleet.regions if other.location != region.location]
+    theirs = [
+        node
+        for other in others
+        for node in other.nodes
+        if present.facts(node.name).container == "running"
     ]
-    theirs = [node for other in others for node in other.nodes]
-    _keys_known(theirs, present)
-    _fixed_keys(theirs, present)
-    drifts = {
-        node.name: _drift(other, present.facts(node.name))
-        for other in others
-        for node in other.nodes
-    }
     _others_at_their_cm_url(others, present)
-    _containers_kept(fleet, [node for node in theirs if drifts[node.name]], present)
-    refreshed = tuple(
-        step
-        for other in others
-        for node in other.nodes
-        if drifts[node.name]
-        for step in (
-            steps.config(fleet, other, node, present.facts(node.name)),
-            steps.refresh(fleet, node),
-            steps.healthy(fleet, node),
-        )
-    )
+    changed = changed_config(fleet, present, theirs)
     return Plan(
         "scale.out",
         f"new region {region.name} (location {region.location}) on {names(new)}",
         (
             *_why_new(fleet, region, present),
-            *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
+            *(f"{name}: {line}" for name, lines in changed.drifts.items() for line in lines),
         ),
         (
             _preflight(
-                fleet, region, present, [n for n in theirs if drifts[n.name]], new, vip=False
+                fleet,
+                region,
+                present,
+                [n for n in theirs if n.name in changed.drifts],
+                new,
+                vip=False,
             ),
             _staging(fleet, region, present, new),
             Stage("rows of the other regions", (steps.save_rows(region),)),
             *(
-                (Stage("config.yaml of the other regions, 1 node at a time", refreshed, width=1),)
-                if refreshed
+                (
+                    Stage(
+                        "config.yaml of the other regions, 1 node at a time",
+                        changed.steps,
+                        width=1,
+                    ),
+                )
+                if changed.steps
                 else ()
             ),
             *_joining(fleet, region, present, new),
@@ -281,6 +274,57 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
         ),
         initial=theirs[0].name if theirs else new[0].name,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Nodes whose config.yaml is to change: what differs, by name, and the steps, node by node."""
+
+    drifts: Mapping[str, tuple[str, ...]]
+    steps: tuple[Step, ...]
+
+
+def changed_config(
+    fleet: Fleet, present: Present, nodes: Sequence[Node], *, only: str = ""
+) -> Changed:
+    """Return what brings config.yaml of running nodes, of any region, to hosts.yaml.
+
+    cm_nodes are the nodes of the region that run.  ``only`` is the beginning of the keys that may
+    differ.  Nothing of it needs an initialisation: the components are refreshed.
+    """
+    _keys_known(nodes, present)
+    _fixed_keys(nodes, present)
+    drifts: dict[str, tuple[str, ...]] = {}
+    made: list[Step] = []
+    for region in fleet.regions:
+        here = tuple(node for node in region.nodes if node in nodes)
+        where = region.model_copy(update={"nodes": here})
+        for node in here:
+            facts = present.facts(node.name)
+            drift = ("(not asked)",) if present.assumed and only else _drift(where, facts)
+            if drift:
+                drifts[node.name] = drift
+                made += [
+                    steps.config(fleet, where, node, facts),
+                    steps.refresh(fleet, node),
+                    steps.healthy(fleet, node),
+                ]
+    further = [
+        f"{name}: {line}"
+        for name, lines in drifts.items()
+        for line in lines
+        if not line.startswith((only, "("))
+    ]
+    if further:
+        raise PreflightError(
+            "CFG-009",
+            f"config.yaml differs from hosts.yaml in more than {only}*",
+            where=", ".join(drifts),
+            evidence="\n".join(further),
+            next="fab scale.out --plan   # brings the rest; one thing at a time",
+        )
+    _containers_kept(fleet, [node for node in nodes if node.name in drifts], present)
+    return Changed(drifts, tuple(made))
 
 
 def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
@@ -451,6 +495,7 @@ def _preflight(
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
             *((steps.vip_answers(fleet, region, node), *proof[0], *proof[1]) if vip else ()),
             *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),
+            *((steps.tsdb_login(fleet.tsdb, node),) if fleet.tsdb else ()),
         )
 
     return Stage("preflight", tuple(step for node in (*old, *new) for step in questions(node)))

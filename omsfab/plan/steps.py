@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path, PurePosixPath
 
-from omsfab.commands import checks, docker, oms, posix, supervisor
+from omsfab.commands import checks, docker, influx, oms, posix, supervisor
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
-from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.secret import Secret
 from omsfab.plan.present import NodeFacts, Package
 from omsfab.plan.records import (
@@ -181,6 +181,28 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
     )
 
 
+def tsdb_login(tsdb: Tsdb, node: Node) -> Step:
+    """The node gets into the time-series database, before its config.yaml says so.
+
+    With tsdb_enabled and no database oms_drc_supervisor restarts for ever (OMS docs).  How CeresDB
+    lets users in is not public, so there it is only asked whether it listens.
+    """
+    asked = (
+        Succeeds(influx.login(tsdb), f"{tsdb.username} does not get in")
+        if tsdb.service == "INFLUXDB"
+        else Succeeds(checks.connects(tsdb.host, tsdb.port), "it does not listen")
+    )
+    return Step(
+        name="tsdb",
+        node=node.name,
+        title=f"{tsdb.service} at {tsdb.url} lets user {tsdb.username} in",
+        kind="read-only",
+        verify=(asked,),
+        fault="TSDB-006",
+        fix="fab tsdb.deploy",
+    )
+
+
 # --- staging: the new node gets everything before production is touched ------------------------
 
 
@@ -203,21 +225,27 @@ def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Ste
 
     A tar without a tag loads with status 0 as ``<none>``, so the id decides, not the tag.
     """
+    place = str(PurePosixPath(fleet.install.mounts.logs).parent)
+    return loaded(node, fleet.install.image, wanted, package, place)
+
+
+def loaded(node: Node, name: str, wanted: str, package: Package | None, place: str) -> Step:
+    """The image ``wanted`` (an id) is there; ``place`` is where the package lies meanwhile."""
     there = Says(docker.image_id(wanted), wanted)
     if package is None:
         return Step(
             name="image",
             node=node.name,
-            title=f"{fleet.install.image} is loaded",
+            title=f"{name} is loaded",
             kind="read-only",
             verify=(there,),
             fault="IMG-001",
         )
-    dest = f"{PurePosixPath(fleet.install.mounts.logs).parent}/{Path(package.path).name}"
+    dest = f"{place}/{Path(package.path).name}"
     return Step(
         name="image",
         node=node.name,
-        title=f"send the package and load {fleet.install.image}",
+        title=f"send the package and load {name}",
         check=(there,),
         apply=(
             Send(Path(package.path), dest, package.size, package.sha256),

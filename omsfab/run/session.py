@@ -31,7 +31,7 @@ from omsfab.errors import (
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet
 from omsfab.fleet.secret import Secret
-from omsfab.plan import repair, scale, undo
+from omsfab.plan import repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
 from omsfab.run import journal as journals
@@ -59,14 +59,18 @@ class Task:
     """A planner, and what it must know of the present."""
 
     planner: Callable[..., Plan]
-    scope: Literal["region", "node"]
+    scope: Literal["region", "node", "fleet"]
     package: bool = False
+    tsdb: bool = False
+    """Whether package and image are those of the time-series database."""
     lease: bool = False
 
 
 TASKS: Mapping[str, Task] = {
     "scale.out": Task(scale.scale_out, "region", package=True, lease=True),
     "oms.deploy": Task(scale.deploy, "region", package=True, lease=True),
+    "tsdb.deploy": Task(tsdb.deploy, "fleet", package=True, tsdb=True, lease=True),
+    "tsdb.enable": Task(tsdb.enable, "fleet", lease=True),
     "node.push-config": Task(repair.push_config, "node"),
     "node.push-certs": Task(repair.push_certs, "node"),
     "node.load-image": Task(repair.load_image, "node", package=True),
@@ -141,11 +145,11 @@ class Session:
         return look.chosen_region(self.fleet, self.metadb)
 
     def _package(self, task: Task) -> Package | None:
-        path = self.fleet.install.package
-        if not task.package or path is None:
+        part = self.fleet.tsdb if task.tsdb else self.fleet.install
+        if not task.package or part is None or part.package is None:
             return None
-        with self.console.status(f"reading {path.name} (once)"):
-            return packages.examine(path, self.fleet.install.image, self.home)
+        with self.console.status(f"reading {part.package.name} (once)"):
+            return packages.examine(part.package, part.image, self.home)
 
     def _present(self, task: Task, package: Package | None, args: Mapping[str, str]) -> Present:
         if task.scope == "region":
@@ -154,13 +158,21 @@ class Session:
                 return assumed(self.fleet, region, package)
             with self.console.status("asking MetaDB and the nodes"):
                 return look.at_region(self.fleet, region, self.shells, self.metadb, package)
-        nodes = repair.nodes_named(self.fleet, args.get("node", ""))
+        all_of_them = task.scope == "fleet"
+        nodes = (
+            self.fleet.nodes
+            if all_of_them
+            else repair.nodes_named(self.fleet, args.get("node", ""))
+        )
+        part = self.fleet.tsdb if task.tsdb and self.fleet.tsdb else self.fleet.install
         if self.flags.dry:
-            image = package.image if package else self.fleet.install.image
+            image = package.image if package else part.image
             return Present(assumed=True, package=package, image=image)
         with self.console.status("asking the nodes"):
             facts = look.at_nodes(self.fleet, nodes, self.shells, package)
-        image = look.wanted_image(self.fleet, facts, package)
+        image = part.image if task.tsdb else look.wanted_image(self.fleet, facts, package)
+        if package:
+            image = package.image
         return Present(nodes=facts, package=package, image=image)
 
     def _refuse_second(self, name: str) -> None:
@@ -460,7 +472,8 @@ def digest(plan: Plan, salt: str) -> str:
 
 
 def secrets_of(fleet: Fleet) -> tuple[Secret, ...]:
-    return (fleet.metadb.password, *((fleet.tsdb.password,) if fleet.tsdb else ()))
+    extra = (value for value in fleet.install.extra.values() if isinstance(value, Secret))
+    return (fleet.metadb.password, *((fleet.tsdb.password,) if fleet.tsdb else ()), *extra)
 
 
 def _about(present: Present) -> str:

@@ -1,0 +1,139 @@
+"""The time-series database: the vendor's flags, its password, and config.yaml everywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from omsfab.commands import influx
+from omsfab.commands.command import shown
+from omsfab.errors import InputError, PreflightError
+from omsfab.fleet.model import Tsdb
+from omsfab.fleet.secret import Secret
+from omsfab.plan import scale, tsdb
+from omsfab.plan.present import NodeFacts, Package, Present
+from omsfab.plan.records import Run, Write
+
+IPS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+PASSWORD = "it's \\ CANARY-9d1"
+ID = "sha256:" + "12" * 32
+
+
+@pytest.fixture
+def measured(fleet):
+    """The fleet with InfluxDB on oms3."""
+    wanted = Tsdb(
+        service="INFLUXDB", url="10.0.0.3:8086", username='a "b"', password=Secret(PASSWORD)
+    )
+    return fleet.model_copy(update={"tsdb": wanted})
+
+
+@pytest.fixture
+def running():
+    """Three nodes that run without a time-series database."""
+    facts = NodeFacts(
+        container="running", cm_nodes=IPS, drift=("tsdb_enabled: false -> true", "tsdb_url: x -> y")
+    )
+    return Present(nodes={f"oms{n}": facts for n in (1, 2, 3)}, image=ID)
+
+
+def test_the_flags_are_the_vendors(measured):
+    """OMS docs, "Deploy a time-series database", word by word."""
+    assert (
+        "-p 8086:8086 -p 14444:14444 -v /data/influxdb:/var/lib/influxdb"
+        " --env INFLUXDB_BIND_ADDRESS=127.0.0.1:14444 --env INFLUXDB_HTTP_AUTH_ENABLED=true"
+        " --env INFLUXDB_HTTP_PING_AUTH_ENABLED=true --name=oms-influxdb"
+    ).split() == list(influx.flags(measured.tsdb))
+
+
+def test_the_statement_is_quoted_and_comes_on_standard_input(measured):
+    """Quotes and backslashes of user and password cannot end the statement's own."""
+    made = influx.create_user(measured.tsdb)
+
+    assert (
+        'create user "a \\"b\\"" with password \'it\\\'s \\\\ CANARY-9d1\' with all privileges\n'
+        == made.stdin.reveal()
+    )
+    assert "CANARY" not in shown(made) + repr(made.argv)
+
+
+def test_a_login_has_no_password_in_its_words(measured):
+    """`ps` on the node shows address and expected status, nothing else."""
+    asked = influx.login(measured.tsdb)
+
+    assert ("10.0.0.3", "8086", "200") == asked.argv[-3:]
+
+
+def test_it_is_deployed_on_the_node_of_its_url(measured):
+    """From its package, with authentication proven both ways."""
+    package = Package("packages/influxdb_1.8.tar.gz", 1, "ef" * 32, ID)
+    plan = tsdb.deploy(measured, Present(package=package, image=ID))
+    words = [e.command.argv for s in plan.steps for e in s.apply if isinstance(e, Run)]
+
+    assert {"oms3"} == {step.node for step in plan.steps}
+    assert any(argv[:2] == ("docker", "run") and argv[-1] == ID for argv in words)
+    assert ["200", "401"] == [probe.command.argv[-1] for probe in plan.steps[-1].verify]
+
+
+@pytest.mark.parametrize(
+    ("id", "change"),
+    [("TSDB-001", {"service": "CERESDB"}), ("TSDB-002", {"url": "10.9.9.9:8086"})],
+)
+def test_what_omsfab_does_not_deploy_is_said(measured, id, change):
+    """CeresDB, and a database on a server that is no node."""
+    fleet = measured.model_copy(update={"tsdb": measured.tsdb.model_copy(update=change)})
+
+    with pytest.raises(InputError, match=id):
+        tsdb.deploy(fleet, Present(image=ID))
+
+
+def test_every_node_gets_in_before_any_config_is_written(measured, running):
+    """A node that cannot log in would restart its oms_drc_supervisor for ever (OMS docs)."""
+    plan = tsdb.enable(measured, running)
+    first = plan.stages[0]
+    written = {s.node for s in plan.steps for e in s.apply if isinstance(e, Write)}
+
+    assert {"oms1", "oms2", "oms3"} == {step.node for step in first.steps} == written
+    assert not any(step.apply for step in first.steps)
+    assert 1 == plan.stages[1].width
+
+
+def test_nothing_else_changes_along_the_way(measured, running):
+    """A config.yaml that differs in more than tsdb_* is brought to hosts.yaml by scale.out."""
+    other = NodeFacts(container="running", cm_nodes=IPS, drift=("cm_url: a -> b",))
+
+    with pytest.raises(PreflightError, match="CFG-009") as caught:
+        tsdb.enable(measured, Present(nodes={**running.nodes, "oms2": other}))
+
+    assert "oms2: cm_url: a -> b" in caught.value.evidence
+
+
+def test_a_node_that_waits_to_join_is_named(measured, running):
+    """It has no container yet; cm_nodes of the others are those that run."""
+    nodes = {
+        name: NodeFacts(container="running", cm_nodes=IPS[:2], drift=facts.drift)
+        for name, facts in running.nodes.items()
+    }
+    plan = tsdb.enable(measured, Present(nodes={**nodes, "oms3": NodeFacts()}))
+
+    assert "oms3 has no container: it gets this when it joins" in plan.reasons
+    assert "oms3" not in {step.node for step in plan.steps}
+
+
+def test_enabled_twice_changes_nothing(measured, running):
+    """The second time every config.yaml has it."""
+    same = {name: NodeFacts(container="running", cm_nodes=IPS) for name in running.nodes}
+
+    assert not tsdb.enable(measured, Present(nodes=same)).changes
+
+
+def test_a_joining_node_must_get_in_first(measured, package, present):
+    """scale.out asks every node it touches before anything is staged."""
+    plan = scale.scale_out(measured, present(package))
+
+    assert {"oms1", "oms2", "oms3"} == {s.node for s in plan.stages[0].steps if s.name == "tsdb"}
+
+
+def test_without_a_database_there_is_nothing_to_do(fleet):
+    """The guide: optional.  What to write is said."""
+    with pytest.raises(InputError, match="TSDB-005"):
+        tsdb.enable(fleet, Present())
