@@ -1,0 +1,102 @@
+"""The fab tree as an operator meets it: documented, without contact where promised."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from omsfab.run.session import Flags, Session
+from tasks import namespace
+
+ROOT = Path(__file__).parents[2]
+FAB = Path(sys.executable).with_name("fab")
+COMMANDS = ROOT / "docs" / "commands.md"
+
+
+def reference() -> str:
+    """The reference of all tasks, out of the tasks themselves."""
+    lines = [
+        "# Commands",
+        "",
+        "Made from the tasks (`OMSFAB_REWRITE=1 scripts/test tests/unit/test_surface.py`).",
+        "Common to all that may change something: `--plan` asks the live fleet and changes"
+        " nothing, `--yes` does not ask, `--json` tells events as JSON lines;",
+        "`fab --dry TASK` prints the plan without contact. `node.*` take `--node`, or `fab -H`"
+        " with names or addresses of hosts.yaml.",
+        "",
+        "| task | what it does | flags of its own |",
+        "|---|---|---|",
+    ]
+    common = {"plan", "yes", "json", "node"}
+    for name in sorted(namespace.task_names):
+        task = namespace[name]
+        flags = [
+            f"`--{argument.name.strip('_')}` {argument.help or ''}".strip()
+            for argument in sorted(task.get_arguments(), key=lambda one: one.name)
+            if argument.name not in common
+        ]
+        flags = [flag.replace("|", "\\|") for flag in flags]
+        said = " ".join((task.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"| `{name}` | {said} | {', '.join(flags)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_task_is_documented():
+    """docs/commands.md is what the tasks say of themselves."""
+    text = reference()  # once: asking a task for its flags uses their help up
+    if os.environ.get("OMSFAB_REWRITE"):
+        COMMANDS.write_text(text)
+
+    assert text == COMMANDS.read_text()
+
+
+@pytest.mark.parametrize("name", ["scale.out", "oms.deploy"])
+def test_dry_makes_no_contact(fleet, monkeypatch, tmp_path, capsys, name):
+    """The plan is printed, and no socket was opened."""
+
+    def refuse(*_):
+        raise AssertionError("a contact was made")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
+
+    Session(Flags(dry=True), fleet).carry_out(name, nodes="", region="")
+
+    assert "docker_init.sh" in capsys.readouterr().out
+
+
+def test_a_bad_hosts_yaml_ends_with_2_and_no_traceback(tmp_path):
+    """Five parts on stderr, exit 2."""
+    bad = tmp_path / "hosts.yaml"
+    bad.write_text("oms: {}\n")
+
+    done = subprocess.run(
+        [str(FAB), "scale.out"],
+        cwd=ROOT,
+        env=os.environ | {"OMSFAB_HOSTS": str(bad)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == done.returncode
+    assert "INPUT-001" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_heavy_is_imported_for_the_list():
+    """`fab --list` costs what a bare fab costs: no pydantic, rich, PyMySQL or yaml of ours."""
+    code = (
+        "import sys, fabric; bare = set(sys.modules); import tasks;"
+        "print(sorted(m for m in set(sys.modules) - bare if m.split('.')[0] != 'tasks'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert not {"pydantic", "rich", "pymysql"} & {
+        word.strip("[]' \n").split(".")[0] for word in done.stdout.split(",")
+    }, done.stdout
