@@ -65,14 +65,22 @@ class OmsfabError(Exception):
         return "\n".join(lines)
 
 
+PROGRAMS = (
+    "fab", "docker", "ssh", "nc", "sha256sum", "scripts/", "rmdir", "df", "mount", "openssl",
+    "sudo", "visudo", "ls", "git", "export", "chmod", "mkdir", "kill", "read -", "pip", "#", "$",
+)  # fmt: skip
+"""What a line to paste begins with; any other text is a sentence for the operator."""
+
+
 def pasteable(next: str) -> str:
     """Return the line with what is to be done before it as a comment behind it.
 
     ``make room there, then: fab run.resume`` reads well in code; on the screen it is to be pasted.
+    A mere sentence becomes a comment, which a shell takes without harm.
     """
     before, found, line = next.rpartition(", then: ")
     if not found or "\n" in next:
-        return next
+        return next if not next or next.startswith(PROGRAMS) else f"# {next}"
     return f"{line}   # first: {before}" if "#" not in line else f"{line}; first: {before}"
 
 

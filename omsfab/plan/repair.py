@@ -24,7 +24,8 @@ def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
             "INPUT-022",
             f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
             where="--node or -H",
-            next="name some of: " + ", ".join(f"{node.name} ({node.ip})" for node in fleet.nodes),
+            evidence="there are: " + ", ".join(f"{n.name} ({n.ip})" for n in fleet.nodes),
+            next=f"fab node.status --node={fleet.nodes[0].name}",
         )
     return tuple(dict.fromkeys(found))
 

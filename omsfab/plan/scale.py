@@ -600,7 +600,8 @@ def region_named(fleet: Fleet, name: str) -> Region:
         "INPUT-020",
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
-        next=f"name one of: {known}",
+        evidence=f"there are: {known}",
+        next=f"fab scale.out --region={fleet.regions[-1].name} --plan",
     )
 
 
@@ -640,7 +641,8 @@ def chosen_nodes(region: Region, text: str) -> tuple[Node, ...]:
             "INPUT-021",
             f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
             where="--nodes",
-            next=f"name some of: {names(region.nodes)}",
+            evidence=f"there are: {names(region.nodes)}",
+            next="fab scale.out --plan   # without --nodes: all that are missing",
         )
     return tuple(node for node in region.nodes if node in found.values())
 
