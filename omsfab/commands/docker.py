@@ -111,6 +111,11 @@ def running(container: str) -> Command:
     )
 
 
+def image_of(container: str) -> Command:
+    """Print the id of the image the container was made from."""
+    return command("docker", "inspect", "--type", "container", "--format", "{{.Image}}", container)
+
+
 def inspect(container: str) -> Command:
     """Print the container as JSON, by its exact name (``--filter name=`` matches substrings)."""
     return command("docker", "inspect", "--type", "container", "--format", "{{json .}}", container)

@@ -186,6 +186,18 @@ class Dialer:
             if line:
                 line.close()
 
+    def beside_gateway(self, node: Node, host: str, port: int) -> paramiko.Channel:
+        """Return a channel from the gateway of the node to another host."""
+        gateway = self._connection(node).gateway
+        if not isinstance(gateway, Connection):
+            raise InputError(
+                "SSH-015",
+                f"there is no gateway on the way to {node.name}",
+                where="metadb.through in hosts.yaml",
+                next="write ssh.gateway, or name a node that reaches the MetaDB",
+            )
+        return self._shared(gateway).channel(host, port)
+
     def close(self) -> None:
         """End the gateways; connections through them end as well."""
         with self._lock:

@@ -87,14 +87,14 @@ class MetaDbEdge:
     ) -> None:
         self._server = Server(metadb, connect, limits or Limits(), on_statement, in_run)
 
-    def running(self) -> MetaDbEdge:
+    def running(self, on_statement: OnStatement | None = None) -> MetaDbEdge:
         """The same MetaDB for the time of a run: its errors are failed steps."""
         server = self._running
         return MetaDbEdge(
             server.metadb,
             server.connect,
             limits=server.limits,
-            on_statement=server.on_statement,
+            on_statement=on_statement or server.on_statement,
             in_run=True,
         )
 

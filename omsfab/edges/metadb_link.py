@@ -58,7 +58,8 @@ class Server:
 
     @property
     def where(self) -> str:
-        return f"MetaDB {self.metadb.host}:{self.metadb.port}"
+        way = f" through {self.metadb.through}" if self.metadb.through else ""
+        return f"MetaDB {self.metadb.host}:{self.metadb.port}{way}"
 
     @property
     def refusal(self) -> type[OmsfabError]:

@@ -117,6 +117,14 @@ class SshShell:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
         transfer.send(self, source, dest, size, sha256, on_bytes)
 
+    def beyond(self, host: str, port: int) -> paramiko.Channel:
+        """Return a TCP connection from the node to there, which its sshd forwards."""
+        return self._transport().open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), 15)
+
+    def beside_gateway(self, host: str, port: int) -> paramiko.Channel:
+        """Return a TCP connection from the gateway of this node."""
+        return self._dialer.beside_gateway(self._target, host, port)
+
     def _transport(self) -> paramiko.Transport:
         with self._lock:
             if self._connection is None or not self._connection.is_connected:

@@ -31,6 +31,7 @@ from omsfab.fleet.model import (
     Ports,
     Region,
     Ssh,
+    Tls,
     Tsdb,
 )
 from omsfab.fleet.secret import Secret
@@ -158,9 +159,15 @@ def _fleet(entry: HostsFile, path: Path) -> Fleet:
     }
     ssh = {"key": _here(base, entry.ssh.key), "known_hosts": _here(base, entry.ssh.known_hosts)}
     package = _here(base, entry.oms.package)
+    container = entry.oms.container or values.container_of(entry.oms.image)
+    tls = entry.metadb.tls and Tls(ca=base / entry.metadb.tls.ca)
     return Fleet(
-        install=Install(**_fields(entry.oms) | {"extra": extra, "package": package}),
-        metadb=MetaDb(**_fields(entry.metadb) | {"password": secrets["metadb.password"]}),
+        install=Install(
+            **_fields(entry.oms) | {"extra": extra, "package": package, "container": container}
+        ),
+        metadb=MetaDb(
+            **_fields(entry.metadb) | {"password": secrets["metadb.password"], "tls": tls}
+        ),
         tsdb=_tsdb(entry.tsdb, secrets, base),
         ssh=Ssh(**_fields(entry.ssh) | ssh),
         regions=tuple(_region(name, region, base) for name, region in entry.regions.items()),
@@ -228,6 +235,7 @@ PARTS: dict[KeyPath, type[Part]] = {
     ("oms", "mounts"): Mounts,
     ("oms", "ports"): Ports,
     ("metadb",): MetaDbEntry,
+    ("metadb", "tls"): Tls,
     ("tsdb",): TsdbEntry,
     ("ssh",): Ssh,
     ("regions", "*"): RegionEntry,
@@ -412,6 +420,28 @@ def _one_default(raw: Raw) -> Iterator[Fault]:
         )
 
 
+def _container_has_a_name(raw: Raw) -> Iterator[Fault]:
+    image = _valid(values.image, _get(raw, "oms", "image"))
+    if image and _get(raw, "oms", "container") is None and not values.container_of(image):
+        yield Fault(
+            ("oms", "container"),
+            "is missing, and the image's tag has no version to make it of;"
+            " write e.g. container: oms_427",
+        )
+
+
+def _metadb_is_reached_through_a_node(raw: Raw) -> Iterator[Fault]:
+    through = _get(raw, "metadb", "through")
+    names = [name for _, name, _ in _nodes(raw)]
+    if through == "gateway" and _get(raw, "ssh", "gateway") is None:
+        yield Fault(("metadb", "through"), "gateway: there is no ssh.gateway; write one, or a node")
+    elif isinstance(through, str) and through not in (*names, "gateway"):
+        yield Fault(
+            ("metadb", "through"),
+            f"{through}: is no node of this file; write one of {', '.join(names)}, or gateway",
+        )
+
+
 def _databases_differ(raw: Raw) -> Iterator[Fault]:
     shared = ((("metadb", key), _get(raw, "metadb", key)) for key in ("rm_db", "cm_db"))
     found = [*shared, *_of_regions(raw, "heartbeat_db", str)]
@@ -574,4 +604,6 @@ CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _certificate_is_whole,
     _extra_is_extra,
     _metadb_is_no_oms_port,
+    _metadb_is_reached_through_a_node,
+    _container_has_a_name,
 )

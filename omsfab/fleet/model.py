@@ -114,6 +114,13 @@ class Install(Part):
         return self.mounts.https_crt is not None
 
 
+class Tls(Part):
+    """How the MetaDB proves itself to omsfab."""
+
+    ca: values.LocalPath
+    """The CA of its certificate, PEM, relative to hosts.yaml."""
+
+
 class MetaDb(Part):
     """The MySQL or OceanBase database that holds the metadata of OMS."""
 
@@ -125,6 +132,9 @@ class MetaDb(Part):
     cm_db: str = "oms_cm"
     location_cm_column: str | None = None
     """The column of location_cm that holds the location, where omsfab cannot tell by itself."""
+    tls: Tls | None = None
+    through: str | None = None
+    """The node that reaches it, ``gateway`` for ssh.gateway; None = this machine does."""
 
 
 class Tsdb(Part):

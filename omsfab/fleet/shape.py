@@ -22,7 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from omsfab.fleet import secretsource, values
-from omsfab.fleet.model import Https, Mounts, Part, Ports, Ssh
+from omsfab.fleet.model import Https, Mounts, Part, Ports, Ssh, Tls
 from omsfab.fleet.secretsource import SecretSource
 
 Password = Annotated[
@@ -104,8 +104,8 @@ class InstallEntry(Part):
     """The name that docker load prints, or the image id sha256:…."""
     package: values.LocalPath | None = None
     """The package for docker load, relative to hosts.yaml; sent where the image is missing."""
-    container: values.ContainerName = Field(examples=["oms_427"])
-    """The name of the container on every node."""
+    container: values.ContainerName | None = Field(None, examples=["oms_427"])
+    """The name of the container on every node; otherwise oms_ and the version in the tag."""
     init: Literal["auto", "always", "never"] = "auto"
     """Whether omsfab runs docker_init.sh in new containers; auto looks whether they do it."""
     mounts: Mounts = Mounts()
@@ -131,6 +131,10 @@ class MetaDbEntry(Part):
     """drc_cm_db: of the CM service; the same in all regions."""
     location_cm_column: values.ColumnName | None = None
     """The column of location_cm that holds the location, where omsfab cannot tell by itself."""
+    tls: Tls | None = None
+    """Speak TLS with it, and only with a server of this CA; OMS itself is not told."""
+    through: values.NodeName | None = None
+    """A node that reaches it where this machine does not, or gateway for ssh.gateway."""
 
 
 class TsdbEntry(Part):

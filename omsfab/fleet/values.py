@@ -245,6 +245,25 @@ def image(value: str) -> str:
     return value
 
 
+_VERSION = re.compile(r"(?:^|_)v?(\d+)\.(\d+)(?:\.(\d+))?", re.IGNORECASE)
+
+
+def version_of(image: str) -> tuple[int, ...]:
+    """The version in the vendor's tag, ``feature_4.2.7_ce`` or ``feature_4.2.2-ce_bp1``; else ().
+
+    Only the tag counts: a registry may have numbers and a port of its own.
+    """
+    _, colon, tag = image.rpartition("/")[2].rpartition(":")
+    found = _VERSION.search(tag) if colon and not image.startswith("sha256:") else None
+    return tuple(int(part) for part in found.groups() if part is not None) if found else ()
+
+
+def container_of(image: str) -> str | None:
+    """The name the guide gives to a container of this version, e.g. ``oms_427``."""
+    version = version_of(image)
+    return f"oms_{''.join(map(str, version))}" if version else None
+
+
 def node_path(value: str) -> str:
     """A path on a node that ``-v`` of docker takes as it is."""
     if not value.startswith("/"):

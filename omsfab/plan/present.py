@@ -30,6 +30,8 @@ class NodeFacts:
     host_ip: str = ""
     binds: tuple[str, ...] = ()
     has_image: bool = False
+    loaded: str = ""
+    """The id of the wanted image on this node."""
     drift: tuple[str, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
@@ -69,6 +71,8 @@ class Present:
     """cm_location -> cm_region, of the same rows."""
     defaults: tuple[int, ...] = ()
     """The cm_locations whose row has is_default_cm."""
+    notes: tuple[str, ...] = ()
+    """What an operator should know of this MetaDB with this OMS, a sentence each."""
     beats: tuple[str, ...] = ()
     """The addresses that have ever reported in the region's heartbeat DB."""
     hosts: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +110,7 @@ class Present:
             regions={int(code): name for code, name in record["regions"].items()},
             defaults=tuple(record["defaults"]),
             beats=tuple(record["beats"]),
+            notes=tuple(record["notes"]),
             hosts=dict(record["hosts"]),
             traffic=tuple(record["traffic"]),
             scopes=tuple(record["scopes"]),

@@ -32,6 +32,13 @@ def scale_out(
     ``nodes`` (comma separated) limits which of the missing nodes are added now;
     ``accept_interruption`` (any word) stops production although it is at work.
     """
+    plan = _scale_out(fleet, present, region, nodes, accept_interruption)
+    return replace(plan, reasons=(*plan.reasons, *present.notes))
+
+
+def _scale_out(
+    fleet: Fleet, present: Present, region: str, nodes: str, accept_interruption: str
+) -> Plan:
     where = region_named(fleet, region)
     old, new = _split(where, present, nodes)
     _one_holds_the_vip(where, present, [*old, *new])
@@ -47,6 +54,7 @@ def scale_out(
     _all_known(where, present)
     _keys_known(old, present)
     _fixed_keys(old, present)
+    _one_image(old, present)
     if same_url(here, where.cm_url):
         return _behind_vip(fleet, where, present, old, new)
     if host_of(here) in where.ips:
@@ -87,12 +95,12 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
     return Plan(
         "oms.deploy",
         f"deploy region {where.name} on {names(where.nodes)}",
-        (f"MetaDB has no row for location {where.location}",),
+        (f"MetaDB has no row for location {where.location}", *present.notes),
         (
             _preflight(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),
             *_joining(fleet, where, present, where.nodes),
-            _proof(fleet, where, vip=True),
+            _proof(fleet, where, present.image, vip=True),
         ),
     )
 
@@ -162,7 +170,7 @@ def _from_physical(
                 else ()
             ),
             *_joining(fleet, region, present, new, apart=True),
-            _proof(fleet, region, here),
+            _proof(fleet, region, present.image, here),
         ),
         initial=first.name,
     )
@@ -186,7 +194,7 @@ def _behind_vip(
             "scale.out",
             f"region {region.name} is as hosts.yaml wants it",
             tuple(reasons),
-            (_proof(fleet, region),),
+            (_proof(fleet, region, present.image),),
         )
     _containers_kept(fleet, drifted, present)
     refreshed = tuple(
@@ -215,7 +223,7 @@ def _behind_vip(
                 if refreshed
                 else ()
             ),
-            _proof(fleet, region),
+            _proof(fleet, region, present.image),
         ),
         initial=old[0].name,
     )
@@ -239,6 +247,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
         if present.facts(node.name).container == "running"
     ]
     _others_at_their_cm_url(others, present)
+    _one_image(theirs, present)
     changed = changed_config(fleet, present, theirs)
     return Plan(
         "scale.out",
@@ -270,7 +279,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
                 else ()
             ),
             *_joining(fleet, region, present, new),
-            _proof(fleet, region, vip=True, others=True),
+            _proof(fleet, region, present.image, vip=True, others=True),
         ),
         initial=theirs[0].name if theirs else new[0].name,
     )
@@ -426,6 +435,28 @@ def _containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> N
         )
 
 
+def _one_image(running: Sequence[Node], present: Present) -> None:
+    """Nodes of one OMS run one image: its id decides, since a tag may be loaded twice."""
+    other = {
+        node.name: image
+        for node in running
+        if (image := present.facts(node.name).image) and image != present.image
+    }
+    if other:
+        raise PreflightError(
+            "IMG-007",
+            f"the running nodes have another image than hosts.yaml: {present.image[:19]}",
+            where=", ".join(other),
+            evidence="\n".join(
+                [
+                    *(f"{name}: {image}" for name, image in other.items()),
+                    "guide, IMAGE_TAG: an image is known by its id; all nodes run the same version",
+                ]
+            ),
+            next="fab fleet.check   # then write the image and package that run into hosts.yaml",
+        )
+
+
 FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
 """Keys that must not change once a node is initialised: its data would stay behind."""
 
@@ -554,6 +585,7 @@ def _joining(
 def _proof(
     fleet: Fleet,
     region: Region,
+    image: str,
     old_url: str = "",
     *,
     vip: bool = False,
@@ -570,6 +602,7 @@ def _proof(
                 step
                 for node in region.nodes
                 for step in (
+                    *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
                     steps.programs_run(fleet, node),
                     steps.healthy(fleet, node),
                     steps.host_online(region, node),

@@ -486,6 +486,19 @@ def healthy(fleet: Fleet, node: Node) -> Step:
     )
 
 
+def same_image(fleet: Fleet, node: Node, wanted: str) -> Step:
+    """The container runs from the very image that all nodes shall run: its id, not its tag."""
+    return Step(
+        name="image-id",
+        node=node.name,
+        title=f"{fleet.install.container} runs from {wanted[:19]}",
+        kind="read-only",
+        verify=(Says(docker.image_of(fleet.install.container), wanted),),
+        fault="IMG-006",
+        fix="fab fleet.check",
+    )
+
+
 def host_online(region: Region, node: Node) -> Step:
     """OMS itself sees the node: its row ONLINE, its beat fresh by the clock of MetaDB."""
     return Step(

@@ -13,7 +13,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
-from omsfab.plan import scale, steps
+from omsfab.plan import caveats, scale, steps
 from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
 
 WIDTH = 50
@@ -44,10 +44,12 @@ def at_region(
     # A new region may change config.yaml of the others, which so far needed no cm_region.
     asked = fleet.nodes if new else region.nodes
     nodes = at_nodes(fleet, asked, shells, package)
+    facts = metadb.facts()
     return Present(
         clusters=clusters,
         regions={row.code: row.region for row in rows},
         defaults=tuple(row.code for row in rows if row.is_default),
+        notes=tuple(caveats.of_metadb(fleet, facts.kind, facts.version)),
         beats=tuple(sorted(metadb.beats(region.heartbeat_db))) if clusters else (),
         hosts=hosts,
         traffic=traffic,
@@ -130,6 +132,7 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
         **facts,
         programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
         has_image=has.status == 0,
+        loaded=has.out.strip() if has.status == 0 else "",
         drift=drift,
         cm_nodes=cm_nodes,
         unknown_keys=unknown,
@@ -175,8 +178,13 @@ def _flags(host: Mapping[str, Any]) -> Iterator[str]:
 
 
 def wanted_image(fleet: Fleet, nodes: Mapping[str, NodeFacts], package: Package | None) -> str:
-    """Return the image id that all nodes shall run: the package's, or what runs already."""
+    """Return the id of the image that all nodes shall run: the package's, or what runs already,
+    or what the name of hosts.yaml means on the nodes that have it."""
     if package:
         return package.image
     running = {facts.image for facts in nodes.values() if facts.container == "running"}
-    return running.pop() if len(running) == 1 else fleet.install.image
+    loaded = {facts.loaded for facts in nodes.values() if facts.loaded}
+    for found in (running, loaded):
+        if len(found) == 1:
+            return found.pop()
+    return fleet.install.image

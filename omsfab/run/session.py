@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from omsfab.edges import metadb_way, ssh
 from omsfab.edges import package as packages
-from omsfab.edges import ssh
-from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import (
     Detached,
     InputError,
@@ -113,7 +112,7 @@ class Session:
         self.home = home_of(self.fleet)
         self.console = Console(stderr=flags.json)
         self.shells = ssh.connect(self.fleet.nodes, self.fleet.ssh)
-        self.metadb = MetaDbEdge(self.fleet.metadb)
+        self.metadb = metadb_way.edge(self.fleet.metadb, self.shells)
 
     # --- a new run ---
 
@@ -224,9 +223,7 @@ class Session:
         self._carry_out(Order(directory, plan, lease=task.lease))
 
     def _carry_out(self, order: Order) -> None:
-        world = World(
-            self.home, self.shells, self.fleet.metadb, secrets_of(self.fleet), self._show()
-        )
+        world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), self._show())
         _, summary = under_way.carry_out(world, order)
         self._print(f"{order.plan.task}: {summary}")
         self._print(f"journal: {order.directory}")

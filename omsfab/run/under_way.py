@@ -16,7 +16,6 @@ from pathlib import Path
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import Detached, OmsfabError
-from omsfab.fleet.model import MetaDb
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
@@ -38,7 +37,7 @@ class World:
 
     home: Path
     shells: Mapping[str, Shell]
-    metadb: MetaDb
+    metadb: MetaDbEdge
     secrets: Sequence[Secret]
     show: Show
 
@@ -95,7 +94,7 @@ def _lease(stack: ExitStack, world: World, order: Order) -> Keeper:
 
     A new run that may not begin leaves nothing behind.
     """
-    metadb = MetaDbEdge(world.metadb)
+    metadb = world.metadb
     try:
         lease = metadb.lease_take((order.undoes or order.directory).name, owner(world.home))
     except OmsfabError:
@@ -114,7 +113,7 @@ class _UnderWay:
         initial = order.plan.initial
         shell = world.shells.get(initial) if initial else None
         self._mirror = Mirror(shell, order.directory, self._mirror_says) if shell else None
-        self._metadb = MetaDbEdge(world.metadb, on_statement=self._unless_let_go, in_run=True)
+        self._metadb = world.metadb.running(on_statement=self._unless_let_go)
         self._site = Site(
             self._run,
             order.undoes or order.directory,

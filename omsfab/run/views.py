@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omsfab.commands import docker, oms, posix, supervisor
-from omsfab.edges import ssh
+from omsfab.edges import metadb_way, ssh
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError
@@ -89,7 +89,7 @@ def status(*, as_json: bool = False) -> None:
 def status_rows(loaded: Fleet) -> list[Row]:
     """Ask all nodes side by side, MetaDB once."""
     shells = ssh.connect(loaded.nodes, loaded.ssh)
-    metadb = MetaDbEdge(loaded.metadb)
+    metadb = metadb_way.edge(loaded.metadb, shells)
     hosts: dict[str, str] = {}
     beats: dict[str, str] = {}
     try:
@@ -134,17 +134,27 @@ def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, str, str]:
         return "running", f"{running}/{len(programs)}", "unhealthy" if why else "healthy"
 
 
+def _metadb(loaded: Fleet) -> MetaDbEdge:
+    return metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+
+
 def check(region: str) -> None:
     """Print every difference between hosts.yaml and what is so, a line each."""
     loaded = hostsfile.load(hosts_path())
-    where = scale.region_named(loaded, region)
-    shells = ssh.connect(where.nodes, loaded.ssh)
+    regions = (scale.region_named(loaded, region),) if region else loaded.regions
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    metadb = metadb_way.edge(loaded.metadb, shells)
     try:
-        present = look.at_region(loaded, where, shells, MetaDbEdge(loaded.metadb), None)
+        lines = [
+            line
+            for where in regions
+            for line in scale.differences(
+                loaded, where, look.at_region(loaded, where, shells, metadb, None)
+            )
+        ]
     finally:
         for shell in shells.values():
             shell.close()
-    lines = list(scale.differences(loaded, where, present))
     for line in lines:
         print(line)
     print(f"fleet.check: {len(lines)} differences from {hosts_path()}")
@@ -207,7 +217,7 @@ def lock() -> None:
     loaded = hostsfile.load(hosts_path())
     note = _note(home_of(loaded) / "lock")
     print(f"this jump host: {note or 'free'}")
-    holder = MetaDbEdge(loaded.metadb).lease_holder()
+    holder = _metadb(loaded).lease_holder()
     if holder is None:
         print("MetaDB: free")
     else:
@@ -228,5 +238,5 @@ def _note(path: Path) -> dict[str, Any] | None:
 def break_lock(run: str) -> None:
     """Free the lease of a dead run."""
     loaded = hostsfile.load(hosts_path())
-    MetaDbEdge(loaded.metadb).lease_break(run)
+    _metadb(loaded).lease_break(run)
     print(f"the lease of run {run} is free")

@@ -78,8 +78,12 @@ def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, packag
 @pytest.mark.parametrize(
     "first",
     [
-        replace(FIRST, image="i", binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:])),
-        replace(FIRST, image="i", host_ip="10.0.0.9", binds=BINDS),
+        replace(
+            FIRST,
+            image="sha256:" + "ab" * 32,
+            binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:]),
+        ),
+        replace(FIRST, image="sha256:" + "ab" * 32, host_ip="10.0.0.9", binds=BINDS),
     ],
 )
 def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package, present, first):

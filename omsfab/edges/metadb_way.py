@@ -1,0 +1,93 @@
+"""How the MetaDB is reached from this machine: directly, or through a node or the gateway.
+
+Through a node: a TCP connection that its sshd forwards (direct-tcpip).  Nothing listens here, so
+nobody else on this machine gets in by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import paramiko
+import pymysql
+
+from omsfab.edges.metadb import MetaDbEdge
+from omsfab.edges.metadb_link import Connect
+from omsfab.edges.ssh import SshShell
+from omsfab.errors import InputError
+from omsfab.fleet.model import MetaDb
+
+GATEWAY = "gateway"
+"""The word for ssh.gateway where hosts.yaml names no node."""
+
+OpenChannel = Callable[[str, int], paramiko.Channel]
+
+
+def edge(metadb: MetaDb, shells: Mapping[str, SshShell]) -> MetaDbEdge:
+    """Return the MetaDB by the way that hosts.yaml names."""
+    connect: Connect = pymysql.connect
+    if metadb.tls:
+        connect = functools.partial(connect, ssl=_context(metadb))
+    if metadb.through == GATEWAY:
+        connect = functools.partial(_forwarded, connect, next(iter(shells.values())).beside_gateway)
+    elif metadb.through:
+        connect = functools.partial(_forwarded, connect, shells[metadb.through].beyond)
+    return MetaDbEdge(metadb, connect)
+
+
+def _context(metadb: MetaDb) -> ssl.SSLContext:
+    """The server must show a certificate of this CA, whatever its name: servers sign their own
+    for names like ``MySQL_Server_8.0``."""
+    assert metadb.tls  # noqa: S101 - asked by the caller
+    try:
+        context = ssl.create_default_context(cafile=str(metadb.tls.ca))
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            "INPUT-030",
+            f"the CA of the MetaDB cannot be read: {error}",
+            where=f"metadb.tls.ca, {metadb.tls.ca}",
+            next=f"openssl x509 -in {metadb.tls.ca} -noout -subject",
+        ) from None
+    context.check_hostname = False
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the CAs that servers make are version 1
+    return context
+
+
+def _forwarded(connect: Connect, opened: OpenChannel, **words: Any) -> Any:
+    """Connect as PyMySQL does, over a socket whose other end is on the node."""
+    made = connect(**words, defer_connect=True)
+    try:
+        channel = opened(words["host"], words["port"])
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise pymysql.err.OperationalError(2003, f"the node cannot reach it: {error}") from error
+    made.connect(_joined(channel))
+    return made
+
+
+def _joined(channel: paramiko.Channel) -> socket.socket:
+    """A real socket, since TLS and time limits want one, joined to the channel by two threads."""
+    ours, theirs = socket.socketpair()
+
+    def out() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while data := theirs.recv(1 << 16):
+                channel.sendall(data)
+        channel.close()
+
+    def back() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while data := channel.recv(1 << 16):
+                theirs.sendall(data)
+        with contextlib.suppress(OSError):
+            theirs.shutdown(socket.SHUT_RDWR)
+        theirs.close()
+
+    for work in (out, back):
+        threading.Thread(target=work, name="metadb", daemon=True).start()
+    return ours

@@ -1,0 +1,36 @@
+"""What is known to go wrong between versions of OMS and kinds of MetaDB: said, never refused.
+
+Source: OMS docs, FAQ and release notes: authentication of 3.3.0, MySQL 5 with 4.2, user forms of
+OBServer and OBProxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from omsfab.fleet import values
+from omsfab.fleet.model import Fleet
+
+
+def of_metadb(fleet: Fleet, kind: str, version: str) -> Iterator[str]:
+    """Yield a sentence for each thing an operator should know; ``kind`` as MetaDbEdge tells it."""
+    oms = values.version_of(fleet.install.image)
+    user, port = fleet.metadb.user, fleet.metadb.port
+    if kind == "mysql" and version.startswith("5.") and oms >= (4, 2):
+        yield (
+            f"note: MetaDB is MySQL {version}; OMS from 4.2 wants MySQL 8 or OceanBase"
+            ' (FAQ: "Conversion not supported for type java.time.LocalDateTime")'
+        )
+    if kind == "mysql" and not version.startswith("5.") and (0,) < oms < (3, 3, 1):
+        yield (
+            f"note: MetaDB is MySQL {version}; OMS 3.3.0 logs in only with MySQL 5.7 or"
+            " mysql_native_password (error 2059, caching_sha2_password)"
+        )
+    if kind == "mariadb":
+        yield (f"note: MetaDB is MariaDB {version}; the vendor names MySQL and OceanBase only")
+    if kind == "oceanbase" and port == 2883 and "#" not in user:
+        yield "note: port 2883 is OBProxy's, whose user form is user@tenant#cluster"
+    if kind == "oceanbase" and port == 2881 and "#" in user:
+        yield "note: port 2881 is an OBServer's, whose user form is user@tenant"
+    if kind == "oceanbase" and "@" not in user:
+        yield f"note: user {user} names no tenant; OMS docs: user@tenant or user@tenant#cluster"

@@ -1,0 +1,113 @@
+"""An image is known by its id, a container by the name the guide gives to its version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from omsfab.errors import PreflightError
+from omsfab.fleet import hostsfile, values
+from omsfab.fleet.secret import Secret
+from omsfab.plan import caveats, scale
+from omsfab.plan.present import NodeFacts
+from omsfab.run import look
+
+ID = "sha256:" + "ab" * 32
+OTHER = "sha256:" + "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "container"),
+    [
+        ("reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce", (4, 2, 7), "oms_427"),
+        ("work.oceanbase-dev.com/obartifact-store/oms:feature_4.2.2-ce", (4, 2, 2), "oms_422"),
+        ("reg.docker.alibaba-inc.com/oceanbase/oms-ce:feature_4.2.11_ce", (4, 2, 11), "oms_4211"),
+        ("oms:feature_4.0.0-ce_bp1", (4, 0, 0), "oms_400"),
+        ("oms:feature_4.0-ce", (4, 0), "oms_40"),
+        ("oms:feature_3.1.0", (3, 1, 0), "oms_310"),
+        ("registry.example:5000/oms-4.1.0/oms:latest", (), None),
+        ("10.0.0.7:5000/oms:feature_4.2.7_ce", (4, 2, 7), "oms_427"),
+        (ID, (), None),
+    ],
+)
+def test_the_container_is_named_after_the_version_in_the_tag(image, version, container):
+    """Guide, CONTAINER_NAME: oms_xxx, OMS V3.1.0 is oms_310.  A registry's port is no version."""
+    assert version == values.version_of(image)
+    assert container == values.container_of(image)
+
+
+def test_hosts_yaml_may_leave_the_container_out(tmp_path, monkeypatch):
+    """It is proposed from the tag then."""
+    monkeypatch.setenv("OMS_META_PASSWORD", "x")
+    example = Path(__file__).parents[2] / "hosts.yaml"
+    path = tmp_path / "hosts.yaml"
+    path.write_text(example.read_text().replace("  container: oms_427\n", ""))
+
+    assert "oms_427" == hostsfile.load(path).install.container
+
+
+def test_a_node_that_runs_another_image_stops_the_plan(fleet, package, present):
+    """All nodes run the same version; the id decides, since a tag may be loaded twice."""
+    now = present(package)
+    other = replace(now.nodes["oms1"], image=OTHER)
+
+    with pytest.raises(PreflightError, match="IMG-007") as caught:
+        scale.scale_out(fleet, replace(now, nodes={"oms1": other}))
+
+    assert f"oms1: {OTHER}" in caught.value.evidence
+
+
+def test_every_node_has_the_image_id_in_the_end(fleet, package, present):
+    """The final verification asks each container for its image."""
+    plan = scale.scale_out(fleet, present(package))
+
+    assert ["oms1", "oms2", "oms3"] == [s.node for s in plan.steps if s.name == "image-id"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "image"),
+    [
+        ({"a": NodeFacts(container="running", image=ID), "b": NodeFacts(loaded=OTHER)}, ID),
+        ({"a": NodeFacts(loaded=ID), "b": NodeFacts(loaded=ID), "c": NodeFacts()}, ID),
+        ({"a": NodeFacts(loaded=ID), "b": NodeFacts(loaded=OTHER)}, None),
+    ],
+)
+def test_without_a_package_the_nodes_say_what_the_tag_means(fleet, nodes, image):
+    """What runs counts first, then what is loaded under that name, if it is the same everywhere."""
+    assert (image or fleet.install.image) == look.wanted_image(fleet, nodes, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "image", "user", "port", "says"),
+    [
+        ("mysql", "5.7.44", "oms:feature_4.2.7_ce", "oms", 3306, "wants MySQL 8 or OceanBase"),
+        ("mysql", "8.0.36", "oms:feature_3.3.0-ce", "oms", 3306, "caching_sha2_password"),
+        ("mariadb", "10.11", "oms:feature_4.2.7_ce", "oms", 3306, "MySQL and OceanBase only"),
+        ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m", 2883, "user@tenant#cluster"),
+        ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m#c", 2881, "whose user form is user@"),
+        ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms", 2881, "names no tenant"),
+        ("mysql", "8.0.36", "oms:feature_4.2.7_ce", "oms", 3306, None),
+        ("mysql", "5.7.44", "oms:feature_3.3.0-ce", "oms", 3306, None),
+        ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m#c", 2883, None),
+        ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m", 2881, None),
+    ],
+)
+def test_caveats_of_versions_are_said(fleet, kind, version, image, user, port, says):
+    """OMS docs and FAQ: which kinds of MetaDB go with which OMS, and the two user forms."""
+    metadb = fleet.metadb.model_copy(update={"user": user, "port": port, "password": Secret("x")})
+    install = fleet.install.model_copy(update={"image": image})
+    this = fleet.model_copy(update={"metadb": metadb, "install": install})
+
+    notes = list(caveats.of_metadb(this, kind, version))
+
+    assert (1 if says else 0) == len(notes)
+    assert (says or "") in "".join(notes)
+
+
+def test_caveats_stand_in_the_plan(fleet, package, present):
+    """The operator reads them before saying yes."""
+    plan = scale.scale_out(fleet, replace(present(package), notes=("note: MetaDB is old",)))
+
+    assert "note: MetaDB is old" in plan.reasons
