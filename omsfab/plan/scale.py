@@ -564,6 +564,7 @@ def _joining(
     if not new:
         return ()
     _names_free(fleet, new, present)
+    _images_there(fleet, new, present)
     return (
         Stage(
             "run the new containers",
@@ -793,6 +794,19 @@ def _names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
             evidence=f"omsfab.spec is {facts.spec or 'not set'}, wanted {wanted}; "
             "it is never removed silently",
             next=f"docker rm {name}   # on {node.name}, if nobody needs it; then plan again",
+        )
+
+
+def _images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+    """Without a package nothing can be sent: an image that is missing stays missing."""
+    lacking = [node for node in new if not present.facts(node.name).has_image]
+    if lacking and present.package is None and not present.assumed:
+        raise PreflightError(
+            "IMG-001",
+            f"{fleet.install.image} is not on {names(lacking)}, and hosts.yaml names no package",
+            where=names(lacking),
+            evidence="OMS images cannot be pulled: all registries are the vendor's own",
+            next="write oms.package into hosts.yaml, then: fab scale.out --plan",
         )
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from omsfab import lab as labs
 from omsfab.lab import demo
 from tests.faults import matrix
-from tests.faults.ground import ROOT, Ground, Miss, Skip, packages
+from tests.faults.ground import ROOT, Figures, Ground, Miss, Skip, packages
 from tests.faults.matrix import Fault
 
 BOARD = ROOT / "docs" / "scoreboard.md"
@@ -31,6 +30,8 @@ class Result:
     verdict: str
     why: str
     seconds: float
+    day: str = ""
+    figures: dict[str, list[str]] = field(default_factory=dict)
 
 
 def ground(name: str, metadb: str, work: Path) -> Ground:
@@ -44,6 +45,7 @@ def ground(name: str, metadb: str, work: Path) -> Ground:
 def judge(place: Ground, one: Fault) -> Result:
     """Inject, run, judge."""
     began = time.monotonic()
+    place.figures = Figures()
     exits, verdict, why = "", "handled", ""
     if one.body is None:
         done = subprocess.run(
@@ -67,7 +69,15 @@ def judge(place: Ground, one: Fault) -> Result:
             traceback.print_exc()
         exits = ", ".join(f"{o.code} {o.error}".strip() for o in place.outcomes)
     return Result(
-        one.id, one.sentence, one.how, exits, verdict, why, round(time.monotonic() - began, 1)
+        one.id,
+        one.sentence,
+        one.how,
+        exits,
+        verdict,
+        why,
+        round(time.monotonic() - began, 1),
+        datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        asdict(place.figures),
     )
 
 
@@ -76,6 +86,9 @@ def main() -> int:
     words.add_argument("ids", nargs="*")
     words.add_argument("--lab", default="faults")
     words.add_argument("--metadb", default="oceanbase", choices=("oceanbase", "mariadb"))
+    words.add_argument(
+        "--write", action="store_true", help="write the board after single ones, too"
+    )
     words.add_argument("--keep", action="store_true", help="leave the lab running")
     words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
     given = words.parse_args()
@@ -84,13 +97,15 @@ def main() -> int:
         return 3
     chosen = [one for one in matrix.load() if not given.ids or one.id in given.ids]
     place = ground(given.lab, given.metadb, given.work)
-    results: list[Result] = []
-    began = time.monotonic()
+    kept = given.work / "results.json"
+    results = {r["id"]: Result(**r) for r in json.loads(kept.read_text())} if kept.exists() else {}
+    missed = 0
     try:
         for one in chosen:
             print(f"{one.id}  {one.sentence} …", flush=True)
-            result = judge(place, one)
-            results.append(result)
+            result = results[one.id] = judge(place, one)
+            missed += result.verdict == "MISS"
+            kept.write_text(json.dumps([asdict(each) for each in results.values()], indent=1))
             print(
                 f"{one.id}  {result.verdict}  [{result.exits}] {result.seconds} s  {result.why}\n"
             )
@@ -98,47 +113,46 @@ def main() -> int:
     finally:
         if not given.keep:
             labs.down(given.lab)
-    (given.work / "results.json").write_text(
-        json.dumps([asdict(result) for result in results], indent=1)
-    )
-    text = board(results, place, given.metadb, time.monotonic() - began)
-    if given.ids:
+    everything = matrix.load()
+    text = board([results[o.id] for o in everything if o.id in results], given.metadb)
+    if len(chosen) < len(everything) and not given.write:
         print(text.split("\n\n| fault", 1)[0])
     else:
         BOARD.write_text(text)
         print(f"wrote {BOARD.relative_to(ROOT)}")
-    shutil.rmtree(given.work, ignore_errors=given.keep) if not given.keep else None
-    return int(any(result.verdict == "MISS" for result in results))
+    return int(missed > 0)
 
 
-def board(results: list[Result], place: Ground, metadb: str, seconds: float) -> str:
+def board(results: list[Result], metadb: str) -> str:
     """docs/scoreboard.md."""
     count = {v: sum(r.verdict == v for r in results) for v in ("handled", "MISS", "skipped")}
-    figures = place.figures
-    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    days = sorted({r.day for r in results})
+    minutes = sum(r.seconds for r in results) / 60
     rows = "\n".join(
         f"| {r.id} | {r.sentence} | {r.how} | {r.exits} | "
         f"{'**MISS**' if r.verdict == 'MISS' else r.verdict} {_cell(r.why)}| {r.seconds:.0f} s |"
         for r in results
     )
 
-    def figure(found: list[str]) -> str:
+    def figure(name: str) -> str:
+        found = [text for r in results for text in r.figures.get(name, ())]
         return f"{len(found)}" + (f" ({'; '.join(found)})" if found else "")
 
     return f"""# Faults, and what omsfab did
 
-Written by `scripts/faults` on {day}: {len(results)} faults in {seconds / 60:.0f} minutes, on a lab
-of three servers with real sshd, dockerd and {metadb}. Do not edit; run it again.
+Written by `scripts/faults`, {days[-1]}: {len(results)} faults in {minutes:.0f} minutes, on a lab
+of three servers with real sshd, dockerd and {metadb}. Do not edit; run it again. `scripts/faults ID`
+repeats single ones.
 
-{count["handled"]} handled · {count["MISS"]} missed · {count["skipped"]} skipped
+**{count["handled"]} handled · {count["MISS"]} missed · {count["skipped"]} skipped**
 
 | figure | wanted | seen |
 |---|---|---|
-| rows in no table and in no verified backup | 0 | {figure(figures.lost)} |
-| overlapping initialisations | 0 | {figures.overlaps} |
-| surplus initialisations | 0 | {figure(figures.surplus)} |
-| exit 0 though OMS is not as wanted | 0 | {figure(figures.false_success)} |
-| secrets outside config.yaml and row backups | 0 | {figure(figures.secrets)} |
+| rows in no table and in no verified backup | 0 | {figure("lost")} |
+| overlapping initialisations | 0 | {figure("overlaps")} |
+| surplus initialisations | 0 | {figure("surplus")} |
+| exit 0 though OMS is not as wanted | 0 | {figure("false_success")} |
+| secrets outside config.yaml and row backups | 0 | {figure("secrets")} |
 
 *Handled*: exit status, error id, the state of rows, files, containers, programs and counters are as
 specified, asked past omsfab; where an error names a `next:` line, it was pasted and did what it says.

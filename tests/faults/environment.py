@@ -238,11 +238,8 @@ def package_tagless(g: Ground) -> None:
 def no_image(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "image", "rm", "-f", g.lab.image_id])
     g.edit(lambda data: data["oms"].pop("package"))
-    outcome = g.fab(*OUT)
-    g.production_untouched()
-    if outcome.code not in (3, 6):
-        raise Miss(f"exit {outcome.code}")
-    g.says(outcome, "IMG-001")
+    outcome = g.refused(g.fab(*OUT), 3, "IMG-001")
+    g.says(outcome, g.new[0])
     log = (g.lab.node_directory(g.new[0]) / "dockerd.log").read_text(errors="replace")
     if "Attempting next endpoint for pull" in log:
         raise Miss("docker tried to pull")
@@ -275,7 +272,7 @@ def cut(g: Ground, node: str) -> None:
     sh(
         g,
         node,
-        "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f 'sshd: ' || true",
+        "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f '^sshd: [^/]' || true",
     )
 
 

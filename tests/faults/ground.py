@@ -98,7 +98,7 @@ class Figures:
     """What must stay 0 over all faults, and what was seen."""
 
     lost: list[str] = field(default_factory=list)
-    overlaps: int = 0
+    overlaps: list[str] = field(default_factory=list)
     surplus: list[str] = field(default_factory=list)
     false_success: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
@@ -295,7 +295,9 @@ class Ground:
     def _count(self, id: str) -> None:
         lab, figures = self.lab, self.figures
         figures.lost += [f"{id}: {x}" for x in oracle.rows_lost(lab, self._before, self.files())]
-        figures.overlaps += sum(lab.counters(name)["overlaps"] for name in self.names)
+        figures.overlaps += [
+            f"{id}: {name}" for name in self.names if lab.counters(name)["overlaps"]
+        ]
         figures.surplus += [
             f"{id}: {name} {count}, planned {self.planned[name]}"
             for name, count in self.inits().items()
@@ -318,10 +320,19 @@ class Ground:
             if oracle.container(lab, name):
                 lab.enter(name, ["docker", "rm", "-f", oracle.CONTAINER])
             lab.enter(name, ["sh", "-c", "rm -rf /data/* /data/.[!.]* /var/lib/omsfab/*"])
-            if images:
-                lab.enter(name, ["docker", "image", "rm", "-f", lab.image_id])
+            self._image(name, there=not images)
             lab.knob(name, **QUICK)
         self._reset_first()
+
+    def _image(self, name: str, *, there: bool) -> None:
+        lab = self.lab
+        found = lab.enter(name, ["docker", "image", "inspect", lab.image_id]).returncode == 0
+        if found and not there:
+            lab.enter(name, ["docker", "image", "rm", "-f", lab.image_id])
+        if there and not found:
+            done = lab.enter(name, ["docker", "load"], data=lab.package.read_bytes())
+            if done.returncode:
+                raise RuntimeError(done.stderr)
 
     def _reset_first(self) -> None:
         lab, first = self.lab, self.first

@@ -43,7 +43,7 @@ def shown_by(id: str, sentence: str, how: str, *tests: str) -> None:
 
 def load() -> list[Fault]:
     """All faults, in the order of faults.md."""
-    from tests.faults import elsewhere, environment, initialisation, metadb, network, secrets  # noqa: F401  # noqa: F401
+    from tests.faults import elsewhere, environment, initialisation, metadb, network, secrets  # noqa: F401
 
     sections = "NJDCVIX"
     return sorted(FAULTS, key=lambda one: (sections.index(one.id[0]), one.id))

@@ -26,7 +26,7 @@ def cut(g: Ground, node: str) -> None:
     sh(
         g,
         node,
-        "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f '^sshd: ' || true",
+        "ss -K state established sport = :22 >/dev/null 2>&1; pkill -KILL -f '^sshd: [^/]' || true",
     )
 
 
@@ -70,8 +70,8 @@ def hole(g: Ground) -> None:
 @fault("N03", "sshd hangs, TCP is fine", "SIGSTOP of its children during docker_init.sh")
 def frozen(g: Ground) -> None:
     running = in_the_init(g)
-    sh(g, g.first, "pkill -STOP -f '^sshd: '")
-    g.undo(lambda: g.lab.enter(g.first, ["pkill", "-CONT", "-f", "^sshd: "]))
+    sh(g, g.first, "pkill -STOP -f '^sshd: [^/]'")
+    g.undo(lambda: g.lab.enter(g.first, ["pkill", "-CONT", "-f", "^sshd: [^/]"]))
     began = time.monotonic()
     running.says(r"lost|reconnect", 60)
     if time.monotonic() - began > 45:

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from omsfab.commands import checks, docker
 from omsfab.errors import PreflightError
 from omsfab.plan import scale
 from omsfab.plan.present import NodeFacts
+from omsfab.plan.records import Succeeds
 
 VIP = "10.0.0.100"
 FIRST = NodeFacts(container="running", has_image=True, host_ip="10.0.0.1", cm_nodes=("10.0.0.1",))
@@ -104,3 +106,17 @@ def test_other_flags_than_the_guides_are_told(fleet, package, present):
     now = present(package, oms1=replace(FIRST, flags=("without --privileged=true",)))
 
     assert any("without --privileged" in text for text in scale.scale_out(fleet, now).reasons)
+
+
+def test_an_image_that_nobody_can_send_is_refused(fleet, present):
+    """I04: no package in hosts.yaml, no image on the node: told before anything is stopped."""
+    assert "IMG-001" == refusal(fleet, present()).id
+
+
+def test_a_running_container_must_see_what_was_written(fleet, package, present):
+    """A bind mount holds an inode: the digest inside the container is compared before init."""
+    plan = scale.scale_out(fleet, present(package))
+    config = next(s for s in plan.steps if (s.name, s.node) == ("config", "oms1"))
+    asked = [probe.command for probe in config.verify if isinstance(probe, Succeeds)]
+
+    assert [checks.same_inside("oms_427", "/data/config.yaml", docker.CONFIG)] == asked

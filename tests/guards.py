@@ -1,0 +1,299 @@
+"""The tests are tested: take each guard out of a copy of omsfab, and a test must go red.
+
+``scripts/mutate`` prints the table; docs/design.md names guards and tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+DB = "tests/wire/test_metadb.py::test_"
+JOB = "tests/wire/test_job.py::test_"
+SSH = "tests/wire/test_ssh.py::test_"
+SEND = "tests/wire/test_send.py::test_"
+RUN = "tests/unit/test_runner.py::test_"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """``old`` stands once in ``file``; with ``new`` in its place ``test`` fails."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+GUARDS = (
+    Guard(
+        "rows deleted are counted against rows saved",
+        "omsfab/edges/metadb_surgery.py",
+        "if deleted != saved:",
+        "if False:",
+        f"{DB}a_late_row_is_not_lost",
+    ),
+    Guard(
+        "the fence: the token of the lease, under its lock",
+        "omsfab/edges/metadb_surgery.py",
+        "if held is None or (held.token, held.run_id) != (work.lease.token, work.lease.run_id):",
+        "if held is None:",
+        f"{DB}a_holder_that_wakes_after_a_takeover_changes_nothing",
+    ),
+    Guard(
+        "the backup is read back and compared before the delete",
+        "omsfab/edges/metadb_backup.py",
+        "if load(lines) != backup:",
+        "if False:",
+        f"{DB}a_bad_backup_deletes_nothing",
+    ),
+    Guard(
+        "the backup is copied to a second machine before the delete",
+        "omsfab/edges/metadb_surgery.py",
+        "        mirror(path)\n",
+        "        pass\n",
+        f"{DB}a_failed_copy_deletes_nothing",
+    ),
+    Guard(
+        "the outcome is read from the marker, not from the client's error",
+        "omsfab/edges/metadb_surgery.py",
+        "                if _marker(link, work) is not None:",
+        "                if False:",
+        f"{DB}a_cut_line_never_lies",
+    ),
+    Guard(
+        "restored rows are compared byte by byte",
+        "omsfab/edges/metadb_surgery.py",
+        "    if files.digest(again) != files.digest(table.rows):",
+        "    if False:",
+        f"{DB}a_restore_that_would_alter_a_value_is_rolled_back",
+    ),
+    Guard(
+        "the scope: only this region's rows",
+        "omsfab/edges/metadb_scope.py",
+        "single = not narrow and regions <= {str(location)}",
+        "single = not narrow",
+        f"{DB}only_this_regions_rows_go",
+    ),
+    Guard(
+        "a table that no rollback brings back is refused",
+        "omsfab/edges/metadb_scope.py",
+        "elif found.engine.lower() not in engines:",
+        "elif False:",
+        f"{DB}what_no_rollback_brings_back_is_refused",
+    ),
+    Guard(
+        "an expired lease of another is not stolen",
+        "omsfab/edges/metadb_lease.py",
+        "            if held.run_id and not _mine(held, run_id, owner):",
+        "            if held.live and not _mine(held, run_id, owner):",
+        f"{DB}an_expired_lock_of_another_is_not_stolen",
+    ),
+    Guard(
+        "the claim: an attempt runs once, however often it is started",
+        "omsfab/commands/job.py",
+        '[ -d "$dir/claim" ] && refuse "this attempt was started before"\n',
+        "rmdir \"$dir/claim\" 2>/dev/null\n",
+        f"{JOB}a_finished_attempt_is_never_started_again",
+    ),
+    Guard(
+        "the lock in the container: no two initialisations at once",
+        "omsfab/commands/job.py",
+        "  flock -n 9 || locked_out\n",
+        "  true\n",
+        f"{JOB}the_lock_in_the_container_is_respected",
+    ),
+    Guard(
+        "the process scan: an init by hand locks ours out",
+        "omsfab/commands/job.py",
+        '[ -z "$other" ] || refuse "$other"\n',
+        "true\n",
+        f"{JOB}an_init_by_hand_locks_ours_out",
+    ),
+    Guard(
+        "the acknowledgement: a start counts once its claim is read back",
+        "omsfab/edges/job.py",
+        "                if seen.age is not None:\n",
+        "                if True:\n",
+        f"{JOB}an_init_by_hand_locks_ours_out",
+    ),
+    Guard(
+        "the banner counts as a whole line only",
+        "omsfab/edges/verdict.py",
+        'plain.removesuffix(".").rstrip() in BANNERS',
+        "any(banner in plain for banner in BANNERS)",
+        "tests/unit/test_job_verdict.py::test_only_the_whole_line_is_the_banner",
+    ),
+    Guard(
+        "exit status 0 alone is no success",
+        "omsfab/edges/verdict.py",
+        "    if not reading.banner:\n",
+        "    if False:\n",
+        "tests/unit/test_job_verdict.py::test_exit_0_without_banner_is_a_mismatch",
+    ),
+    Guard(
+        "an unknown host key is refused",
+        "omsfab/edges/line.py",
+        "client.set_missing_host_key_policy(Refuse(reach))",
+        "client.set_missing_host_key_policy(paramiko.WarningPolicy())",
+        f"{SSH}an_unknown_host_key_is_refused",
+    ),
+    Guard(
+        "sudo never asks",
+        "omsfab/commands/command.py",
+        '    prefix = ("sudo", "-n", "--") if sudo else ()\n    return wire(',
+        '    prefix = ("sudo", "--") if sudo else ()\n    return wire(',
+        "tests/unit/test_command.py::test_sudo_never_asks",
+    ),
+    Guard(
+        "what arrived has the digest that was planned",
+        "omsfab/edges/transfer.py",
+        "if arrived.out.split()[:1] == [sha256]:",
+        "if True:",
+        f"{SEND}a_changed_source_is_not_passed_off_as_the_planned_one",
+    ),
+    Guard(
+        "a part is continued only if it is a true beginning",
+        "omsfab/edges/transfer.py",
+        "return there if not left and mine.hexdigest() == digest else 0",
+        "return there",
+        f"{SEND}a_corrupted_part_is_begun_anew",
+    ),
+    Guard(
+        "a file is written in place: its inode stays",
+        "omsfab/commands/posix.py",
+        'dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {',
+        'mv -f "$new" "$path" && cp "$path" "$new" || {',
+        f"{SSH}a_write_keeps_the_inode_and_the_former_content",
+    ),
+    Guard(
+        "the container must see the config.yaml that was written",
+        "omsfab/plan/steps.py",
+        "        verify=(ConfigSays(path, content), private, *inside),",
+        "        verify=(ConfigSays(path, content), private),",
+        "tests/unit/test_refusals.py::test_a_running_container_must_see_what_was_written",
+    ),
+    Guard(
+        "the intent is on disk before the effect",
+        "omsfab/run/runner.py",
+        '            self._say(step.node, step.name, "intent", step.title)\n',
+        "",
+        f"{RUN}the_intent_is_told_before_the_effect_and_done_after_the_proof",
+    ),
+    Guard(
+        "a journal that cannot be written stops the run",
+        "omsfab/run/journal.py",
+        "                raise _unwritable(self.path, error) from error\n",
+        "                pass\n",
+        f"{RUN}a_full_disk_stops_before_the_effect",
+    ),
+    Guard(
+        "an edited journal is refused",
+        "omsfab/run/journal.py",
+        "        if previous != head:\n",
+        "        if False:\n",
+        f"{RUN}a_journal_that_was_edited_is_refused",
+    ),
+    Guard(
+        "an outcome that is not proven is no success",
+        "omsfab/run/runner.py",
+        "            if not step.warn:\n                raise self._not_so(step, why)\n",
+        "",
+        f"{RUN}an_effect_whose_outcome_is_not_proven_is_no_success",
+    ),
+    Guard(
+        "a once-only step whose session was lost is not repeated",
+        "omsfab/run/runner.py",
+        'if step.kind not in ("repeatable", "read-only") or pause is None:',
+        "if pause is None:",
+        f"{RUN}a_lost_session_of_a_once_only_step_is_not_repeated",
+    ),
+    Guard(
+        "nothing more is done once the lock is lost",
+        "omsfab/run/runner.py",
+        "                self._guard()\n",
+        "                pass\n",
+        f"{RUN}a_run_that_lost_its_lock_does_nothing_more",
+    ),
+    Guard(
+        "nobody is begun while an initialisation may still run",
+        "omsfab/run/runner.py",
+        "    return any(not stage.apart or isinstance(error, OutcomeUnknown) for error in errors)",
+        "    return any(not stage.apart for error in errors)",
+        "tests/unit/test_apart.py::test_nobody_is_begun_while_an_initialisation_may_still_run",
+    ),
+    Guard(
+        "hosts that hosts.yaml does not name stop the plan",
+        "omsfab/plan/scale.py",
+        "    strangers = sorted(set(present.hosts) - set(region.ips))\n    if strangers:",
+        "    strangers = sorted(set(present.hosts) - set(region.ips))\n    if False:",
+        "tests/unit/test_plans.py::test_a_present_that_fits_no_scenario_is_refused",
+    ),
+    Guard(
+        "layers of a package have the digests it lists",
+        "omsfab/edges/package.py",
+        '            if have is not None and f"sha256:{have}" != diff and have not in layer:',
+        "            if False:",
+        "tests/unit/test_package.py::test_a_flipped_byte_in_a_layer_is_found_before_anything_is_sent",
+    ),
+    Guard(
+        "a file of a secret is the operator's alone",
+        "omsfab/fleet/secretsource.py",
+        "0o077",
+        "0o000",
+        "tests/unit/test_secretsource.py::test_a_file_that_others_may_touch_is_refused",
+    ),
+)  # fmt: skip
+
+
+def pytest(tree: Path, *tests: str) -> bool:
+    """Whether the tests pass in this tree."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=tree, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode not in (0, 1):  # no such test, or none was run
+        raise SystemExit(f"{tests}: {done.stdout[-800:]}{done.stderr[-300:]}")
+    return done.returncode == 0
+
+
+def judge(tree: Path, guard: Guard) -> bool:
+    """Take the guard out, and see whether its test fails."""
+    path = tree / guard.file
+    text = path.read_text()
+    if text.count(guard.old) != 1:
+        raise SystemExit(f"{guard.name}: {guard.old!r} stands {text.count(guard.old)} times")
+    path.write_text(text.replace(guard.old, guard.new))
+    try:
+        return not pytest(tree, guard.test)
+    finally:
+        path.write_text(text)
+
+
+def main(words: list[str]) -> int:
+    chosen = [g for g in GUARDS if not words or any(word in g.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="omsfab-guards-") as directory:
+        tree = Path(directory) / "omsfab"
+        skip = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, tree, ignore=skip)
+        if not pytest(tree, *dict.fromkeys(guard.test for guard in chosen)):
+            print("the tests fail already, with all guards in place")
+            return 1
+        missed = 0
+        for guard in chosen:
+            red = judge(tree, guard)
+            missed += not red
+            print(f"{'red  ' if red else 'GREEN'}  {guard.name}\n       {guard.test}", flush=True)
+    print(f"{len(chosen)} guards, {missed} whose removal no test notices")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
