@@ -31,7 +31,7 @@ def service(g: Ground, node: str, what: str, action: str) -> None:
 # --- VIP -----------------------------------------------------------------------------------------
 
 
-@fault("V01", "nobody holds the VIP", "ip addr del on the balancer", fast=True)
+@fault("V01", "nobody holds the VIP", "ip addr del on the balancer")
 def vip_nowhere(g: Ground) -> None:
     netns = g.lab.place.netns("balancer")
     run("ip", "-n", netns, "addr", "del", f"{g.lab.vip}/24", "dev", "eth0")
@@ -42,7 +42,7 @@ def vip_nowhere(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("V01b", "the VIP is a balancer that hides who answers", "the lab's haproxy", fast=True)
+@fault("V01b", "the VIP is a balancer that hides who answers", "the lab's haproxy")
 def vip_behind_a_balancer(g: Ground) -> None:
     outcome = g.ended(g.fab(*OUT), 0)
     g.says(outcome, "VIP-003")
@@ -59,7 +59,7 @@ def vip_on_a_member(g: Ground) -> None:
         raise Miss("a warning, though the connection can be found on a member")
 
 
-@fault("V02", "two hosts hold the VIP", "ip addr add on oms1 and oms2", fast=True)
+@fault("V02", "two hosts hold the VIP", "ip addr add on oms1 and oms2")
 def vip_twice(g: Ground) -> None:
     for name in (g.first, g.new[0]):
         netns = g.lab.node(name).netns
@@ -88,7 +88,7 @@ def vip_on_a_stranger(g: Ground) -> None:
     g.says(outcome, g.new[1])
 
 
-@fault("V04", "the VIP maps 8088 but not 8089", "iptables REJECT on the balancer", fast=True)
+@fault("V04", "the VIP maps 8088 but not 8089", "iptables REJECT on the balancer")
 def vip_without_console(g: Ground) -> None:
     netns = g.lab.place.netns("balancer")
     rule = ("INPUT", "-p", "tcp", "--dport", "8089", "-j", "REJECT")
@@ -108,7 +108,7 @@ def vip_not_from_everywhere(g: Ground) -> None:
 # --- config.yaml ---------------------------------------------------------------------------------
 
 
-@fault("V07", "/data/config.yaml is a directory", "mkdir on oms2", fast=True)
+@fault("V07", "/data/config.yaml is a directory", "mkdir on oms2")
 def config_is_a_directory(g: Ground) -> None:
     sh(g, g.new[0], "mkdir -p /data/config.yaml")
     g.undo(lambda: sh(g, g.new[0], "[ ! -d /data/config.yaml ] || rmdir /data/config.yaml"))
@@ -126,7 +126,7 @@ def broken_config(g: Ground, text: str, *says: str) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "CFG"), *says)
 
 
-@fault("V09", "config.yaml of the old node has a duplicate key", "a second cm_url line", fast=True)
+@fault("V09", "config.yaml of the old node has a duplicate key", "a second cm_url line")
 def config_duplicate(g: Ground) -> None:
     old = g._config.decode()
     broken_config(g, old + "\ncm_url: http://10.9.9.9:8088\n", "cm_url", "line")
@@ -153,7 +153,7 @@ def config_unknown_key(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("V14", "OMS_HOST_IP would not be on the host", "another address in hosts.yaml", fast=True)
+@fault("V14", "OMS_HOST_IP would not be on the host", "another address in hosts.yaml")
 def host_ip_elsewhere(g: Ground) -> None:
     other = network.address(g.lab.subnet, 77)
 
@@ -167,7 +167,7 @@ def host_ip_elsewhere(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "HOST-002"), other)
 
 
-@fault("V12", "two entries are one machine", "oms3 reached at oms2's address", fast=True)
+@fault("V12", "two entries are one machine", "oms3 reached at oms2's address")
 def same_machine(g: Ground) -> None:
     def change(data: dict) -> None:
         nodes = data["regions"]["cn-lab"]["nodes"]
@@ -180,7 +180,7 @@ def same_machine(g: Ground) -> None:
     g.refused(outcome, outcome.code, "INV-003", "HOST-002", "INPUT-001")
 
 
-@fault("V15", "the live heartbeat DB differs from hosts.yaml", "another heartbeat_db", fast=True)
+@fault("V15", "the live heartbeat DB differs from hosts.yaml", "another heartbeat_db")
 def heartbeat_differs(g: Ground) -> None:
     g.edit(lambda d: d["regions"]["cn-lab"].update(heartbeat_db="oms_cm_heartbeat_9"))
     g.says(g.refused(g.fab(*OUT), 3), "heartbeat")
@@ -212,7 +212,7 @@ def package(g: Ground, change: str) -> Path:
     return path
 
 
-@fault("I01", "the package is truncated", "truncate -s -1000000", fast=True)
+@fault("I01", "the package is truncated", "truncate -s -1000000")
 def package_truncated(g: Ground) -> None:
     package(g, 'truncate -s -1000000 "$1"')
     g.refused(g.fab(*OUT), 3, "IMG-005")
@@ -226,15 +226,13 @@ def package_bad(g: Ground) -> None:
         g.refused(g.fab(*OUT), 3, "IMG-")
 
 
-@fault("I02", "the package holds another tag", "oms.image names a tag that is not in it", fast=True)
+@fault("I02", "the package holds another tag", "oms.image names a tag that is not in it")
 def package_tagless(g: Ground) -> None:
     g.edit(lambda data: data["oms"].update(image="example.org/oms:feature_9.9.9-ce"))
     g.says(g.refused(g.fab(*OUT), 3, "IMG-004"), g.lab.image)
 
 
-@fault(
-    "I04", "the image is not on the node and there is no package", "oms.package left out", fast=True
-)
+@fault("I04", "the image is not on the node and there is no package", "oms.package left out")
 def no_image(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "image", "rm", "-f", g.lab.image_id])
     g.edit(lambda data: data["oms"].pop("package"))
@@ -276,7 +274,7 @@ def cut(g: Ground, node: str) -> None:
     )
 
 
-@fault("I07", "too little room below /data", "a tmpfs of 64 MB on oms2's /data", fast=True)
+@fault("I07", "too little room below /data", "a tmpfs of 64 MB on oms2's /data")
 def no_room(g: Ground) -> None:
     small_data(g, g.new[0])
     outcome = g.fab(*OUT)
@@ -312,7 +310,7 @@ def room_goes(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("I19", "no inodes are left", "a tmpfs with 20 inodes on oms2's /data", fast=True)
+@fault("I19", "no inodes are left", "a tmpfs with 20 inodes on oms2's /data")
 def no_inodes(g: Ground) -> None:
     sh(g, g.new[0], "mount -t tmpfs -o size=4g,nr_inodes=8 tmpfs /data")
     g.undo(lambda: sh(g, g.new[0], "umount -l /data"))
@@ -323,7 +321,7 @@ def no_inodes(g: Ground) -> None:
 # --- docker --------------------------------------------------------------------------------------
 
 
-@fault("I08", "the docker daemon is down", "lab-service dockerd stop on oms2", fast=True)
+@fault("I08", "the docker daemon is down", "lab-service dockerd stop on oms2")
 def docker_down(g: Ground) -> None:
     service(g, g.new[0], "dockerd", "stop")
     g.undo(lambda: _docker_back(g, g.new[0]))
@@ -357,12 +355,7 @@ def docker_dies(g: Ground) -> None:
     g.ended(g.note(running.end()), 0)
 
 
-@fault(
-    "I08c",
-    "docker is older than 1.13, or is podman",
-    "a docker in the path that says so",
-    fast=True,
-)
+@fault("I08c", "docker is older than 1.13, or is podman", "a docker in the path that says so")
 def docker_old(g: Ground) -> None:
     for says in ("1.12.6", "4.3.1"):
         fake = (
@@ -387,10 +380,7 @@ def fake_docker(g: Ground, node: str, text: str) -> None:
 
 
 @fault(
-    "I09",
-    "the container's name is taken by another container",
-    "docker create without our label",
-    fast=True,
+    "I09", "the container's name is taken by another container", "docker create without our label"
 )
 def name_taken(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "create", "--name", oracle.CONTAINER, g.lab.image_id, "true"])
@@ -403,12 +393,7 @@ def snap(g: Ground) -> Ground:
     return g
 
 
-@fault(
-    "I09b",
-    "a container of that name runs, and it is not ours",
-    "docker run without our label",
-    fast=True,
-)
+@fault("I09b", "a container of that name runs, and it is not ours", "docker run without our label")
 def name_runs(g: Ground) -> None:
     g.lab.enter(
         g.new[0],
@@ -429,7 +414,7 @@ def name_runs(g: Ground) -> None:
     g.refused(snap(g).fab(*OUT), 3, "HOST-004")
 
 
-@fault("I10", "a port of OMS is taken on a new node", "socat listens on 8089 of oms2", fast=True)
+@fault("I10", "a port of OMS is taken on a new node", "socat listens on 8089 of oms2")
 def port_taken(g: Ground) -> None:
     sh(g, g.new[0], "setsid socat TCP-LISTEN:8089,fork,reuseaddr SYSTEM:cat >/dev/null 2>&1 &")
     g.undo(lambda: g.lab.enter(g.new[0], ["pkill", "socat"]))
@@ -450,7 +435,7 @@ def sudo(g: Ground, line: str) -> None:
     g.undo(lambda: sh(g, g.new[0], f"echo 'ops ALL=(ALL) NOPASSWD: ALL' >{path}"))
 
 
-@fault("I11", "sudo wants a password", "sudoers without NOPASSWD on oms2", fast=True)
+@fault("I11", "sudo wants a password", "sudoers without NOPASSWD on oms2")
 def sudo_password(g: Ground) -> None:
     sudo(g, "ops ALL=(ALL) ALL")
     outcome = g.refused(g.fab(*OUT), 3, "SUDO-001")
@@ -491,10 +476,7 @@ def config_readable(g: Ground) -> None:
 
 
 @fault(
-    "I14",
-    "the old container's mounts differ from hosts.yaml",
-    "another logs path in hosts.yaml",
-    fast=True,
+    "I14", "the old container's mounts differ from hosts.yaml", "another logs path in hosts.yaml"
 )
 def mounts_differ(g: Ground) -> None:
     g.edit(lambda data: data["oms"].update(mounts={"logs": "/data/other_logs"}))
@@ -550,12 +532,7 @@ def one_fails_late(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault(
-    "I20",
-    "a host key changed between plan and apply",
-    "a new key, sshd restarted on oms2",
-    fast=True,
-)
+@fault("I20", "a host key changed between plan and apply", "a new key, sshd restarted on oms2")
 def key_changed(g: Ground) -> None:
     node = g.new[0]
     known = g.directory / "known_hosts"
@@ -580,7 +557,7 @@ def key_changed(g: Ground) -> None:
 # --- production traffic, other nodes --------------------------------------------------------------
 
 
-@fault("C16", "HA is on, or projects run", "ha.config enable, a row in oms_project", fast=True)
+@fault("C16", "HA is on, or projects run", "ha.config enable, a row in oms_project")
 def traffic(g: Ground) -> None:
     place = "oms_rm.oms_normal_config"
     old = g.lab.sql(f"select cfg_value from {place} where cfg_name = 'ha.config'")[0][0]
@@ -604,7 +581,7 @@ def traffic(g: Ground) -> None:
     g.ended(g.fab(*OUT, "--accept-interruption"), 0)
 
 
-@fault("C13", "MetaDB knows a host that hosts.yaml does not", "a row in host", fast=True)
+@fault("C13", "MetaDB knows a host that hosts.yaml does not", "a row in host")
 def unknown_host(g: Ground) -> None:
     ip = network.address(g.lab.subnet, 66)
     g.lab.sql(

@@ -22,7 +22,7 @@ def knob(g: Ground, code: int, id: str, **values: object) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C01", "docker_init.sh is killed", "kill -9 in the container of oms1", fast=True)
+@fault("C01", "docker_init.sh is killed", "kill -9 in the container of oms1")
 def killed(g: Ground) -> None:
     running = in_the_init(g)
     sh(g, g.first, "docker exec oms_427 pkill -KILL -f /root/docker_init.sh")
@@ -32,7 +32,7 @@ def killed(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C04", "exit 0 and no banner", "knob BANNER=none", fast=True)
+@fault("C04", "exit 0 and no banner", "knob BANNER=none")
 def no_banner(g: Ground) -> None:
     knob(g, 5, "INIT-015", BANNER="none")
 
@@ -63,7 +63,7 @@ def echoed(g: Ground) -> None:
     knob(g, 5, "INIT-015", BANNER="echo")
 
 
-@fault("C08", "docker_init.sh runs already", "started by hand on oms1 before", fast=True)
+@fault("C08", "docker_init.sh runs already", "started by hand on oms1 before")
 def by_hand(g: Ground) -> None:
     g.lab.knob(g.first, INIT_SECONDS=20)
     sh(g, g.first, "docker exec -d oms_427 bash /root/docker_init.sh")
@@ -79,7 +79,7 @@ def by_hand(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C10", "docker_init.sh prints the password", "knob INIT_SECRET=1 on all nodes", fast=True)
+@fault("C10", "docker_init.sh prints the password", "knob INIT_SECRET=1 on all nodes")
 def secret(g: Ground) -> None:
     for name in g.names:
         g.lab.knob(name, INIT_SECRET=1)
@@ -88,7 +88,7 @@ def secret(g: Ground) -> None:
         raise Miss("the password is on the screen")
 
 
-@fault("C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE", fast=True)
+@fault("C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE")
 def wrong_url(g: Ground) -> None:
     g.lab.knob(g.first, CM_URL_OVERRIDE=f"http://{g.lab.node(g.first).ip}:8088")
     outcome = g.ended(g.fab(*OUT), 5, "VER-001")
@@ -104,9 +104,7 @@ def bytes_(g: Ground) -> None:
     g.ended(g.fab(*OUT), 0)
 
 
-@fault(
-    "C17", "new containers initialise themselves", "knob SELF_INIT=1 on the new nodes", fast=True
-)
+@fault("C17", "new containers initialise themselves", "knob SELF_INIT=1 on the new nodes")
 def self_init(g: Ground) -> None:
     for name in g.new:
         g.lab.knob(name, SELF_INIT=1)

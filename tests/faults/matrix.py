@@ -17,20 +17,18 @@ class Fault:
     how: str
     body: Callable[[Ground], None] | None = None
     tests: tuple[str, ...] = ()
-    fast: bool = False
-    """Whether it belongs to the subset of scripts/test."""
 
 
 FAULTS: list[Fault] = []
 
 
 def fault(
-    id: str, sentence: str, how: str, *, fast: bool = False
+    id: str, sentence: str, how: str
 ) -> Callable[[Callable[[Ground], None]], Callable[[Ground], None]]:
     """Register the decorated body."""
 
     def register(body: Callable[[Ground], None]) -> Callable[[Ground], None]:
-        FAULTS.append(Fault(id, sentence, how, body, fast=fast))
+        FAULTS.append(Fault(id, sentence, how, body))
         return body
 
     return register

@@ -40,7 +40,6 @@ def locked_rows(g: Ground) -> None:
     "D08",
     "rows of another table hang on a table that is to be cleared",
     "a foreign key with cascade",
-    fast=True,
 )
 def cascade(g: Ground) -> None:
     sql(
@@ -52,7 +51,7 @@ def cascade(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "DB-020"), "hanger")
 
 
-@fault("D13", "a table of OMS is not there", "location_cm renamed", fast=True)
+@fault("D13", "a table of OMS is not there", "location_cm renamed")
 def table_missing(g: Ground) -> None:
     sql(
         g,
@@ -65,7 +64,7 @@ def table_missing(g: Ground) -> None:
     g.refused(outcome, 3)
 
 
-@fault("D14", "another region shares the MetaDB", "rows of region 0 in all four tables", fast=True)
+@fault("D14", "another region shares the MetaDB", "rows of region 0 in all four tables")
 def other_region(g: Ground) -> None:
     lab = g.lab
     url = "http://10.9.9.9:8088"
@@ -103,7 +102,7 @@ def other_region(g: Ground) -> None:
         raise Miss(f"{before} -> {theirs()}")
 
 
-@fault("D15", "the user may not delete", "revoke delete on oms_rm", fast=True)
+@fault("D15", "the user may not delete", "revoke delete on oms_rm")
 def no_right(g: Ground) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     for line in (f"revoke all privileges, grant option from {user}",
@@ -115,7 +114,7 @@ def no_right(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "DB-027"), "right")
 
 
-@fault("D16", "the password is wrong", "another password in its file", fast=True)
+@fault("D16", "the password is wrong", "another password in its file")
 def wrong_password(g: Ground) -> None:
     path = g.directory / "wrong"
     path.write_text("CANARY-wrong")
@@ -126,7 +125,7 @@ def wrong_password(g: Ground) -> None:
         raise Miss("the password is in the text")
 
 
-@fault("D16b", "the MetaDB is down", "its address taken away", fast=True)
+@fault("D16b", "the MetaDB is down", "its address taken away")
 def down(g: Ground) -> None:
     netns = g.lab.place.netns(lab_metadb.MEMBER)
     _unplug(g, netns)

@@ -42,7 +42,6 @@ def blackhole(g: Ground, node: str) -> None:
     "N01",
     "the SSH session is cut in the middle of docker_init.sh",
     "ss -K and SIGKILL of sshd's children, twice",
-    fast=True,
 )
 def session_cut(g: Ground) -> None:
     running = in_the_init(g)
@@ -108,7 +107,7 @@ def tarpit(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3, "SSH-003"), node)
 
 
-@fault("N08b", "sshd is down", "lab-service sshd stop on oms2", fast=True)
+@fault("N08b", "sshd is down", "lab-service sshd stop on oms2")
 def no_sshd(g: Ground) -> None:
     node = g.new[0]
     service(g, node, "sshd", "stop")
@@ -119,9 +118,7 @@ def no_sshd(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault(
-    "N09", "the login profile is noisy", "root's .profile prints, asks and sets a trap", fast=True
-)
+@fault("N09", "the login profile is noisy", "root's .profile prints, asks and sets a trap")
 def noisy(g: Ground) -> None:
     for node in g.names:
         home = g.lab.node_directory(node) / "home-root"
@@ -158,7 +155,7 @@ def cut_in_write(g: Ground) -> None:
         g.ended(g.paste(outcome), 0)
 
 
-@fault("J04", "Ctrl-C during docker_init.sh", "SIGINT to fab", fast=True)
+@fault("J04", "Ctrl-C during docker_init.sh", "SIGINT to fab")
 def ctrl_c(g: Ground) -> None:
     running = in_the_init(g)
     running.process.send_signal(signal.SIGINT)
@@ -170,12 +167,7 @@ def ctrl_c(g: Ground) -> None:
         raise Miss(f"docker_init.sh ran {g.inits()[g.first]} times")
 
 
-@fault(
-    "J10",
-    "two runs at once on one jump host",
-    "a second fab while the first initialises",
-    fast=True,
-)
+@fault("J10", "two runs at once on one jump host", "a second fab while the first initialises")
 def two_runs(g: Ground) -> None:
     running = in_the_init(g)
     second = g.fab(*OUT)
@@ -184,12 +176,7 @@ def two_runs(g: Ground) -> None:
     g.ended(g.note(running.end()), 0)
 
 
-@fault(
-    "J11",
-    "two runs at once on two jump hosts",
-    "two state directories, started together",
-    fast=True,
-)
+@fault("J11", "two runs at once on two jump hosts", "two state directories, started together")
 def two_jump_hosts(g: Ground) -> None:
     first = g.start(*OUT)
     second = g.start(*OUT, OMSFAB_HOME=str(g.directory / "state2"))

@@ -96,7 +96,6 @@ def lying_about(roots: list[Path], wanted: list[bytes], since: float) -> Iterato
     "X01",
     "a password in argv, environment, logs, journal, temporary files or docker inspect",
     "canaries in all secrets; /proc of all nodes read over and over; all files searched",
-    fast=True,
 )
 def canary(g: Ground) -> None:
     wanted = canaries(g)
@@ -140,12 +139,7 @@ def in_an_error(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault(
-    "X03",
-    "the file of a secret is readable by others, or a symbolic link",
-    "0644, then a link",
-    fast=True,
-)
+@fault("X03", "the file of a secret is readable by others, or a symbolic link", "0644, then a link")
 def open_secret(g: Ground) -> None:
     path = g.directory / "password"
     path.write_text(g.lab.metadb.password)

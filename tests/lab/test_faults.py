@@ -1,0 +1,47 @@
+"""A fast part of the fault matrix; `scripts/faults` runs all of it and writes docs/scoreboard.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omsfab.lab.oracle import Fleet
+from tests.faults import matrix
+from tests.faults.ground import Ground, Skip, packages
+
+FAST = (
+    # refused before anything is changed
+    *("V02", "V02b", "V04", "V09", "V12", "V14", "V15", "I01", "I02", "I04", "I07", "I08c"),
+    *("I09", "I09b", "I11", "I14", "I19", "C13", "D08", "D15", "D16", "X03", "N08b"),
+    # whole runs
+    *("N01", "I15", "X01"),
+)
+
+
+@pytest.fixture(scope="module")
+def ground(make_fleet, tmp_path_factory) -> Iterator[Ground]:
+    """OMS on the first of three nodes, cm_url its own address."""
+    fleet: Fleet = make_fleet("faults")
+    said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
+    assert 0 == said.status, said.out
+    yield Ground(fleet.lab, Path(tmp_path_factory.mktemp("faults")))
+
+
+@pytest.mark.parametrize("id", FAST)
+def test_a_fault_is_survived(ground, id):
+    """faults.md: exit status, error id, and all that is asked past omsfab, are as specified."""
+    one = next(fault for fault in matrix.load() if fault.id == id)
+    assert one.body is not None
+    try:
+        with ground.fault(id):
+            packages(ground.lab.directory / "state", ground.directory / "state")
+            one.body(ground)
+    except Skip as skip:
+        pytest.skip(f"injector missing: {skip}")
+
+    assert [] == ground.figures.lost
+    assert [] == ground.figures.overlaps
+    assert [] == ground.figures.surplus
+    assert [] == ground.figures.secrets
