@@ -1,4 +1,4 @@
-"""A fast part of the fault matrix; `scripts/faults` runs all of it and writes docs/scoreboard.md."""
+"""A fast part of the fault matrix; `scripts/faults` runs all of it, into docs/scoreboard.md."""
 
 from __future__ import annotations
 

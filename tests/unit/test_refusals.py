@@ -11,6 +11,7 @@ from omsfab.errors import PreflightError
 from omsfab.plan import scale
 from omsfab.plan.present import NodeFacts
 from omsfab.plan.records import Succeeds
+from tests.guards import GUARDS, ROOT
 
 VIP = "10.0.0.100"
 FIRST = NodeFacts(container="running", has_image=True, host_ip="10.0.0.1", cm_nodes=("10.0.0.1",))
@@ -120,3 +121,10 @@ def test_a_running_container_must_see_what_was_written(fleet, package, present):
     asked = [probe.command for probe in config.verify if isinstance(probe, Succeeds)]
 
     assert [checks.same_inside("oms_427", "/data/config.yaml", docker.CONFIG)] == asked
+
+
+def test_every_guard_is_in_the_design():
+    """docs/design.md names each guard that scripts/mutate takes out, and its test."""
+    text = (ROOT / "docs" / "design.md").read_text()
+
+    assert [] == [guard.name for guard in GUARDS if f"| {guard.name} |" not in text]
