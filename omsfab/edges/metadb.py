@@ -292,6 +292,12 @@ class MetaDbEdge:
         """Free the expired lease of exactly this run; raises Locked DB-033 otherwise."""
         return leases.break_(self._server, self.cluster, run_id, watch)
 
+    def lease_refuse_taken(self) -> None:
+        """Raise Locked DB-030 if a run has the lock."""
+        held = self.lease_holder()
+        if held:
+            raise leases.refusal(self._server, held)
+
     def lease_holder(self) -> Holder | None:
         """Who has the lock; None when nobody has."""
 

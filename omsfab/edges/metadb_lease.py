@@ -133,7 +133,7 @@ def take(server: Server, cluster: str, run_id: str, owner: str, life: int = LIFE
             if held is None:
                 raise _busy(server)  # somebody deletes rows that nobody may delete
             if held.run_id and not _mine(held, run_id, owner):
-                raise _held(server, held, run_id)
+                raise refusal(server, held, run_id)
             lease = Lease(cluster, run_id, owner, held.token + 1)
             link.run(sql.lease_take(table), (lease.token, run_id, owner, life, cluster))
             link.commit()
@@ -239,7 +239,8 @@ def _breakable(link: Link, cluster: str, run_id: str) -> Holder:
 # --- errors ----------------------------------------------------------------------------------
 
 
-def _held(server: Server, held: Holder, run_id: str) -> Locked:
+def refusal(server: Server, held: Holder, run_id: str = "") -> Locked:
+    """The error that names who has the lock, and how it comes free."""
     state = f"live until {held.expires}" if held.live else f"expired at {held.expires}"
     if held.run_id == run_id:
         cure = f"wait until {held.expires}, then: fab run.resume --run={run_id}"

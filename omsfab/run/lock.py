@@ -37,6 +37,18 @@ def held(home: Path, run_id: str, owner: str, since: str) -> Iterator[None]:
         os.close(fd)
 
 
+def refuse_taken(home: Path) -> None:
+    """Raise Locked if a run holds the lock of this OMS on this jump host."""
+    path = home / "lock"
+    if not path.exists():
+        return
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            raise _taken(path) from None
+
+
 def _taken(path: Path) -> Locked:
     try:
         note = json.loads(path.read_text())

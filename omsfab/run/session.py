@@ -119,6 +119,8 @@ class Session:
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
+        if task.lease and not (self.flags.dry or self.flags.plan):
+            self._refuse_beside_another(name)
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
             args["region"] = self._region()
         package = self._package(task)
@@ -173,6 +175,12 @@ class Session:
         if package:
             image = package.image
         return Present(nodes=facts, package=package, image=image)
+
+    def _refuse_beside_another(self, name: str) -> None:
+        """Beside a run that is under way nothing is looked at: what is seen is half a change."""
+        lock.refuse_taken(self.home)
+        self._refuse_second(name)
+        self.metadb.lease_refuse_taken()
 
     def _refuse_second(self, name: str) -> None:
         """A scale-out that has not ended is to be resumed; repairs of single nodes are free."""

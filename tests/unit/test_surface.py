@@ -36,7 +36,7 @@ def reference() -> str:
     for name in sorted(namespace.task_names):
         task = namespace[name]
         flags = [
-            f"`--{argument.name.strip('_')}` {argument.help or ''}".strip()
+            f"`--{argument.name.strip('_').replace('_', '-')}` {argument.help or ''}".strip()
             for argument in sorted(task.get_arguments(), key=lambda one: one.name)
             if argument.name not in common
         ]
