@@ -357,7 +357,7 @@ def break_lock(c: Context, run: str, *, flags: Any) -> None:
     """Free the lease of a run that is dead: exact run id, and expired."""
     from omsfab.run import views
 
-    views.break_lock(run)
+    views.break_lock(run, yes=flags.yes)
 
 
 # --- lab -------------------------------------------------------------------------------------

@@ -296,7 +296,8 @@ class Keeper:
     """Renews a lease from a thread of its own while the ``with`` block runs.
 
     ``check()`` raises Locked DB-031 once the lease is lost: broken, taken over, or not renewed
-    for its whole life.  Durations are by the monotonic clock.
+    for its whole life.  Durations are by the monotonic clock.  A process that was stopped for a
+    while and wakes asks at its first ``check()``, before its thread does.
     """
 
     def __init__(
@@ -310,21 +311,25 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="omsfab-lease", daemon=True)
 
     def check(self) -> None:
+        if self._lost is None and time.monotonic() - self._renewed > 1.5 * self._every:
+            self._renew()
         if self._lost is None and time.monotonic() - self._renewed > self._life:
             self._lost = lost_lease(self._server, self.lease, None)
         if self._lost is not None:
             raise self._lost
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
-                renew(self._server, self.lease, self._life)
-                self._renewed = time.monotonic()
-            except Locked as exc:
-                self._lost = exc
-                return
-            except (OmsfabError, pymysql.Error, OSError):
-                continue  # a MetaDB that is away for a while; check() counts the seconds
+        while not self._stop.wait(self._every) and self._lost is None:
+            self._renew()
+
+    def _renew(self) -> None:
+        try:
+            renew(self._server, self.lease, self._life)
+            self._renewed = time.monotonic()
+        except Locked as exc:
+            self._lost = exc
+        except (OmsfabError, pymysql.Error, OSError):
+            pass  # a MetaDB that is away for a while; check() counts the seconds
 
     def __enter__(self) -> Keeper:
         self._thread.start()

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import posix
+from omsfab.commands.claim import PLACE
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, StepFailed
 from omsfab.fleet.secret import Secret
-
-PLACE = "/var/lib/omsfab"
 
 CHUNK = 1 << 20
 

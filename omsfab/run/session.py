@@ -33,8 +33,8 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
+from omsfab.run import claims, lock, look, under_way
 from omsfab.run import journal as journals
-from omsfab.run import lock, look, under_way
 from omsfab.run import mirror as mirrors
 from omsfab.run.runner import Runner
 from omsfab.run.site import Site
@@ -301,6 +301,7 @@ class Session:
         with lock.held(self.home, directory.name, owner, "now"):
             if record["task"] in TASKS and TASKS[record["task"]].lease:
                 self.metadb.lease_release(self.metadb.lease_take(directory.name, owner))
+            claims.free(self.shells.values(), directory.name)
             under_way.close(directory, f"{under_way.CLOSED}: abandoned by the operator")
         self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
 

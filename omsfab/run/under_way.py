@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import secrets as randomness
 import shutil
 import socket
@@ -15,11 +16,11 @@ from pathlib import Path
 
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import Detached, OmsfabError
+from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
-from omsfab.run import failpoint, letting_go, lock
+from omsfab.run import claims, failpoint, letting_go, lock
 from omsfab.run import journal as journals
 from omsfab.run.mirror import Mirror
 from omsfab.run.runner import Runner, Tally
@@ -70,7 +71,7 @@ def carry_out(world: World, order: Order) -> tuple[Tally, str]:
         stack.enter_context(lock.held(world.home, run, owner(world.home), since))
         for shell in world.shells.values():
             stack.callback(shell.close)
-        keeper = _lease(stack, world, order) if order.lease else None
+        keeper = _lock(stack, world, order, since)
         under_way = _UnderWay(world, order, keeper)
         stack.callback(under_way.close)
         with letting_go.by_signal(), world.show:
@@ -89,19 +90,30 @@ def owner(home: Path) -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}#{path.read_text()}"
 
 
-def _lease(stack: ExitStack, world: World, order: Order) -> Keeper:
-    """Take the lease in MetaDB; its own run retakes it at once, another never.
+def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | None:
+    """Take the lease in MetaDB and claim the nodes; a run retakes its own at once.
 
     A new run that may not begin leaves nothing behind.
     """
+    run, me = _identity(order), owner(world.home)
     metadb = world.metadb
+    lease = None
     try:
-        lease = metadb.lease_take((order.undoes or order.directory).name, owner(world.home))
+        lease = metadb.lease_take(run, me) if order.lease else None
+        nodes = claims.nodes_of(order.plan, world.shells)
+        claims.take(nodes, run, me, since, again=order.past is not None)
     except OmsfabError:
         if order.past is None:
+            if lease and not order.undoes:
+                metadb.lease_release(lease)
             shutil.rmtree(order.directory, ignore_errors=True)
         raise
-    return stack.enter_context(metadb.lease_keep(lease))
+    return stack.enter_context(metadb.lease_keep(lease)) if lease else None
+
+
+def _identity(order: Order) -> str:
+    """The run that holds the locks; one that takes another back steps into its place."""
+    return (order.undoes or order.directory).name
 
 
 class _UnderWay:
@@ -170,6 +182,7 @@ class _UnderWay:
 
     def _end(self, text: str) -> None:
         """End the run for good: free the locks, then say so."""
+        claims.free(claims.nodes_of(self._order.plan, self._world.shells), _identity(self._order))
         if self._keeper:
             self._metadb.lease_release(self._keeper.lease)
         if self._order.undoes:
@@ -188,12 +201,19 @@ class _UnderWay:
             self._mirror.refresh_now()
 
     def _next(self, error: OmsfabError) -> str:
-        """Every way on names this very run."""
-        unchanged = self._runner.changed == "nothing"
-        line = self._again() if unchanged else f"fab run.resume --run={self._run}"
-        if not error.next:
-            return line
-        return error.next if "--run" in error.next else error.next.replace("fab run.resume", line)
+        """Lines that work as they stand: forward, and where something was changed also back.
+
+        What an error advised stands behind the ``#``.
+        """
+        if self._runner.changed == "nothing":
+            return error.next if error.next and "run.resume" not in error.next else self._again()
+        if "run.undo" in error.next or self._order.undoes:
+            return error.next or f"fab run.resume --run={self._run}"
+        hint = RESUME.sub("", error.next).strip(" ,:#")
+        forward = f"fab run.resume --run={self._run}" + (f"   # first: {hint}" if hint else "")
+        back = f"fab run.undo --run={self._run}   # takes back what it did"
+        known = isinstance(error, (StepFailed, Mismatch, PartOfFleet)) and self._order.lease
+        return f"{forward}\n{back}" if known else forward
 
     def _again(self) -> str:
         """The line that this run began with: it changed nothing, so it has ended."""
@@ -220,7 +240,9 @@ class _UnderWay:
             what,
             where=", ".join(jobs),
             changed=self._runner.changed,
-            next=f"fab run.resume --run={self._run}",
+            next=self._again()
+            if self._runner.changed == "nothing"
+            else f"fab run.resume --run={self._run}",
         )
 
     # --- helpers ---
@@ -237,6 +259,9 @@ class _UnderWay:
     def _say(self, kind: Kind, text: str) -> None:
         node = self._order.plan.initial if kind == "state" else ""
         self.emit(Event(time.time(), time.monotonic(), node, "", kind, text))
+
+
+RESUME = re.compile(r"(,? *(and )?(then)?:? *)?fab run\.resume( --run=\S+)?")
 
 
 def close(directory: Path, text: str) -> None:

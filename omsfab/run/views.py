@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import scale
+from omsfab.run import claims, look
 from omsfab.run import journal as journals
-from omsfab.run import look
 from omsfab.run.session import home_of, hosts_path
 from omsfab.run.site import health_says
 from omsfab.show.report import html
@@ -213,7 +214,7 @@ def _named(name: str) -> Path:
 
 
 def lock() -> None:
-    """Print who holds the lock, here and in MetaDB."""
+    """Print who holds the lock, here, in MetaDB and on the nodes."""
     loaded = hostsfile.load(hosts_path())
     note = _note(home_of(loaded) / "lock")
     print(f"this jump host: {note or 'free'}")
@@ -223,6 +224,15 @@ def lock() -> None:
     else:
         life = f"alive until {holder.expires}" if holder.live else f"expired at {holder.expires}"
         print(f"MetaDB: run {holder.run_id} of {holder.owner} since {holder.since}, {life}")
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    try:
+        held = claims.held(shells.values())
+    finally:
+        for shell in shells.values():
+            shell.close()
+    for node in loaded.nodes:
+        run, owner, since = held.get(node.name, ("", "", ""))
+        print(f"{node.name}: {f'run {run} of {owner} since {since}' if run else 'free'}")
 
 
 def _note(path: Path) -> dict[str, Any] | None:
@@ -235,8 +245,40 @@ def _note(path: Path) -> dict[str, Any] | None:
     return note
 
 
-def break_lock(run: str) -> None:
-    """Free the lease of a dead run."""
+def break_lock(run: str, *, yes: bool) -> None:
+    """Free the lease of a dead run, and its claims on the nodes.
+
+    A lease must have expired by the clock of MetaDB.  A claim has no life of its own, so a run that
+    holds nothing but claims is asked about.
+    """
     loaded = hostsfile.load(hosts_path())
-    _metadb(loaded).lease_break(run)
-    print(f"the lease of run {run} is free")
+    metadb = _metadb(loaded)
+    holder = metadb.lease_holder()
+    if holder and holder.run_id == run:
+        metadb.lease_break(run)
+        print(f"the lease of run {run} is free")
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    try:
+        nodes = [node for node, held in claims.held(shells.values()).items() if held[0] == run]
+        if not nodes and not (holder and holder.run_id == run):
+            metadb.lease_break(run)  # says what is so instead
+        if nodes and not holder and not yes and not _surely(run, nodes):
+            raise InputError("INPUT-007", "not confirmed", next=f"fab lock.break --run={run}")
+        claims.free((shells[node] for node in nodes), run)
+    finally:
+        for shell in shells.values():
+            shell.close()
+    if nodes:
+        print(f"the claims of run {run} are free: {', '.join(nodes)}")
+
+
+def _surely(run: str, nodes: list[str]) -> bool:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "INPUT-006",
+            "there is no terminal to ask on",
+            where="lock.break",
+            next=f"fab lock.break --run={run} --yes   # after making sure that run is dead",
+        )
+    print(f"run {run} has claimed {', '.join(nodes)}; whether it is alive, nobody can tell")
+    return input("is its omsfab certainly dead? [yes/no] ").strip().lower() == "yes"

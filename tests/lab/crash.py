@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Crash:
             fleet.lab.knob(node.name, **FAST)
         said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
         assert said.status == 0, said
+        crash._online()
         crash.rows = {t: fleet.lab.sql(f"select * from {t}") for t in crash._tables()}
         crash.config = crash._path("/data/config.yaml").read_bytes()
         crash.before = fleet.inits()
@@ -70,6 +72,7 @@ class Crash:
         for home in lab.directory.glob("state*"):
             shutil.rmtree(home)
         lab.enter(self.first, ["rm", "-rf", "/var/lib/omsfab"])
+        self._online()
         self.before = self.fleet.inits()
 
     def kill_at(self, point: str, *words: str) -> Said:
@@ -97,6 +100,13 @@ class Crash:
         }
 
     # --- parts ---
+
+    def _online(self) -> None:
+        """Wait until OMS sees its node: a row still OFFLINE would look like a change later."""
+        end = time.monotonic() + 60
+        while set(self.fleet.hosts().values()) != {"ONLINE"}:
+            assert time.monotonic() < end, self.fleet.hosts()
+            time.sleep(0.3)
 
     def _tables(self) -> list[str]:
         return [f"{schema}.{table}" for schema, tables in TABLES.items() for table in tables]

@@ -1,0 +1,100 @@
+"""Claims: on every node that a plan changes stands which run does, so that no other one begins.
+
+The lease in MetaDB keeps other jump hosts away from tasks on the fleet; claims do so for repairs of
+single nodes too, which need no MetaDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from omsfab.commands import claim
+from omsfab.edges.shell import Shell
+from omsfab.errors import Locked, OmsfabError, StepFailed, Unreachable
+from omsfab.plan.records import Plan
+
+WIDTH = 50
+T = TypeVar("T")
+
+
+def nodes_of(plan: Plan, shells: Mapping[str, Shell]) -> list[Shell]:
+    """Return the shells of the nodes that the plan may change."""
+    names = dict.fromkeys(
+        step.node for step in plan.steps if step.apply and step.kind != "read-only"
+    )
+    return [shells[name] for name in names if name in shells]
+
+
+def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bool) -> None:
+    """Claim all nodes, or none: raises Locked LOCK-002 naming who has one.
+
+    ``again``: a run that is resumed goes on although a node is away, which may be done already.
+    """
+
+    def ask(shell: Shell) -> OmsfabError | None:
+        try:
+            done = shell.run(claim.take(run, owner, since))
+        except Unreachable as error:
+            return None if again else error
+        except OmsfabError as error:
+            return error
+        if done.status == claim.TAKEN:
+            return _taken(shell.node, done.out.splitlines())
+        if done.status:
+            return StepFailed(
+                "LOCK-003",
+                f"{shell.node} cannot be claimed",
+                where=f"{shell.node}:{claim.PLACE}",
+                evidence=done.err.strip(),
+                next=f"make {claim.PLACE} writable for the SSH user on {shell.node}",
+            )
+        return None
+
+    targets = list(shells)
+    errors = [error for error in _side_by_side(ask, targets) if error]
+    if errors:
+        if not again:
+            free(targets, run)
+        raise next((error for error in errors if isinstance(error, Locked)), errors[0])
+
+
+def free(shells: Iterable[Shell], run: str) -> None:
+    """Free the claims of the run wherever a node can be reached."""
+
+    def ask(shell: Shell) -> None:
+        with suppress(OmsfabError):
+            shell.run(claim.free(run))
+
+    _side_by_side(ask, list(shells))
+
+
+def held(shells: Iterable[Shell]) -> dict[str, tuple[str, str, str]]:
+    """Return node -> (run, owner, since) of the claims there are."""
+
+    def ask(shell: Shell) -> tuple[str, list[str]]:
+        try:
+            return shell.node, shell.run(claim.held()).out.splitlines()
+        except OmsfabError as error:
+            return shell.node, [error.id, "nobody knows", "it cannot be asked"]
+
+    found = dict(_side_by_side(ask, list(shells)))
+    return {node: (said[0], said[1], said[2]) for node, said in found.items() if len(said) >= 3}
+
+
+def _side_by_side(ask: Callable[[Shell], T], shells: list[Shell]) -> list[T]:
+    with ThreadPoolExecutor(min(WIDTH, len(shells)) or 1) as pool:
+        return list(pool.map(ask, shells))
+
+
+def _taken(node: str, said: list[str]) -> Locked:
+    run, owner, since = (*said, "", "", "")[:3]
+    return Locked(
+        "LOCK-002",
+        f"{node} is being changed by {owner} (run {run}) since {since}",
+        where=f"{node}:{claim.PLACE}/claim",
+        evidence="its claim goes when that run ends; a run that failed keeps it, to be resumed",
+        next=f"fab lock.show   # and if that run is gone for good: fab lock.break --run={run}",
+    )

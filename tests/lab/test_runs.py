@@ -1,0 +1,243 @@
+"""Runs that are let go, taken back, moved to another jump host, or raced for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.lab.crash import Crash
+
+LONG = pytest.mark.skipif(
+    os.environ.get("OMSFAB_CRASH") != "all", reason="takes long: scripts/crash runs it"
+)
+
+
+@pytest.fixture(scope="module")
+def crash(make_fleet) -> Crash:
+    """OMS on oms1 of two."""
+    return Crash.deployed(make_fleet("runs", nodes=2, oms={"init": "always"}))
+
+
+@pytest.fixture
+def fresh(crash):
+    """The fleet as before the first scale-out, and what was so then."""
+    crash.reset()
+    for node in crash.fleet.lab.nodes:
+        crash.fleet.lab.knob(node.name, INIT_FAIL_STEP=None)
+    return crash, crash.outcome()
+
+
+def next_line(said) -> list[str]:
+    """The words after `fab` in the ``next:`` of an error, as a shell would read the line."""
+    line = re.findall(r"^  next: +(fab .*)$", said.out, re.MULTILINE)[-1]
+    return shlex.split(line, comments=True)[1:]
+
+
+def as_before(outcome, before):
+    """Rows, files, containers and programs; executions are counted by the test itself."""
+    return {key: outcome[key] == before[key] for key in before if key != "inits"}
+
+
+ALL = {
+    key: True
+    for key in ("rows", "configs", "containers", "images", "programs", "overlaps", "left over")
+}
+
+
+def started(process, pattern, limit=60):
+    """Read what the program says until a line matches; return all of it so far."""
+    said = b""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        line = process.stdout.readline()
+        said += line
+        if re.search(pattern, line.decode("utf-8", "replace")) or not line:
+            return said
+    raise AssertionError(said.decode())
+
+
+def let_go(process, number):
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, out.decode("utf-8", "replace")
+
+
+# --- taking back -----------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_taken_back(fresh):
+    """Rows, config.yaml, containers and programs are as before; oms1 initialised once more."""
+    crash, before = fresh
+    done = crash.fleet.fab("scale.out", "--yes")
+
+    said = crash.fleet.fab("run.undo", "--yes")
+
+    assert (0, 0) == (done.status, said.status), said
+    assert ALL == as_before(crash.outcome(), before)
+    assert {"oms1": 2, "oms2": 1} == crash.outcome()["inits"]
+
+
+def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
+    """C14: exit 6, both ways printed; the way back restores everything, cm_url too."""
+    crash, before = fresh
+    crash.fleet.lab.knob("oms1", INIT_FAIL_STEP=4)
+    first = crash.fleet.fab("scale.out", "--yes")
+    second = crash.fleet.fab(*next_line(first), "--yes")
+    crash.fleet.lab.knob("oms1", INIT_FAIL_STEP=None)
+
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert (6, 6, 0) == (first.status, second.status, back.status), back
+    assert "run.resume" in second.out
+    assert "run.undo" in second.out
+    assert ALL == as_before(crash.outcome(), before)
+    assert 3 == crash.outcome()["inits"]["oms1"]
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param("restore-rows:after", marks=LONG), "initialise:mid"]
+)
+def test_an_interrupted_way_back_goes_on(fresh, point):
+    """run.undo again continues the same way back: no second initialisation beside the first."""
+    crash, before = fresh
+    crash.kill_at("config@oms1:after:kill")
+    killed = crash.kill_at(f"{point}:kill", "run.undo", "--yes")
+
+    said = crash.fleet.fab("run.undo", "--yes")
+
+    assert (-9, 0) == (killed.status, said.status), said
+    assert ALL == as_before(crash.outcome(), before)
+    assert 1 == crash.outcome()["inits"]["oms1"]
+
+
+# --- letting go ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=LONG),
+        pytest.param(signal.SIGHUP, marks=LONG),
+    ],
+)
+def test_letting_go_leaves_docker_init_alone(fresh, number):
+    """J04: exit 130, INIT-030, the line it prints ends the run; one execution."""
+    crash, _ = fresh
+    process = crash.fleet.start("scale.out", "--yes")
+    started(process, r"oms1 .*step 1 of 5")
+
+    status, out = let_go(process, number)
+    said = crash.fleet.fab("run.resume", "--yes")
+
+    assert 130 == status, out
+    assert "INIT-030" in out
+    assert ["run.resume"] == re.findall(r"next: +fab (\S+)", out)
+    assert 0 == said.status, said
+    assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
+
+
+def test_letting_go_in_the_surgery_rolls_back(fresh):
+    """J04: rows are locked and about to be deleted; Ctrl-C leaves every one in place."""
+    crash, before = fresh
+    process = crash.fleet.start("scale.out", "--yes", OMSFAB_FAILPOINT="clear-rows:mid:hang")
+    started(process, r"metadb +clear-rows .*copied")
+
+    status, out = let_go(process, signal.SIGINT)
+
+    assert 130 == status, out
+    assert before["rows"] == crash.outcome()["rows"]
+
+
+# --- another jump host -----------------------------------------------------------------------
+
+
+def test_a_lost_jump_host_is_replaced(fresh):
+    """J03: its state is gone; another one goes on from the copy, once the lease has expired."""
+    crash, _ = fresh
+    crash.kill_at("initialise@oms1:mid:kill")
+    shutil.rmtree(crash.fleet.lab.directory / "state")
+
+    early = crash.fleet.fab("run.resume", "--from=oms1", "--yes", home="state-other")
+    crash.fleet.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    said = crash.fleet.fab("run.resume", "--from=oms1", "--yes", home="state-other")
+
+    assert 4 == early.status, early
+    assert 0 == said.status, said
+    assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
+
+
+# --- locks -----------------------------------------------------------------------------------
+
+RACES = int(os.environ.get("OMSFAB_RACES", "3"))
+
+
+def test_of_two_operators_on_two_jump_hosts_one_wins(fresh):
+    """J10, J11: the other leaves with 4 and has changed nothing, each time."""
+    crash, before = fresh
+    homes = ("state-a", "state-b")
+    results = []
+    for _ in range(RACES):
+        both = [
+            crash.fleet.start(
+                "scale.out", "--yes", home=home, OMSFAB_FAILPOINT="directories@oms2:before:raise"
+            )
+            for home in homes
+        ]
+        said = [process.communicate(timeout=120)[0].decode() for process in both]
+        results.append(sorted(process.returncode for process in both))
+        loser = said[0] if both[0].returncode == 4 else said[1]
+        assert re.search(r"(DB-030|LOCK-002) ", loser), loser
+        assert "changed:  nothing" in loser
+        for process, home in zip(both, homes, strict=True):
+            if process.returncode != 4:
+                left = crash.fleet.fab("run.list", home=home).out.split()[0]
+                assert crash.fleet.fab("run.abandon", f"--run={left}", home=home).status == 0
+
+    assert [[4, 6]] * RACES == results
+    assert before == crash.outcome()
+
+
+@LONG
+def test_a_holder_that_slept_through_a_take_over_changes_nothing(fresh):
+    """SIGSTOP, the lease expires and is broken, another finishes; SIGCONT: the first one stops."""
+    crash, _ = fresh
+    sleeper = crash.fleet.start("scale.out", "--yes")
+    started(sleeper, r"oms1 +stop-processes .*✓")
+    sleeper.send_signal(signal.SIGSTOP)
+    since = time.monotonic()
+    run = crash.fleet.fab("run.list").out.split()[0]
+    early = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
+    crash.fleet.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    broken = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
+    other = crash.fleet.fab("run.resume", f"--run={run}", "--from=oms1", "--yes", home="state-b")
+    after = crash.outcome()
+    time.sleep(max(0.0, 31 - (time.monotonic() - since)))
+
+    status, out = let_go(sleeper, signal.SIGCONT)
+
+    assert (4, 0, 0) == (early.status, broken.status, other.status), f"{early}{broken}{other}"
+    assert (4, True) == (status, "DB-031" in out), out
+    assert after == crash.outcome()
+
+
+def test_two_runs_on_one_jump_host_exclude_each_other(fresh):
+    """J10: the second leaves at once with 4 and says who works."""
+    crash, _ = fresh
+    first = crash.fleet.start("scale.out", "--yes", OMSFAB_FAILPOINT="directories:before:hang")
+    started(first, r"directories .*▸")
+
+    second = crash.fleet.fab("node.restart", "--node=oms1", "--yes")
+    elsewhere = crash.fleet.fab("node.restart", "--node=oms1", "--yes", home="state-b")
+    first.kill()
+    first.communicate(timeout=30)
+
+    assert (4, 4) == (second.status, elsewhere.status), f"{second}{elsewhere}"
+    assert "LOCK-001" in second.out
+    assert "LOCK-002" in elsewhere.out
