@@ -33,6 +33,21 @@ if [ -d "$1" ]; then
 fi
 """
 
+# Opened for appending and closed: nothing is written, and an immutable file or a read-only file
+# system says no, to root as well.
+_WRITABLE = r"""# the file can be written
+[ -f "$1" ] || { printf '%s is no file\n' "$1"; exit 1; }
+said=$( (: >>"$1") 2>&1) && exit 0
+printf '%s\n' "${said:-$1 cannot be written}"; exit 1
+"""
+
+_MACHINE = r"""# the processor is the one that the image was built for
+here=$(uname -m)
+case $here in x86_64) is=amd64;; aarch64) is=arm64;; *) is=$here;; esac
+[ "$is" = "$1" ] && exit 0
+printf 'the image is for %s, this node is %s\n' "$1" "$here"; exit 1
+"""
+
 _SAME_INSIDE = r"""# the container sees this very file
 here=$(sha256sum <"$2") || exit 1
 there=$(docker exec "$1" sha256sum "$3") || exit 1
@@ -213,6 +228,15 @@ def docker_fits() -> Command:
 def stays_up(container: str, seconds: int = 3) -> Command:
     """Prove that the container still runs after a while; else print the end of its log."""
     return script(_STAYS_UP, container, str(seconds), limit=seconds + 30)
+
+
+def writable(path: str) -> Command:
+    return script(_WRITABLE, path)
+
+
+def machine(architecture: str) -> Command:
+    """``architecture`` as images name it: amd64, arm64."""
+    return script(_MACHINE, architecture)
 
 
 def mode(path: str) -> Command:

@@ -61,7 +61,9 @@ def examine(
             note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             note.write_text(json.dumps(record))
     image = _image_of(record["manifest"], reference, path)
-    return Package(str(path), record["size"], record["sha256"], image)
+    built_for = record.get("built_for", {})
+    machine = next((m for name, m in built_for.items() if image[7:] in name), "")
+    return Package(str(path), record["size"], record["sha256"], image, machine)
 
 
 def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
@@ -94,7 +96,16 @@ def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
         raise _bad("IMG-005", f"{path.name} holds no manifest.json", path, "file")
     if damaged := _damaged(manifest, digests, configs):
         raise _bad("IMG-005", f"{path.name} is damaged: {damaged}", path, "file")
-    return {"size": file.size, "sha256": file.digest.hexdigest(), "manifest": manifest}
+    built_for = {
+        name: str(json.loads(configs[name]).get("architecture", ""))
+        for name in (str(entry.get("Config")) for entry in manifest)
+    }
+    return {
+        "size": file.size,
+        "sha256": file.digest.hexdigest(),
+        "manifest": manifest,
+        "built_for": built_for,
+    }
 
 
 def _digest(content: IO[bytes]) -> str:

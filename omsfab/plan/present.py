@@ -58,6 +58,8 @@ class Package:
     size: int
     sha256: str
     image: str
+    architecture: str = ""
+    """As images name it, e.g. ``amd64``; empty = the package does not say."""
 
 
 @dataclass(frozen=True, slots=True)

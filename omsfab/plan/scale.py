@@ -524,6 +524,7 @@ def _preflight(
             steps.docker_answers(node),
             *((steps.advised(fleet, node),) if fresh else ()),
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
+            *((steps.stays_writable(fleet, node),) if node in old else ()),
             *((steps.vip_answers(fleet, region, node), *proof[0], *proof[1]) if vip else ()),
             *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),
             *((steps.tsdb_login(fleet.tsdb, node),) if fleet.tsdb else ()),

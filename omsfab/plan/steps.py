@@ -109,11 +109,37 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
         verify=(
             Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
             Succeeds(checks.ports_free(*taken), "a port of OMS is taken"),
+            *(
+                (Succeeds(checks.machine(package.architecture), "another processor"),)
+                if package and package.architecture
+                else ()
+            ),
             Succeeds(checks.config_place(install.mounts.config), "config.yaml has no place"),
             Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
             *((Succeeds(checks.files(*certs), "a certificate file is missing"),) if certs else ()),
         ),
         fault="HOST-002",
+    )
+
+
+def stays_writable(fleet: Fleet, node: Node) -> Step:
+    """What the outage will need of a running node: its config.yaml can be written, with room for a
+    copy of it, and the container sees this very file and no former one under the same name."""
+    install = fleet.install
+    path = install.mounts.config
+    home = str(PurePosixPath(path).parent)
+    room = {install.mounts.logs: 20_000_000, home: 1_000_000}
+    return Step(
+        name="kept",
+        node=node.name,
+        title=f"{path} can be written, and the container sees it",
+        kind="read-only",
+        verify=(
+            Succeeds(checks.writable(path), "config.yaml cannot be written"),
+            Succeeds(checks.same_inside(install.container, path, docker.CONFIG), "stale"),
+            Succeeds(checks.space(0, room), "not enough room"),
+        ),
+        fault="CFG-009",
     )
 
 

@@ -95,7 +95,10 @@ def main() -> int:
     if why := labs.missing():
         print(why, file=sys.stderr)
         return 3
-    chosen = [one for one in matrix.load() if not given.ids or one.id in given.ids]
+    known = {one.id: one for one in matrix.load()}
+    if unknown := [id for id in given.ids if id not in known]:
+        words.error(f"no such fault: {', '.join(unknown)}")
+    chosen = [known[id] for id in given.ids or known]
     place = ground(given.lab, given.metadb, given.work)
     kept = given.work / "results.json"
     results = {r["id"]: Result(**r) for r in json.loads(kept.read_text())} if kept.exists() else {}
@@ -114,7 +117,10 @@ def main() -> int:
         if not given.keep:
             labs.down(given.lab)
     everything = matrix.load()
-    text = board([results[o.id] for o in everything if o.id in results], given.metadb)
+    for one in everything:
+        not_run = Result(one.id, one.sentence, one.how, "", "not run", "", 0)
+        results.setdefault(one.id, not_run)
+    text = board([results[one.id] for one in everything], given.metadb)
     if len(chosen) < len(everything) and not given.write:
         print(text.split("\n\n| fault", 1)[0])
     else:
@@ -125,8 +131,10 @@ def main() -> int:
 
 def board(results: list[Result], metadb: str) -> str:
     """docs/scoreboard.md."""
-    count = {v: sum(r.verdict == v for r in results) for v in ("handled", "MISS", "skipped")}
-    days = sorted({r.day for r in results})
+    count = {
+        v: sum(r.verdict == v for r in results) for v in ("handled", "MISS", "skipped", "not run")
+    }
+    days = sorted({r.day for r in results if r.day})
     minutes = sum(r.seconds for r in results) / 60
     rows = "\n".join(
         f"| {r.id} | {r.sentence} | {r.how} | {r.exits} | "
@@ -140,11 +148,11 @@ def board(results: list[Result], metadb: str) -> str:
 
     return f"""# Faults, and what omsfab did
 
-Written by `scripts/faults`, {days[-1]}: {len(results)} faults in {minutes:.0f} minutes, on a lab
+Written by `scripts/faults`, {days[-1]}: {len(results) - count["not run"]} faults in {minutes:.0f} minutes, on a lab
 of three servers with real sshd, dockerd and {metadb}. Do not edit; run it again. `scripts/faults ID`
 repeats single ones.
 
-**{count["handled"]} handled · {count["MISS"]} missed · {count["skipped"]} skipped**
+**{count["handled"]} handled · {count["MISS"]} missed · {count["skipped"]} skipped · {count["not run"]} not run**
 
 | figure | wanted | seen |
 |---|---|---|

@@ -200,6 +200,46 @@ def location_taken(g: Ground) -> None:
     g.says(g.refused(g.fab(*OUT), 3), "cn-other")
 
 
+@fault(
+    "V06b",
+    "config.yaml was replaced by a rename: the container holds the former file",
+    "mv on oms1",
+)
+def config_unlinked(g: Ground) -> None:
+    sh(
+        g,
+        g.first,
+        "cp -p /data/config.yaml /data/new && echo '# edited' >>/data/new && mv /data/new /data/config.yaml",
+    )
+    g.undo(lambda: sh(g, g.first, "docker restart -t 5 oms_427"))
+    outcome = g.refused(snap(g).fab(*OUT), 3, "CFG-009")
+    g.says(outcome, "bind mount")
+
+
+@fault("V06c", "config.yaml of the old node is immutable", "a read-only bind mount over it on oms1")
+def config_read_only(g: Ground) -> None:
+    sh(
+        g,
+        g.first,
+        "mount --bind /data/config.yaml /data/config.yaml && mount -o remount,ro,bind /data/config.yaml",
+    )
+    g.undo(lambda: sh(g, g.first, "umount -l /data/config.yaml"))
+    outcome = g.refused(g.fab(*OUT), 3, "CFG-009")
+    g.heal()
+    g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "I07c",
+    "no room for a copy of config.yaml on the old node",
+    "its /data is read as full: a tmpfs of 1 MB over the logs of oms1",
+)
+def no_room_on_the_old_node(g: Ground) -> None:
+    sh(g, g.first, "mount -t tmpfs -o size=1m tmpfs /data/oms/oms_logs")
+    g.undo(lambda: sh(g, g.first, "umount -l /data/oms/oms_logs"))
+    g.says(g.ended(g.fab(*OUT), 3, "CFG-009"), "MB free")
+
+
 # --- images --------------------------------------------------------------------------------------
 
 
@@ -241,6 +281,41 @@ def no_image(g: Ground) -> None:
     log = (g.lab.node_directory(g.new[0]) / "dockerd.log").read_text(errors="replace")
     if "Attempting next endpoint for pull" in log:
         raise Miss("docker tried to pull")
+
+
+@fault(
+    "I02b",
+    "the image is for another processor",
+    "architecture arm64 in its config, ids and digests right",
+)
+def other_processor(g: Ground) -> None:
+    import hashlib
+    import io
+    import json
+    import tarfile
+
+    path = package(g, 'gunzip -c "$1" >"$1.tar" && mv "$1.tar" "$1"')
+    with tarfile.open(path) as old, tarfile.open(f"{path}.new", "w") as new:
+        manifest = json.loads(old.extractfile("manifest.json").read())
+        name = manifest[0]["Config"]
+        config = json.loads(old.extractfile(name).read()) | {"architecture": "arm64"}
+        data = json.dumps(config).encode()
+        hexa = hashlib.sha256(data).hexdigest()
+        manifest[0]["Config"] = f"{hexa}.json"
+        changed = {
+            name: (f"{hexa}.json", data),
+            "manifest.json": ("manifest.json", json.dumps(manifest).encode()),
+        }
+        for member in old:
+            here, content = changed.get(member.name, (member.name, None))
+            if content is None:
+                new.addfile(member, old.extractfile(member) if member.isfile() else None)
+            else:
+                entry = tarfile.TarInfo(here)
+                entry.size = len(content)
+                new.addfile(entry, io.BytesIO(content))
+    os.replace(f"{path}.new", path)
+    g.says(g.refused(g.fab(*OUT), 3, "HOST-002"), "arm64")
 
 
 @fault("I05", "the upload is cut", "ss -K at 30 %, then a SIGKILL of sshd's child")

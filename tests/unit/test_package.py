@@ -14,7 +14,10 @@ from omsfab.errors import PreflightError
 
 LAYER = b"x" * 1_500_000
 CONFIG = json.dumps(
-    {"rootfs": {"diff_ids": [f"sha256:{hashlib.sha256(LAYER).hexdigest()}"]}}
+    {
+        "architecture": "arm64",
+        "rootfs": {"diff_ids": [f"sha256:{hashlib.sha256(LAYER).hexdigest()}"]},
+    }
 ).encode()
 HEX = hashlib.sha256(CONFIG).hexdigest()
 NAME = "reg.example:5000/oceanbase/oms:feature_4.2.7_ce"
@@ -44,6 +47,7 @@ def test_id_size_and_sha256_are_read(tmp_path, mode, config):
 
     package = examine(path, NAME)
 
+    assert "arm64" == package.architecture
     assert (f"sha256:{HEX}", len(raw), hashlib.sha256(raw).hexdigest()) == (
         package.image,
         package.size,

@@ -128,3 +128,12 @@ def test_every_guard_is_in_the_design():
     text = (ROOT / "docs" / "design.md").read_text()
 
     assert [] == [guard.name for guard in GUARDS if f"| {guard.name} |" not in text]
+
+
+def test_what_the_outage_needs_is_asked_before_it(fleet, package, present):
+    """A read-only, unlinked or roomless config.yaml of an old node is a preflight question."""
+    plan = scale.scale_out(fleet, present(package))
+    asked = [step.key for step in plan.stages[0].steps]
+
+    assert "kept@oms1" in asked
+    assert "kept@oms2" not in asked
