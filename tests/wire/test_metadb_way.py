@@ -1,0 +1,138 @@
+"""Ways to the MetaDB: with TLS against one CA, and through the sshd of a node."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from omsfab.edges import metadb_way
+from omsfab.errors import PreflightError
+from omsfab.fleet.model import Tls
+from tests.wire.metadb_fixtures import (
+    Engine,
+    _await,
+    create_oms,
+    engine,
+    free_port,
+    mariadb_command,
+    oms,
+)
+
+__all__ = ["engine", "oms"]
+
+
+def openssl(*words: object) -> None:
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    """A MariaDB with a certificate of a CA of its own; ``oms`` must come by TLS."""
+    base = tmp_path_factory.mktemp("tls")
+    for name in ("ca", "stranger"):
+        openssl(
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 9, "-subj", f"/CN={name}"),
+            *("-keyout", base / f"{name}.key", "-out", base / f"{name}.pem"),
+        )
+    openssl(
+        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=MySQL_Server_8.0_Auto"),
+        *("-keyout", base / "server.key", "-out", base / "server.csr"),
+    )
+    openssl(
+        *("x509", "-req", "-in", base / "server.csr", "-days", 9, "-CA", base / "ca.pem"),
+        *("-CAkey", base / "ca.key", "-CAcreateserial", "-out", base / "server.pem"),
+    )
+    engine = Engine("mariadb", free_port())
+    command = mariadb_command(base / "data", engine.port)
+    tls = [f"--ssl-{key}={base}/{file}" for key, file in
+           (("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key"))]  # fmt: skip
+    process = subprocess.Popen(
+        [*command, *tls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _await(engine, process)
+        engine.sql(
+            "create user 'oms'@'%' identified by 'secret' require ssl",
+            "grant all privileges on *.* to 'oms'@'%'",
+        )
+        create_oms(engine, "oms")
+        yield engine, base
+    finally:
+        process.kill()
+        process.wait()
+
+
+def metadb(engine, **more):
+    from omsfab.fleet.secret import Secret
+
+    return engine.metadb(password=Secret("secret"), **more)
+
+
+def test_tls_with_the_right_ca(secure):
+    """The name in a server's own certificate does not count, its CA does."""
+    engine, base = secure
+    edge = metadb_way.edge(metadb(engine, tls=Tls(ca=base / "ca.pem")), {})
+
+    assert "mariadb" == edge.facts().kind
+
+
+def test_a_certificate_of_another_ca_is_refused(secure):
+    """Whoever sits in between has no certificate of this CA."""
+    engine, base = secure
+    edge = metadb_way.edge(metadb(engine, tls=Tls(ca=base / "stranger.pem")), {})
+
+    with pytest.raises(PreflightError, match="DB-00") as caught:
+        edge.facts()
+
+    assert "certificate verify failed" in caught.value.evidence
+
+
+def test_a_server_without_tls_is_refused(engine, secure):
+    """With metadb.tls no password goes over a plain connection."""
+    _, base = secure
+    edge = metadb_way.edge(engine.metadb(tls=Tls(ca=base / "ca.pem")), {})
+
+    with pytest.raises(PreflightError) as caught:
+        edge.facts()
+
+    assert "SSL" in caught.value.evidence
+
+
+def test_through_a_node(engine, oms, server):
+    """Rows come over the node's sshd; nothing listens on this machine for it."""
+    shell = server.shell()
+    edge = metadb_way.edge(engine.metadb(oms.name, through="oms1"), {"oms1": shell})
+
+    assert edge.exists()
+    assert edge.clusters()
+    assert 1 == shell.connections
+
+
+def test_through_a_node_and_with_tls(secure, server):
+    """Both at once: the node sees no plain text."""
+    engine, base = secure
+    wanted = metadb(engine, through="oms1", tls=Tls(ca=base / "ca.pem"))
+
+    assert "mariadb" == metadb_way.edge(wanted, {"oms1": server.shell()}).facts().kind
+
+
+def test_a_node_that_does_not_reach_it(engine, server):
+    """What the node's sshd says stands in the error, with the way."""
+    wanted = engine.metadb(port=free_port(), through="oms1")
+
+    with pytest.raises(PreflightError, match="DB-001") as caught:
+        metadb_way.edge(wanted, {"oms1": server.shell()}).facts()
+
+    assert caught.value.where.endswith("through oms1")
+    assert "the node cannot reach it" in caught.value.evidence
+
+
+def test_a_large_answer_comes_whole(engine, oms, server):
+    """More than one window of a channel, both ways."""
+    edge = metadb_way.edge(engine.metadb(oms.name, through="oms1"), {"oms1": server.shell()})
+    text = "x" * 3_000_000
+
+    rows = edge._ask("testing", lambda link: link.rows("select %s", (text,)))
+
+    assert text == rows[0][0]
