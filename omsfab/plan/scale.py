@@ -352,11 +352,6 @@ def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
         f"with Alibaba Cloud MSHA, cm_region must be the region's name there: is {region.name}?"
         " (guide, notice at cm_region)"
     )
-    if region.cm_host in region.ips and len(region.nodes) > 1:
-        yield (
-            f"cm_url is {region.cm_url}, one node's own address: with several nodes a VIP is"
-            " better, and going there later stops the region's processes"
-        )
     for other in fleet.regions:
         named = present.regions.get(other.location)
         if other.location in present.clusters and named != other.name:
