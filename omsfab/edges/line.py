@@ -191,7 +191,7 @@ class Dialer:
         gateway = self._connection(node).gateway
         if not isinstance(gateway, Connection):
             raise InputError(
-                "SSH-015",
+                "SSH-016",
                 f"there is no gateway on the way to {node.name}",
                 where="metadb.through in hosts.yaml",
                 next="write ssh.gateway, or name a node that reaches the MetaDB",

@@ -326,7 +326,7 @@ def changed_config(
     ]
     if further:
         raise PreflightError(
-            "CFG-009",
+            "CFG-012",
             f"config.yaml differs from hosts.yaml in more than {only}*",
             where=", ".join(drifts),
             evidence="\n".join(further),
@@ -466,7 +466,7 @@ def _fixed_keys(nodes: Sequence[Node], present: Present) -> None:
     ]
     if wrong:
         raise PreflightError(
-            "CFG-007",
+            "CFG-011",
             "hosts.yaml has other databases or another location than the running nodes",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
             evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),

@@ -91,7 +91,7 @@ def enable(fleet: Fleet, present: Present) -> Plan:
     ]
     if not there:
         raise PreflightError(
-            "PLAN-011", "no node runs OMS yet", where="all nodes", next="fab oms.deploy --plan"
+            "PLAN-013", "no node runs OMS yet", where="all nodes", next="fab oms.deploy --plan"
         )
     plans = scale.changed_config(fleet, present, there, only="tsdb_")
     waiting = [node for node in fleet.nodes if node not in there]

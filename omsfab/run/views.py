@@ -263,7 +263,7 @@ def break_lock(run: str, *, yes: bool) -> None:
         if not nodes and not (holder and holder.run_id == run):
             metadb.lease_break(run)  # says what is so instead
         if nodes and not holder and not yes and not _surely(run, nodes):
-            raise InputError("INPUT-007", "not confirmed", next=f"fab lock.break --run={run}")
+            raise InputError("INPUT-024", "not confirmed", next=f"fab lock.break --run={run}")
         claims.free((shells[node] for node in nodes), run)
     finally:
         for shell in shells.values():
@@ -275,7 +275,7 @@ def break_lock(run: str, *, yes: bool) -> None:
 def _surely(run: str, nodes: list[str]) -> bool:
     if not sys.stdin.isatty():
         raise InputError(
-            "INPUT-006",
+            "INPUT-023",
             "there is no terminal to ask on",
             where="lock.break",
             next=f"fab lock.break --run={run} --yes   # after making sure that run is dead",

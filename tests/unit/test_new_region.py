@@ -171,7 +171,7 @@ def test_databases_are_those_of_the_running_nodes(several, now, key):
     """The guide: rm and cm database as on the initial node; compared with its live config.yaml."""
     other = replace(now.nodes["oms1"], drift=(f"{key}: other -> this",))
 
-    with pytest.raises(PreflightError, match="CFG-007") as caught:
+    with pytest.raises(PreflightError, match="CFG-011") as caught:
         scale.scale_out(
             several, replace(now, nodes={**now.nodes, "oms1": other}), region="cn-jiangsu"
         )

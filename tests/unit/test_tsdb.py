@@ -103,7 +103,7 @@ def test_nothing_else_changes_along_the_way(measured, running):
     """A config.yaml that differs in more than tsdb_* is brought to hosts.yaml by scale.out."""
     other = NodeFacts(container="running", cm_nodes=IPS, drift=("cm_url: a -> b",))
 
-    with pytest.raises(PreflightError, match="CFG-009") as caught:
+    with pytest.raises(PreflightError, match="CFG-012") as caught:
         tsdb.enable(measured, Present(nodes={**running.nodes, "oms2": other}))
 
     assert "oms2: cm_url: a -> b" in caught.value.evidence
