@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -133,6 +133,16 @@ class MetaDbEdge:
     def clock(self) -> datetime:
         """The database's clock, UTC."""
         return self._ask("reading the clock", lambda link: _stamp(link.rows(sql.CLOCK)[0][0]))
+
+    def time_and_zone(self) -> tuple[float, int]:
+        """The database's clock in seconds since the epoch, and its zone in minutes from UTC."""
+
+        def question(link: Link) -> tuple[float, int]:
+            clock, apart = link.rows(sql.ZONE)[0]
+            seconds = _stamp(clock).replace(tzinfo=timezone.utc).timestamp()
+            return seconds, round(int(apart) / 60)
+
+        return self._ask("reading the clock", question, utc=False)
 
     def facts(self) -> Facts:
         return self._ask("asking for its version", _facts)

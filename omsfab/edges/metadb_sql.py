@@ -29,6 +29,7 @@ BEGIN, COMMIT, ROLLBACK = "start transaction", "commit", "rollback"
 
 FACTS = "select version(), @@version_comment, utc_timestamp(6)"
 CLOCK = "select utc_timestamp(6)"
+ZONE = "select utc_timestamp(6), timestampdiff(second, utc_timestamp(), now())"
 WARNINGS = "show warnings"
 MAX_PACKET = "select @@max_allowed_packet"
 WHO_AM_I = (

@@ -37,6 +37,11 @@ class NodeFacts:
     unknown_keys: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     """The programs of its supervisord that run."""
+    id: str = ""
+    """The id of the container."""
+    config_sha256: str = ""
+    machine: str = ""
+    """Its machine-id."""
     config_mode: str = ""
     """The permission bits of its config.yaml, e.g. ``600``."""
     addresses: tuple[str, ...] = ()

@@ -109,6 +109,17 @@ class Healthy:
 
 
 @dataclass(frozen=True, slots=True)
+class SameTime:
+    """The node's clock and time zone are MetaDB's, within ``apart`` seconds.
+
+    ``command`` prints seconds since the epoch and the offset from UTC, such as ``+0800``.
+    """
+
+    command: Command
+    apart: float = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Await:
     """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
 
@@ -119,7 +130,7 @@ class Await:
 
 Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline | ReachesMember"
-    " | Quick | Programs | Healthy | Await"
+    " | Quick | SameTime | Programs | Healthy | Await"
 )
 
 

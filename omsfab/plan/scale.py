@@ -517,6 +517,7 @@ def _preflight(
         return (
             steps.quick(node),
             steps.docker_answers(node),
+            steps.same_time(node),
             *((steps.advised(fleet, node),) if fresh else ()),
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
             *((steps.stays_writable(fleet, node),) if node in old else ()),

@@ -28,6 +28,7 @@ from omsfab.plan.records import (
     Quick,
     ReachesMember,
     Run,
+    SameTime,
     SaveRows,
     Says,
     Send,
@@ -84,6 +85,19 @@ def quick(node: Node) -> Step:
         verify=(Quick(1.0),),
         fault="NET-004",
         warn=True,
+    )
+
+
+def same_time(node: Node) -> Step:
+    """OMS itself breaks when database and nodes disagree about the hour (OMS docs)."""
+    return Step(
+        name="clock",
+        node=node.name,
+        title="clock and time zone are those of MetaDB",
+        kind="read-only",
+        verify=(SameTime(posix.clock()),),
+        fault="ENV-006",
+        fix=f"timedatectl   # on {node.name}, and: select now(), utc_timestamp(); in MetaDB",
     )
 
 

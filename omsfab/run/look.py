@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,8 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
         drift=drift,
         cm_nodes=cm_nodes,
         unknown_keys=unknown,
+        config_sha256=hashlib.sha256(config.out.encode()).hexdigest() if config.out else "",
+        machine=shell.run(posix.machine_id()).out.strip(),
         config_mode=shell.run(checks.mode(fleet.install.mounts.config)).out.strip(),
         addresses=tuple(shell.run(posix.addresses()).out.split()),
     )
@@ -152,6 +155,7 @@ def _container(record: Mapping[str, Any]) -> dict[str, Any]:
     environment = dict(pair.split("=", 1) for pair in settings.get("Env") or [] if "=" in pair)
     return {
         "container": state,
+        "id": record["Id"],
         "spec": (settings.get("Labels") or {}).get(docker.SPEC_LABEL, ""),
         "image": record["Image"],
         "host_ip": environment.get("OMS_HOST_IP", ""),

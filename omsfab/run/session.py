@@ -33,7 +33,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
-from omsfab.run import claims, lock, look, under_way
+from omsfab.run import claims, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
 from omsfab.run.runner import Runner
@@ -119,6 +119,7 @@ class Session:
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
+        jump.ready(self.home)
         if task.lease and not (self.flags.dry or self.flags.plan):
             self._refuse_beside_another(name)
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
@@ -228,9 +229,15 @@ class Session:
             "initial": plan.initial,
         }
         journals.begin(directory, record)
-        self._carry_out(Order(directory, plan, lease=task.lease))
+
+        def still() -> None:
+            fresh.as_planned(self.fleet, present, self.shells, self.metadb, name)
+
+        self._carry_out(Order(directory, plan, lease=task.lease, fresh=still))
 
     def _carry_out(self, order: Order) -> None:
+        if order.lease:
+            jump.tell_time(self.metadb, self._print)
         world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), self._show())
         _, summary = under_way.carry_out(world, order)
         self._print(f"{order.plan.task}: {summary}")
@@ -241,6 +248,7 @@ class Session:
 
         ``source`` is a node with a copy of the run, for a jump host that has none.
         """
+        jump.ready(self.home)
         if source:
             run = self._fetch(run, source).name
         directory = self._unfinished(run)
@@ -260,7 +268,11 @@ class Session:
                 f"fab run.resume --run={directory.name}",
             )
         past = self._past(directory)
-        self._carry_out(Order(directory, plan, lease=task.lease, past=past))
+
+        def still() -> None:
+            fresh.same_machines(present, self.shells, run=directory.name)
+
+        self._carry_out(Order(directory, plan, lease=task.lease, past=past, fresh=still))
 
     def _past(self, directory: Path) -> journals.Past:
         past = journals.read(directory / "journal.jsonl")
@@ -309,6 +321,7 @@ class Session:
 
     def undo(self, run: str = "", source: str = "") -> None:
         """Take back what a run did: the newest one that changed something, or the one named."""
+        jump.ready(self.home)
         directory = self._fetch(run, source) if source else self._changed(run)
         for other in journals.runs(self.home):
             record = journals.load_record(other)

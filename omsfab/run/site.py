@@ -34,6 +34,7 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     Run,
+    SameTime,
     SaveRows,
     Says,
     Send,
@@ -100,6 +101,8 @@ class Site:
                 return self._quick(node, limit)
             case Programs(command, state):
                 return _programs(self._shells[node].run(command), state)
+            case SameTime(command, apart):
+                return self._same_time(node, command, apart)
             case Healthy(command):
                 return health_says(self._shells[node].run(command))
             case Await(inner, limit, every):
@@ -146,6 +149,22 @@ class Site:
             configfile.read(result.out), configfile.read(content.reveal())
         )
         return "\n".join(lines) or None
+
+    def _same_time(self, node: str, command: Command, apart: float) -> str | None:
+        """Time that passes between the two questions is no difference."""
+        began = time.monotonic()
+        there, zone = self._metadb.time_and_zone()
+        said = self._shells[node].run(command).out.split()
+        took = time.monotonic() - began
+        try:
+            here, offset = float(said[0]), _minutes(said[1])
+        except (IndexError, ValueError):
+            return f"the node does not tell its time: {' '.join(said)!r}"
+        if offset != zone:
+            return f"the node is {_zone(offset)} from UTC, MetaDB {_zone(zone)}"
+        if not -apart <= here - there <= apart + took:
+            return f"the node's clock differs {here - there:+.0f} s from MetaDB's"
+        return None
 
     # --- changes ---
 
@@ -241,6 +260,16 @@ def restored_text(restored: Cleared) -> str:
 
 def _list(names: Sequence[str]) -> str:
     return ", ".join(names)
+
+
+def _minutes(offset: str) -> int:
+    """``+0530`` -> 330."""
+    sign = -1 if offset[0] == "-" else 1
+    return sign * (int(offset[1:3]) * 60 + int(offset[3:5]))
+
+
+def _zone(minutes: int) -> str:
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
 def _words(command: Command, result: Result) -> str:

@@ -28,6 +28,7 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     Run,
+    SameTime,
     SaveRows,
     Says,
     Send,
@@ -131,6 +132,8 @@ def probe_text(probe: Probe) -> str:
             return f"it answers within {limit:g} s"
         case Programs(command, state):
             return f"{shown(command)}: every program {state}"
+        case SameTime(command, apart):
+            return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less, and its zone"
         case Healthy(command):
             return f"{shown(command)} says healthy"
         case Await(inner, limit, _):

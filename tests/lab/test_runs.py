@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -11,6 +13,7 @@ import time
 
 import pytest
 
+from omsfab.lab.oracle import FAB, ROOT
 from tests.lab.crash import Crash
 
 LONG = pytest.mark.skipif(
@@ -116,6 +119,32 @@ def test_an_interrupted_way_back_goes_on(fresh, point):
     assert 1 == crash.outcome()["inits"]["oms1"]
 
 
+# --- the plan that was read ------------------------------------------------------------------
+
+
+def test_a_plan_that_was_read_for_too_long_is_not_begun(fresh):
+    """J14: config.yaml of oms1 changes between plan and yes; exit 3, nothing changed."""
+    crash, _ = fresh
+    config = crash.fleet.lab.path("oms1", "/data/config.yaml")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execve(str(FAB), ["fab", "scale.out"], crash.fleet.environment())
+    said = b""
+    while b"[yes/no]" not in said:
+        said += os.read(terminal, 4096)
+    config.write_bytes(config.read_bytes() + b"# somebody was here\n")
+    os.write(terminal, b"yes\n")
+    with contextlib.suppress(OSError):  # the terminal ends with the program
+        while more := os.read(terminal, 4096):
+            said += more
+    _, status = os.waitpid(pid, 0)
+
+    assert 3 == os.waitstatus_to_exitcode(status), said.decode()
+    assert "PLAN-004  stale plan: config.yaml on oms1 changed" in said.decode()
+    assert {"oms1": "running"} == crash.fleet.containers()
+
+
 # --- letting go ------------------------------------------------------------------------------
 
 
@@ -151,8 +180,15 @@ def test_letting_go_in_the_surgery_rolls_back(fresh):
 
     status, out = let_go(process, signal.SIGINT)
 
-    assert 130 == status, out
-    assert before["rows"] == crash.outcome()["rows"]
+    rows = crash.outcome()["rows"]
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert (130, 0) == (status, back.status), out
+    assert {t: len(found) for t, found in before["rows"].items()} == {
+        table: len(found) for table, found in rows.items()
+    }
+    assert ALL == as_before(crash.outcome(), before)
+    assert {"oms1": 0, "oms2": 0} == crash.outcome()["inits"]
 
 
 # --- another jump host -----------------------------------------------------------------------

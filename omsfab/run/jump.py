@@ -1,0 +1,57 @@
+"""What a run needs of the jump host itself, asked before anything begins."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from datetime import timezone
+from pathlib import Path
+
+from omsfab.edges.metadb import MetaDbEdge
+from omsfab.errors import OmsfabError, PreflightError
+
+ROOM = 200_000_000
+"""Bytes free where the journal is: it holds up to 20,000 lines and all saved rows."""
+
+FILES = 256
+"""File descriptors: a few for each of 50 nodes asked side by side."""
+
+ASTRAY = 60.0
+"""Seconds by which the clock may differ from that of MetaDB before it is worth a word."""
+
+
+def ready(home: Path) -> None:
+    """Raise ENV-002 for a full disk, ENV-003 for too few file descriptors."""
+    disk = os.statvfs(home)
+    free = disk.f_bavail * disk.f_frsize
+    if free < ROOM:
+        raise PreflightError(
+            "ENV-002",
+            f"need {ROOM // 1_000_000} MB for the journal, have {free // 1_000_000} MB",
+            where=str(home),
+            evidence="a run that cannot write down what it does does nothing",
+            next=f"df -h {home}",
+        )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        if hard != resource.RLIM_INFINITY and hard < FILES:
+            raise PreflightError(
+                "ENV-003",
+                f"need {FILES} file descriptors, have {hard}",
+                where="this jump host",
+                next=f"ulimit -n {FILES}   # as a user who may; see /etc/security/limits.conf",
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+
+
+def tell_time(metadb: MetaDbEdge, say: Callable[[str], None]) -> None:
+    """Warn when this clock is astray.  Nothing depends on it: leases go by the clock of MetaDB."""
+    try:
+        theirs = metadb.clock().replace(tzinfo=timezone.utc).timestamp()
+    except OmsfabError:
+        return
+    apart = abs(time.time() - theirs)
+    if apart > ASTRAY:
+        say(f"warning: ENV-006 the clock of this jump host differs {apart:.0f} s from MetaDB's")

@@ -1,0 +1,158 @@
+"""What is asked of the jump host, the clocks and the machines before anything begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+from types import SimpleNamespace
+
+import pytest
+
+from omsfab.commands import posix
+from omsfab.edges.shell import Result
+from omsfab.errors import PreflightError, SecurityRefusal
+from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.records import SameTime
+from omsfab.run import fresh, jump, look
+from omsfab.run import journal as journals
+from omsfab.run.site import Site
+
+
+class Says:
+    """A node that says one thing."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+
+    def run(self, cmd, on_line=None):
+        return Result(0, self.out, "")
+
+
+def test_a_full_disk_is_found_before_anything_begins(tmp_path, monkeypatch):
+    """J06: 200 MB for the journal and the rows, or exit 3."""
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=15, f_frsize=4096))
+
+    with pytest.raises(PreflightError, match="ENV-002 need 200 MB"):
+        jump.ready(tmp_path)
+
+
+def test_too_few_file_descriptors_are_found_before_anything_begins(tmp_path, monkeypatch):
+    """J08: ulimit -n 32."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (32, 32))
+
+    with pytest.raises(PreflightError, match="ENV-003 need 256 file descriptors, have 32"):
+        jump.ready(tmp_path)
+
+
+def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch):
+    """No reason to bother the operator."""
+    wanted = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (32, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: wanted.append(pair))
+
+    jump.ready(tmp_path)
+
+    assert [(256, 4096)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("1795341432.5 +0800", None),
+        ("1795341480.0 +0800", None),
+        ("1795341000.0 +0800", "the node's clock differs -432 s from MetaDB's"),
+        ("1795341432.5 +0000", "the node is +00:00 from UTC, MetaDB +08:00"),
+        ("1795341432.5 -0330", "the node is -03:30 from UTC, MetaDB +08:00"),
+        ("", "the node does not tell its time: ''"),
+    ],
+)
+def test_a_node_with_another_time_is_refused(tmp_path, said, why):
+    """J09: 60 s or another zone, and OMS itself would break."""
+    metadb = SimpleNamespace(time_and_zone=lambda: (1795341432.0, 480))
+    site = Site("run", tmp_path, {"oms1": Says(said)}, metadb)
+
+    answer = site.ask(SameTime(posix.clock()), "oms1")
+
+    assert why == answer
+
+
+THEN = NodeFacts(container="running", id="c1", config_sha256="aa", machine="m1")
+
+
+@pytest.fixture
+def asked(fleet, monkeypatch):
+    """Compare what was planned upon with what is so now; returns the error, or None."""
+
+    def ask(now: NodeFacts, url: str = "http://10.0.0.1:8088"):
+        monkeypatch.setattr(look, "at_nodes", lambda *args: {"oms1": now})
+        metadb = SimpleNamespace(clusters=lambda: [SimpleNamespace(code=1, cm_url=url)])
+        present = Present(clusters={1: "http://10.0.0.1:8088"}, nodes={"oms1": THEN})
+        try:
+            fresh.as_planned(fleet, present, {}, metadb, "scale.out")
+        except (PreflightError, SecurityRefusal) as error:
+            return error
+
+    return ask
+
+
+def test_what_is_as_it_was_planned_is_begun(asked):
+    """No false alarm."""
+    assert asked(THEN) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("config_sha256", "bb", "stale plan: config.yaml on oms1 changed"),
+        ("id", "c2", "stale plan: the container on oms1 changed"),
+        ("container", "stopped", "stale plan: the container on oms1 changed"),
+    ],
+)
+def test_a_stale_plan_is_not_begun(asked, field, value, what):
+    """J14: somebody changed it while the operator read the plan; exit 3."""
+    error = asked(dataclasses.replace(THEN, **{field: value}))
+
+    assert ("PLAN-004", what, 3) == (error.id, error.what, error.exit_code)
+
+
+def test_a_cm_url_that_changed_meanwhile_is_a_stale_plan(asked):
+    """The scenario itself may be another one."""
+    assert "PLAN-004" == asked(THEN, "http://10.0.0.100:8088").id
+
+
+def test_another_machine_under_the_planned_name_is_refused(asked):
+    """N07: exit 10, nothing changed."""
+    error = asked(dataclasses.replace(THEN, machine="m2"))
+
+    assert ("SSH-011", 10) == (error.id, error.exit_code)
+
+
+def test_a_resumed_run_wants_the_same_machines():
+    """N07 between two sessions of one run."""
+    present = Present(nodes={"oms1": THEN})
+
+    with pytest.raises(SecurityRefusal, match="SSH-011"):
+        fresh.same_machines(present, {"oms1": Says("m2\n")}, run="r")
+
+
+def test_a_run_of_a_newer_omsfab_is_refused(tmp_path):
+    """JRN-003: what its journal means is not known here."""
+    directory = tmp_path / "20261123T080521Z-scale-out-99d3"
+    journals.begin(directory, {"schema": journals.SCHEMA + 1, "task": "scale.out"})
+
+    with pytest.raises(PreflightError, match="JRN-003"):
+        journals.load_record(directory)
+
+
+def test_a_record_is_whole_or_not_there(tmp_path, monkeypatch):
+    """The disk is full when run.json is written: no run is left that could not be read."""
+
+    def full(fd, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journals, "_write_all", full)
+
+    with pytest.raises(Exception, match="JRN-001"):
+        journals.begin(tmp_path / "run", {"task": "scale.out"})
+    assert [] == list(tmp_path.iterdir())
