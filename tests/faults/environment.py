@@ -44,6 +44,7 @@ def vip_nowhere(g: Ground) -> None:
 
 @fault("V01b", "the VIP is a balancer that hides who answers", "the lab's haproxy")
 def vip_behind_a_balancer(g: Ground) -> None:
+    g.hosts(oms={"init": "auto"})
     outcome = g.ended(g.fab(*OUT), 0)
     g.says(outcome, "VIP-003")
     g.ended(g.fab(*OUT), 0)
@@ -486,7 +487,7 @@ def name_runs(g: Ground) -> None:
             "999",
         ],
     )
-    g.refused(snap(g).fab(*OUT), 3, "HOST-004")
+    g.refused(snap(g).fab(*OUT), 3, "HOST-004", "CFG-008")
 
 
 @fault("I10", "a port of OMS is taken on a new node", "socat listens on 8089 of oms2")

@@ -158,7 +158,11 @@ class Ground:
         self.stack.callback(action)
 
     def hosts(self, url: str = "", nodes: Sequence[str] = (), **extra: object) -> Path:
-        """Write hosts.yaml: all nodes behind the VIP unless said otherwise."""
+        """Write hosts.yaml: all nodes behind the VIP unless said otherwise.
+
+        ``init: always`` saves the seconds in which a new container is watched.
+        """
+        extra.setdefault("oms", {"init": "always"})
         text = self.lab.hosts_yaml(
             url or f"http://{self.lab.vip}:8088", nodes or self.names, **extra
         )

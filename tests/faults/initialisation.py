@@ -106,6 +106,7 @@ def bytes_(g: Ground) -> None:
 
 @fault("C17", "new containers initialise themselves", "knob SELF_INIT=1 on the new nodes")
 def self_init(g: Ground) -> None:
+    g.hosts(oms={"init": "auto"})
     for name in g.new:
         g.lab.knob(name, SELF_INIT=1)
     g.ended(g.fab(*OUT), 0)
