@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -37,17 +38,15 @@ class Result:
 def ground(name: str, metadb: str, work: Path) -> Ground:
     """A lab with OMS deployed on its first node."""
     lab = demo.up(name, 3, metadb, bare=False)
-    made = Ground(lab, work)
-    work.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return made
+    return Ground(lab, work)
 
 
-def judge(place: Ground, one: Fault) -> Result:
+def judge(place: Ground | None, one: Fault) -> Result:
     """Inject, run, judge."""
     began = time.monotonic()
-    place.figures = Figures()
+    figures = Figures()
     exits, verdict, why = "", "handled", ""
-    if one.body is None:
+    if one.body is None or place is None:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", *one.tests],
             cwd=ROOT, capture_output=True, text=True, check=False,
@@ -56,6 +55,7 @@ def judge(place: Ground, one: Fault) -> Result:
         if done.returncode:
             verdict, why = "MISS", done.stdout.strip().splitlines()[-1]
     else:
+        place.figures = figures
         try:
             with place.fault(one.id):
                 packages(place.lab.directory / "state", place.directory / "state")
@@ -77,7 +77,7 @@ def judge(place: Ground, one: Fault) -> Result:
         why,
         round(time.monotonic() - began, 1),
         datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        asdict(place.figures),
+        asdict(figures),
     )
 
 
@@ -86,12 +86,11 @@ def main() -> int:
     words.add_argument("ids", nargs="*")
     words.add_argument("--lab", default="faults")
     words.add_argument("--metadb", default="oceanbase", choices=("oceanbase", "mariadb"))
-    words.add_argument(
-        "--write", action="store_true", help="write the board after single ones, too"
-    )
+    words.add_argument("--board", action="store_true", help="run nothing, write what is known")
     words.add_argument("--keep", action="store_true", help="leave the lab running")
     words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
     given = words.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was injected is taken away
     if why := labs.missing():
         print(why, file=sys.stderr)
         return 3
@@ -99,12 +98,19 @@ def main() -> int:
     if unknown := [id for id in given.ids if id not in known]:
         words.error(f"no such fault: {', '.join(unknown)}")
     chosen = [known[id] for id in given.ids or known]
-    place = ground(given.lab, given.metadb, given.work)
+    if given.board:
+        chosen = []
     kept = given.work / "results.json"
-    results = {r["id"]: Result(**r) for r in json.loads(kept.read_text())} if kept.exists() else {}
+    results: dict[str, Result] = {}
+    if kept.exists() and (given.ids or given.board):
+        results = {r["id"]: Result(**r) for r in json.loads(kept.read_text())}
+    given.work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = None
     missed = 0
     try:
         for one in chosen:
+            if one.body and place is None:
+                place = ground(given.lab, given.metadb, given.work)
             print(f"{one.id}  {one.sentence} …", flush=True)
             result = results[one.id] = judge(place, one)
             missed += result.verdict == "MISS"
@@ -112,16 +118,17 @@ def main() -> int:
             print(
                 f"{one.id}  {result.verdict}  [{result.exits}] {result.seconds} s  {result.why}\n"
             )
-        place.reset()
+        if place:
+            place.reset()
     finally:
-        if not given.keep:
+        if place and not given.keep:
             labs.down(given.lab)
     everything = matrix.load()
     for one in everything:
         not_run = Result(one.id, one.sentence, one.how, "", "not run", "", 0)
         results.setdefault(one.id, not_run)
     text = board([results[one.id] for one in everything], given.metadb)
-    if len(chosen) < len(everything) and not given.write:
+    if given.ids and not given.board:
         print(text.split("\n\n| fault", 1)[0])
     else:
         BOARD.write_text(text)

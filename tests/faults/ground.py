@@ -320,6 +320,7 @@ class Ground:
             network.forget_neighbours({lab.node(name).netns: lab.vip})
         if lab.sql("select 1 from information_schema.schemata where schema_name = 'omsfab'"):
             lab.sql("drop database omsfab")
+        lab.sql("delete from oms_rm.oms_project")
         for name in self.new:
             if oracle.container(lab, name):
                 lab.enter(name, ["docker", "rm", "-f", oracle.CONTAINER])

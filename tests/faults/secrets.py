@@ -101,15 +101,18 @@ def canary(g: Ground) -> None:
     wanted = canaries(g)
     began = time.time()
     with watching(wanted) as seen:
+        refused = g.fab(*OUT)  # there is no InfluxDB
+        g.edit(lambda data: data.pop("tsdb"))
         outcome = g.fab(*OUT)
         more = [
             g.fab(*words)
             for words in (("fleet.status",), ("fleet.check",), ("run.show",), ("fleet.show",))
         ]
+    g.ended(refused, 3, "TSDB-")
     g.ended(outcome, 0)
     if seen:
         raise Miss(f"seen in processes: {sorted(set(seen))[:5]}")
-    for each in (outcome, *more):
+    for each in (refused, outcome, *more):
         if any(text.decode() in each.out for text in wanted):
             raise Miss(f"shown by fab {' '.join(each.words)}")
     roots = [g.directory, Path("/tmp"), Path("/root"), *(g.lab.node_directory(n) for n in g.names)]
