@@ -133,7 +133,8 @@ class Site:
         held = self._shells[node].run(checks.hold(host, port), look)
         if held.status != 0:
             return held.out.strip() or held.err.strip()
-        return None if found else f"the connection from {node} is found on none of {_list(members)}"
+        names = ", ".join(members)
+        return None if found else f"the connection from {node} is found on none of {names}"
 
     def _quick(self, node: str, limit: float) -> str | None:
         began = time.monotonic()
@@ -256,10 +257,6 @@ def cleared_text(cleared: Cleared) -> str:
 def restored_text(restored: Cleared) -> str:
     rows = ", ".join(f"{table} {count}" for table, count in restored.rows.items())
     return f"put back, equal to the backup byte by byte: {rows}"
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _minutes(offset: str) -> int:

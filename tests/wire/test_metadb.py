@@ -81,6 +81,30 @@ def test_questions_find_what_sql_finds(edge, oms):
     assert timedelta(0) <= edge.clock() - edge.facts().clock + timedelta(minutes=1)
 
 
+def test_what_a_stop_would_interrupt_is_found(edge, oms):
+    """C16: HA that is on, projects in any state but those that rest; none without the tables."""
+    assert () == edge.traffic()
+
+    place, columns = (
+        oms.place("rm.oms_project"),
+        "(project_name varchar(64), project_status varchar(32))",
+    )
+    on = """update %s set cfg_value = '{"enable": true}' where cfg_name = 'ha.config'"""
+    rows = "('orders', 'RUNNING'), ('old', 'FINISHED'), ('odd', 'SOMETHING_NEW'), ('new', 'INIT')"
+    oms.engine.sql(
+        f"create table {place} {columns}",
+        f"insert into {place} values {rows}",
+        on % oms.place("rm.oms_normal_config"),
+    )
+    try:
+        found = edge.traffic()
+    finally:
+        oms.engine.sql(f"drop table {place}")
+
+    assert "ha.config" in found[0]
+    assert ("project orders is RUNNING", "project odd is SOMETHING_NEW") == found[1:]
+
+
 def test_a_fresh_metadb_is_not_an_error(oms):
     """Before the first initialisation there is no rm_db at all."""
     fresh = oms.engine.edge("never")

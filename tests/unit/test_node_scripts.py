@@ -1,0 +1,109 @@
+"""The scripts that ask a node or act on it: a real sh, and a docker that says what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from omsfab.commands import checks, docker
+
+IMAGE = "sha256:" + "ab" * 32
+
+
+@pytest.fixture
+def node(tmp_path):
+    """Return a way to run a command where ``docker`` is this script; it logs its words."""
+
+    def run(cmd, script="", **more):
+        fake = tmp_path / "docker"
+        fake.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/log\n{script}\n')
+        fake.chmod(0o755)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        return subprocess.run(
+            cmd.argv, env={"PATH": path}, capture_output=True, text=True, check=False, **more
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "says"),
+    [
+        ("echo 24.0.7", 0, "24.0.7"),
+        ("echo 1.13.1", 0, "1.13.1"),
+        ("echo 1.12.6", checks.UNFIT, "older than 1.13"),
+        ('case $1 in --version) echo "podman version 4";; *) echo 4.3;; esac', 46, "podman"),
+        ("case $1 in info) echo '[name=rootless]';; *) echo 24.0.7;; esac", 46, "rootless"),
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", 1, "Cannot connect"),
+    ],
+)
+def test_a_docker_that_cannot_run_oms_is_told_apart(node, script, status, says):
+    """I08: down, older than 1.13, podman in its place, rootless."""
+    done = node(checks.docker_fits(), script)
+
+    assert status == done.returncode
+    assert says in done.stdout
+
+
+@pytest.mark.parametrize(("label", "word"), [("the spec", "start"), ("", "run"), ("abc", "run")])
+def test_a_container_left_by_a_failed_start_is_started(node, fleet, tmp_path, label, word):
+    """docker run leaves the name taken; with this very spec it is this very container."""
+    one = fleet.nodes[0]
+    spec = docker.spec(one, fleet.install, IMAGE)
+    there = label.replace("the spec", spec)
+    script = f"case $1 in inspect) echo {there};; esac" if label else "[ $1 != inspect ]"
+
+    node(docker.run_or_start(one, fleet.install, IMAGE), script)
+
+    assert word == (tmp_path / "log").read_text().splitlines()[-1].split()[0]
+
+
+def test_an_image_is_loaded_again_when_the_daemon_died(node, tmp_path):
+    """I08: once more after the daemon is back; a package that is refused is not tried twice."""
+    flag = tmp_path / "died"
+    dies = (
+        f"case $1 in load) [ -e {flag} ] && exit 0; touch {flag}; exit 1;;"
+        f" info) [ -e {flag}.back ] && exit 0; touch {flag}.back; exit 1;; esac"
+    )
+
+    again = node(docker.load("/x.tar"), dies)
+    refused = node(docker.load("/x.tar"), "[ $1 = info ]")
+
+    assert (0, 1) == (again.returncode, refused.returncode)
+
+
+def test_a_container_that_ends_shows_its_last_words(node):
+    """I15: the end of its log is the evidence."""
+    script = "case $1 in logs) echo last words;; inspect) echo 'false 0';; esac"
+
+    done = node(checks.stays_up("oms_427", 0), script)
+
+    assert 1 == done.returncode
+    assert "last words" in done.stdout
+
+
+def test_room_is_summed_up_per_file_system(node, tmp_path):
+    """I07: two directories of one disk share it; a missing directory counts where it would be."""
+    free = os.statvfs(tmp_path)
+    half = free.f_bavail * free.f_frsize * 6 // 10
+
+    one = node(checks.space(0, {str(tmp_path): half}))
+    both = node(checks.space(0, {str(tmp_path): half, f"{tmp_path}/not/there": half}))
+
+    assert (0, 1) == (one.returncode, both.returncode), one.stdout
+    assert "MB needed for" in both.stdout
+
+
+def test_a_file_that_cannot_be_written_is_found_without_writing(node, tmp_path):
+    """V06: opened and closed: neither its content nor its time changes."""
+    file = tmp_path / "config.yaml"
+    file.write_text("a: 1\n")
+    before = file.stat().st_mtime_ns
+
+    fine = node(checks.writable(str(file)))
+    missing = node(checks.writable(f"{file}.missing"))
+
+    assert (0, 1) == (fine.returncode, missing.returncode)
+    assert ("a: 1\n", before) == (file.read_text(), file.stat().st_mtime_ns)
