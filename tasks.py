@@ -290,6 +290,33 @@ def execute(c: Context, command: str, node: str = "", *, flags: Any) -> None:
     carry_out("node.exec", flags, node=node, words=command)
 
 
+# --- meta ------------------------------------------------------------------------------------
+
+
+@fleet_task
+def show_rows(c: Context, region: str = "") -> None:
+    """Show the regions that MetaDB holds, and which rows belong to them."""
+    from omsfab.run import rows
+
+    rows.show(region)
+
+
+@fleet_task
+def save_rows(c: Context, region: str = "") -> None:
+    """Back up the rows of a region, verified, as JSON lines and as plain .sql; change nothing."""
+    from omsfab.run import rows
+
+    rows.save(region)
+
+
+@operator_task(file="a backup: .jsonl of meta.save or of a run", region="checked against the file")
+def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None:
+    """Replace the rows of a region by those of a backup, in one transaction, proven by hash."""
+    from omsfab.run import rows
+
+    rows.restore(file, region, flags)
+
+
 # --- run, lock -------------------------------------------------------------------------------
 
 
@@ -437,6 +464,7 @@ namespace = _tree(
         "initialise": initialise,
         "exec": execute,
     },
+    meta={"show": show_rows, "save": save_rows, "restore": restore_rows},
     run={
         "list": list_runs,
         "show": show_run,

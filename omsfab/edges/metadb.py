@@ -254,6 +254,10 @@ class MetaDbEdge:
             self._server, location=location, tables=tables, directory=backup_dir, run_id=run_id
         )
 
+    def read_backup(self, path: Path) -> files.Backup:
+        """A backup file, verified; raises Mismatch DB-021."""
+        return surgery.load(path, self._server)
+
     def backup(self, location: int, backup_dir: Path) -> files.Backup:
         """The newest backup of a region in a directory, verified."""
         return surgery.load(self._latest(backup_dir, location), self._server)

@@ -217,10 +217,11 @@ class SaveRows:
 class RestoreRows:
     """Put the rows saved by a run's ClearRows back; what is there now is replaced.
 
-    Where no row was deleted, nothing happens.
+    Where the run deleted no row, nothing happens.  ``source`` is a backup file of somebody else's.
     """
 
     location: int
+    source: str = ""
 
 
 Effect: TypeAlias = "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"

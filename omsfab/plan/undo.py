@@ -28,6 +28,9 @@ from omsfab.plan.records import (
     Succeeds,
 )
 
+UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
+"""Tasks whose runs can be taken back."""
+
 
 def public(fleet: Fleet) -> dict[str, Any]:
     """Return what a run stores of its fleet: no secret, and nothing a way back does not need."""

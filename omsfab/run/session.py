@@ -30,7 +30,7 @@ from omsfab.errors import (
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet
 from omsfab.fleet.secret import Secret
-from omsfab.plan import repair, scale, tsdb, undo
+from omsfab.plan import meta, repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
 from omsfab.run import claims, fresh, jump, lock, look, under_way
@@ -58,7 +58,7 @@ class Task:
     """A planner, and what it must know of the present."""
 
     planner: Callable[..., Plan]
-    scope: Literal["region", "node", "fleet"]
+    scope: Literal["region", "node", "fleet", "metadb"]
     package: bool = False
     tsdb: bool = False
     """Whether package and image are those of the time-series database."""
@@ -70,6 +70,7 @@ TASKS: Mapping[str, Task] = {
     "oms.deploy": Task(scale.deploy, "region", package=True, lease=True),
     "tsdb.deploy": Task(tsdb.deploy, "fleet", package=True, tsdb=True, lease=True),
     "tsdb.enable": Task(tsdb.enable, "fleet", lease=True),
+    "meta.restore": Task(meta.restore, "metadb", lease=True),
     "node.push-config": Task(repair.push_config, "node"),
     "node.push-certs": Task(repair.push_certs, "node"),
     "node.load-image": Task(repair.load_image, "node", package=True),
@@ -86,7 +87,6 @@ TASKS: Mapping[str, Task] = {
 }
 
 UNDO = "run.undo"
-UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
 
 
 def hosts_path() -> Path:
@@ -160,6 +160,9 @@ class Session:
                 return assumed(self.fleet, region, package)
             with self.console.status("asking MetaDB and the nodes"):
                 return look.at_region(self.fleet, region, self.shells, self.metadb, package)
+        if task.scope == "metadb":
+            rows = () if self.flags.dry else self.metadb.clusters()
+            return Present(clusters={row.code: row.cm_url for row in rows})
         all_of_them = task.scope == "fleet"
         nodes = (
             self.fleet.nodes
@@ -391,7 +394,7 @@ class Session:
         for directory in journals.runs(self.home):
             past = journals.read(directory / "journal.jsonl")
             task = journals.load_record(directory)["task"]
-            open_ = past.changed and not past.undone and task in UNDOABLE
+            open_ = past.changed and not past.undone and task in undo.UNDOABLE
             if run == directory.name and newer:
                 raise PreflightError(
                     "RUN-026",
@@ -405,7 +408,7 @@ class Session:
                 raise InputError(
                     "RUN-027",
                     f"run {run} has nothing to take back"
-                    if task in UNDOABLE
+                    if task in undo.UNDOABLE
                     else f"what {task} does cannot be taken back",
                     where=str(directory),
                     next=f"fab run.show --run={run}",

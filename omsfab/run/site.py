@@ -213,11 +213,16 @@ class Site:
             case SaveRows(location, tables):
                 saved = self._metadb.save(location, self._backup, self._run_id, tables)
                 tell("state", f"saved: {', '.join(map(str, saved.files))}")
-            case RestoreRows():
+            case RestoreRows(_, source):
                 lease = self._held()
-                if not self._metadb.deleted_by(lease.run_id, effect.location):
+                if not source and not self._metadb.deleted_by(lease.run_id, effect.location):
                     return tell("state", "the run deleted no row, so none is put back")
-                restored = self._metadb.restore_region(effect, lease=lease, backup_dir=self._backup)
+                restored = self._metadb.restore_region(
+                    effect,
+                    lease=lease,
+                    backup_dir=self._backup,
+                    source=Path(source) if source else None,
+                )
                 tell("state", restored_text(restored))
             case _:
                 assert_never(effect)

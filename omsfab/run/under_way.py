@@ -20,6 +20,7 @@ from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFail
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
+from omsfab.plan.undo import UNDOABLE
 from omsfab.run import claims, failpoint, letting_go, lock
 from omsfab.run import journal as journals
 from omsfab.run.mirror import Mirror
@@ -212,7 +213,8 @@ class _UnderWay:
         hint = RESUME.sub("", error.next).strip(" ,:#")
         forward = f"fab run.resume --run={self._run}" + (f"   # first: {hint}" if hint else "")
         back = f"fab run.undo --run={self._run}   # takes back what it did"
-        known = isinstance(error, (StepFailed, Mismatch, PartOfFleet)) and self._order.lease
+        undoable = self._order.plan.task in UNDOABLE
+        known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
         return f"{forward}\n{back}" if known else forward
 
     def _again(self) -> str:

@@ -106,8 +106,10 @@ def effect_text(effect: Effect) -> str:
             return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
         case SaveRows(_, tables):
             return f"save to the run's directory, verified: {', '.join(tables)}"
-        case RestoreRows(location):
-            return f"put the saved rows of location {location} back"
+        case RestoreRows(location, source):
+            return f"put the saved rows of location {location} back" + f" from {source}" * bool(
+                source
+            )
         case _:
             assert_never(effect)
 

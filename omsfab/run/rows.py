@@ -1,0 +1,74 @@
+"""`fab meta.*`: the rows of a region, looked at, saved, put back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from omsfab.edges import metadb_way, ssh
+from omsfab.errors import InputError
+from omsfab.fleet import hostsfile
+from omsfab.plan import scale, steps
+from omsfab.run.session import Flags, Session, home_of, hosts_path
+
+
+def show(region: str) -> None:
+    """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
+    loaded = hostsfile.load(hosts_path())
+    metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    named = scale.region_named(loaded, region) if region else None
+    table = Table(title="cluster_info", title_justify="left")
+    for head in ("location", "region", "cm_url", "default", "hosts"):
+        table.add_column(head)
+    found = metadb.clusters() if metadb.exists() else ()
+    for row in found:
+        hosts = ", ".join(f"{host.ip} {host.status}" for host in metadb.hosts(row.code))
+        table.add_row(
+            str(row.code), row.region, row.cm_url, str(row.is_default).lower(), hosts or "none"
+        )
+    console = Console()
+    console.print(table)
+    for one in (named,) if named else loaded.regions:
+        if one.location in {row.code for row in found}:
+            print(f"rows of region {one.name}:")
+            for line in metadb.preflight(one.location, steps.TABLES).prose:
+                print(f"  {line}")
+
+
+def save(region: str) -> None:
+    """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
+    loaded = hostsfile.load(hosts_path())
+    where = scale.region_named(loaded, region)
+    metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    now = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-meta-save"
+    saved = metadb.save(where.location, home_of(loaded) / "saved" / now, now)
+    for table, count in saved.rows.items():
+        print(f"{table:<16} {count} rows")
+    lines, script = saved.files
+    print(f"saved and read back: {lines}")
+    print(f"for a DBA without omsfab: {script}")
+    print(f"put back by: fab meta.restore --file={lines}")
+
+
+def restore(file: str, region: str, flags: Flags) -> None:
+    """Put the rows of a backup back: a run like any other, with locks, shown first."""
+    session = Session(flags)
+    path = Path(file).expanduser().absolute()
+    if path.suffix == ".sql":
+        path = path.with_suffix(".jsonl")
+    backup = session.metadb.read_backup(path)
+    where = next((one for one in session.fleet.regions if one.location == backup.location), None)
+    if where is None or region not in ("", where.name):
+        raise InputError(
+            "INPUT-040",
+            f"this backup is of location {backup.location}, which is not that of {region or 'any'}",
+            where=str(path),
+            next="fab meta.show",
+        )
+    rows = ", ".join(f"{table} {count}" for table, count in backup.counts.items())
+    if not flags.json:
+        print(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
+    session.carry_out("meta.restore", file=str(path), region=where.name)
