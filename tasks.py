@@ -329,11 +329,11 @@ def list_runs(c: Context) -> None:
 
 
 @fleet_task
-def show_run(c: Context, run: str = "") -> None:
-    """Show what a run did: the newest, or the one named."""
+def show_run(c: Context, run: str = "", whole: bool = False) -> None:
+    """Show what a run did and what it did not (--whole: every event): the newest, or one named."""
     from omsfab.run import views
 
-    views.run(run)
+    views.run(run, whole=whole)
 
 
 @fleet_task

@@ -20,10 +20,11 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import scale
+from omsfab.plan import scale, undo
+from omsfab.plan.present import Present
 from omsfab.run import claims, look
 from omsfab.run import journal as journals
-from omsfab.run.session import home_of, hosts_path
+from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.run.site import health_says
 from omsfab.show.report import html
 from omsfab.show.text import event_line
@@ -169,27 +170,83 @@ def _home() -> Path:
 
 
 def runs() -> None:
-    """Print a line per run: id, task, how it ended."""
+    """Print a line per run: id, state, owner, last word.  One that cannot be read says why."""
     home = _home()
     found = list(journals.runs(home))
     for directory in found:
-        record = journals.load_record(directory)
-        past = journals.read(directory / "journal.jsonl")
+        try:
+            owner = journals.load_record(directory)["owner"]
+            past = journals.read(directory / "journal.jsonl")
+        except OmsfabError as error:
+            print(f"{directory.name}  {error.id}  {error.what}")
+            continue
         last = next((e.text for e in reversed(past.events) if e.kind == "run"), "no word")
-        print(f"{directory.name}  {record['owner']}  {last if past.ended else 'open: ' + last}")
+        print(f"{directory.name}  {_state(past):<6}  {owner}  {last.removeprefix('ended: ')}")
     if not found:
         print(f"no runs in {home}")
 
 
-def run(name: str) -> None:
-    """Print the events of a run, and what can be done with it."""
+def _state(past: journals.Past) -> str:
+    if past.undone:
+        return "undone"
+    return "ended" if past.ended else "open"
+
+
+SIGNS = {"done": "✓ done", "satisfied": "= was so", "begun": "? begun", "not": "  not begun"}
+
+
+def run(name: str, *, whole: bool) -> None:
+    """Print what a run did and what it did not, or ``whole``: every event of it."""
     directory = _named(name)
+    record = journals.load_record(directory)
     past = journals.read(directory / "journal.jsonl")
-    for event in past.events:
-        print(event_line(event))
+    if whole:
+        for event in past.events:
+            print(event_line(event))
+    else:
+        _summary(directory, record, past)
     print(f"run {directory.name} in {directory}")
+    if past.torn:
+        print("the last line of its journal is torn, and counts as not written")
     if not past.ended:
         print(f"it has not ended; next: fab run.resume --run={directory.name}")
+        if record["task"] in undo.UNDOABLE:
+            print(f"or back:                fab run.undo --run={directory.name}")
+
+
+def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> None:
+    flags = " ".join(f"--{name}={value}" for name, value in record["args"].items() if value)
+    print(f"fab {record['task']} {flags}".rstrip(), f"by {record['owner']}: {_state(past)}")
+    ends: dict[str, tuple[str, str]] = {}
+    for event in past.events:
+        key = f"{event.step}@{event.node}"
+        if event.kind == "intent":
+            ends[key] = ("begun", event.text)
+        elif event.kind in ("done", "satisfied"):
+            ends[key] = (event.kind, event.text)
+        elif event.kind == "failed":
+            ends[key] = ("failed", event.text)
+    for key, title in _planned(record):
+        ends.setdefault(key, ("not", title))
+    for key, (how, text) in ends.items():
+        step, _, node = key.rpartition("@")
+        print(f"  {SIGNS.get(how, '✗ failed'):<12}  {node:<10}  {step:<16}  {text}")
+    for event in past.events:
+        if event.kind == "run":
+            print(event_line(event))
+
+
+def _planned(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return key and title of the run's steps that change something, in order."""
+    task = TASKS.get(record["task"])
+    if task is None or "fleet" not in record:
+        return []
+    try:
+        fleet = undo.fleet_of(record, hostsfile.load(hosts_path()))
+        plan = task.planner(fleet, Present.of(record["present"]), **record["args"])
+    except OmsfabError:
+        return []
+    return [(step.key, step.title) for step in plan.steps if step.apply]
 
 
 def report(name: str, out: str) -> None:
