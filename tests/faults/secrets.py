@@ -106,7 +106,12 @@ def canary(g: Ground) -> None:
         outcome = g.fab(*OUT)
         more = [
             g.fab(*words)
-            for words in (("fleet.status",), ("fleet.check",), ("run.show", "--whole"), ("fleet.show",))
+            for words in (
+                ("fleet.status",),
+                ("fleet.check",),
+                ("run.show", "--whole"),
+                ("fleet.show",),
+            )
         ]
     g.ended(refused, 3, "TSDB-")
     g.ended(outcome, 0)
