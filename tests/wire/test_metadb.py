@@ -632,6 +632,40 @@ def test_other_regions_rows_are_proven_unchanged(edge, oms, lease, tmp_path):
         edge.others_unchanged(1, tmp_path)
 
 
+NEW_REGION = (
+    f"insert into oms_rm.cluster_info (code, region, cm_url) values (2, 'cn-jiangsu', '{OTHER}')",
+    "insert into oms_cm.resource_group (id, name) values (8, '2')",
+    "insert into oms_cm.host (ip, resource_group_id) values ('10.1.0.1', 8)",
+    f"insert into oms_cm.location_cm (cm_location, cm_url) values ('2', '{OTHER}')",
+)
+
+
+def test_a_new_region_leaves_the_only_other_one_as_it_was(edge, oms, tmp_path):
+    """Saved while MetaDB knows one region: the new one's own rows are no change, others' are."""
+    fill(oms.engine, "oms", regions=1)
+    edge.save(2, tmp_path, "run")
+    oms.engine.sql(*NEW_REGION)
+    before = edge.others_unchanged(2, tmp_path)
+    oms.engine.sql("update oms_rm.cluster_info set is_default_cm = 0 where code = 1")
+
+    assert () == before
+    with pytest.raises(Mismatch, match="DB-040") as changed:
+        edge.others_unchanged(2, tmp_path)
+    assert "cluster_info" in changed.value.evidence
+
+
+def test_a_row_of_the_other_region_that_goes_is_found_out(edge, oms, tmp_path):
+    """Its CM would no longer be found."""
+    fill(oms.engine, "oms", regions=1)
+    edge.save(2, tmp_path, "run")
+    oms.engine.sql(*NEW_REGION, "delete from oms_cm.location_cm where cm_location = '1'")
+
+    with pytest.raises(Mismatch) as changed:
+        edge.others_unchanged(2, tmp_path)
+
+    assert "location_cm: 1 rows before, 0 now" in changed.value.evidence
+
+
 # --- values ----------------------------------------------------------------------------------
 
 NASTY = """
