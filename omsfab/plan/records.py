@@ -222,6 +222,8 @@ class RestoreRows:
 
     location: int
     source: str = ""
+    saved: bool = False
+    """Put back what SaveRows has saved, although this run deleted no row."""
 
 
 Effect: TypeAlias = "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"

@@ -100,6 +100,11 @@ def undo(
             )
         ],
     )
+    if where and _was_new(where, present) and has("save-rows", METADB):
+        # What was saved then has no row of it, so putting that back takes its rows out.
+        stage(
+            "rows of the new region", [_restored(where, saved=True), steps.others_unchanged(where)]
+        )
     if rows and where:
         stage(
             "stop production",
@@ -144,10 +149,15 @@ def undo(
     )
 
 
+def _was_new(region: Region, present: Present) -> bool:
+    """Whether MetaDB had other regions, and not this one."""
+    return bool(present.clusters) and region.location not in present.clusters
+
+
 def _left(where: Region | None, made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
     """Say what MetaDB keeps: rows that an initialisation wrote for nodes that go."""
     new = [node for node in made if node.ip not in present.hosts]
-    if rows or not new or where is None:
+    if rows or not new or where is None or _was_new(where, present):
         return ()
     return (f"MetaDB may keep host rows of {scale.names(new)}: nothing of this run deleted rows",)
 
@@ -188,14 +198,14 @@ def _put_back(node: Node, path: str, run: str) -> Step:
     )
 
 
-def _restored(region: Region) -> Step:
+def _restored(region: Region, *, saved: bool = False) -> Step:
     """The saved rows are back, proven by hash inside the transaction."""
     return Step(
         name="restore-rows",
         node=METADB,
         title=f"put the saved rows of location {region.location} back",
         kind="transaction",
-        apply=(RestoreRows(region.location),),
+        apply=(RestoreRows(region.location, saved=saved),),
         fault="DB-017",
     )
 

@@ -213,9 +213,10 @@ class Site:
             case SaveRows(location, tables):
                 saved = self._metadb.save(location, self._backup, self._run_id, tables)
                 tell("state", f"saved: {', '.join(map(str, saved.files))}")
-            case RestoreRows(_, source):
+            case RestoreRows(_, source, _):
                 lease = self._held()
-                if not source and not self._metadb.deleted_by(lease.run_id, effect.location):
+                deleted = self._metadb.deleted_by(lease.run_id, effect.location)
+                if not deleted and not source and not effect.saved:
                     return tell("state", "the run deleted no row, so none is put back")
                 restored = self._metadb.restore_region(
                     effect,

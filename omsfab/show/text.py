@@ -106,7 +106,7 @@ def effect_text(effect: Effect) -> str:
             return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
         case SaveRows(_, tables):
             return f"save to the run's directory, verified: {', '.join(tables)}"
-        case RestoreRows(location, source):
+        case RestoreRows(location, source, _):
             return f"put the saved rows of location {location} back" + f" from {source}" * bool(
                 source
             )

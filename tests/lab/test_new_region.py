@@ -163,3 +163,14 @@ def test_a_new_store_directory_is_never_taken_silently(fleet, joined):
 
     assert 3 == said.status, said
     assert "mount /data/elsewhere:/home/ds/store is missing" in said.out
+
+
+def test_a_new_region_is_taken_back(fleet, joined):
+    """Containers and rows of the second region are gone, those of the first are as before."""
+    said = fleet.fab("run.undo", "--yes")
+
+    assert said.status == 0, said
+    assert {"oms1": "running"} == fleet.containers()
+    assert joined[3] == rows(fleet)
+    assert [1] == list(fleet.cm_urls()), said
+    assert {fleet.lab.node("oms1").ip: "ONLINE"} == fleet.hosts()

@@ -37,6 +37,27 @@ def test_a_whole_scale_out_is_taken_back_in_reverse(back):
     compare("undo_scale_out", back())
 
 
+def test_a_new_region_goes_with_its_rows(fleet, package):
+    """Rows that were saved before it came have none of it: putting them back takes its rows out."""
+    region = fleet.regions[0]
+    other = region.model_copy(
+        update={"name": "cn-else", "location": 9, "nodes": region.nodes[:1], "default": True}
+    )
+    new = region.model_copy(update={"nodes": region.nodes[1:], "default": False})
+    both = fleet.model_copy(update={"regions": (other, new)})
+    now = Present(clusters={9: "http://10.0.0.1:8088"}, package=package, image=package.image)
+    begun = {"save-rows@metadb", "container@oms2", "container@oms3", "initialise@oms2"}
+
+    plan = undo.undo(both, now, run="r", region=new.name, begun=begun)
+
+    assert [
+        ("remove-container", "oms2"),
+        ("remove-container", "oms3"),
+        ("restore-rows", "metadb"),
+        ("other-regions", "metadb"),
+    ] == [(step.name, step.node) for step in plan.steps]
+
+
 def test_rows_alone_are_no_way_back(back):
     """C14: the components keep the new cm_url until docker_init.sh has run with the old file."""
     effects = [effect for step in back().steps for effect in step.apply]
