@@ -576,15 +576,15 @@ def container_ends(g: Ground) -> None:
 @fault(
     "I16",
     "one of the new nodes fails before the outage",
-    "docker root of oms3 read-only in staging",
+    "a file where a mount directory should be, on oms3",
 )
 def one_fails_early(g: Ground) -> None:
-    sh(
-        g,
-        g.new[1],
-        "mkdir -p /data/oms && touch /data/oms/oms_logs.x && rm -rf /data/oms && : >/data/oms",
+    sh(g, g.new[1], "mkdir -p /data/oms && : >/data/oms/oms_store")
+    g.undo(
+        lambda: g.lab.enter(
+            g.new[1], ["sh", "-c", "[ ! -f /data/oms/oms_store ] || rm /data/oms/oms_store"]
+        )
     )
-    g.undo(lambda: g.lab.enter(g.new[1], ["rm", "-f", "/data/oms"]))
     outcome = g.fab(*OUT)
     if outcome.code not in (3, 6):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")

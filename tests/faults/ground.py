@@ -203,13 +203,13 @@ class Ground:
                 stderr=subprocess.STDOUT,
             )
 
-        def kill() -> None:
-            if process.poll() is None and process is not self.spared:
-                process.kill()
-                process.wait()
-
-        self.undo(kill)
+        self.undo(lambda: self._kill(process))
         return Running(process, words, file, time.monotonic())
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None and process is not self.spared:
+            process.kill()
+            process.wait()
 
     def fab(self, *words: str, limit: float = 300, **more: str) -> Outcome:
         """Run `fab …` to its end."""
@@ -239,6 +239,7 @@ class Ground:
                 cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
+        self.undo(lambda: self._kill(process))
         return self.note(Running(process, tuple(line.split()), file, began).end(limit))
 
     # --- judging ---
