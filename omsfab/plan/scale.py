@@ -47,6 +47,7 @@ def _scale_out(
     )
     here = present.clusters.get(where.location)
     if here is None and not present.clusters:
+        _fixed_keys(_running(where, present), present)
         raise _not_deployed(where)
     _identity(fleet, where, present)
     if here is None:
@@ -92,6 +93,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
         )
     chosen = chosen_nodes(where, nodes) or where.nodes
     where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
+    _fixed_keys(_running(where, present), present)
     return Plan(
         "oms.deploy",
         f"deploy region {where.name} on {names(where.nodes)}",
@@ -860,6 +862,10 @@ def _drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
         return facts.drift
     here, wanted = ", ".join(facts.cm_nodes), ", ".join(region.ips)
     return (*facts.drift, f"cm_nodes: {here} -> {wanted}")
+
+
+def _running(region: Region, present: Present) -> list[Node]:
+    return [node for node in region.nodes if present.facts(node.name).container == "running"]
 
 
 def _not_deployed(region: Region) -> PreflightError:

@@ -190,7 +190,8 @@ def heartbeat_differs(g: Ground) -> None:
 @fault("V15b", "rm_db of hosts.yaml is not that of the live config", "another rm_db")
 def rm_db_differs(g: Ground) -> None:
     g.edit(lambda d: d["metadb"].update(rm_db="oms_other"))
-    g.refused(g.fab(*OUT), 3)
+    g.says(g.refused(g.fab(*OUT), 3), "drc_rm_db")
+    g.refused(g.fab("oms.deploy", "--yes"), 3)
 
 
 @fault("V15c", "the location is another region's in MetaDB", "row code 1 has another region name")

@@ -137,3 +137,13 @@ def test_what_the_outage_needs_is_asked_before_it(fleet, package, present):
 
     assert "kept@oms1" in asked
     assert "kept@oms2" not in asked
+
+
+def test_a_wrong_database_name_is_no_invitation_to_deploy(fleet, package, present):
+    """V15: rm_db of hosts.yaml is empty, the running node uses another: told, not deployed."""
+    first = replace(FIRST, drift=("drc_rm_db: oms_rm -> oms_other",))
+    now = replace(present(package, oms1=first), clusters={}, hosts={})
+
+    assert "drc_rm_db" in refusal(fleet, now).evidence
+    with pytest.raises(PreflightError, match="databases"):
+        scale.deploy(fleet, now)
