@@ -6,6 +6,8 @@ Here stand the points that hurt most; `scripts/crash` walks all of them (about h
 from __future__ import annotations
 
 import os
+import random
+import subprocess
 
 import pytest
 
@@ -67,3 +69,40 @@ def test_a_killed_run_is_finished_by_resume(crash, golden, point):
     assert -9 == killed.status, killed
     assert 0 == resumed.status, resumed
     assert golden == crash.outcome()
+
+
+RANDOM = int(os.environ.get("OMSFAB_RANDOM", "0"))
+
+
+@pytest.fixture(scope="module")
+def before(crash):
+    """What was so before any scale-out."""
+    crash.reset()
+    return crash.outcome()
+
+
+@pytest.mark.parametrize("seed", range(RANDOM))
+def test_killed_at_any_moment_it_ends_golden_or_taken_back(crash, golden, before, seed):
+    """Not at a failpoint, but by the clock; then forward or back, by the toss of a coin."""
+    dice = random.Random(seed)
+    crash.reset()
+    process = crash.fleet.start("scale.out", "--yes")
+    try:
+        process.communicate(timeout=dice.uniform(1, 25))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    way = dice.choice(["run.resume", "run.undo"])
+
+    said = crash.fleet.fab(way, "--yes")
+    outcome = crash.outcome()
+    was = {key: value for key, value in before.items() if key != "inits"}
+    back = {key: value for key, value in outcome.items() if key != "inits"} == was
+
+    if said.status == 2:  # nothing had been begun, or all was done
+        assert back or golden == outcome, said
+    elif way == "run.resume":
+        assert (0, golden) == (said.status, outcome), said
+    else:
+        assert (0, True) == (said.status, back), said
+    assert max(outcome["inits"].values()) <= 2
