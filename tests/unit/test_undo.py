@@ -117,3 +117,12 @@ def test_programs_that_did_not_run_before_are_not_started(fleet, present):
     )  # fmt: skip
 
     assert ("supervisorctl", "start", "nginx", "sshd") == plan.steps[0].apply[0].command.argv[-4:]
+
+
+def test_out_of_the_mirror_only_what_the_run_looked_at_is_touched(fleet, package, present):
+    """A container of another region may bear the same name and spec: it is nobody's to remove."""
+    now = present(package, oms2=NodeFacts())
+
+    plan = undo.undo(fleet, now, run=RUN, region="", begun=None)
+
+    assert {"oms1", "oms2", "metadb"} == {step.node for step in plan.steps}

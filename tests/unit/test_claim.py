@@ -1,0 +1,91 @@
+"""The claim on a node, and files put back, by a real sh."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from omsfab.commands import claim, posix
+
+
+def run(cmd, place):
+    """Run the words here, with another place than /var/lib/omsfab."""
+    words = [str(place) if word == claim.PLACE else word for word in cmd.argv]
+    return subprocess.run(words, capture_output=True, text=True, input=cmd.stdin)
+
+
+def test_of_many_at_once_one_has_the_claim(tmp_path):
+    """J11: the file comes into being whole, so every loser can say who won."""
+    with ThreadPoolExecutor(16) as pool:
+        said = list(
+            pool.map(lambda n: run(claim.take(f"run{n}", f"me{n}", "now"), tmp_path), range(32))
+        )
+    winner = [n for n, done in enumerate(said) if done.returncode == 0]
+
+    assert 1 == len(winner)
+    assert {0, claim.TAKEN} == {done.returncode for done in said}
+    assert {f"run{winner[0]}\nme{winner[0]}\nnow\n"} == {d.stdout for d in said if d.returncode}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "owner", "status"),
+    [("r1", "li#1", 0), ("r1", "wang#2", 0), ("r2", "li#1", 0), ("r2", "wang#2", claim.TAKEN)],
+)
+def test_a_run_and_its_owner_enter_again(tmp_path, run_id, owner, status):
+    """Resumed, resumed elsewhere, a repair by the owner of a dead run; but nobody else."""
+    run(claim.take("r1", "li#1", "then"), tmp_path)
+
+    assert status == run(claim.take(run_id, owner, "now"), tmp_path).returncode
+
+
+def test_only_the_run_that_has_it_frees_a_claim(tmp_path):
+    """A late end of a run that lost its place frees nobody else's."""
+    run(claim.take("r1", "li#1", "then"), tmp_path)
+    run(claim.free("r2"), tmp_path)
+    kept = run(claim.held(), tmp_path).stdout
+    run(claim.free("r1"), tmp_path)
+
+    assert ("r1\nli#1\nthen\n", "") == (kept, run(claim.held(), tmp_path).stdout)
+
+
+def write(path, text, backup):
+    """Stage and write in place, as edges/files.py does."""
+    new = f"{path}.new"
+    subprocess.run(posix.stage(new, str(path), text).argv, input=text, text=True)
+    done = posix.write_in_place(new, str(path), 0o600, str(backup))
+    assert subprocess.run(done.argv, capture_output=True).returncode == 0
+
+
+def put_back(path, backup):
+    return subprocess.run(posix.put_back(str(path), str(backup)).argv).returncode
+
+
+def test_a_file_that_was_there_comes_back_in_place(tmp_path):
+    """Also when it was written twice: the oldest backup is the former content."""
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    path.write_text("old\n")
+    inode = path.stat().st_ino
+    write(path, "new\n", backup)
+    write(path, "newer\n", backup)
+
+    assert 0 == put_back(path, backup)
+    assert ("old\n", inode) == (path.read_text(), path.stat().st_ino)
+
+
+def test_a_file_that_was_not_there_goes_again(tmp_path):
+    """It holds a password; a second write does not make it one that was there."""
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    write(path, "new\n", backup)
+    write(path, "newer\n", backup)
+
+    assert (0, False) == (put_back(path, backup), path.exists())
+
+
+def test_a_file_that_was_never_written_stays(tmp_path):
+    """The run was killed between its intent and the write: the former file must not be removed."""
+    path = tmp_path / "config.yaml"
+    path.write_text("old\n")
+
+    assert (0, "old\n") == (put_back(path, tmp_path / "bak"), path.read_text())
