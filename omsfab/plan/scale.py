@@ -556,8 +556,10 @@ def _joining(
     *,
     apart: bool = False,
 ) -> tuple[Stage, ...]:
-    """Containers side by side, then one initialisation at a time: they share a MetaDB.
+    """One node after the other, container and initialisation: they share a MetaDB.
 
+    Newer images initialise themselves as soon as their container runs, so two containers started
+    side by side would be two initialisations at once.
     ``apart`` where OMS is in service without them: one that fails does not hold the others up.
     """
     if not new:
@@ -566,16 +568,15 @@ def _joining(
     _images_there(fleet, new, present)
     return (
         Stage(
-            "run the new containers",
+            "run and initialise the new nodes, 1 node at a time",
             tuple(
-                steps.container(fleet, node, present.image, present.facts(node.name))
+                step
                 for node in new
+                for step in (
+                    steps.container(fleet, node, present.image, present.facts(node.name)),
+                    steps.initialise(fleet, region, node),
+                )
             ),
-            apart=apart,
-        ),
-        Stage(
-            "initialise the new nodes, 1 node at a time",
-            tuple(steps.initialise(fleet, region, node) for node in new),
             width=1,
             apart=apart,
         ),

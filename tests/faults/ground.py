@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import yaml
 
 from omsfab import lab as labs
@@ -136,11 +137,14 @@ class Ground:
         self.reset()
         self._before = oracle.snapshot(self.lab)
         self.hosts()
+        lost = None
         try:
             yield
         finally:
+            with suppress(pymysql.Error, OSError):  # the MetaDB may be what was injured
+                lost = self._lost()
             self.heal()
-            self._count(id)
+            self._count(id, lost)
 
     def heal(self) -> None:
         """Take the injected fault away."""
@@ -297,9 +301,13 @@ class Ground:
             found += [p for p in mirror.rglob("*") if p.is_file()]
         return found
 
-    def _count(self, id: str) -> None:
+    def _lost(self) -> list[str]:
+        return oracle.rows_lost(self.lab, self._before, self.files())
+
+    def _count(self, id: str, lost: list[str] | None) -> None:
+        """``lost`` was counted before the injected rows were taken away again, if it could be."""
         lab, figures = self.lab, self.figures
-        figures.lost += [f"{id}: {x}" for x in oracle.rows_lost(lab, self._before, self.files())]
+        figures.lost += [f"{id}: {row}" for row in (self._lost() if lost is None else lost)]
         figures.overlaps += [
             f"{id}: {name}" for name in self.names if lab.counters(name)["overlaps"]
         ]

@@ -111,6 +111,15 @@ def test_one_initialisation_at_a_time(fleet, package, present):
     assert {1} == widths
 
 
+def test_no_container_is_started_beside_another(fleet, package, present):
+    """Newer images initialise themselves at once, so a container counts as an initialisation."""
+    plan = scale.scale_out(fleet, present(package))
+    joining = next(s for s in plan.stages if any(step.name == "container" for step in s.steps))
+
+    assert 1 == joining.width
+    assert ["container", "initialise"] * 2 == [step.name for step in joining.steps]
+
+
 def test_nodes_limits_who_joins_and_what_cm_nodes_say(fleet, package, present):
     """With --nodes=oms2, oms3 is neither staged nor in any config.yaml."""
     plan = scale.scale_out(fleet, present(package), nodes="oms2")
