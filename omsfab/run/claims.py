@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from omsfab.commands import claim
 from omsfab.edges.shell import Shell
-from omsfab.errors import Locked, OmsfabError, StepFailed, Unreachable
+from omsfab.errors import Locked, OmsfabError, PreflightError, Unreachable
 from omsfab.plan.records import Plan
 
 WIDTH = 50
@@ -44,12 +44,12 @@ def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bo
         if done.status == claim.TAKEN:
             return _taken(shell.node, done.out.splitlines())
         if done.status:
-            return StepFailed(
+            return PreflightError(
                 "LOCK-003",
                 f"{shell.node} cannot be claimed",
                 where=f"{shell.node}:{claim.PLACE}",
                 evidence=done.err.strip(),
-                next=f"make {claim.PLACE} writable for the SSH user on {shell.node}",
+                next=f'sudo install -d -o "$USER" {claim.PLACE}   # on {shell.node}',
             )
         return None
 

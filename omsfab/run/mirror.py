@@ -71,7 +71,7 @@ class Mirror:
                 f"the copy of the run cannot be made on {self._shell.node}",
                 where=f"{self._shell.node}:{self._there}",
                 evidence=done.err.strip(),
-                next=f"make {PLACE} writable for the SSH user, then: fab run.resume",
+                next=f'sudo install -d -o "$USER" {PLACE}   # on {self._shell.node}',
             )
         self._send(self._directory / "run.json")
         self._made = True

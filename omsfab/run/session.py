@@ -33,7 +33,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import meta, repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
-from omsfab.run import claims, fresh, jump, lock, look, under_way
+from omsfab.run import claims, failpoint, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
 from omsfab.run.runner import Runner
@@ -120,6 +120,7 @@ class Session:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
         jump.ready(self.home)
+        failpoint.wanted()  # a misspelt one is refused before anything is locked
         if task.lease and not (self.flags.dry or self.flags.plan):
             self._refuse_beside_another(name)
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
