@@ -69,10 +69,17 @@ def chosen_region(fleet: Fleet, metadb: MetaDbEdge) -> str:
 
 
 def at_nodes(
-    fleet: Fleet, nodes: Iterable[Node], shells: Mapping[str, Shell], package: Package | None
+    fleet: Fleet,
+    nodes: Iterable[Node],
+    shells: Mapping[str, Shell],
+    package: Package | None,
+    image: str = "",
 ) -> dict[str, NodeFacts]:
-    """Return the facts of each node by name; nodes are asked side by side."""
-    wanted = package.image if package else fleet.install.image
+    """Return the facts of each node by name; nodes are asked side by side.
+
+    ``image`` is the one looked for where there is no package, if not that of OMS.
+    """
+    wanted = package.image if package else image or fleet.install.image
     targets = list(nodes)
 
     def ask(node: Node) -> NodeFacts | OmsfabError:

@@ -28,7 +28,7 @@ from omsfab.errors import (
     RollbackIncomplete,
 )
 from omsfab.fleet import hostsfile
-from omsfab.fleet.model import Fleet
+from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
 from omsfab.plan import meta, repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
@@ -147,8 +147,12 @@ class Session:
             return self.fleet.regions[0].name
         return look.chosen_region(self.fleet, self.metadb)
 
+    def _part(self, task: Task) -> Install | Tsdb | None:
+        """Return the part of hosts.yaml that names image and package of the task."""
+        return self.fleet.tsdb if task.tsdb else self.fleet.install
+
     def _package(self, task: Task) -> Package | None:
-        part = self.fleet.tsdb if task.tsdb else self.fleet.install
+        part = self._part(task)
         if not task.package or part is None or part.package is None:
             return None
         with self.console.status(f"reading {part.package.name} (once)"):
@@ -170,15 +174,16 @@ class Session:
             if all_of_them
             else repair.nodes_named(self.fleet, args.get("node", ""))
         )
-        part = self.fleet.tsdb if task.tsdb and self.fleet.tsdb else self.fleet.install
+        part = self._part(task) or self.fleet.install
         if self.flags.dry:
             image = package.image if package else part.image
             return Present(assumed=True, package=package, image=image)
         with self.console.status("asking the nodes"):
-            facts = look.at_nodes(self.fleet, nodes, self.shells, package)
-        image = part.image if task.tsdb else look.wanted_image(self.fleet, facts, package)
-        if package:
-            image = package.image
+            facts = look.at_nodes(self.fleet, nodes, self.shells, package, part.image)
+        image = look.wanted_image(self.fleet, facts, package)
+        if task.tsdb and not package:  # what runs is OMS; the id of this image is asked for
+            found = {one.loaded for one in facts.values() if one.loaded}
+            image = found.pop() if len(found) == 1 else part.image
         return Present(nodes=facts, package=package, image=image)
 
     def _refuse_beside_another(self, name: str) -> None:
@@ -260,7 +265,7 @@ class Session:
         if record["task"] == UNDO:
             return self._resume_undo(directory, record)
         task = TASKS[record["task"]]
-        present = self._with_package(Present.of(record["present"]))
+        present = self._with_package(task, Present.of(record["present"]))
         plan = task.planner(self.fleet, present, **record["args"])
         if digest(plan, directory.name) != record["digest"]:
             raise PreflightError(
@@ -284,9 +289,10 @@ class Session:
             self._print("note: the last line of the journal was torn and is dropped")
         return past
 
-    def _with_package(self, present: Present) -> Present:
+    def _with_package(self, task: Task, present: Present) -> Present:
         """The same package may lie elsewhere on another jump host."""
-        path = self.fleet.install.package
+        part = self._part(task)
+        path = part.package if part else None
         if present.package is None or path is None or str(path) == present.package.path:
             return present
         return replace(present, package=replace(present.package, path=str(path)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from omsfab.commands import influx
@@ -139,3 +141,22 @@ def test_without_a_database_there_is_nothing_to_do(fleet):
     """The guide: optional.  What to write is said."""
     with pytest.raises(InputError, match="TSDB-005"):
         tsdb.enable(fleet, Present())
+
+
+def test_a_resumed_run_keeps_the_package_of_its_own_part(measured, monkeypatch, tmp_path):
+    """tsdb.deploy sent InfluxDB's package; that of OMS stands in hosts.yaml as well."""
+    from omsfab.run.session import TASKS, Flags, Session
+
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
+    both = measured.model_copy(
+        update={
+            "install": measured.install.model_copy(update={"package": Path("/p/oms.tar.gz")}),
+            "tsdb": measured.tsdb.model_copy(update={"package": Path("/here/influx.tar.gz")}),
+        }
+    )
+    session = Session(Flags(), both)
+    there = Present(package=Package("/there/influx.tar.gz", 1, "ef" * 32, ID))
+
+    moved = session._with_package(TASKS["tsdb.deploy"], there)
+
+    assert "/here/influx.tar.gz" == moved.package.path
