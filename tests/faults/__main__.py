@@ -175,7 +175,7 @@ def board(results: list[Result], metadb: str) -> str:
 
 Written by `scripts/faults`, {days[-1]}: {len(results) - count["not run"]} faults in {minutes:.0f} minutes, on a lab
 of three servers with real sshd, dockerd and {metadb}. Do not edit; run it again. `scripts/faults ID`
-repeats single ones.
+repeats single ones, and a result is kept until then: they may come from several commits.
 
 **{count["handled"]} handled · {count["MISS"]} missed · {count["skipped"]} skipped · {count["not run"]} not run**
 
