@@ -208,6 +208,21 @@ def test_a_lost_jump_host_is_replaced(fresh):
     assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
 
 
+@LONG
+def test_a_run_is_taken_back_without_the_jump_host_that_made_it(fresh):
+    """Its state is gone and hosts.yaml is the former one, without oms2: the copy is enough."""
+    crash, before = fresh
+    crash.fleet.fab("scale.out", "--yes")
+    shutil.rmtree(crash.fleet.lab.directory / "state")
+
+    said = crash.fleet.fab(
+        "run.undo", "--from=oms1", "--yes", hosts="initial.yaml", home="state-other"
+    )
+
+    assert 0 == said.status, said
+    assert ALL == as_before(crash.outcome(), before)
+
+
 # --- locks -----------------------------------------------------------------------------------
 
 RACES = int(os.environ.get("OMSFAB_RACES", "3"))
