@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
-from omsfab.commands import docker, supervisor
+from omsfab.commands import docker, posix, supervisor
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import scale, steps
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.present import NodeFacts, Package, Present
 from omsfab.plan.records import (
     METADB,
     Await,
@@ -97,6 +98,11 @@ def undo(
             for step in (
                 *((_removed(fleet, node, present.image),) if node in made else ()),
                 *(_put_back(node, path, run) for path in written[node.name]),
+                *(
+                    (_unsent(fleet, node, present.package),)
+                    if present.package and has("image", node.name)
+                    else ()
+                ),
             )
         ],
     )
@@ -174,6 +180,18 @@ def _removed(fleet: Fleet, node: Node, image: str) -> Step:
         apply=(Run(docker.remove_ours(install.container, docker.spec(node, install, image))),),
         verify=(gone,),
         fault="RUN-004",
+    )
+
+
+def _unsent(fleet: Fleet, node: Node, package: Package) -> Step:
+    """What a cut transfer left is gone; an image that was loaded stays."""
+    directory = PurePosixPath(fleet.install.mounts.logs).parent
+    dest = str(directory / PurePosixPath(package.path).name)
+    return Step(
+        name="remove-package",
+        node=node.name,
+        title="remove what was sent of the package",
+        apply=(Run(posix.drop_part(dest)), Run(posix.remove(dest))),
     )
 
 

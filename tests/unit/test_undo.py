@@ -78,7 +78,7 @@ def test_a_run_that_only_staged_takes_its_file_away(back):
     """config.yaml holds a password; the directories and the image stay."""
     plan = back("directories@oms2", "image@oms2", "config@oms2")
 
-    assert ["put-back-config.yaml@oms2"] == [step.key for step in plan.steps]
+    assert ["put-back-config.yaml@oms2", "remove-package@oms2"] == [s.key for s in plan.steps]
 
 
 def test_a_run_out_of_the_mirror_may_have_begun_anything(back):
