@@ -183,7 +183,10 @@ class _UnderWay:
 
     def _end(self, text: str) -> None:
         """End the run for good: free the locks, then say so."""
-        claims.free(claims.nodes_of(self._order.plan, self._world.shells), _identity(self._order))
+        nodes = claims.nodes_of(self._order.plan, self._world.shells)
+        if self._order.undoes:  # the run taken back may have claimed more than it touched
+            nodes = list(self._world.shells.values())
+        claims.free(nodes, _identity(self._order))
         if self._keeper:
             self._metadb.lease_release(self._keeper.lease)
         if self._order.undoes:

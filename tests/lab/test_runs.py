@@ -109,7 +109,7 @@ def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
 def test_an_interrupted_way_back_goes_on(fresh, point):
     """run.undo again continues the same way back: no second initialisation beside the first."""
     crash, before = fresh
-    crash.kill_at("config@oms1:after:kill")
+    crash.kill_at("config@oms1:after:kill")  # oms2 is claimed, too
     killed = crash.kill_at(f"{point}:kill", "run.undo", "--yes")
 
     said = crash.fleet.fab("run.undo", "--yes")
@@ -117,6 +117,7 @@ def test_an_interrupted_way_back_goes_on(fresh, point):
     assert (-9, 0) == (killed.status, said.status), said
     assert ALL == as_before(crash.outcome(), before)
     assert 1 == crash.outcome()["inits"]["oms1"]
+    assert [": free"] * 4 == re.findall(": free", crash.fleet.fab("lock.show").out)
 
 
 # --- the plan that was read ------------------------------------------------------------------
