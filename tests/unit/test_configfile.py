@@ -89,7 +89,7 @@ def nasty_texts(count: int) -> list[str]:
 
 
 def test_ten_thousand_texts_come_back_identical():
-    """Issue 2: no password of any characters can break out (PyYAML's C parser)."""
+    """No password of any characters can break out (PyYAML's C parser)."""
     texts = nasty_texts(10_000)
     document = "\n".join(f"- {configfile.quoted(text)}" for text in texts)
 

@@ -70,7 +70,7 @@ def faults(text: str, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
 def test_a_bad_file_is_refused_with_path_and_cure(file):
-    """Issue 2: each key by its path, what is wrong, what would be right; no fault too many."""
+    """Each key by its path, what is wrong, what would be right; no fault too many."""
     paths, says = promises(file)
 
     with pytest.raises(InputError) as refused:
@@ -104,7 +104,7 @@ def test_no_refusal_shows_a_secret():
 
 
 def test_there_are_enough_bad_files():
-    """Issue 2 asks for at least 40; each states a path or says that the file is no YAML."""
+    """At least 40; each states a path or says that the file is no YAML."""
     assert 45 <= len(BAD)
 
 

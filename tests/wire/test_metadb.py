@@ -136,7 +136,7 @@ def test_cm_url_is_compared_by_scheme_host_and_port(edge, url, verdict):
 
 
 def test_no_row_may_still_carry_the_old_cm_url(edge, oms):
-    """Issue 2, item 5: neither in location_cm nor in any other text column."""
+    """Neither in location_cm nor in any other text column."""
     oms.engine.sql(f"update oms_rm.cluster_info set cm_url = '{NEW}' where code = 1")
     carried = edge.check_cm_url(1, NEW, OLD)
     oms.engine.sql(f"update oms_cm.location_cm set cm_url = '{NEW}' where cm_location = '1'")
