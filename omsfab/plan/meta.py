@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omsfab.fleet.model import Fleet
-from omsfab.plan import scale
+from omsfab.plan import regions
 from omsfab.plan.present import Present
 from omsfab.plan.records import METADB, Plan, RestoreRows, Stage, Step
 
@@ -13,7 +13,7 @@ def restore(fleet: Fleet, present: Present, *, file: str, region: str) -> Plan:
 
     No node is asked or changed: this must be possible when all of them are away.
     """
-    where = scale.region_named(fleet, region)
+    where = regions.named(fleet, region)
     here = present.clusters.get(where.location, "no row")
     step = Step(
         name="restore-rows",

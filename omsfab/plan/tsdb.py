@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from omsfab.commands import checks, docker, influx
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
-from omsfab.plan import scale, steps
+from omsfab.plan import regions, scale, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Await, Plan, Run, Says, Stage, Step, Succeeds
 
@@ -97,7 +97,7 @@ def enable(fleet: Fleet, present: Present) -> Plan:
     waiting = [node for node in fleet.nodes if node not in there]
     return Plan(
         "tsdb.enable",
-        f"metrics of {scale.names(there)} to {tsdb.service} at {tsdb.url}",
+        f"metrics of {regions.names(there)} to {tsdb.service} at {tsdb.url}",
         (
             "guide: tsdb_enabled is false by default; with true, url, user and password count",
             *(f"{node.name} has no container: it gets this when it joins" for node in waiting),

@@ -13,7 +13,7 @@ from typing import Any
 
 from omsfab.commands import docker, posix, supervisor
 from omsfab.fleet.model import Fleet, Install, Node, Region
-from omsfab.plan import scale, steps
+from omsfab.plan import regions, steps
 from omsfab.plan.present import NodeFacts, Package, Present
 from omsfab.plan.records import (
     METADB,
@@ -61,7 +61,7 @@ def undo(
     Images and data directories stay.  Rows alone are no way back: the components keep what
     docker_init.sh gave them, so it runs again with the former config.yaml.
     """
-    where = scale.region_named(fleet, region) if region or len(fleet.regions) == 1 else None
+    where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
 
     def has(step: str, node: str) -> bool:
         if begun is None:  # what the run never looked at, it never touched
@@ -165,7 +165,7 @@ def _left(where: Region | None, made: list[Node], rows: bool, present: Present) 
     new = [node for node in made if node.ip not in present.hosts]
     if rows or not new or where is None or _was_new(where, present):
         return ()
-    return (f"MetaDB may keep host rows of {scale.names(new)}: nothing of this run deleted rows",)
+    return (f"MetaDB may keep host rows of {regions.names(new)}: nothing of this run deleted rows",)
 
 
 def _removed(fleet: Fleet, node: Node, image: str) -> Step:

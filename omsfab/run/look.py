@@ -14,7 +14,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
-from omsfab.plan import caveats, scale, steps
+from omsfab.plan import caveats, regions, steps
 from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
 
 WIDTH = 50
@@ -38,7 +38,9 @@ def at_region(
     if region.location in clusters:
         hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
         traffic = (
-            metadb.traffic() if not scale.same_url(clusters[region.location], region.cm_url) else ()
+            metadb.traffic()
+            if not regions.same_url(clusters[region.location], region.cm_url)
+            else ()
         )
         scope = metadb.preflight(region.location, steps.TABLES)
         scopes = tuple(scope.prose)
@@ -65,7 +67,7 @@ def chosen_region(fleet: Fleet, metadb: MetaDbEdge) -> str:
     """Return the name of the region that MetaDB has otherwise than hosts.yaml."""
     clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
     hosts = {code: [row.ip for row in metadb.hosts(code)] for code in clusters}
-    return scale.region_that_differs(fleet, clusters, hosts)
+    return regions.that_differs(fleet, clusters, hosts)
 
 
 def at_nodes(

@@ -30,7 +30,7 @@ from omsfab.errors import (
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
-from omsfab.plan import meta, repair, scale, tsdb, undo
+from omsfab.plan import meta, regions, repair, scale, tsdb, undo
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
 from omsfab.run import claims, failpoint, fresh, jump, lock, look, under_way
@@ -160,7 +160,7 @@ class Session:
 
     def _present(self, task: Task, package: Package | None, args: Mapping[str, str]) -> Present:
         if task.scope == "region":
-            region = scale.region_named(self.fleet, args.get("region", ""))
+            region = regions.named(self.fleet, args.get("region", ""))
             if self.flags.dry:
                 return assumed(self.fleet, region, package)
             with self.console.status("asking MetaDB and the nodes"):

@@ -20,7 +20,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import scale, undo
+from omsfab.plan import regions, undo
 from omsfab.plan.present import Present
 from omsfab.run import claims, look
 from omsfab.run import journal as journals
@@ -143,14 +143,14 @@ def _metadb(loaded: Fleet) -> MetaDbEdge:
 def check(region: str) -> None:
     """Print every difference between hosts.yaml and what is so, a line each."""
     loaded = hostsfile.load(hosts_path())
-    regions = (scale.region_named(loaded, region),) if region else loaded.regions
+    asked = (regions.named(loaded, region),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
     try:
         lines = [
             line
-            for where in regions
-            for line in scale.differences(
+            for where in asked
+            for line in regions.differences(
                 loaded, where, look.at_region(loaded, where, shells, metadb, None)
             )
         ]

@@ -10,7 +10,7 @@ import pytest
 
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
-from omsfab.plan import scale
+from omsfab.plan import refuse, regions, scale
 from omsfab.plan.present import NodeFacts, Present, assumed
 from omsfab.plan.records import Job, SaveRows, Write
 from omsfab.show.text import plan_lines
@@ -166,7 +166,7 @@ def test_a_second_default_is_refused(several, now):
     assert "cm_is_default true" in caught.value.evidence
 
 
-@pytest.mark.parametrize("key", scale.FIXED)
+@pytest.mark.parametrize("key", refuse.FIXED)
 def test_databases_are_those_of_the_running_nodes(several, now, key):
     """The guide: rm and cm database as on the initial node; compared with its live config.yaml."""
     other = replace(now.nodes["oms1"], drift=(f"{key}: other -> this",))
@@ -199,7 +199,7 @@ def test_oms_deploy_is_for_the_very_first_region(several, now):
 
 def test_the_one_region_that_differs_is_chosen(several):
     """MetaDB knows location 1 with these hosts, so cn-jiangsu is meant."""
-    chosen = scale.region_that_differs(several, {1: "http://10.0.0.100:8088"}, {1: OLD})
+    chosen = regions.that_differs(several, {1: "http://10.0.0.100:8088"}, {1: OLD})
 
     assert "cn-jiangsu" == chosen
 
@@ -208,7 +208,7 @@ def test_the_default_region_is_looked_at_if_none_differs(several):
     """Running fab scale.out again has nothing to do, and says so of the default region."""
     clusters = {1: "http://10.0.0.100:8088", 2: "http://10.1.0.100:8088"}
 
-    chosen = scale.region_that_differs(several, clusters, {1: OLD, 2: ("10.1.0.1", "10.1.0.2")})
+    chosen = regions.that_differs(several, clusters, {1: OLD, 2: ("10.1.0.1", "10.1.0.2")})
 
     assert "cn-hangzhou" == chosen
 
@@ -216,7 +216,7 @@ def test_the_default_region_is_looked_at_if_none_differs(several):
 def test_several_that_differ_are_the_operators_choice(several):
     """Each is told with its difference."""
     with pytest.raises(InputError, match="INPUT-027") as caught:
-        scale.region_that_differs(several, {1: "http://10.0.0.1:8088"}, {1: OLD[:1]})
+        regions.that_differs(several, {1: "http://10.0.0.1:8088"}, {1: OLD[:1]})
 
     assert "cn-hangzhou: cm_url is http://10.0.0.1:8088 in MetaDB" in caught.value.evidence
     assert "cn-jiangsu: MetaDB does not know it" in caught.value.evidence

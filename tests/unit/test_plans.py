@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, PreflightError
-from omsfab.plan import scale
+from omsfab.plan import regions, scale
 from omsfab.plan.present import NodeFacts, Present, assumed
 from omsfab.plan.records import ClearRows, Job, Write
 from omsfab.show.text import plan_lines
@@ -194,7 +194,7 @@ def test_an_unknown_node_is_an_input_error(fleet, package, present):
 )
 def test_cm_urls_are_compared_by_their_parts(one, other, same):
     """Scheme, host and port count; a trailing slash does not, a substring never."""
-    assert same is scale.same_url(one, other)
+    assert same is regions.same_url(one, other)
 
 
 def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):

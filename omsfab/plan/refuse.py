@@ -1,0 +1,246 @@
+"""What stops a plan: what is so now does not fit hosts.yaml, or could not be taken back.
+
+Each function looks at the Present and raises a PreflightError, or returns; nothing was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omsfab.commands import docker
+from omsfab.errors import PreflightError
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.plan import regions
+from omsfab.plan.present import Present
+from omsfab.plan.regions import names
+
+
+def identity(fleet: Fleet, region: Region, present: Present) -> None:
+    """Location, name, cm_url, default and heartbeat DB of the region are nobody else's."""
+    if present.assumed:
+        return
+    wrong = [
+        f"location {code} ({present.regions.get(code)}) has {what}"
+        for code, url in present.clusters.items()
+        if code != region.location
+        for what in (
+            *((f"cm_region {region.name}",) if present.regions.get(code) == region.name else ()),
+            *((f"cm_url {url}",) if regions.same_url(url, region.cm_url) else ()),
+            *(("cm_is_default true",) if region.default and code in present.defaults else ()),
+        )
+    ]
+    named = present.regions.get(region.location)
+    if named != region.name and named in {one.name for one in fleet.regions}:
+        wrong.append(f"location {region.location} is region {named}")
+    running = [present.facts(n.name) for n in region.nodes if present.facts(n.name).cm_nodes]
+    as_written = [f for f in running if not any(d.startswith("cm_region:") for d in f.drift)]
+    if named not in (None, "", region.name) and as_written and not wrong:
+        wrong.append(
+            f"location {region.location} is region {named}, config.yaml says {region.name}"
+        )
+    strangers = sorted(set(present.beats) - set(region.ips))
+    if strangers and region.location not in present.clusters:
+        wrong.append(f"{', '.join(strangers)} report in heartbeat_db {region.heartbeat_db}")
+    if wrong:
+        raise PreflightError(
+            "PLAN-009",
+            f"region {region.name} of hosts.yaml would take what another region has",
+            where="cluster_info and heart_beat",
+            evidence="\n".join(wrong),
+            next=f"correct regions.{region.name} in hosts.yaml, then: fab fleet.show"
+            f"   # it has location {region.location}",
+        )
+
+
+def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
+    """A run that would change a node finds its container as hosts.yaml says, or stops.
+
+    Guide: the mount directories must remain unchanged; OMS_HOST_IP is the current host.  A
+    config.yaml written where the container does not look would be found out too late.
+    """
+    wrong = [
+        f"{node.name}: {line}"
+        for node in nodes
+        for line in regions.container_drift(fleet, node, present.facts(node.name))
+    ]
+    if wrong:
+        raise PreflightError(
+            "CFG-008",
+            "a running container has other mounts or another OMS_HOST_IP than hosts.yaml",
+            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
+            evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
+            next="fab fleet.check   # then write what the container has into hosts.yaml",
+        )
+
+
+def one_image(running: Sequence[Node], present: Present) -> None:
+    """Nodes of one OMS run one image: its id decides, since a tag may be loaded twice."""
+    other = {
+        node.name: image
+        for node in running
+        if (image := present.facts(node.name).image) and image != present.image
+    }
+    if other:
+        raise PreflightError(
+            "IMG-007",
+            f"the running nodes have another image than hosts.yaml: {present.image[:19]}",
+            where=", ".join(other),
+            evidence="\n".join(
+                [
+                    *(f"{name}: {image}" for name, image in other.items()),
+                    "guide, IMAGE_TAG: an image is known by its id; all nodes run the same version",
+                ]
+            ),
+            next="fab fleet.check   # then write the image and package that run into hosts.yaml",
+        )
+
+
+FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
+"""Keys that must not change once a node is initialised: its data would stay behind."""
+
+
+def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
+    """The databases and the location in hosts.yaml are those the running nodes use (guide)."""
+    wrong = [
+        f"{node.name}: {line}"
+        for node in nodes
+        for line in present.facts(node.name).drift
+        if line.partition(":")[0] in FIXED
+    ]
+    if wrong:
+        raise PreflightError(
+            "CFG-011",
+            "hosts.yaml has other databases or another location than the running nodes",
+            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
+            evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
+            next="write the running values into hosts.yaml, then: fab scale.out --plan",
+        )
+
+
+def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
+    """Another region whose cm_url is to change needs the surgery of its own rows, not this run."""
+    for other in others:
+        here = present.clusters.get(other.location)
+        if here is not None and not present.assumed and not regions.same_url(here, other.cm_url):
+            raise PreflightError(
+                "PLAN-010",
+                f"region {other.name} has cm_url {here} in MetaDB, {other.cm_url} in hosts.yaml",
+                where=f"cluster_info, location {other.location}",
+                evidence="one thing at a time: its rows do not change while a new region joins",
+                next=f"fab scale.out --region={other.name} --plan",
+            )
+
+
+def all_known(region: Region, present: Present) -> None:
+    """Every node that MetaDB knows must be in hosts.yaml: an unknown one would go on writing."""
+    strangers = sorted(set(present.hosts) - set(region.ips))
+    if strangers:
+        raise PreflightError(
+            "PLAN-007",
+            f"MetaDB has hosts that hosts.yaml does not name: {', '.join(strangers)}",
+            where=f"table host, location {region.location}",
+            evidence="its processes could not be stopped, and its rows would be deleted",
+            next=f"add them to regions.{region.name}.nodes in hosts.yaml, then: "
+            "fab scale.out --plan",
+        )
+
+
+def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node]) -> None:
+    """An address in cm_url is bound on one member, or on none: then a balancer answers for it."""
+    holders = [n for n in region.nodes if region.cm_host in present.facts(n.name).addresses]
+    if region.cm_host in region.ips or not holders:
+        return
+    strangers = [node for node in holders if node not in members]
+    if len(holders) > 1 or strangers:
+        what = "is bound twice" if len(holders) > 1 else "is bound on a node that is not to serve"
+        raise PreflightError(
+            "VIP-002",
+            f"the VIP {region.cm_host} {what}: {names(holders)}",
+            where=names(holders),
+            evidence="ip -br addr on each node; who holds it answers to cm_url",
+            next=f"unbind it on {names(strangers or holders[1:])}, then: fab scale.out --plan",
+        )
+
+
+def at_rest(region: Region, present: Present) -> None:
+    """Stopping a region that is at work is a decision, and it is not ours."""
+    if present.traffic:
+        raise PreflightError(
+            "PLAN-011",
+            f"region {region.name} is at work, and its processes would be stopped",
+            where="oms_normal_config and the projects in MetaDB",
+            evidence="\n".join(present.traffic),
+            next="fab scale.out --plan --accept-interruption"
+            "   # or switch HA off, let the projects end, and plan again",
+        )
+
+
+def all_included(whole: Region, chosen: Region, present: Present) -> None:
+    """Rows are deleted: a container left out of --nodes would go on writing them."""
+    left = [n for n in whole.nodes if n not in chosen.nodes]
+    running = [n for n in left if present.facts(n.name).container == "running"]
+    if running:
+        raise PreflightError(
+            "PLAN-012",
+            f"{regions.have_the_container(running)}, it runs, and --nodes leaves it out",
+            where=names(running),
+            evidence="its processes would not be stopped, and its rows would be deleted",
+            next="fab scale.out --plan   # without --nodes, or: "
+            f"fab node.stop --node={running[0].name}",
+        )
+
+
+def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+    """What has the container's name on a new node is this very container, or not ours."""
+    name = fleet.install.container
+    for node in new:
+        facts = present.facts(node.name)
+        wanted = docker.spec(node, fleet.install_of(node), present.image)
+        if facts.container == "absent" or facts.spec == wanted or present.assumed:
+            continue
+        if facts.container == "created" and facts.spec:
+            continue  # a start of ours that failed: it never ran
+        raise PreflightError(
+            "HOST-004",
+            f"{node.name} has a container {name} that is not this one ({facts.container})",
+            where=node.name,
+            evidence=f"omsfab.spec is {facts.spec or 'not set'}, wanted {wanted}; "
+            "it is never removed silently",
+            next=f"docker rm {name}   # on {node.name}, if nobody needs it; then plan again",
+        )
+
+
+def images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+    """Without a package nothing can be sent: an image that is missing stays missing."""
+    lacking = [node for node in new if not present.facts(node.name).has_image]
+    if lacking and present.package is None and not present.assumed:
+        raise PreflightError(
+            "IMG-001",
+            f"{fleet.install.image} is not on {names(lacking)}, and hosts.yaml names no package",
+            where=names(lacking),
+            evidence="OMS images cannot be pulled: all registries are the vendor's own",
+            next="write oms.package into hosts.yaml, then: fab scale.out --plan",
+        )
+
+
+def keys_known(old: Sequence[Node], present: Present) -> None:
+    """A key that hosts.yaml does not know would be lost when config.yaml is written anew."""
+    unknown = {node.name: present.facts(node.name).unknown_keys for node in old}
+    if any(unknown.values()):
+        keys = sorted({key for keys in unknown.values() for key in keys})
+        raise PreflightError(
+            "CFG-005",
+            f"config.yaml has keys that hosts.yaml does not: {', '.join(keys)}",
+            where=", ".join(name for name, keys in unknown.items() if keys),
+            evidence="they would be lost when config.yaml is written from hosts.yaml",
+            next="add them under oms.extra in hosts.yaml, then: fab scale.out --plan",
+        )
+
+
+def not_deployed(region: Region) -> PreflightError:
+    return PreflightError(
+        "PLAN-002",
+        "MetaDB knows no region at all: OMS was never initialised there",
+        where="cluster_info",
+        next=f"fab oms.deploy --region={region.name} --plan",
+    )

@@ -1,0 +1,176 @@
+"""Which region and which nodes are meant, and where they differ from hosts.yaml."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from omsfab.commands import docker
+from omsfab.errors import InputError, PreflightError
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.plan.present import NodeFacts, Present
+
+
+def names(nodes: Sequence[Node]) -> str:
+    return ", ".join(node.name for node in nodes) or "no node"
+
+
+def named(fleet: Fleet, name: str) -> Region:
+    """Return the region; without a name the only one there is."""
+    found = [region for region in fleet.regions if name in ("", region.name)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(region.name for region in fleet.regions)
+    raise InputError(
+        "INPUT-020",
+        f"there is no region {name!r}" if name else "hosts.yaml has several regions",
+        where="--region",
+        evidence=f"there are: {known}",
+        next=f"fab scale.out --region={fleet.regions[-1].name} --plan",
+    )
+
+
+def that_differs(
+    fleet: Fleet, clusters: Mapping[int, str], hosts: Mapping[int, Sequence[str]]
+) -> str:
+    """Return the name of the one region that MetaDB has otherwise: unknown, or other cm_url or
+    nodes.  If none differs it is the default region; if several do, the operator is asked."""
+    why: dict[str, str] = {}
+    for region in fleet.regions:
+        here = clusters.get(region.location)
+        if here is None:
+            why[region.name] = "MetaDB does not know it"
+        elif not same_url(here, region.cm_url):
+            why[region.name] = f"cm_url is {here} in MetaDB"
+        elif set(hosts.get(region.location, ())) != set(region.ips):
+            why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
+    if len(why) > 1:
+        raise InputError(
+            "INPUT-027",
+            f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
+            where="--region",
+            evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
+            next=f"fab scale.out --region={next(iter(why))} --plan",
+        )
+    home = next((one.name for one in fleet.regions if one.default), fleet.regions[0].name)
+    return next(iter(why), home)
+
+
+def chosen(region: Region, text: str) -> tuple[Node, ...]:
+    """Return the nodes named (or addressed) in a comma separated list; none for an empty one."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    found = {word: node for node in region.nodes for word in wanted if word in (node.name, node.ip)}
+    missing = [word for word in wanted if word not in found]
+    if missing:
+        raise InputError(
+            "INPUT-021",
+            f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
+            where="--nodes",
+            evidence=f"there are: {names(region.nodes)}",
+            next="fab scale.out --plan   # without --nodes: all that are missing",
+        )
+    return tuple(node for node in region.nodes if node in found.values())
+
+
+def split(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
+    """Return (nodes OMS runs on already, nodes to add now)."""
+    old = [
+        node
+        for node in region.nodes
+        if present.facts(node.name).container == "running"
+        and present.hosts.get(node.ip, "").upper() == "ONLINE"
+    ]
+    missing = [node for node in region.nodes if node not in old]
+    asked = chosen(region, text)
+    if not old and region.location in present.clusters:
+        raise PreflightError(
+            "PLAN-006",
+            f"no node of region {region.name} runs OMS and is ONLINE in MetaDB",
+            where="table host and the containers",
+            evidence="\n".join(
+                f"{node.name}: container {present.facts(node.name).container}, "
+                f"host_status {present.hosts.get(node.ip, 'no row')}"
+                for node in region.nodes
+            ),
+            next="fab fleet.status",
+        )
+    stopped = [node for node in missing if present.facts(node.name).container == "stopped"]
+    if stopped and (not asked or any(node in asked for node in stopped)):
+        raise PreflightError(
+            "HOST-003",
+            f"{have_the_container(stopped)} already: it is stopped, and is never removed silently",
+            where=names(stopped),
+            next=f"fab node.start --node={stopped[0].name}",
+        )
+    return old, [node for node in missing if not asked or node in asked]
+
+
+def running(region: Region, present: Present) -> list[Node]:
+    return [node for node in region.nodes if present.facts(node.name).container == "running"]
+
+
+def have_the_container(nodes: Sequence[Node]) -> str:
+    return f"{names(nodes)} {'has' if len(nodes) == 1 else 'have'} the container"
+
+
+def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+    """Yield a line for each thing that is not as hosts.yaml wants it."""
+    here = present.clusters.get(region.location)
+    if here is None:
+        yield f"MetaDB: no row for location {region.location}"
+    elif not same_url(here, region.cm_url):
+        yield f"MetaDB: cm_url {here} -> {region.cm_url}"
+    for ip in sorted(set(present.hosts) - set(region.ips)):
+        yield f"MetaDB: host {ip} is not in hosts.yaml"
+    for node in region.nodes:
+        facts = present.facts(node.name)
+        if facts.container != "running":
+            yield f"{node.name}: container {fleet.install.container} is {facts.container}"
+            continue
+        yield from (f"{node.name}: {line}" for line in config_drift(region, facts))
+        yield from (f"{node.name}: {line}" for line in container_drift(fleet, node, facts))
+        yield from (f"{node.name}: {line}" for line in facts.flags)
+        if facts.config_mode not in ("", "600"):
+            yield f"{node.name}: config.yaml has mode {facts.config_mode}, not 600"
+        if present.hosts.get(node.ip, "").upper() != "ONLINE":
+            yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
+    if len(images := {f.image for f in present.nodes.values() if f.image}) > 1:
+        yield f"nodes run different images: {', '.join(sorted(images))}"
+
+
+def config_drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
+    """Return what differs between a node's config.yaml and the wanted one, a line each."""
+    if set(facts.cm_nodes) == set(region.ips):
+        return facts.drift
+    here, wanted = ", ".join(facts.cm_nodes), ", ".join(region.ips)
+    return (*facts.drift, f"cm_nodes: {here} -> {wanted}")
+
+
+def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[str]:
+    """Yield what only a new container could change: OMS_HOST_IP and mounts, a line each."""
+    if not facts.image:  # nobody has looked
+        return
+    if facts.host_ip != node.ip:
+        yield f"OMS_HOST_IP {facts.host_ip or 'is missing'} -> {node.ip}"
+    wanted = {":".join(pair) for pair in docker.mounts(fleet.install_of(node))}
+    for bind in sorted(set(facts.binds) ^ wanted):
+        yield f"mount {bind} is {'missing' if bind in wanted else 'extra'}"
+
+
+def host_of(url: str) -> str:
+    return urlsplit(url.strip()).hostname or ""
+
+
+def same_url(one: str, other: str) -> bool:
+    """Compare scheme, host and port; a trailing slash, case and blanks do not matter."""
+
+    def parts(text: str) -> tuple[str, str, int | None]:
+        url = urlsplit(text.strip().rstrip("/"))
+        try:
+            host = str(ipaddress.ip_address(url.hostname or ""))
+        except ValueError:
+            host = (url.hostname or "").lower()
+        return url.scheme.lower(), host, url.port
+
+    return parts(one) == parts(other)
