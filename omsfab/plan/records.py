@@ -278,6 +278,11 @@ class Stage:
     apart: bool = False
     """Each node for itself: one that fails drops out of the plan, the others go on."""
 
+    @property
+    def asks_only(self) -> bool:
+        """Whether none of its steps changes anything."""
+        return not any(step.apply for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -254,9 +254,9 @@ def directories(fleet: Fleet, node: Node) -> Step:
         name="directories",
         node=node.name,
         title="make the mount directories",
-        check=(Succeeds(checks.directories(*paths), "missing"),),
+        check=(Succeeds(checks.directories(*paths), "they are missing"),),
         apply=(Run(checks.make_directories(*paths)),),
-        verify=(Succeeds(checks.directories(*paths), "missing"),),
+        verify=(Succeeds(checks.directories(*paths), "they are missing"),),
     )
 
 

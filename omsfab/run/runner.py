@@ -215,17 +215,25 @@ class Runner:
             with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
                 self._world.perform(effect, step, self._attempt(step), tell)
         self._failpoint.reached(step, "after")
-        for probe in step.verify:
-            if (why := self._world.ask(probe, step.node)) is None:
-                continue
-            if not step.warn:
-                raise self._not_so(step, why)
-            with self._lock:
-                self._busy.pop(step.key, None)
-            return self._say(step.node, step.name, "warning", f"{step.fault} {step.title}: {why}")
+        why = self._why_not(step)
+        if why and not step.warn:
+            raise self._not_so(step, why)
         with self._lock:
             self._busy.pop(step.key, None)
+        if why:
+            return self._say(step.node, step.name, "warning", f"{step.fault} {step.title}: {why}")
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _why_not(self, step: Step) -> str:
+        """Return what is not as wanted; of questions alone all of it, to be cured at once."""
+        wrong: list[str] = []
+        for probe in step.verify:
+            why = self._world.ask(probe, step.node)
+            if why is not None:
+                wrong.append(why)
+                if step.apply:
+                    break
+        return "\n".join(wrong)
 
     def _not_so(self, step: Step, why: str) -> OmsfabError:
         kind = PreflightError if self.changed == "nothing" else Mismatch

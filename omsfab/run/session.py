@@ -31,6 +31,7 @@ from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
 from omsfab.plan import meta, regions, repair, scale, tsdb, undo
+from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Plan, Step
 from omsfab.run import claims, failpoint, fresh, jump, lock, look, under_way
@@ -133,7 +134,7 @@ class Session:
         if self.flags.dry:
             self._print(f"dry: nothing was contacted{_about(present)}")
         elif self.flags.plan:
-            self._compare(plan)
+            self._compare(plan, args)
         elif plan.changes:
             self._refuse_second(name)
             self._confirm(plan)
@@ -442,31 +443,48 @@ class Session:
             self._print(reason)
         self._print(f"{plan.task}: 0 changes")
 
-    def _compare(self, plan: Plan) -> None:
-        """Ask the checks of every step and print the plan with what they said (``--plan``)."""
+    def _compare(self, plan: Plan, args: Mapping[str, str]) -> None:
+        """Ask the preflight, and the checks of every other step; print the plan with what they
+        said (``--plan``).  A preflight that would stop the run ends this, too."""
         site = Site("", self.home, self.shells, self.metadb, secrets=secrets_of(self.fleet))
         found: dict[str, Found] = {}
+        refused: OmsfabError | None = None
+
+        def hear(event: Event) -> None:
+            if sign := {"done": "✓", "warning": "!", "failed": "✗"}.get(event.kind):
+                text = () if sign == "✓" else (site.redact(event.text),)
+                found[f"{event.step}@{event.node}"] = Found(sign, text)
 
         def ask(steps: list[Step]) -> None:
             for step in steps:
                 why = (site.ask(probe, step.node) for probe in step.check if step.apply)
-                lacking = tuple(site.redact(text) for text in why if text is not None)
-                found[step.key] = Found(not step.check or bool(lacking), lacking)
+                lacking = dict.fromkeys(site.redact(text) for text in why if text is not None)
+                needed = "+" if not step.check or lacking else "="
+                found[step.key] = Found(needed if step.apply else "?", tuple(lacking))
 
+        preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
         lanes: dict[str, list[Step]] = {}
-        for step in plan.steps:
-            lanes.setdefault(step.node, []).append(step)
+        for stage in plan.stages[len(preflight) :]:
+            for step in stage.steps:
+                lanes.setdefault(step.node, []).append(step)
         try:
+            try:
+                Runner(site, hear).carry_out(replace(plan, stages=tuple(preflight)))
+            except OmsfabError as error:
+                refused = error
             with ThreadPoolExecutor(min(look.WIDTH, len(lanes))) as pool:
                 list(pool.map(ask, lanes.values()))
         finally:
             self._hang_up()
-        would = sum(found[step.key].needed for step in plan.steps if step.apply)
         self._print("\n".join(plan_lines(plan, found)))
+        would = sum(one.sign == "+" for one in found.values())
         self._print(
             f"{plan.task}: {would} changes would be made (+); what is so already stands with =; "
             "nothing was changed"
         )
+        if refused:
+            refused.next = refused.next or f"{under_way.line_of(plan.task, args)} --plan"
+            raise refused
 
     # --- helpers ---
 

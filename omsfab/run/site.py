@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,8 @@ class Site:
                 result = self._shells[node].run(command)
                 if result.status == 0:
                     return None
-                return f"{otherwise}: {(result.out.strip() or result.err.strip())}"
+                said = result.out.strip() or result.err.strip()
+                return f"{otherwise}: {said}" if said else otherwise
             case ConfigSays(path, content):
                 return self._config(node, path, content)
             case CmUrlIs(location, url, old):
@@ -145,7 +147,7 @@ class Site:
     def _config(self, node: str, path: str, content: Secret) -> str | None:
         result = self._shells[node].run(posix.read_file(path))
         if result.status != 0:
-            return f"{path} cannot be read: {result.err.strip()}"
+            return _absent(path, result) or f"{path} cannot be read: {result.err.strip()}"
         lines = configfile.differences(
             configfile.read(result.out), configfile.read(content.reveal())
         )
@@ -277,7 +279,15 @@ def _zone(minutes: int) -> str:
 
 def _words(command: Command, result: Result) -> str:
     said = result.out.strip() or result.err.strip() or "nothing"
-    return f"{shown(command)} says {said!r} (status {result.status})"
+    return _absent(command.argv[-1], result) or (
+        f"{shown(command)} says {said!r} (status {result.status})"
+    )
+
+
+def _absent(name: str, result: Result) -> str:
+    """Return that there is none yet, where a tool says so at length; else nothing."""
+    absent = re.search("no such (image|container|file or directory)", result.err, re.I)
+    return f"{name} is not there" if result.status and absent else ""
 
 
 def _programs(result: Result, state: str) -> str | None:

@@ -223,11 +223,7 @@ class _UnderWay:
     def _again(self) -> str:
         """The line that this run began with: it changed nothing, so it has ended."""
         record = journals.load_record(self._order.directory)
-        words = [f"fab {record['task']}"]
-        for name, value in record["args"].items():
-            flag = f"--{name.replace('_', '-')}"
-            words += [flag if value == "yes" else f"{flag}={value}"] if value else []
-        return " ".join(words)
+        return line_of(record["task"], record["args"])
 
     def _detached(self) -> Detached:
         jobs = self._runner.jobs_under_way
@@ -267,6 +263,15 @@ class _UnderWay:
 
 
 RESUME = re.compile(r"(,? *(and )?(then)?:? *)?fab run\.resume( --run=\S+)?")
+
+
+def line_of(task: str, args: Mapping[str, str]) -> str:
+    """Return the line that calls a task with these flags."""
+    words = [f"fab {task}"]
+    for name, value in args.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag if value == "yes" else f"{flag}={value}"] if value else []
+    return " ".join(words)
 
 
 def close(directory: Path, text: str) -> None:

@@ -41,8 +41,7 @@ from omsfab.plan.records import (
 def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator[str]:
     """Yield the plan as an operator reads it before saying yes.
 
-    ``found`` (``--plan``) is what the live fleet said, by step key: steps that are so already are
-    marked ``=``, the others ``+`` with what is lacking, questions ``?``.
+    ``found`` (``--plan``) is what the live fleet said, by step key.
     """
     yield f"{plan.task}: {plan.title}"
     for reason in plan.reasons:
@@ -53,27 +52,35 @@ def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator
         width = max((len(step.node) for step in stage.steps), default=0)
         for step in stage.steps:
             seen = found.get(step.key) if found else None
-            yield f"{_sign(step, seen):<3}{step.node:<{width}}  {step.title}"
-            lines = step_lines(step) if seen is None or seen.needed else ()
+            yield f"{f' {seen.sign}' if seen else '':<3}{step.node:<{width}}  {step.title}"
+            lines = step_lines(step) if seen is None or seen.sign in "+?" else ()
             yield from (f"   {'':<{width}}   {line}" for line in lines)
             for text in seen.lacking if seen else ():
                 yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
+    yield from _outage(plan)
+
+
+def _outage(plan: Plan) -> Iterator[str]:
+    """Yield how long production will be down, as far as it can be known before."""
+    stages = [number for number, stage in enumerate(plan.stages, 1) if stage.outage]
+    if not stages:
+        return
+    effects = [e for s in plan.stages if s.outage for step in s.steps for e in step.apply]
+    times = sum(isinstance(effect, Job) for effect in effects)
+    each = {0: "", 1: "docker_init.sh (guide: 2 to 4 minutes) and "}.get(
+        times, f"{times} times docker_init.sh (guide: 2 to 4 minutes each) and "
+    )
+    span = f"stages {stages[0]} to {stages[-1]}" if len(stages) > 1 else f"stage {stages[0]}"
+    yield f"OMS processes are stopped in {span}: {each}a few seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a live fleet said to the check of a step."""
+    """What a live fleet said to a step: ``+`` is needed, ``=`` is so already, ``?`` was not asked
+    yet; of the preflight, ``✓`` holds, ``!`` is warned of, ``✗`` does not hold."""
 
-    needed: bool
+    sign: str
     lacking: tuple[str, ...] = ()
-
-
-def _sign(step: Step, seen: Found | None) -> str:
-    if seen is None:
-        return ""
-    if not step.apply:
-        return " ?"
-    return " +" if seen.needed else " ="
 
 
 def step_lines(step: Step) -> Iterator[str]:

@@ -257,7 +257,7 @@ def test_an_unknown_host_key_is_refused_until_it_is_trusted(fleet, scaled):
 
 
 def test_a_silent_vip_stops_the_run_before_production(fleet, scaled):
-    """Nobody answers at the cm_url: exit 3, and every program still runs."""
+    """Nobody answers at the cm_url: exit 3, be it planned or run, and every program still runs."""
     names = [node.name for node in fleet.lab.nodes]
     nobody = fleet.lab.vip.rsplit(".", 1)[0] + ".77"
     fleet.lab.sql(
@@ -267,11 +267,13 @@ def test_a_silent_vip_stops_the_run_before_production(fleet, scaled):
     user = {"user": "ops", "sudo": True} if fleet.lab.metadb.kind == "mariadb" else {}
     fleet.write("silent.yaml", f"http://{nobody}:8088", names, ssh=user)
 
+    planned = fleet.fab("scale.out", "--plan", hosts="silent.yaml")
     said = fleet.fab("scale.out", "--yes", hosts="silent.yaml")
     fleet.lab.sql(
         f"update oms_rm.cluster_info set cm_url = 'http://{fleet.lab.vip}:8088' where code = 1"
     )
 
+    assert (3, True) == (planned.status, "VIP-001" in planned.out), planned
     assert (3, True) == (said.status, "VIP-001" in said.out), said
     assert {"RUNNING"} == fleet.programs("oms1")
     assert 2 == fleet.inits()["oms1"]

@@ -106,6 +106,17 @@ def test_a_preflight_that_fails_has_changed_nothing(events):
     assert ("VIP-001", "nothing", []) == (caught.value.id, caught.value.changed, world.done)
 
 
+def test_a_preflight_tells_all_that_stands_in_the_way(events):
+    """Two probes of one question do not hold: both are told, to be cured at once."""
+    both = (Succeeds(command("port"), "taken"), Succeeds(command("room"), "little"))
+    question = step("ready", check=(), apply=(), kind="read-only", fault="HOST-002", verify=both)
+
+    with pytest.raises(PreflightError) as caught:
+        Runner(FakeWorld(), events.append).carry_out(plan((question,)))
+
+    assert "not there\nnot there" == caught.value.evidence
+
+
 def test_all_lanes_end_before_a_failure_is_raised(events):
     """oms1 fails; oms2 of the same stage is finished all the same, and both are told."""
     world = FakeWorld()
