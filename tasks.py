@@ -5,6 +5,7 @@ Imports stand inside the tasks, so that `fab --list` costs what a bare fab costs
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -28,20 +29,30 @@ def guarded(body: Body) -> Body:
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
-        from omsfab.errors import OmsfabError
+        from omsfab.errors import OmsfabError, unforeseen
 
         try:
             return body(*args, **kwargs)
         except OmsfabError as error:
-            print(error.render(), file=sys.stderr)
-            raise Exit(code=error.exit_code) from None
+            return _told(error)
         except KeyboardInterrupt:
             raise Exit(code=130) from None
         except BrokenPipeError:  # `fab … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=141) from None
+        except Exit:
+            raise
+        except Exception as error:
+            return _told(unforeseen(error))
 
     return call
+
+
+def _told(error: Any) -> None:
+    """Say the five parts and leave; a terminal that is gone hears nothing."""
+    with contextlib.suppress(OSError):
+        print(error.render(), file=sys.stderr)
+    raise Exit(code=error.exit_code) from None
 
 
 def flagged(body: Body) -> Body:

@@ -18,6 +18,8 @@ OmsfabError            6  a step failed
 
 from __future__ import annotations
 
+import traceback
+
 
 class OmsfabError(Exception):
     """An error an operator can act on: five parts, and the exit status of its class.
@@ -154,3 +156,28 @@ class Detached(OmsfabError):
     """The operator let go (Ctrl-C); what runs on the nodes goes on."""
 
     exit_code = 130
+
+
+def unforeseen(error: Exception) -> OmsfabError:
+    """What nobody has put into words, as an error all the same.
+
+    The system's own refusals (no room, no right, no such file) are ENV-004; anything else is a
+    defect of omsfab, told with the places in the code that it came from.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return OmsfabError(
+            "ENV-004",
+            f"this jump host does not let us: {error.strerror}",
+            where=str(error.filename or "this jump host"),
+            changed="what the journal says, if a run was begun: fab run.show",
+            evidence=f"{type(error).__name__}: {error}",
+            next="fab run.list   # an unfinished run goes on by fab run.resume",
+        )
+    places = traceback.extract_tb(error.__traceback__)[-3:]
+    return OmsfabError(
+        "BUG-002",
+        f"omsfab itself failed: {type(error).__name__}",
+        changed="what the journal says, if a run was begun: fab run.show",
+        evidence="\n".join(f"{one.filename}:{one.lineno} {one.name}" for one in places),
+        next="fab run.list   # an unfinished run goes on by fab run.resume; and report this",
+    )

@@ -161,13 +161,13 @@ class Dialer:
                 next="write the path of a private key, or leave ssh.key out and use the agent",
             )
 
-    def dial(self, node: Node) -> Connection:
+    def dial(self, node: Node, tries: int = TRIES) -> Connection:
         """Return a Connection to the node that is open and watched.
 
         Raises Unreachable, PreflightError (no authentication) or SecurityRefusal (host key).
         """
         connection = self._connection(node)
-        self._open(connection, node.name)
+        self._open(connection, node.name, tries)
         return connection
 
     def scan(self, node: Node) -> HostKey:
@@ -228,16 +228,16 @@ class Dialer:
             _settle_keys(hop)
         return connection
 
-    def _open(self, connection: Connection, name: str) -> None:
+    def _open(self, connection: Connection, name: str, tries: int = TRIES) -> None:
         reach = Reach(name, connection, known=hostkeys.known_hosts(self._ssh))
-        for again in range(TRIES - 1, -1, -1):
+        for again in range(tries - 1, -1, -1):
             try:
                 return self._login(connection, reach)
             except (OSError, EOFError, paramiko.SSHException) as error:
                 problem = reach.explain(error, self._patience)
                 if not again or not isinstance(problem, Unreachable) or not _passing(error):
                     raise problem from error
-                time.sleep(self._patience.again * (TRIES - again))
+                time.sleep(self._patience.again * (tries - again))
 
     def _login(self, connection: Connection, reach: Reach) -> None:
         client = paramiko.SSHClient()

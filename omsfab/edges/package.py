@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -53,17 +54,26 @@ def examine(
     note = (
         cache / f"package-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json" if cache else None
     )
-    if note and note.is_file():
-        record = json.loads(note.read_text())
-    else:
+    record = _noted(note)
+    if record is None:
         record = _read(path, on_bytes)
         if note:
-            note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            note.write_text(json.dumps(record))
+            with contextlib.suppress(OSError):  # then it is read again the next time
+                note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                note.write_text(json.dumps(record))
     image = _image_of(record["manifest"], reference, path)
     built_for = record.get("built_for", {})
     machine = next((m for name, m in built_for.items() if image[7:] in name), "")
     return Package(str(path), record["size"], record["sha256"], image, machine)
+
+
+def _noted(note: Path | None) -> Any:
+    """What was read before; a note that the disk had no room for is as good as none."""
+    try:
+        record = json.loads(note.read_text()) if note else None
+        return record if record and {"size", "sha256", "manifest"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
@@ -140,17 +150,21 @@ def _damaged(
 
 def _image_of(manifest: list[dict[str, object]], reference: str, path: Path) -> str:
     tags: list[str] = []
+    ids: list[str] = []
     for entry in manifest:
         found = _CONFIG_NAME.match(str(entry.get("Config", "")))
         names = cast("list[str]", entry.get("RepoTags") or [])
         tags += names
+        ids += [f"sha256:{found[1]}"] if found else []
         if found and (reference in names or reference == f"sha256:{found[1]}"):
             return f"sha256:{found[1]}"
     raise PreflightError(
         "IMG-004",
         f"{path.name} holds {', '.join(tags) or 'an image without a tag'}, not {reference}",
         where=str(path),
-        next="write the image that the package holds as oms.image in hosts.yaml",
+        evidence=f"ids: {', '.join(ids) or 'none'}",
+        next="write the image that the package holds, or its id, as oms.image in hosts.yaml, "
+        "then: fab fleet.show",
     )
 
 

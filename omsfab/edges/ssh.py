@@ -16,7 +16,7 @@ from fabric import Connection
 from omsfab.commands.command import Command, framed, shown
 from omsfab.edges import files, transfer
 from omsfab.edges.hostkeys import HostKey
-from omsfab.edges.line import Dialer
+from omsfab.edges.line import TRIES, Dialer
 from omsfab.edges.shell import OnBytes, OnLine, Result
 from omsfab.edges.stream import Stream
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
@@ -125,18 +125,21 @@ class SshShell:
         """Return a TCP connection from the gateway of this node."""
         return self._dialer.beside_gateway(self._target, host, port)
 
-    def _transport(self) -> paramiko.Transport:
+    def _transport(self, tries: int = TRIES) -> paramiko.Transport:
         with self._lock:
             if self._connection is None or not self._connection.is_connected:
-                self._connection = self._dialer.dial(self._target)
+                self._connection = self._dialer.dial(self._target, tries)
                 self.connections += 1
             transport: paramiko.Transport = self._connection.transport
             return transport
 
     def _session(self) -> paramiko.Channel:
-        """A channel for one command.  A line found dead here has carried nothing: open another."""
+        """A channel for one command.  A line found dead here has carried nothing: open another.
+
+        That one is tried once: the time until a dead node is told of is running already.
+        """
         for again in (True, False):
-            transport = self._transport()
+            transport = self._transport(TRIES if again else 1)
             try:
                 return transport.open_session()
             except (OSError, EOFError, paramiko.SSHException) as error:

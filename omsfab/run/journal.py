@@ -188,9 +188,23 @@ def begin(directory: Path, record: Mapping[str, Any]) -> None:
 
 
 def load_record(directory: Path) -> dict[str, Any]:
-    """Return run.json; one written by a newer omsfab is refused."""
-    record: dict[str, Any] = json.loads((directory / "run.json").read_text())
-    if record["schema"] > SCHEMA:
+    """Return run.json; one that is cut off or written by a newer omsfab is refused."""
+    try:
+        record: dict[str, Any] = json.loads((directory / "run.json").read_bytes())
+        newer = record["schema"] > SCHEMA
+        whole = newer or {"task", "args"} <= record.keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = newer = False
+    if not whole:
+        raise PreflightError(
+            "JRN-004",
+            f"run.json of run {directory.name} is damaged",
+            where=str(directory / "run.json"),
+            evidence="it does not say any more what was planned",
+            next=f"mv {directory} {directory}.damaged   # then, by the copy on the initial node: "
+            f"fab run.resume --run={directory.name} --from=NODE",
+        )
+    if newer:
         raise PreflightError(
             "JRN-003",
             f"run {directory.name} was written by a newer omsfab (schema {record['schema']})",

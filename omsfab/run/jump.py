@@ -23,7 +23,10 @@ ASTRAY = 60.0
 
 
 def ready(home: Path) -> None:
-    """Raise ENV-002 for a full disk, ENV-003 for too few file descriptors."""
+    """Raise ENV-002 for a full disk, ENV-003 for too few file descriptors, ENV-004 for a place
+    where nothing can be written."""
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise not_ours(home, "not writable")
     disk = os.statvfs(home)
     free = disk.f_bavail * disk.f_frsize
     if free < ROOM:
@@ -44,6 +47,17 @@ def ready(home: Path) -> None:
                 next=f"ulimit -n {FILES}   # as a user who may; see /etc/security/limits.conf",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+
+
+def not_ours(home: Path, why: str) -> PreflightError:
+    """ENV-004 for a state directory that cannot be made or written."""
+    return PreflightError(
+        "ENV-004",
+        f"the state directory cannot be used: {why}",
+        where=str(home),
+        evidence="a run that cannot write down what it does does nothing",
+        next=f"ls -ld {home}   # or, for a place that is yours: export OMSFAB_HOME=~/omsfab",
+    )
 
 
 def tell_time(metadb: MetaDbEdge, say: Callable[[str], None]) -> None:

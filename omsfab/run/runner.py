@@ -16,14 +16,16 @@ from omsfab.errors import (
     OutcomeUnknown,
     PartOfFleet,
     PreflightError,
+    Unreachable,
 )
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
+from omsfab.run import clock
 from omsfab.run.failpoint import Failpoint
 from omsfab.run.journal import Past
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
-"""Seconds between tries of a repeatable step whose session was lost: ten minutes in all."""
+"""Seconds between tries of a step whose node was lost: ten minutes in all."""
 
 
 class World(Protocol):
@@ -107,7 +109,7 @@ class Runner:
                 self.tally.outage_began = self._outage_start()
             errors = self._stage(stage, steps)
             if stage.outage and self.tally.outage_began is not None:
-                self.tally.outage = time.time() - self.tally.outage_began
+                self.tally.outage = clock.now() - self.tally.outage_began
             if errors and not stage.apart:
                 raise self._together(stage, [*errors, *self._missing])
             for error in errors:
@@ -189,11 +191,19 @@ class Runner:
     # --- a step ---
 
     def _step(self, step: Step) -> None:
+        """A node that is away is waited for, once the run has changed something: before that it is
+        the operator who waits.  A session that was lost may have done its work, so only what can be
+        done twice is."""
         for pause in (*PAUSES, None):
             try:
                 return self._once(step)
-            except LostSession as lost:
-                if step.kind not in ("repeatable", "read-only") or pause is None:
+            except (LostSession, Unreachable) as lost:
+                again = (
+                    step.kind in ("repeatable", "read-only")
+                    if isinstance(lost, LostSession)
+                    else self.changed != "nothing"
+                )
+                if not again or pause is None:
                     raise
                 self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
                 self._pause(pause)
@@ -262,8 +272,10 @@ class Runner:
     def _count(self, step: Step, *, changed: bool) -> None:
         with self._lock:
             if changed:
-                self.tally.changes += 1
-                self._changed.append(f"{step.node}: {step.title}")
+                text = f"{step.node}: {step.title}"
+                if text not in self._changed:  # a second try is no second change
+                    self.tally.changes += 1
+                    self._changed.append(text)
             elif step.check:
                 self.tally.satisfied += 1
 
@@ -272,8 +284,8 @@ class Runner:
         if self._past:
             for event in self._past.events:
                 if event.kind == "intent" and event.step == "stop-processes":
-                    return event.at
-        return time.time()
+                    return min(event.at, clock.now())  # that session's clock may have been ahead
+        return clock.now()
 
     def _say_failed(self, step: Step, text: str) -> None:
         """The error is kept already: a journal that cannot be written must not hide it."""
@@ -283,7 +295,7 @@ class Runner:
     def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
         if self.let_go:  # the operator let go: a lane that dies now has nothing to say
             return
-        self._emit(Event(time.time(), time.monotonic(), node, step, kind, text))
+        self._emit(Event(clock.now(), time.monotonic(), node, step, kind, text))
 
 
 ROLLBACK = 15.0

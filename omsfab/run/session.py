@@ -100,7 +100,10 @@ def home_of(fleet: Fleet) -> Path:
     root = Path(os.environ.get("OMSFAB_HOME", "~/.local/state/omsfab")).expanduser()
     metadb = fleet.metadb
     home = root / re.sub(r"[^\w.-]", "_", f"{metadb.host}_{metadb.port}_{metadb.rm_db}")
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise jump.not_ours(home, error.strerror or str(error)) from error
     return home
 
 

@@ -16,12 +16,19 @@ from pathlib import Path
 
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed
+from omsfab.errors import (
+    Detached,
+    Mismatch,
+    OmsfabError,
+    PartOfFleet,
+    PreflightError,
+    StepFailed,
+)
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
 from omsfab.plan.undo import UNDOABLE
-from omsfab.run import claims, failpoint, letting_go, lock
+from omsfab.run import claims, clock, failpoint, letting_go, lock
 from omsfab.run import journal as journals
 from omsfab.run.mirror import Mirror
 from omsfab.run.runner import Runner, Tally
@@ -198,6 +205,8 @@ class _UnderWay:
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
         error.next = self._next(error)
+        if error.exit_code == PreflightError.exit_code and self._runner.changed != "nothing":
+            error.exit_code = StepFailed.exit_code  # 3 says that nothing was changed
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end("nothing was changed")
@@ -259,7 +268,7 @@ class _UnderWay:
 
     def _say(self, kind: Kind, text: str) -> None:
         node = self._order.plan.initial if kind == "state" else ""
-        self.emit(Event(time.time(), time.monotonic(), node, "", kind, text))
+        self.emit(Event(clock.now(), time.monotonic(), node, "", kind, text))
 
 
 RESUME = re.compile(r"(,? *(and )?(then)?:? *)?fab run\.resume( --run=\S+)?")
@@ -277,7 +286,7 @@ def line_of(task: str, args: Mapping[str, str]) -> str:
 def close(directory: Path, text: str) -> None:
     """Write the last word of a run that is not under way."""
     book = journals.Journal(directory)
-    book.write(Event(time.time(), time.monotonic(), "", "", "run", text))
+    book.write(Event(clock.now(), time.monotonic(), "", "", "run", text))
     book.close()
 
 

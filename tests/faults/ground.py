@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,13 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 QUICK = {"INIT_SECONDS": "0"}
 """Knobs that are always turned: the waits of the stand-in image are not what is tested."""
+
+
+DETECTED = "seconds until a dead peer is told of"
+RESENT = "MB sent again after a cut transfer"
+MEMORY = "MB of memory of omsfab"
+STOPPED = "seconds stopped beyond the initialisation"
+SECOND = "changes of a second run of a finished plan"
 
 
 class Miss(AssertionError):
@@ -83,13 +89,14 @@ class Running:
             raise Miss(f"fab never said {pattern!r}:\n{self.text()[-1500:]}")
 
     def end(self, limit: float = 300) -> Outcome:
-        try:
-            self.process.wait(limit)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise Miss(f"fab {' '.join(self.words)} did not end in {limit:.0f} s") from None
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        memory, end = 0, time.monotonic() + limit
+        while self.process.poll() is None:
+            memory = max(memory, _peak(self.process.pid))
+            if time.monotonic() > end:
+                self.process.kill()
+                self.process.wait()
+                raise Miss(f"fab {' '.join(self.words)} did not end in {limit:.0f} s")
+            time.sleep(0.05)
         seconds = time.monotonic() - self.began
         return Outcome(self.words, self.process.returncode, self.text(), seconds, memory)
 
@@ -103,6 +110,8 @@ class Figures:
     surplus: list[str] = field(default_factory=list)
     false_success: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
+    measured: dict[str, float] = field(default_factory=dict)
+    """Name of a figure of the board -> the worst that was seen."""
 
 
 class Ground:
@@ -122,6 +131,10 @@ class Ground:
         self._before: dict[str, Any] = {}
         self.planned: dict[str, int] = {}
         self.wanted: tuple[str, ...] = self.names
+        self.prefix: tuple[str, ...] = ()
+        """Words in front of `fab`, for a jump host that is not as it should be."""
+        self.more: dict[str, str] = {}
+        """Environment of every call of fab."""
 
     # --- one fault ---
 
@@ -133,6 +146,7 @@ class Ground:
         self.directory.mkdir(parents=True)
         self.outcomes = []
         self.wanted = self.names
+        self.prefix, self.more = (), {}
         self.planned = dict.fromkeys(self.names, 1)
         self.reset()
         self._before = oracle.snapshot(self.lab)
@@ -191,6 +205,7 @@ class Ground:
             "OMSFAB_HOME": str(self.directory / "state"),
             "NO_COLOR": "1",
             "COLUMNS": "200",
+            **self.more,
             **more,
         }
 
@@ -199,7 +214,7 @@ class Ground:
         file = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
         with file.open("wb") as out:
             process = subprocess.Popen(
-                [str(BIN / "fab"), *words],
+                [*self.prefix, str(BIN / "fab"), *words],
                 cwd=ROOT,
                 env=self.environment(**more),
                 stdin=subprocess.DEVNULL,
@@ -222,6 +237,8 @@ class Ground:
     def note(self, outcome: Outcome) -> Outcome:
         """Keep an outcome for the board; a success that is none is counted."""
         self.outcomes.append(outcome)
+        if outcome.memory:
+            self.measure(MEMORY, outcome.memory, 150)
         changing = {"scale.out", "run.resume"} & set(outcome.words) and not (
             {"--plan", "--dry"} & set(outcome.words)
         )
@@ -239,7 +256,7 @@ class Ground:
         began = time.monotonic()
         with file.open("wb") as out:
             process = subprocess.Popen(
-                ["bash", "-c", f"fab() {{ command fab \"$@\" {'--yes' if _asks(line) else ''}; }}\n{line}"],
+                [*self.prefix, "bash", "-c", f"fab() {{ command fab \"$@\" {'--yes' if _asks(line) else ''}; }}\n{line}"],
                 cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -247,6 +264,22 @@ class Ground:
         return self.note(Running(process, tuple(line.split()), file, began).end(limit))
 
     # --- judging ---
+
+    def measure(self, name: str, value: float, most: float) -> None:
+        """Keep a figure for the board; beyond ``most`` the fault is missed."""
+        seen = self.figures.measured
+        seen[name] = max(seen.get(name, value), round(value, 1))
+        if value > most:
+            raise Miss(f"{name}: {value:.1f}, at most {most:g} wanted")
+
+    def again(self) -> None:
+        """A finished plan has nothing to do the second time."""
+        last = self.outcomes[-1] if self.outcomes else None
+        if last and last.code == 0 and self.wanted == self.names and not self.missing():
+            outcome = self.fab("scale.out", "--yes")
+            found = re.findall(r"scale\.out: (\d+) changes", outcome.out)
+            self.outcomes.remove(outcome)
+            self.measure(SECOND, int(found[-1]) if found else 99, 0)
 
     def missing(self) -> list[str]:
         """What is missing for the wanted nodes to be in service."""
@@ -404,6 +437,16 @@ class Ground:
                         )
         finally:
             connection.close()
+
+
+def _peak(pid: int) -> int:
+    """Largest resident size so far, MB; 0 when the process is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) // 1024 if found else 0
 
 
 def _beginning(lab: Lab, first: str) -> tuple[dict[str, Any], bytes]:

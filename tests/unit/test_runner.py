@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
 
 import pytest
 
@@ -18,9 +19,10 @@ from omsfab.errors import (
     PartOfFleet,
     PreflightError,
     StepFailed,
+    Unreachable,
 )
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import failpoint
+from omsfab.run import clock, failpoint
 from omsfab.run import journal as journals
 from omsfab.run.runner import Runner
 
@@ -168,6 +170,43 @@ def test_a_lost_session_of_a_once_only_step_is_not_repeated(events):
         )
 
     assert [] == world.done
+
+
+@pytest.mark.parametrize("kind", ["repeatable", "once-only", "transaction"])
+def test_a_node_that_is_away_in_the_middle_is_waited_for(events, kind):
+    """No connection was had, so nothing was begun: whatever the step is, it may be tried again."""
+    world = FakeWorld()
+    world.broken = {"b": [Unreachable("SSH-001", "away"), Unreachable("SSH-001", "away")]}
+    steps = (step("a"), step("b", kind=kind))
+
+    tally = Runner(world, events.append, pause=lambda _: None).carry_out(plan(steps))
+
+    assert ["a", "b"] == world.done
+    assert 2 == tally.changes
+
+
+def test_a_node_that_is_away_before_any_change_is_told_at_once(events):
+    """The operator sits there and can mend it sooner than ten minutes of waiting would tell."""
+    world = FakeWorld()
+    world.broken = {"a": [Unreachable("SSH-001", "away")]}
+    paused = []
+
+    with pytest.raises(Unreachable):
+        Runner(world, events.append, pause=paused.append).carry_out(
+            plan((step("a", kind="read-only", check=()),))
+        )
+
+    assert [] == paused
+
+
+def test_a_clock_that_is_set_meanwhile_changes_no_time_of_an_event(events, monkeypatch):
+    """J09: the wall clock counts at the start only, so the outage stays what it was."""
+    before = clock.now()
+    monkeypatch.setattr(time, "time", lambda: before - 86400)
+
+    Runner(FakeWorld(), events.append).carry_out(plan((step("a"),)))
+
+    assert 60 > events[-1].at - before >= 0
 
 
 def test_a_defect_of_omsfab_is_told_as_one(events):

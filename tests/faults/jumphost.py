@@ -1,0 +1,350 @@
+"""Faults of the jump host and of its operator (faults.md, section 2), and names that move."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+from omsfab.lab.system import run
+from tests.faults import oracle
+from tests.faults.environment import OUT, service, sh
+from tests.faults.ground import Ground, Miss, Skip
+from tests.faults.matrix import fault, shown_by
+
+CRASH = "tests/lab/test_crash.py::test_"
+RUNS = "tests/lab/test_runs.py::test_"
+
+shown_by(
+    "J01",
+    "omsfab is killed at a step, and resumed",
+    "SIGKILL at the five points that hurt most; `scripts/crash` walks all of them",
+    f"{CRASH}a_killed_run_is_finished_by_resume",
+)
+shown_by(
+    "J03",
+    "the jump host is lost for good",
+    "its state directory is gone; another one resumes --from=oms1",
+    f"{RUNS}a_lost_jump_host_is_replaced",
+)
+shown_by(
+    "J04b",
+    "Ctrl-C while rows are locked and about to be deleted",
+    "SIGINT in the transaction",
+    f"{RUNS}letting_go_in_the_surgery_rolls_back",
+)
+shown_by(
+    "J14",
+    "config.yaml of the old node changes between plan and yes",
+    "a terminal, an edit, then yes",
+    f"{RUNS}a_plan_that_was_read_for_too_long_is_not_begun",
+)
+shown_by(
+    "C14",
+    "rows are deleted, and docker_init.sh fails for good",
+    "INIT_FAIL_STEP twice, then run.undo",
+    f"{RUNS}an_initialisation_that_fails_twice_leaves_two_ways",
+)
+
+
+def jump_host(g: Ground, *lines: str) -> None:
+    """fab runs in a mount namespace of its own, after these lines of sh."""
+    g.prefix = ("unshare", "-m", "sh", "-c", " && ".join((*lines, 'exec "$@"')), "sh")
+
+
+def small_home(g: Ground, size: str) -> Path:
+    """The state directory is a file system of this size."""
+    home = g.directory / "state"
+    home.mkdir(mode=0o700, exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(home))
+    g.undo(lambda: run("umount", "-l", str(home)))
+    return home
+
+
+# --- the disk of the jump host --------------------------------------------------------------------
+
+
+@fault("J06", "the jump host has no room", "the state directory is a tmpfs of 64 KB")
+def no_room(g: Ground) -> None:
+    small_home(g, "64k")
+    g.says(g.refused(g.fab(*OUT), 3, "ENV-002"), "200 MB")
+
+
+def fills(g: Ground, when: str) -> None:
+    """The disk fills when this is said; rows stay; with room again the next line finishes."""
+    home = small_home(g, "230m")
+    before = {table: oracle.rows(g.lab, table) for table in oracle.TABLES}
+    running = g.start(*OUT)
+    running.says(when, 120)
+    with (home / "filler").open("wb") as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+                file.flush()
+        except OSError:
+            pass
+    outcome = g.ended(g.note(running.end()), 6, "JRN-001", "DB-024")
+    g.says(outcome, "No space left")
+    if before != {table: oracle.rows(g.lab, table) for table in oracle.TABLES}:
+        raise Miss("rows are gone")
+    (home / "filler").unlink()
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("J06b", "the disk of the jump host fills in the run", "a filler when the package is there")
+def fills_early(g: Ground) -> None:
+    fills(g, r"oms2 +directories")
+
+
+@fault("J06c", "the disk of the jump host fills before the rows are saved", "a filler at the stop")
+def fills_late(g: Ground) -> None:
+    fills(g, r"oms1 +stop-processes +▸")
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@fault("J08", "too few file descriptors", "ulimit -n 32")
+def descriptors(g: Ground) -> None:
+    g.prefix = ("sh", "-c", 'ulimit -n 32; exec "$@"', "sh")
+    g.says(g.refused(g.fab(*OUT), 3, "ENV-003"), "256")
+
+
+@fault("J08b", "files may not grow", "ulimit -f: 8 KB a file")
+def file_size(g: Ground) -> None:
+    g.prefix = ("bash", "-c", 'ulimit -f 8; exec "$@"', "bash")
+    outcome = g.fab(*OUT)
+    if outcome.code not in (3, 6):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.ended(outcome, outcome.code, "JRN-001", "ENV-004")
+    g.production_untouched()
+    g.prefix = ()
+    g.ended(g.paste(outcome) if "resume" in outcome.next else g.fab(*OUT), 0)
+
+
+@fault("J08c", "few processes and threads", "ulimit -u: 60 more than run")
+def processes(g: Ground) -> None:
+    g.prefix = ("setpriv", "--reuid=0", "sh", "-c", 'ulimit -s 1024; exec "$@"', "sh")
+    g.ended(g.fab(*OUT), 0)
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+def faked(g: Ground, by: str) -> Path:
+    """fab lives at another time, which a line in a file sets; the monotonic clock is the true one."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise Skip("libfaketime")
+    note = g.directory / "faketime"
+    note.write_text(by)
+    g.more = {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(note),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    return note
+
+
+def stopped_for(outcome: object) -> float:
+    """Seconds of outage, as the summary says."""
+    text = getattr(outcome, "out", "")
+    found = re.findall(r"OMS processes were stopped for (?:(\d+) min )?(\d+) s", text)
+    if not found:
+        raise Miss(f"no figure of the outage:\n{text[-500:]}")
+    return int(found[-1][0] or 0) * 60 + int(found[-1][1])
+
+
+@fault("J09", "the jump host lives ten years ahead", "libfaketime +10y")
+def ahead(g: Ground) -> None:
+    faked(g, "+10y")
+    outcome = g.ended(g.fab(*OUT), 0)
+    g.says(outcome, "ENV-006")
+    if not 0 < stopped_for(outcome) < 120:
+        raise Miss(f"an outage of {stopped_for(outcome)} s")
+
+
+@fault("J09b", "its clock is set a day back in the run", "libfaketime, changed at the stop")
+def jumps(g: Ground) -> None:
+    note = faked(g, "+0")
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    note.write_text("-1d")
+    outcome = g.ended(g.note(running.end()), 0)
+    if not 0 < stopped_for(outcome) < 120:
+        raise Miss(f"an outage of {stopped_for(outcome)} s")
+
+
+@fault(
+    "J09c",
+    "a node's clock or time zone is not that of the MetaDB",
+    "a `date` on oms2: 120 s ahead, then UTC+8",
+)
+def node_clock(g: Ground) -> None:
+    node = g.new[0]
+    for text in ("exec faketime -f +120s /bin/date", "TZ=Asia/Shanghai exec /bin/date"):
+        fake = f'#!/bin/sh\n{text} "$@"\n'
+        done = g.lab.enter(
+            node, ["sh", "-c", "cat >/usr/local/bin/date; chmod 755 /usr/local/bin/date"],
+            data=fake.encode(),
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        g.undo(lambda: g.lab.enter(node, ["rm", "-f", "/usr/local/bin/date"]))
+        outcome = g.refused(g.fab(*OUT), 3, "ENV-006")
+        g.says(outcome, node)
+
+
+# --- names that move ------------------------------------------------------------------------------
+
+
+@fault(
+    "N07",
+    "a name leads to another machine after the plan was confirmed",
+    "/etc/hosts of the jump host between kill and resume; the other machine has the same host key",
+)
+def name_moves(g: Ground) -> None:
+    lab, (second, third) = g.lab, g.new
+    name = "oms2.lab.test"
+    hosts = g.directory / "hosts"
+
+    def leads_to(node: str) -> None:
+        hosts.write_text(f"127.0.0.1 localhost\n{lab.node(node).ip} {name}\n")
+
+    leads_to(second)
+    jump_host(g, f"mount --bind {hosts} /etc/hosts")
+    known = g.directory / "known_hosts"
+    lines = lab.known_hosts.read_text().splitlines()
+    mine = [line.split(" ", 1)[1] for line in lines if line.startswith(lab.node(second).ip + " ")]
+    known.write_text("\n".join([*lines, *(f"{name} {key}" for key in mine)]) + "\n")
+    g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+    node = {"ip": lab.node(second).ip, "address": name}
+    g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({second: node}))
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT=f"directories@{second}:before:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    clone_keys(g, second, third)
+    leads_to(third)
+    outcome = g.ended(g.fab("run.resume", "--yes"), 10, "SSH-011")
+    g.says(outcome, f"{second} is not the machine that was planned")
+    g.production_untouched()
+    leads_to(second)
+    sh(g, third, "cp -p /run/keys/* /etc/ssh/; lab-service sshd restart")
+    time.sleep(1)
+    g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "N07b",
+    "a name leads to a machine with another host key",
+    "/etc/hosts of the jump host between plan and apply",
+)
+def name_moves_key(g: Ground) -> None:
+    lab, (second, third) = g.lab, g.new
+    name = "oms2.lab.test"
+    hosts = g.directory / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{lab.node(second).ip} {name}\n")
+    jump_host(g, f"mount --bind {hosts} /etc/hosts")
+    known = g.directory / "known_hosts"
+    lines = lab.known_hosts.read_text().splitlines()
+    mine = [line.split(" ", 1)[1] for line in lines if line.startswith(lab.node(second).ip + " ")]
+    known.write_text("\n".join([*lines, *(f"{name} {key}" for key in mine)]) + "\n")
+    g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+    node = {"ip": lab.node(second).ip, "address": name}
+    g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({second: node}))
+    g.ended(g.fab("scale.out", "--plan"), 0)
+    hosts.write_text(f"127.0.0.1 localhost\n{lab.node(third).ip} {name}\n")
+    g.refused(g.fab(*OUT), 10, "SSH-010")
+    hosts.write_text(f"127.0.0.1 localhost\n{lab.node(second).ip} {name}\n")
+    g.ended(g.fab(*OUT), 0)
+
+
+def clone_keys(g: Ground, source: str, dest: str) -> None:
+    """The machine ``dest`` has the host keys of ``source``, as a clone has; undone with the fault."""
+    sh(g, dest, "mkdir -p /run/keys && cp -p /etc/ssh/ssh_host_* /run/keys/")
+    keys = g.lab.enter(
+        source, ["sh", "-c", "tar c -C /etc/ssh $(cd /etc/ssh; ls ssh_host_*) | base64"]
+    )
+    done = g.lab.enter(
+        dest, ["sh", "-c", "base64 -d | tar x -C /etc/ssh"], data=keys.stdout.encode()
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    service(g, dest, "sshd", "restart")
+    g.undo(
+        lambda: g.lab.enter(
+            dest, ["sh", "-c", "cp -p /run/keys/* /etc/ssh/; lab-service sshd restart"]
+        )
+    )
+
+
+# --- state that is damaged ------------------------------------------------------------------------
+
+
+def killed_in_the_middle(g: Ground) -> Path:
+    """A run that was killed with new nodes staged and production stopped; its directory."""
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    (found,) = (p.parent for p in (g.directory / "state").glob("*/*/run.json"))
+    return found
+
+
+@fault("J16", "run.json of a run is cut off", "truncate -s 100 after a SIGKILL")
+def record_cut(g: Ground) -> None:
+    directory = killed_in_the_middle(g)
+    path = directory / "run.json"
+    path.write_bytes(path.read_bytes()[:100])
+    outcome = g.ended(g.fab("run.resume", "--yes"), 3, "JRN-004")
+    g.says(outcome, "run.json")
+    shutil.move(directory, f"{directory}.damaged")
+    (g.directory / "state").rename(g.directory / "state-old")  # another directory, another owner
+    (g.directory / "state-old").rename(g.directory / "state")
+    line = f"--run={directory.name}"
+    g.ended(g.fab("run.resume", line, f"--from={g.first}", "--yes"), 0)
+
+
+@fault("J16b", "the journal of a run is gone", "rm journal.jsonl after a SIGKILL")
+def journal_gone(g: Ground) -> None:
+    directory = killed_in_the_middle(g)
+    (directory / "journal.jsonl").unlink()
+    g.ended(g.fab("run.resume", "--yes"), 0)
+    for line in (directory / "journal.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+@fault("J18", "nothing can be written where the state is", "a read-only file system")
+def read_only_home(g: Ground) -> None:
+    home = small_home(g, "230m")
+    run("mount", "-o", "remount,ro", str(home))
+    g.refused(g.fab(*OUT), 3, "ENV-004")
+
+
+@fault("J19", "hosts.yaml is a directory, or not there", "two bad paths")
+def no_hosts(g: Ground) -> None:
+    for path in (g.directory, g.directory / "nowhere.yaml"):
+        g.refused(g.fab(*OUT, OMSFAB_HOSTS=str(path)), 2, "INPUT-002")
+
+
+@fault(
+    "J20",
+    "a poor terminal",
+    "TERM=dumb, LANG=C, COLUMNS=20, a Chinese name in hosts.yaml; then output that nobody reads",
+)
+def poor_terminal(g: Ground) -> None:
+    g.edit(lambda d: d["regions"]["cn-lab"].update(label="实验室"))
+    poor = {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "COLUMNS": "20", "PYTHONUTF8": "0"}
+    g.prefix = ("bash", "-c", '"$@" 2>&1 | head -n 3', "bash")
+    g.fab("scale.out", "--plan", **poor)
+    g.prefix = ("bash", "-c", '"$@" >&- 2>&-', "bash")
+    running = g.start(*OUT, **poor)
+    running.process.wait(300)
+    g.prefix = ()
+    g.served()
+    for words in (("fleet.show",), ("fleet.status",), ("run.show",), OUT):
+        outcome = g.ended(g.fab(*words, **poor), 0)
+        if "Traceback" in outcome.out:
+            raise Miss(outcome.out[-800:])
