@@ -410,7 +410,7 @@ def lab_task(**words: str) -> Callable[[Body], Any]:
     return make
 
 
-@lab_task(nodes="how many servers", metadb="oceanbase or mariadb", bare="do not deploy OMS")
+@lab_task(nodes="how many servers", metadb="oceanbase, mariadb or mysql", bare="do not deploy OMS")
 def lab_up(
     c: Context, name: str = "lab", nodes: int = 3, metadb: str = "oceanbase", bare: bool = False
 ) -> None:
@@ -436,7 +436,7 @@ def lab_status(c: Context, name: str = "lab") -> None:
     demo.status(name)
 
 
-@lab_task(metadb="oceanbase or mariadb", end="end the lab afterwards")
+@lab_task(metadb="oceanbase, mariadb or mysql", end="end the lab afterwards")
 def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", end: bool = False) -> None:
     """Watch one OMS node become three behind a VIP, on the local fleet."""
     from omsfab.lab import demo

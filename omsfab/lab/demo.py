@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omsfab import lab as labs
 from omsfab.errors import OmsfabError, PreflightError
+from omsfab.lab.model import ENGINES
 
 ROOT = Path(__file__).parents[2]
 FAB = Path(sys.executable).with_name("fab")
@@ -19,9 +20,10 @@ def up(name: str, nodes: int, metadb: str, *, bare: bool) -> labs.Lab:
     why = labs.missing()
     if why:
         raise PreflightError("LAB-001", why, where="this machine", next="scripts/test")
-    if metadb not in ("oceanbase", "mariadb"):
+    engine = next((known for known in ENGINES if known == metadb), None)
+    if engine is None:
         raise OmsfabError("LAB-002", f"no such MetaDB: {metadb}", next="fab lab.up")
-    lab = labs.up(name, nodes, "mariadb" if metadb == "mariadb" else "oceanbase")
+    lab = labs.up(name, nodes, engine)
     first = lab.nodes[0]
     write(lab, "initial.yaml", f"http://{first.ip}:8088", [first.name])
     write(lab, "hosts.yaml", f"http://{lab.vip}:8088", [node.name for node in lab.nodes])

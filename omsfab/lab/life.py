@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from omsfab.lab import balancer, machine, metadb, network, node, package, places
+from omsfab.lab import balancer, machine, metadb, mysql, network, node, package, places
 from omsfab.lab.model import BALANCER, Engine, Lab, NodeOfLab, read
 from omsfab.lab.places import Place, place
 from omsfab.lab.system import LabError, Say, answers, only_one, private_dir, private_file, run
@@ -33,6 +33,8 @@ def up(
     if reason:
         raise LabError(reason)
     where, begun = place(name), time.monotonic()
+    if metadb == "mysql":
+        mysql.fetch(say)
     with only_one(where.lock, say):
         lab = _planned(where, nodes, metadb, password)
         say(f"lab {name}: {len(lab.nodes)} nodes, {metadb}, {lab.subnet}")

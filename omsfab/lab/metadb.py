@@ -1,4 +1,4 @@
-"""The database of a lab: the OceanBase engine of the wheel ``pylibseekdb``, or MariaDB."""
+"""The database of a lab: the OceanBase engine of the wheel ``pylibseekdb``, MariaDB or MySQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from omsfab.lab import network
+from omsfab.lab import mysql, network
 from omsfab.lab.model import Engine, Lab, MetaDbOfLab
 from omsfab.lab.system import (
     LabError,
@@ -22,7 +22,7 @@ from omsfab.lab.system import (
 MEMBER = "metadb"
 NUMBER = 200
 
-# Both engines take this as a plain user name, and omsfab sees the form that a tenant has.
+# All engines take this as a plain user name, and omsfab sees the form that a tenant has.
 USER = "oms@oms_meta"
 # The same user as OBProxy would be told, with the same password.
 USER_OF_PROXY = "oms@oms_meta#lab"
@@ -47,7 +47,7 @@ def start(lab: Lab) -> None:
     log, netns = directory / f"{db.kind}.log", place.netns(MEMBER)
     if network.first_process(netns) is None:
         network.empty(netns)
-        argv = _oceanbase(directory) if db.kind == "oceanbase" else _mariadb(lab, directory)
+        argv = {"oceanbase": _oceanbase, "mariadb": _mariadb, "mysql": _mysql}[db.kind](lab)
         background(
             (
                 *("nsenter", f"--net={network.NETNS / netns}"),
@@ -66,27 +66,42 @@ def engine_path() -> Path | None:
     return program if program.exists() else None
 
 
-def _oceanbase(directory: Path) -> tuple[str, ...]:
+def _oceanbase(lab: Lab) -> tuple[str, ...]:
     program = engine_path()
     if program is None:
         raise LabError("the OceanBase engine is missing", next="scripts/setup lab")
     return (
-        *(str(program), "--nodaemon", "--port", "2881", "--base-dir", str(directory / "data")),
+        *(str(program), "--nodaemon", "--port", str(lab.metadb.port)),
+        *("--base-dir", str(lab.directory / MEMBER / "data")),
         *("--parameter", "memory_limit=2G", "--parameter", "datafile_size=256M"),
         *("--parameter", "log_disk_size=2G"),
     )
 
 
-def _mariadb(lab: Lab, directory: Path) -> tuple[str, ...]:
+def _mariadb(lab: Lab) -> tuple[str, ...]:
     """Made and run by one shell, so that a half-made database too is in the namespaces."""
+    _first_file(lab)
+    return ("bash", "-c", _MARIADB, "mariadb", str(lab.directory / MEMBER))
+
+
+def _mysql(lab: Lab) -> tuple[str, ...]:
+    """OMS logs in by caching_sha2_password, which is MySQL's default."""
+    return (
+        *mysql.command(lab.directory / MEMBER / "data", lab.metadb.port),
+        *("--bind-address=0.0.0.0", "--skip-name-resolve", "--max-connections=300"),
+        f"--init-file={_first_file(lab)}",
+    )
+
+
+def _first_file(lab: Lab) -> Path:
+    """Statements at each start: the administrator from everywhere, by his password."""
     admin = lab.metadb.admin_password
     first = (
         f"create user if not exists 'root'@'%' identified by '{admin}';\n"
         "grant all privileges on *.* to 'root'@'%' with grant option;\n"
         f"alter user 'root'@'localhost' identified by '{admin}';\n"
     )
-    private_file(directory / "first.sql", first)
-    return ("bash", "-c", _MARIADB, "mariadb", str(directory))
+    return private_file(lab.directory / MEMBER / "first.sql", first)
 
 
 _MARIADB = """
@@ -117,6 +132,10 @@ def _settled(lab: Lab) -> bool:
         with connection.cursor() as cursor:
             for statement, args in _accounts(lab.metadb):
                 cursor.execute(statement, args)
+        # MySQL wants the first login of a user by RSA, which the Python of the stand-in image
+        # lacks; from then on until its next start it knows the password without.
+        lab.connect(admin=False).close()
+        lab.connect(admin=False, user=USER_OF_PROXY).close()
     except pymysql.err.MySQLError:
         return False
     finally:
@@ -125,10 +144,10 @@ def _settled(lab: Lab) -> bool:
 
 
 def _give_admin_a_password(lab: Lab) -> None:
-    """A new engine lets root in without one; MariaDB has been told by its first file."""
+    """A new OceanBase lets root in without one; the others have been told by their first file."""
     import pymysql
 
-    if lab.metadb.kind == "mariadb":
+    if lab.metadb.kind != "oceanbase":
         return
     try:
         lab.connect().close()

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omsfab.lab import network
 from omsfab.lab.places import Place
@@ -16,7 +16,8 @@ from omsfab.lab.system import LabError, private_file, run
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-Engine = Literal["oceanbase", "mariadb"]
+Engine = Literal["oceanbase", "mariadb", "mysql"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 KNOBS = "data/oms/oms_logs/.lab"
 BALANCER = "balancer"
@@ -130,19 +131,21 @@ class Lab:
         out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
         return subprocess.CompletedProcess(argv, done.returncode, out, err)
 
-    def connect(self, *, admin: bool = True, database: str | None = None) -> Connection[Any]:
-        """A new connection to the database, autocommit, as administrator or as OMS's user."""
+    def connect(
+        self, *, admin: bool = True, database: str | None = None, user: str = ""
+    ) -> Connection[Any]:
+        """A new connection, autocommit, as administrator, OMS's user or one with its password."""
         import pymysql  # here, since a lab can be asked for much without it
 
-        user, password = (
+        name, password = (
             (self.metadb.admin, self.metadb.admin_password)
             if admin
-            else (self.metadb.user, self.metadb.password)
+            else (user or self.metadb.user, self.metadb.password)
         )
         return pymysql.connect(
             host=self.metadb.host,
             port=self.metadb.port,
-            user=user,
+            user=name,
             # As bytes: PyMySQL would encode a str as latin-1, whatever the character set.
             password=password.encode(),  # type: ignore[arg-type, unused-ignore]
             database=database,

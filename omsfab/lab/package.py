@@ -125,7 +125,7 @@ def debian_layer(
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=places.cache(), prefix="build-") as work:
         root = Path(work, "root")
-        _unpack(_download(Path(work), packages), root)
+        unpack(download(Path(work), packages), root)
         bare(root)
         finish(root)
         shutil.rmtree(root / "var/cache/ldconfig", ignore_errors=True)
@@ -153,8 +153,11 @@ def app_layer(tag: str) -> bytes:
     return buffer.getvalue()
 
 
-def _download(work: Path, packages: Sequence[str]) -> list[Path]:
-    """Fetch the packages and all they need, as if nothing were installed."""
+def download(work: Path, packages: Sequence[str], options: Sequence[str] = ()) -> list[Path]:
+    """Fetch the packages and all they need, as if nothing were installed.
+
+    ``options`` are apt's, for other sources than those of this machine.
+    """
     status = private_file(work / "status", "")
     archives = work / "archives"
     (archives / "partial").mkdir(parents=True)
@@ -162,18 +165,18 @@ def _download(work: Path, packages: Sequence[str]) -> list[Path]:
     command = (
         *("apt-get", "install", "-y", "-q", "--download-only", "--no-install-recommends"),
         *("-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={archives}"),
-        *("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", *packages),
+        *("-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", *options, *packages),
     )
     try:
         run(*command, limit=900)
     except LabError:
         # The package lists of a fresh machine are empty or too old to be served any more.
-        run("apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", "update", limit=600)
+        run("apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", *options, "update", limit=600)
         run(*command, limit=900)
     return sorted(path for path in archives.glob("*.deb") if not path.name.startswith(LEFT_OUT))
 
 
-def _unpack(archives: list[Path], root: Path) -> None:
+def unpack(archives: list[Path], root: Path) -> None:
     """Unpack without running anything; the links of a merged /usr have to be there before."""
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / "usr" / name).mkdir(parents=True)

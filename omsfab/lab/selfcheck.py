@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from omsfab.lab import life, machine, network
-from omsfab.lab.model import Engine, Lab
+from omsfab.lab.model import ENGINES, Lab
 from omsfab.lab.places import Place, place
 from omsfab.lab.system import LabError, processes
 
@@ -25,7 +25,7 @@ NASTY = 'it\'s "q" $HOME #no \\n `x` %s 密码 é; '
 def main() -> int:
     """Exit 0 when everything held; 1 with the reason."""
     machine.install_packages()
-    kind: Engine = "mariadb" if "mariadb" in sys.argv else "oceanbase"
+    kind = next((engine for engine in ENGINES if engine in sys.argv), ENGINES[0])
     begun = time.monotonic()
     try:
         life.down(NAME)

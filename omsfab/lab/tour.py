@@ -22,7 +22,7 @@ from typing import Any
 from omsfab import lab as labs
 from omsfab.errors import OmsfabError
 from omsfab.lab import demo, influx
-from omsfab.lab.model import Lab
+from omsfab.lab.model import ENGINES, Lab
 from omsfab.lab.system import private_dir, private_file, run
 
 CONTAINER = "oms_427"
@@ -382,7 +382,7 @@ def announce(title: str) -> None:
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="scripts/tour", description=__doc__)
-    words.add_argument("metadb", nargs="?", choices=("oceanbase", "mariadb"), default="oceanbase")
+    words.add_argument("metadb", nargs="?", choices=ENGINES, default=ENGINES[0])
     words.add_argument("--name", default="tour", help="several labs do not collide")
     words.add_argument("--keep", action="store_true", help="leave the lab running afterwards")
     said = words.parse_args()

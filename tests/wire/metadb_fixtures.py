@@ -1,4 +1,4 @@
-"""Real engines for the MetaDB tests: an OceanBase engine and a MariaDB, an OMS schema, a proxy.
+"""Real engines for the MetaDB tests: OceanBase, MariaDB and MySQL, an OMS schema, a proxy.
 
 Import the fixtures into the test module.  An engine whose binary is missing is skipped, with the
 reason; only processes started here are ended.
@@ -25,6 +25,7 @@ import pytest
 from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.fleet.model import MetaDb
 from omsfab.fleet.secret import Secret
+from omsfab.lab import mysql
 from omsfab.lab.metadb import engine_path
 
 PASSWORD = "o'm\"s $x #ö\\ &"
@@ -103,10 +104,17 @@ def mariadb_command(base: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-COMMANDS = {"oceanbase": seekdb_command, "mariadb": mariadb_command}
+def mysql_command(base: Path, port: int) -> list[str]:
+    if why := mysql.missing():
+        pytest.skip(why)
+    limits = ("--bind-address=127.0.0.1", "--max-allowed-packet=32M")
+    return [*mysql.command(base / "data", port), *limits]
 
 
-@pytest.fixture(scope="session", params=["oceanbase", "mariadb"])
+COMMANDS = {"oceanbase": seekdb_command, "mariadb": mariadb_command, "mysql": mysql_command}
+
+
+@pytest.fixture(scope="session", params=[*COMMANDS])
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
