@@ -37,7 +37,7 @@ def missing() -> str | None:
     """One sentence saying why there is no MySQL here, or None."""
     if (home() / "data").is_dir():
         return None
-    return "no MySQL: scripts/setup lab has not got Debian's mysql-server-core into the cache"
+    return "no MySQL: scripts/setup tests has not got Debian's mysql-server-core into the cache"
 
 
 def command(data: Path, port: int) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def command(data: Path, port: int) -> tuple[str, ...]:
     LabError without the program.
     """
     if why := missing():
-        raise LabError(why, next="scripts/setup lab")
+        raise LabError(why, next="scripts/setup tests")
     if not data.exists():
         shutil.copytree(home() / "data", new := data.with_suffix(".new"), dirs_exist_ok=True)
         new.rename(data)
