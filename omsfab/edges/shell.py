@@ -44,8 +44,19 @@ class Shell(Protocol):
     def write(self, path: str, content: Secret, mode: int, backup: str) -> None:
         """Replace the content of a file in place, so that a bind mount keeps its inode."""
 
-    def send(self, source: Path, dest: str, size: int, sha256: str, on_bytes: OnBytes) -> None:
-        """Send a file through ``dest.part``, resumed at a verified offset."""
+    def send(
+        self,
+        source: Path,
+        dest: str,
+        size: int,
+        sha256: str,
+        on_bytes: OnBytes,
+        on_lost: OnLine = lambda _: None,
+    ) -> None:
+        """Send a file through ``dest.part``, resumed at a verified offset.
+
+        ``on_lost`` hears of a line that dropped, and of nothing else.
+        """
 
     def close(self) -> None:
         """End the connection; a later call opens a new one."""

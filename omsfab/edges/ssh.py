@@ -113,9 +113,17 @@ class SshShell:
         """
         files.write(self, path, content, mode, backup)
 
-    def send(self, source: Path, dest: str, size: int, sha256: str, on_bytes: OnBytes) -> None:
+    def send(
+        self,
+        source: Path,
+        dest: str,
+        size: int,
+        sha256: str,
+        on_bytes: OnBytes,
+        on_lost: OnLine = lambda _: None,
+    ) -> None:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
-        transfer.send(self, source, dest, size, sha256, on_bytes)
+        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
 
     def beyond(self, host: str, port: int) -> paramiko.Channel:
         """Return a TCP connection from the node to there, which its sshd forwards."""

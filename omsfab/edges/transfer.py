@@ -45,12 +45,14 @@ def send(
     size: int,
     sha256: str,
     on_bytes: OnBytes,
+    on_lost: OnLine = lambda _: None,
     patience: float = PATIENCE,
 ) -> None:
     """Send ``source`` (of this size and digest) to ``dest`` on the node, by ``dest.part``.
 
     A part that is a true beginning of the file is continued, any other is begun anew; a file that
-    is there already is not sent.  When the line drops, goes on where it was cut.
+    is there already is not sent.  When the line drops, ``on_lost``
+    hears of it, and the transfer goes on where it was cut.
 
     Raises StepFailed: XFER-001 the source is not the file that was planned, XFER-002 no room on
     the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
@@ -70,7 +72,9 @@ def send(
                 waits = pauses()
             if time.monotonic() - progress.at > patience:
                 raise _given_up(shell.node, dest, size, progress.most, lost) from lost
-            time.sleep(next(waits))
+            pause = next(waits)
+            on_lost(f"link to {shell.node} lost ({lost.id}); again in {pause} s")
+            time.sleep(pause)
 
 
 def _go_on(

@@ -9,6 +9,7 @@ A directory per run, 0700, files 0600:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,10 @@ FLUSHED = {"run", "intent", "done", "failed"}
 OVER = ("INIT-011", "INIT-012", "INIT-015")
 """Errors of an initialisation whose end is known: only after these is there another attempt.
 After any other (the node was away, docker did not answer) the same attempt is looked for again."""
+
+RESERVE = 16_000_000
+"""Bytes that must be free before anything is begun: room for all that is to be said of its end, and
+for the rows that are saved."""
 
 LINES_KEPT = 20_000
 """Lines of output a run keeps in its journal; the whole output stays on the node."""
@@ -85,6 +90,8 @@ class Journal:
             body = json.dumps({**event.record(), "prev": self._head}, ensure_ascii=False)
             data = body.encode(errors="surrogateescape") + b"\n"
             try:
+                if event.kind == "intent":
+                    _room(self._fd)
                 _write_all(self._fd, data)
                 if event.kind in FLUSHED:
                     os.fsync(self._fd)
@@ -165,6 +172,14 @@ def _drop_torn_line(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(len(whole))
         os.fsync(file.fileno())
+
+
+def _room(fd: int) -> None:
+    """Raise ENOSPC before the disk is really full: its last block would take an intent, and the
+    rows would be the first that it does not take."""
+    disk = os.fstatvfs(fd)
+    if disk.f_bavail * disk.f_frsize < RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write_all(fd: int, data: bytes) -> None:

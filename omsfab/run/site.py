@@ -191,7 +191,9 @@ class Site:
                 self._put_back(step.node, path, backup, tell)
             case Send(source, dest, size, sha256):
                 tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
-                self._shells[step.node].send(source, dest, size, sha256, _progress(size, tell))
+                self._shells[step.node].send(
+                    source, dest, size, sha256, _progress(size, tell), lambda t: tell("state", t)
+                )
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():
                 jobs.follow(

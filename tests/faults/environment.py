@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
 from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.ground import Ground, Miss
+from tests.faults.ground import RESENT, STOPPED, Ground, Miss
 from tests.faults.matrix import fault
 
 OUT = ("scale.out", "--yes")
@@ -49,6 +52,38 @@ def vip_behind_a_balancer(g: Ground) -> None:
     g.says(outcome, "VIP-003")
     g.ended(g.fab(*OUT), 0)
     g.says(g.outcomes[-1], "0 changes")
+
+
+@fault(
+    "V01d",
+    "nothing at all",
+    "an undisturbed run; the page of the console is asked all the time, beside omsfab",
+)
+def undisturbed(g: Ground) -> None:
+    """How long production is stopped, beyond docker_init.sh, as its users see it."""
+    url = f"http://{g.lab.node(g.first).ip}:8089/oms/health"
+    over, down = threading.Event(), [0.0, 0.0]
+
+    def look() -> None:
+        while not over.is_set():
+            try:
+                with urllib.request.urlopen(url, timeout=1) as page:
+                    page.read()
+            except OSError:
+                down[0] = down[0] or time.monotonic()
+                down[1] = time.monotonic()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        outcome = g.ended(g.fab(*OUT), 0)
+    finally:
+        over.set()
+        thread.join()
+    began, _, _, at = oracle.ended_inits(g.lab, g.first)[-1]
+    g.measure(STOPPED, (down[1] - down[0]) - (float(began) - float(at)), 20)
+    g.says(outcome, "OMS processes were stopped for")
 
 
 @fault("V01c", "the VIP is an address of a member", "ip addr add on oms1: proven, no warning")
@@ -321,26 +356,32 @@ def other_processor(g: Ground) -> None:
     g.says(outcome, "image")
 
 
-@fault("I05", "the upload is cut", "ss -K at 30 %, then a SIGKILL of sshd's child")
+@fault(
+    "I05",
+    "the upload is cut",
+    "sshd's children killed at 20 and at 60 %; bytes counted at the node's cable",
+)
 def upload_cut(g: Ground) -> None:
     g.reset(images=True)
-    for name in g.new:
-        sh(g, name, "tc qdisc add dev eth0 root tbf rate 400mbit burst 128kb latency 100ms || true")
-        g.undo(lambda n=name: g.lab.enter(n, ["tc", "qdisc", "del", "dev", "eth0", "root"]))
-    running = g.start(*OUT, "--json")
-    running.says(r'"sending ', 60)
-    part = g.lab.node_directory(g.new[0]) / "data/oms"
+    node = g.new[0]
+    narrow(g, node, "40mbit")
+    began = arrived(g, node)
+    running = g.start(*OUT)
+    part = g.lab.node_directory(node) / "data/oms"
     size = g.lab.package.stat().st_size
 
     def grown(share: float) -> bool:
         files = list(part.glob("*.part"))
         return bool(files) and files[0].stat().st_size > share * size
 
-    if oracle.wait(lambda: grown(0.1), 60, 0.005):
-        cut(g, g.new[0])
-    oracle.wait(lambda: grown(0.6) or running.process.poll() is not None, 60, 0.005)
-    cut(g, g.new[0])
+    for share in (0.2, 0.6):
+        if not oracle.wait(lambda s=share: grown(s), 90, 0.005):
+            raise RuntimeError(f"the upload never came to {share:.0%}")
+        cut(g, node)
+    running.says(r"oms2 +image .*sha256 compared", 120)
+    over = (arrived(g, node) - began - size) / 1e6
     g.ended(g.note(running.end()), 0)
+    g.measure(RESENT, max(0.0, over), 8)
 
 
 def cut(g: Ground, node: str) -> None:
@@ -352,7 +393,7 @@ def cut(g: Ground, node: str) -> None:
     )
 
 
-@fault("I07", "too little room below /data", "a tmpfs of 64 MB on oms2's /data")
+@fault("I07", "too little room below /data", "a disk of 64 MB as oms2's /data")
 def no_room(g: Ground) -> None:
     small_data(g, g.new[0])
     outcome = g.fab(*OUT)
@@ -360,23 +401,49 @@ def no_room(g: Ground) -> None:
     g.production_untouched()
 
 
-def small_data(g: Ground, node: str, size: str = "64m") -> None:
-    sh(g, node, f"mount -t tmpfs -o size={size} tmpfs /data")
+def small_data(g: Ground, node: str, megabytes: int = 64) -> None:
+    """/data of the node is a disk of this size, seen by the oracle as well."""
+    image, place = g.directory / f"disk-{node}", g.lab.node_directory(node) / "data"
+    run("truncate", "-s", f"{megabytes}M", str(image))
+    run("mkfs.ext4", "-q", "-m", "0", str(image))
+    device = run("losetup", "-f", "--show", str(image)).strip()
+    g.undo(lambda: run("losetup", "-d", device, check=False))
+    run("mount", device, str(place))
+    g.undo(lambda: run("umount", "-l", str(place)))
+    sh(g, node, f"mount {device} /data")
     g.undo(lambda: sh(g, node, "umount -l /data"))
 
 
-@fault("I07b", "the room goes while the package is sent", "fallocate after the preflight")
+def fill(g: Ground, node: str) -> None:
+    """The disk of /data is full to the last byte."""
+    sh(g, node, "dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; df /data | tail -n 1; true")
+
+
+def narrow(g: Ground, node: str, rate: str) -> None:
+    """What goes to the node and what comes from it is no faster than this."""
+    words = ("root", "tbf", "rate", rate, "burst", "16kb", "latency", "4s")
+    cable = g.lab.place.veth(g.lab.node(node).number)
+    run("tc", "qdisc", "replace", "dev", cable, *words)
+    g.undo(lambda: run("tc", "qdisc", "del", "dev", cable, "root", check=False))
+    netns = g.lab.node(node).netns
+    run("tc", "-n", netns, "qdisc", "replace", "dev", "eth0", *words)
+    g.undo(lambda: run("tc", "-n", netns, "qdisc", "del", "dev", "eth0", "root", check=False))
+
+
+def arrived(g: Ground, node: str) -> int:
+    """Bytes that came over the node's cable."""
+    return int(sh(g, node, "cat /sys/class/net/eth0/statistics/rx_bytes"))
+
+
+@fault("I07b", "the room goes while the package is sent", "a disk of 400 MB, filled at 10 %")
 def room_goes(g: Ground) -> None:
     g.reset(images=True)
     node = g.new[0]
-    small_data(g, node, "2g")
+    small_data(g, node, 400)
+    narrow(g, node, "20mbit")
     running = g.start(*OUT)
-    running.says("sending")
-    sh(
-        g,
-        node,
-        "fallocate -l 2g /data/filler || dd if=/dev/zero of=/data/filler bs=1M 2>/dev/null || true",
-    )
+    running.says(r"oms2 +image +· 10 %")
+    fill(g, node)
     outcome = g.note(running.end())
     if outcome.code not in (6, 11):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
@@ -602,12 +669,31 @@ def one_fails_early(g: Ground) -> None:
 def one_fails_late(g: Ground) -> None:
     g.lab.knob(g.new[0], INIT_FAIL_STEP=3)
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
-    g.says(outcome, g.new[0], "cm_nodes")
+    g.says(outcome, g.new[0], "cm_nodes", f"without {g.new[0]}")
     if missing := list(oracle.in_service(g.lab, (g.first, g.new[1]), named=g.names)):
         raise Miss("; ".join(missing))
     g.lab.knob(g.new[0], INIT_FAIL_STEP=None)
     g.planned[g.new[0]] = 2
     g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "I16c",
+    "a new node fails for good, and is done without",
+    "knob INIT_FAIL_STEP on oms2; then hosts.yaml without it",
+)
+def done_without(g: Ground) -> None:
+    node = g.new[0]
+    g.lab.knob(node, INIT_FAIL_STEP=1)
+    outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
+    run_id = outcome.next.split("--run=")[1].split()[0]
+    g.ended(g.fab("run.abandon", f"--run={run_id}"), 0)
+    sh(g, node, "docker rm -f oms_427")
+    g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].pop(node))
+    g.wanted = (g.first, g.new[1])
+    g.planned[g.first] = 2
+    g.ended(g.fab(*OUT), 0)
+    g.says(g.fab(*OUT), "0 changes")
 
 
 @fault("I20", "a host key changed between plan and apply", "a new key, sshd restarted on oms2")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from tests.faults import oracle
-from tests.faults.environment import OUT, sh, small_data
+from tests.faults.environment import OUT, fill, sh, small_data
 from tests.faults.ground import Ground, Miss
 from tests.faults.matrix import fault
-from tests.faults.network import in_the_init
+from tests.faults.network import SLOW, in_the_init
 
 
 def knob(g: Ground, code: int, id: str, **values: object) -> None:
@@ -86,15 +86,26 @@ def secret(g: Ground) -> None:
     outcome = g.ended(g.fab(*OUT), 0)
     if g.lab.metadb.password in outcome.out:
         raise Miss("the password is on the screen")
+    for name in g.names:
+        logs = "find /data/oms/oms_logs/omsfab -name output -perm /077"
+        if found := sh(g, name, logs):
+            raise Miss(f"others may read {found} on {name}")
 
 
-@fault("C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE")
+@fault(
+    "C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE; then mended by hand"
+)
 def wrong_url(g: Ground) -> None:
     g.lab.knob(g.first, CM_URL_OVERRIDE=f"http://{g.lab.node(g.first).ip}:8088")
     outcome = g.ended(g.fab(*OUT), 5, "VER-001")
     if oracle.container(g.lab, g.new[0]):
         raise Miss("a new container was started all the same")
     g.says(outcome, g.lab.vip)
+    url = f"http://{g.lab.vip}:8088"
+    g.lab.sql("update oms_rm.cluster_info set cm_url = %s where code = 1", (url,))
+    g.lab.sql("update oms_cm.location_cm set cm_url = %s where location = '1'", (url,))
+    g.lab.knob(g.first, CM_URL_OVERRIDE=None)
+    g.ended(g.paste(outcome), 0)
 
 
 @fault("C12", "bytes that are no text", "knob INIT_BYTES=1 on all nodes")
@@ -131,18 +142,21 @@ def dockerd_restarted(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C19", "no room for the logs of oms1", "its logs mount is full when it initialises")
+@fault(
+    "C19",
+    "no room for the logs of a new node",
+    "a disk of 600 MB as /data of oms2, filled while it initialises",
+)
 def logs_full(g: Ground) -> None:
-    small_data(g, g.new[0], "3g")
+    node = g.new[0]
+    small_data(g, node, 600)
+    g.lab.knob(node, INIT_SECONDS=SLOW)
     running = g.start(*OUT)
     running.says(r"oms2 +initialise +· step 2", 120)
-    sh(
-        g,
-        g.new[0],
-        "fallocate -l 3g /data/filler || dd if=/dev/zero of=/data/filler bs=1M 2>/dev/null || true",
-    )
+    fill(g, node)
     outcome = g.note(running.end())
-    sh(g, g.new[0], "rm -f /data/filler")
+    sh(g, node, "rm -f /data/filler")
+    g.lab.knob(node, INIT_SECONDS=0)
     if outcome.code != 0:
-        g.planned[g.new[0]] = 2
+        g.planned[node] = 2
         g.ended(g.paste(outcome), 0)

@@ -20,7 +20,14 @@ SPECIFIED = tuple(_SPECIFIED.split())
 """The 76 faults of the specification.  N02, N02b, N02c are entries of one of them, N02; an entry
 whose number is not here is a fault of the same kinds that we have thought of."""
 
-LESS: dict[str, str] = {}
+LESS = {
+    "D08": "refused (DB-020); there is no --accept-nontransactional, since a second way to delete"
+    " rows, table by table and without a rollback, would be the least tested and the worst",
+    "C08": "refused (INIT-010), its end is waited for by hand; no --adopt on the old node: what"
+    " began before config.yaml was written read the former one. New containers are adopted (C17)",
+    "V09": "unknown keys are refused until hosts.yaml has them, and comments are not kept: the file"
+    " is written from the template; the former one stays beside it",
+}
 """Where omsfab deliberately does less than is specified, and why: such an entry is ``partly``."""
 
 

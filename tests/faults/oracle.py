@@ -169,6 +169,13 @@ def rows_lost(lab: Lab, before: dict[str, Any], files: Sequence[Path]) -> list[s
     return lost
 
 
+def ended_inits(lab: Lab, node: str) -> list[tuple[str, ...]]:
+    """Of each ended docker_init.sh: when it ended, pid, exit status, when it began."""
+    path = lab.node_directory(node) / "data/oms/oms_logs/.lab/init.ended"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [tuple(line.split()) for line in lines]
+
+
 def wait(question: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
     """Whether the question became true in time."""
     end = time.monotonic() + seconds

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from tests.faults import oracle
 from tests.faults.environment import OUT
-from tests.faults.ground import Ground, Miss
+from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault
 
 CANARIES = {"tsdb": 'CANARY-7f3 ts\'db "$HOME"', "extra": "CANARY-7f3-extra#: x"}
@@ -92,15 +94,59 @@ def lying_about(roots: list[Path], wanted: list[bytes], since: float) -> Iterato
                     yield f"{path} {stat.st_mode & 0o777:o}"
 
 
+def _in(text: object, wanted: list[bytes]) -> bool:
+    data = text if isinstance(text, bytes) else str(text).encode()
+    return any(secret in data for secret in wanted)
+
+
+@contextmanager
+def traced(g: Ground, wanted: list[bytes]) -> Iterator[list[str]]:
+    """Every program that sshd of any node starts, by strace: none of them is missed."""
+    found: list[str] = []
+    tracers = []
+    for name in g.names:
+        out = g.directory / f"execve-{name}"
+        pids = g.lab.enter(name, ["pgrep", "-x", "sshd"]).stdout.split()
+        netns = g.lab.node(name).pid
+        here = subprocess.run(
+            ["pgrep", "-x", "sshd", "--ns", str(netns), "--nslist", "pid"],
+            capture_output=True, text=True, check=False,
+        ).stdout.split()  # fmt: skip
+        if not pids or not here:
+            raise Skip(f"no sshd to trace on {name}")
+        words = ["strace", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(out)]
+        words += [word for pid in here for word in ("-p", pid)]
+        tracers.append((name, out, subprocess.Popen(words, stderr=subprocess.DEVNULL)))
+    try:
+        yield found
+    finally:
+        for name, out, tracer in tracers:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(30)
+            data = out.read_bytes()
+            if b"execve(" not in data:
+                raise Miss(f"strace saw nothing on {name}")
+            found += [
+                f"execve on {name}: {line[:150]!r}"
+                for line in data.splitlines()
+                if any(text in line for text in wanted)
+            ]
+            out.unlink()
+
+
 @fault(
     "X01",
     "a password in argv, environment, logs, journal, temporary files or docker inspect",
-    "canaries in all secrets; /proc of all nodes read over and over; all files searched",
+    "canaries in all secrets; strace of every sshd, /proc read over and over; all files searched",
 )
 def canary(g: Ground) -> None:
     wanted = canaries(g)
     began = time.time()
-    with watching(wanted) as seen:
+    if g.lab.metadb.kind == "mariadb":
+        g.lab.sql("set global log_output = 'TABLE'")
+        g.lab.sql("set global general_log = 1")
+        g.undo(lambda: g.lab.sql("set global general_log = 0"))
+    with traced(g, wanted) as started, watching(wanted) as seen:
         refused = g.fab(*OUT)  # there is no InfluxDB
         g.edit(lambda data: data.pop("tsdb"))
         outcome = g.fab(*OUT)
@@ -115,6 +161,10 @@ def canary(g: Ground) -> None:
         ]
     g.ended(refused, 3, "TSDB-")
     g.ended(outcome, 0)
+    if g.lab.metadb.kind == "mariadb":
+        logged = g.lab.sql("select argument from mysql.general_log")
+        seen += [f"general log: {row[0][:100]!r}" for row in logged if _in(row[0], wanted)]
+    seen += started
     if seen:
         raise Miss(f"seen in processes: {sorted(set(seen))[:5]}")
     for each in (refused, outcome, *more):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 
@@ -375,6 +376,20 @@ def test_a_full_disk_stops_before_the_effect(tmp_path, monkeypatch):
         Runner(world, book.write).carry_out(plan((step("a"),)))
 
     assert [] == world.done
+
+
+def test_an_almost_full_disk_stops_before_the_effect_too(tmp_path, monkeypatch):
+    """J06: the last blocks are for what must still be said; no effect is begun in them."""
+    world = FakeWorld()
+    book = journals.Journal(tmp_path)
+    left = os.statvfs_result((4096, 4096, 10000, 1000, 1000, 9, 9, 9, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: left)
+
+    with pytest.raises(OmsfabError, match=r"JRN-001 .*No space left"):
+        Runner(world, book.write).carry_out(plan((step("a"),)))
+
+    assert [] == world.done
+    assert "failed" == journals.read(tmp_path / "journal.jsonl").events[-1].kind
 
 
 def test_the_journal_is_for_the_operator_alone(tmp_path):
