@@ -187,7 +187,8 @@ class MetaDbEdge:
                 "the MetaDB is read-only: a replica, or being switched over",
                 where=self._server.where,
                 evidence=", ".join(f"{k}={v}" for k, v in facts.settings.items() if "read" in k),
-                next="write the address of the primary as metadb.host in hosts.yaml",
+                next="write the address of the primary as metadb.host in hosts.yaml, then: "
+                "fab fleet.check",
             )
 
     # --- surgery -----------------------------------------------------------------------------

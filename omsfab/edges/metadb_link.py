@@ -89,7 +89,7 @@ class Server:
                 where=self.where,
                 evidence=f"error {code}: {text}",
                 next="ask the DBA for SELECT, INSERT, UPDATE, DELETE and CREATE on the OMS"
-                " databases of this user",
+                " databases of this user, then: fab fleet.check",
             )
         return self.refusal(
             "DB-004",
@@ -110,12 +110,14 @@ class Server:
                 f"the MetaDB refuses user {user} with this password (tried once, not again)",
                 where=self.where,
                 evidence=evidence,
-                next="correct metadb.user or metadb.password in hosts.yaml",
+                next="correct metadb.user or metadb.password in hosts.yaml, then: fab fleet.check",
             )
         if code in {2002, 2003, 2005, 2006, 2013}:
             return self.refusal(
                 "DB-001",
-                f"no connection to the MetaDB within {self.limits.connect} s",
+                "the MetaDB does not answer"
+                if "timed out" in text
+                else "the MetaDB is not reached",
                 where=self.where,
                 evidence=evidence,
                 next=f"nc -vz {host} {port}",
@@ -125,7 +127,8 @@ class Server:
             f"the MetaDB does not let user {user} in",
             where=self.where,
             evidence=evidence,
-            next="ask the DBA: TLS, host rule, connection limit or login plugin, as named above",
+            next="ask the DBA: TLS, host rule, connection limit or login plugin, as named above, "
+            "then: fab fleet.check",
         )
 
 

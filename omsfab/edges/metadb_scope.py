@@ -143,7 +143,7 @@ def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
             where=link.server.where,
             evidence="\n".join(missing),
             next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with drc_rm_db and"
-            " drc_cm_db in config.yaml",
+            " drc_cm_db in config.yaml, then: fab fleet.check",
         )
     return found
 
@@ -211,7 +211,8 @@ def _limited(link: Link, found: Found) -> int:
             f"{found.schema}.{found.name} has {total} rows: this is not the table we expect",
             where=link.server.where,
             evidence=f"an OMS has a handful of rows there, at most {MAX_ROWS}",
-            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml",
+            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml, then: "
+            "fab fleet.check",
         )
     return total
 

@@ -175,7 +175,8 @@ def load(source: Path, server: Server) -> Backup:
             "DB-021",
             f"this backup cannot be trusted: {exc}",
             where=str(source),
-            next="fetch the copy from the initial node's mirror of the run",
+            next="name the node that has the copy, the initial one, then: "
+            "fab run.resume --from=NODE",
         ) from exc
 
 
@@ -283,7 +284,7 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
             where=server.where,
             changed="unknown: the transaction was not committed, yet the rows are not those saved",
             evidence=f"saved rows: {work.paths[0]}" if work.paths else "",
-            next=f"compare with the backup: fab meta.show, then fab run.undo --run={work.run_id}",
+            next=f"compare with the backup: fab meta.show, then: fab run.undo --run={work.run_id}",
         ) from exc
     _failed(server, work, exc)
 
@@ -483,7 +484,7 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
             "DB-021",
             "this backup is not the one whose rows were deleted",
             where=str(path),
-            next="fetch the copy from the initial node's mirror of the run",
+            next=f"fab run.resume --run={work.run_id} --from=NODE   # the initial node has a copy",
         )
     return Cleared(backup.counts, (path, path.with_suffix(".sql")), already=True)
 

@@ -46,6 +46,8 @@ from omsfab.fleet.shape import (
 )
 from omsfab.fleet.strictyaml import Document, KeyPath, YamlFault
 
+EXAMPLE = Path(__file__).parents[2] / "hosts.yaml"
+
 Raw: TypeAlias = Mapping[str, Any]
 
 
@@ -91,7 +93,7 @@ def _read(path: Path) -> Document:
         raise InputError(
             "INPUT-002",
             f"{path} cannot be read: {error.strerror}",
-            next="write one after the example hosts.yaml of omsfab",
+            next=_begin(path),
         ) from None
     except YamlFault as fault:
         raise InputError(
@@ -145,6 +147,14 @@ def _dotted(path: KeyPath) -> str:
 
 def _edit(path: Path) -> str:
     return f"${{EDITOR:-vi}} {shown(command(str(path)))} && fab fleet.show"
+
+
+def _begin(path: Path) -> str:
+    """A file that is not there begins as the example; why another cannot be read, `ls` shows."""
+    if path.exists() or path.is_symlink() or path == EXAMPLE:
+        return shown(command("ls", "-ld", str(path)))
+    copy = shown(command("install", "-D", "-m", "600", str(EXAMPLE), str(path)))
+    return f"{copy}   # the commented example; edit it, then look with: fab fleet.show"
 
 
 # --- the model out of the entries ------------------------------------------------------------

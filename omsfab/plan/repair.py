@@ -78,11 +78,15 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Load the image where it is missing; the package lies beside the mount directories."""
     return _plan(
         "node.load-image",
         fleet,
         node,
-        lambda one: (steps.image(fleet, one, present.image, present.package),),
+        lambda one: (
+            steps.directories(fleet, one),
+            steps.image(fleet, one, present.image, present.package),
+        ),
     )
 
 

@@ -13,6 +13,8 @@ import subprocess
 import pytest
 import yaml
 
+from omsfab.lab.metadb import USER_OF_PROXY
+
 PORTS = {"cm": 18088, "nginx": 18089, "ghana": 18090, "supervisor": 19000, "sshd": 12023}
 SLS = {
     "apsara_audit_sls_access_key": {"env": "SLS_KEY"},
@@ -54,12 +56,13 @@ def vip(fleet):
     return fleet.lab.vip.rsplit(".", 1)[0] + ".101"
 
 
-def write(fleet, names, *, gateway, **oms):
-    """hosts.yaml with a VIP on the CM port of this fleet."""
+def write(fleet, names, *, gateway="", **oms):
+    """hosts.yaml with a VIP on the CM port of this fleet; by a gateway, where one is named."""
     lab = fleet.lab
     nodes = {name: lab.node(name).ip for name in names}
-    first = {"oms1": {"ip": nodes["oms1"], "port": 2222, "user": "ops"}}
-    through = f"root@{lab.node('oms3').ip}" if gateway else None
+    if "oms1" in names:
+        nodes["oms1"] = {"ip": nodes["oms1"], "port": 2222, "user": "ops"}
+    through = {"gateway": f"root@{lab.node(gateway).ip}"} if gateway else {}
     fleet.write(
         "hosts.yaml",
         f"http://{vip(fleet)}:18088",
@@ -68,10 +71,10 @@ def write(fleet, names, *, gateway, **oms):
         ssh={
             "sudo": True,
             "known_hosts": str(lab.directory / "known"),
-            **({"gateway": through} if gateway else {}),
+            **through,
         },
-        metadb={"through": "gateway" if gateway else "oms2"},
-        regions={"cn-lab": {"nodes": nodes | first}},
+        metadb={"through": "gateway" if gateway else "oms2", "user": USER_OF_PROXY},
+        regions={"cn-lab": {"nodes": nodes}},
     )
 
 
@@ -105,7 +108,7 @@ def deployed(fleet):
     """oms1, reached by two hops, as ops with sudo, while this machine reaches neither it, nor oms3,
     nor the MetaDB."""
     lab = fleet.lab
-    write(fleet, ["oms1"], gateway=True)
+    write(fleet, ["oms1"], gateway="oms3")
     here = lab.bridge
     db = lab.place.netns("metadb")
     gates = [
@@ -121,6 +124,25 @@ def deployed(fleet):
         ]
         said = fleet.fab("oms.deploy", "--yes", HOME=str(lab.directory / "home"), **SECRETS)
     return said, blocked
+
+
+def test_one_gateway(fleet):
+    """Jump host -> oms2 -> oms3, and MetaDB by oms2: a package goes through, and is loaded."""
+    lab = fleet.lab
+    write(fleet, ["oms3"], gateway="oms2")
+    here = lab.bridge
+    gates = [
+        (lab.node("oms3").netns, here, 22),
+        (lab.place.netns("metadb"), here, lab.metadb.port),
+    ]
+    with closed(fleet, *gates):
+        blocked = [reaches(lab.node("oms3").ip, 22), reaches(lab.metadb.host, lab.metadb.port)]
+        asked = fleet.fab("fleet.status", **SECRETS)
+        loaded = fleet.fab("node.load-image", "--node=oms3", "--yes", **SECRETS)
+
+    assert [False, False] == blocked
+    assert (0, 0) == (asked.status, loaded.status), f"{asked}\n{loaded}"
+    assert lab.image_id == fleet.docker("oms3", "images", "-q", "--no-trunc")
 
 
 def test_two_gateways_another_port_and_a_hidden_metadb(fleet, deployed):
@@ -169,6 +191,17 @@ def test_further_keys_and_those_of_sls_arrive(fleet, deployed):
     assert b"CANARY" not in left
 
 
+def test_the_user_form_of_obproxy_arrives_everywhere(fleet, deployed):
+    """OceanBase has a user of that very name: omsfab and the components of OMS log in by it."""
+    said, _ = deployed
+    have = yaml.safe_load(fleet.lab.path("oms1", "/data/config.yaml").read_text())
+    users = {row[0] for row in fleet.lab.sql("select user from information_schema.processlist")}
+
+    assert USER_OF_PROXY == have["oms_meta_user"]
+    assert USER_OF_PROXY in users
+    assert "port 2881 is an OBServer's, whose user form is user@tenant" in said.out
+
+
 def test_an_older_image_is_initialised_once(fleet, deployed):
     """init: auto; the container does nothing by itself, so omsfab runs docker_init.sh."""
     assert {"oms1": 1, "oms2": 0, "oms3": 0} == fleet.inits()
@@ -179,7 +212,7 @@ def test_an_image_that_initialises_itself_does_so_once(fleet, deployed, node, ha
     """Newer images; auto watches and waits, never only waits; nobody starts a second one."""
     fleet.lab.knob(node, SELF_INIT=1)
     names = ["oms1", "oms2", "oms3"][: int(node[-1])]
-    write(fleet, names, gateway=False, init=habit)
+    write(fleet, names, init=habit)
 
     with closed(fleet, (fleet.lab.place.netns("metadb"), fleet.lab.bridge, fleet.lab.metadb.port)):
         said = fleet.fab("scale.out", "--yes", **SECRETS)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.errors import InputError, SecurityRefusal
+from omsfab.errors import InputError, SecurityRefusal, pasteable
 from omsfab.fleet import hostsfile, shape, strictyaml
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
 from omsfab.fleet.secret import Secret
@@ -255,12 +255,15 @@ def test_a_path_with_blanks_is_quoted_in_the_line_to_paste(tmp_path):
     assert f"'{folder}/hosts.yaml'" in refused.value.next
 
 
-def test_a_missing_file_is_an_input_error(tmp_path):
-    """Exit 2, and the way out."""
+def test_a_missing_file_begins_as_the_example(tmp_path, monkeypatch):
+    """Exit 2; the next line, pasted, leaves a file that can be read, whatever its name."""
+    path = tmp_path / "my fleet" / "it's.yaml"
     with pytest.raises(InputError, match="INPUT-002") as refused:
-        hostsfile.load(tmp_path / "hosts.yaml")
+        hostsfile.load(path)
+    monkeypatch.undo()
+    subprocess.run(["sh", "-ec", pasteable(refused.value.next)], check=True)
 
-    assert refused.value.next
+    assert (ROOT / "hosts.yaml").read_text() == path.read_text()
 
 
 def test_a_directory_is_an_input_error(tmp_path):

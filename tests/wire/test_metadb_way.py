@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from omsfab.edges import metadb_way
+from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import PreflightError
 from omsfab.fleet.model import Tls
+from omsfab.fleet.secret import Secret
 from tests.wire.metadb_fixtures import (
     Engine,
     _await,
+    connect,
     create_oms,
     engine,
     free_port,
@@ -64,8 +68,6 @@ def secure(tmp_path_factory):
 
 
 def metadb(engine, **more):
-    from omsfab.fleet.secret import Secret
-
     return engine.metadb(password=Secret("secret"), **more)
 
 
@@ -97,6 +99,46 @@ def test_a_server_without_tls_is_refused(engine, secure):
         edge.facts()
 
     assert "SSL" in caught.value.evidence
+
+
+def test_a_server_that_signed_its_own_certificate(engine, oms):
+    """MySQL makes CA and certificate at its first start; metadb.tls.ca is that CA."""
+    if engine.kind != "mysql":
+        pytest.skip("only MySQL makes them by itself")
+    (made,) = engine.sql("select concat(@@datadir, @@ssl_ca)")[0]
+
+    assert metadb_way.edge(engine.metadb(tls=Tls(ca=Path(made))), {}).exists()
+
+
+@pytest.mark.parametrize("user", ["oms@oms_meta", "oms@oms_meta#lab"])
+def test_the_user_forms_of_oceanbase_arrive_whole(engine, oms, user):
+    """OBServer's user@tenant and OBProxy's user@tenant#cluster.
+
+    A user literally called so gets in by a password that no other user here has, and the server
+    is asked who came.
+    """
+    engine.sql(
+        f"drop user if exists '{user}'@'%'",
+        f"create user '{user}'@'%' identified by 'of {user}'",
+        f"grant all privileges on *.* to '{user}'@'%'",
+    )
+    wanted = engine.metadb(user=user, password=Secret(f"of {user}"))
+    came = []
+
+    def ask(text):
+        came.extend(engine.sql("select user from information_schema.processlist"))
+
+    MetaDbEdge(wanted, connect, on_statement=ask).clusters()
+
+    assert (user,) in came
+
+
+def test_a_refused_connection_is_not_called_a_silent_one(engine):
+    """Nobody listens there, which is known at once; no limit was waited for."""
+    with pytest.raises(PreflightError, match="DB-001 the MetaDB is not reached") as caught:
+        metadb_way.edge(engine.metadb(port=free_port()), {}).facts()
+
+    assert "refused" in caught.value.evidence
 
 
 def test_through_a_node(engine, oms, server):
