@@ -392,7 +392,7 @@ def show_lock(c: Context) -> None:
 
 @operator_task(run="the exact id of the run whose lease shall be broken")
 def break_lock(c: Context, run: str, *, flags: Any) -> None:
-    """Free the lease of a run that is dead: exact run id, and expired."""
+    """Free the lease of a run that is dead: exact run id, expired, and unchanged while watched."""
     from omsfab.run import views
 
     views.break_lock(run, yes=flags.yes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -303,9 +304,19 @@ class MetaDbEdge:
     def lease_release(self, lease: Lease) -> None:
         leases.release(self._server, lease)
 
-    def lease_break(self, run_id: str, *, watch: float = 0) -> Holder:
-        """Free the expired lease of exactly this run; raises Locked DB-033 otherwise."""
-        return leases.break_(self._server, self.cluster, run_id, watch)
+    def lease_break(
+        self,
+        run_id: str,
+        *,
+        still: float = leases.STILL,
+        watch: float = leases.WATCH,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> Holder:
+        """Free the lease of exactly this run, which has expired and lies still; ``wait`` is called
+        with the seconds for which it is watched.  Raises Locked DB-033 otherwise."""
+        return leases.break_(
+            self._server, self.cluster, run_id, still=still, watch=watch, wait=wait
+        )
 
     def lease_refuse_taken(self) -> None:
         """Raise Locked DB-030 if a run has the lock."""

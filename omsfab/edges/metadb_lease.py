@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -20,6 +21,10 @@ from omsfab.edges.metadb_link import DENIED, LOCK_WAIT, NO_TABLE, DbError, Link,
 from omsfab.errors import InputError, Locked, OmsfabError, PreflightError
 
 LIFE, RENEW = 120, 20
+
+STILL, WATCH = 2 * LIFE, RENEW + 5
+"""Seconds for which a lease must not have been renewed before it is broken, and for which it is
+watched then: a renewal falls into them if anybody lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The lease row as it stands; ``live`` by the clock of the database.  Free: no ``run_id``."""
+    """The lease row as it stands; ``live`` by the clock of the database, and ``idle`` the seconds
+    since it was renewed.  Free: no ``run_id``."""
 
     token: int
     run_id: str
@@ -43,6 +49,7 @@ class Holder:
     renewed: str
     expires: str
     live: bool
+    idle: float
 
 
 # --- where our own tables are ----------------------------------------------------------------
@@ -103,7 +110,7 @@ def read(link: Link, schema: str, cluster: str, *, lock: bool = False) -> Holder
     rows = link.rows(sql.lease_read(lease_table(schema), lock=lock), (cluster,))
     if not rows:
         return None
-    token, run_id, owner, since, renewed, expires, live = rows[0]
+    token, run_id, owner, since, renewed, expires, live, idle = rows[0]
     return Holder(
         token=int(token),
         run_id=str(run_id),
@@ -112,6 +119,7 @@ def read(link: Link, schema: str, cluster: str, *, lock: bool = False) -> Holder
         renewed=f"{renewed} UTC",
         expires=f"{expires} UTC",
         live=bool(live),
+        idle=int(idle) / 1e6,
     )
 
 
@@ -188,23 +196,29 @@ def release(server: Server, lease: Lease) -> None:
             raise server.error(exc, "giving the lease back") from exc
 
 
-def break_(server: Server, cluster: str, run_id: str, watch: float = 0) -> Holder:
+def break_(
+    server: Server,
+    cluster: str,
+    run_id: str,
+    *,
+    still: float = STILL,
+    watch: float = WATCH,
+    wait: Callable[[float], None] = time.sleep,
+) -> Holder:
     """Free the lease of a run that is dead; returns what it was.
 
-    It must be exactly this run's and expired by the clock of the database, and, with ``watch``,
-    unchanged for so many seconds more.  Raises Locked DB-033 otherwise.
+    It must be exactly this run's, expired, and not renewed for ``still`` seconds, all by the clock
+    of the database, and then unchanged for ``watch`` seconds more.  ``wait`` is called once, with
+    the seconds that this takes.  Raises Locked DB-033 otherwise.
     """
-    with Link(server) as link:
-        try:
+    try:
+        with Link(server) as link:
             held = _breakable(link, cluster, run_id)
-            if watch:
-                link.drop()
-                time.sleep(watch)
-                with Link(server) as again:
-                    return _free(again, cluster, run_id, held)
+        wait(max(0.0, still - held.idle) + watch)
+        with Link(server) as link:
             return _free(link, cluster, run_id, held)
-        except DbError as exc:
-            raise server.error(exc, "breaking the lease") from exc
+    except DbError as exc:
+        raise server.error(exc, "breaking the lease") from exc
 
 
 def _free(link: Link, cluster: str, run_id: str, before: Holder) -> Holder:

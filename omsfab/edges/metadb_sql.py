@@ -200,7 +200,8 @@ def lease_first(table: str) -> str:
 def lease_read(table: str, *, lock: bool) -> str:
     return (
         "select `token`, `run_id`, `owner`, `since`, `renewed`, `expires`,"
-        f" `expires` > utc_timestamp(6) from {table} where `cluster` = %s"
+        " `expires` > utc_timestamp(6), timestampdiff(microsecond, `renewed`, utc_timestamp(6))"
+        f" from {table} where `cluster` = %s"
     ) + (" for update" if lock else "")
 
 

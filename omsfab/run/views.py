@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -305,14 +306,23 @@ def _note(path: Path) -> dict[str, Any] | None:
 def break_lock(run: str, *, yes: bool) -> None:
     """Free the lease of a dead run, and its claims on the nodes.
 
-    A lease must have expired by the clock of MetaDB.  A claim has no life of its own, so a run that
-    holds nothing but claims is asked about.
+    A lease must have expired by the clock of MetaDB, and lie still.  A claim has no life of its
+    own, so a run that holds nothing but claims is asked about.
     """
+
+    def wait(span: float) -> None:
+        print(
+            f"the lease of run {run} has expired; it is watched for {span:.0f} s, in case that run"
+            " lives after all (Ctrl-C: nothing is changed)",
+            flush=True,
+        )
+        time.sleep(span)
+
     loaded = hostsfile.load(hosts_path())
     metadb = _metadb(loaded)
     holder = metadb.lease_holder()
     if holder and holder.run_id == run:
-        metadb.lease_break(run)
+        metadb.lease_break(run, wait=wait)
         print(f"the lease of run {run} is free")
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     try:

@@ -265,7 +265,10 @@ def test_a_holder_that_slept_through_a_take_over_changes_nothing(fresh):
     since = time.monotonic()
     run = crash.fleet.fab("run.list").out.split()[0]
     early = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
-    crash.fleet.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    crash.fleet.lab.sql(
+        "update omsfab.omsfab_lease set expires = utc_timestamp(6),"
+        " renewed = utc_timestamp(6) - interval 240 second"
+    )
     broken = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
     other = crash.fleet.fab("run.resume", f"--run={run}", "--from=oms1", "--yes", home="state-b")
     after = crash.outcome()

@@ -931,6 +931,10 @@ def test_of_many_takers_one_wins(oms):
         assert {4} == set(lost)
 
 
+def at_once(seconds: float) -> None:
+    """Waits for nobody."""
+
+
 def expire(oms: Oms) -> None:
     oms.engine.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6) - interval 1 second")
 
@@ -969,21 +973,33 @@ def test_breaking_wants_the_exact_run_and_an_expired_lease(edge, oms, lease):
     expire(oms)
     with pytest.raises(Locked, match=r"DB-033 .* held by run run-1, not run-2"):
         edge.lease_break("run-2")
-    waker = threading.Timer(0.3, edge.lease_renew, args=(lease,))
-    waker.start()
     with pytest.raises(Locked, match="DB-033"):
-        edge.lease_break("run-1", watch=1)
+        edge.lease_break("run-1", wait=lambda _: edge.lease_renew(lease))
     expire(oms)
 
-    assert "run-1" == edge.lease_break("run-1").run_id
+    assert "run-1" == edge.lease_break("run-1", wait=at_once).run_id
     assert edge.lease_holder() is None
+
+
+@pytest.mark.parametrize(("idle", "watched"), [(100, 165), (230, 35), (300, 25)])
+def test_a_lease_must_lie_still_for_twice_its_life(edge, oms, lease, idle, watched):
+    """J13: by MetaDB's clock; what is missing of it is waited for, and a renewal's time more."""
+    expire(oms)
+    oms.engine.sql(
+        f"update omsfab.omsfab_lease set renewed = utc_timestamp(6) - interval {idle} second"
+    )
+    spans: list[float] = []
+
+    edge.lease_break("run-1", wait=spans.append)
+
+    assert [True] == [watched - 15 < span <= watched for span in spans]
 
 
 def test_a_holder_that_wakes_after_a_takeover_changes_nothing(edge, oms, lease, tmp_path):
     """The fence: the sleeper's token is old, so clear, restore and renewal are refused."""
     before = oms.dump()
     expire(oms)
-    edge.lease_break("run-1")
+    edge.lease_break("run-1", wait=at_once)
     edge.lease_take("run-2", "wu@jump2")
 
     with pytest.raises(Locked, match="DB-031"):
