@@ -368,7 +368,7 @@ def resume(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
 
 @operator_task(run="a run id of fab run.list; the newest that can be without it", from_=FROM)
 def undo(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
-    """Take back what a run did, in reverse: containers, config.yaml, rows, initialisation."""
+    """Take back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
     from omsfab.run.session import Session
 
     Session(flags).undo(run, from_)

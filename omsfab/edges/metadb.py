@@ -30,7 +30,7 @@ from omsfab.edges.metadb_scope import Found, Scope
 from omsfab.edges.metadb_surgery import Cleared, Mirror
 from omsfab.errors import Mismatch, OmsfabError
 from omsfab.fleet.model import MetaDb
-from omsfab.plan.records import ClearRows, RestoreRows
+from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
 
 __all__ = [
     "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Keeper", "Lease", "Limits",
@@ -223,7 +223,10 @@ class MetaDbEdge:
     def restore_region(
         self, record: RestoreRows, *, lease: Lease, backup_dir: Path, source: Path | None = None
     ) -> Cleared:
-        """Replace the region's rows by those of ``source``, or of the run's newest backup."""
+        """Replace the region's rows by those of ``source``, or of the run's newest backup.
+
+        What SaveRows has saved is all there was, so a table that it lacks had no rows.
+        """
         location = record.location
         return surgery.restore(
             self._running,
@@ -233,7 +236,31 @@ class MetaDbEdge:
             directory=backup_dir,
             step=restore_step(location),
             undoes=clear_step(location),
+            absent=scopes.TABLES if record.saved else (),
         )
+
+    def drop_hosts(self, record: DropHosts, *, lease: Lease, backup_dir: Path) -> Cleared:
+        """Take the host rows of nodes that joined since SaveRows out of the region."""
+        location = record.location
+        return surgery.drop_hosts(
+            self._running,
+            location=location,
+            ips=record.ips,
+            lease=lease,
+            saved=self._latest(backup_dir, location),
+            directory=backup_dir,
+            step=restore_step(location),
+            undoes=clear_step(location),
+        )
+
+    def rows_as_saved(self, location: int, backup_dir: Path) -> str | None:
+        """None when the rows of all regions are those SaveRows saved, but for times and
+        ``host_status``; otherwise what differs."""
+        return surgery.as_saved(self._running, self._latest(backup_dir, location))
+
+    def has_saved(self, location: int, backup_dir: Path) -> bool:
+        """True if there is a backup of the region in the directory."""
+        return files.latest(backup_dir, surgery.stem(location)) is not None
 
     def deleted_by(self, run_id: str, location: int) -> bool:
         """True if the run has deleted the rows of the region, or put them back since."""
@@ -250,10 +277,17 @@ class MetaDbEdge:
         backup_dir: Path,
         run_id: str,
         tables: Sequence[str] = scopes.TABLES,
+        *,
+        fresh: bool = False,
     ) -> Cleared:
-        """Back up the rows of a region and delete nothing."""
+        """Back up the rows of a region and delete nothing; ``fresh``: tables may be missing."""
         return surgery.save(
-            self._server, location=location, tables=tables, directory=backup_dir, run_id=run_id
+            self._server,
+            location=location,
+            tables=tables,
+            directory=backup_dir,
+            run_id=run_id,
+            fresh=fresh,
         )
 
     def read_backup(self, path: Path) -> files.Backup:

@@ -20,10 +20,20 @@ from typing import Literal, NoReturn
 from omsfab.edges import metadb_backup as files
 from omsfab.edges import metadb_lease as leases
 from omsfab.edges import metadb_sql as sql
-from omsfab.edges.metadb_backup import Backup, BadBackup, TableRows
+from omsfab.edges.metadb_backup import Backup, BadBackup, Cells, TableRows
 from omsfab.edges.metadb_lease import Lease
 from omsfab.edges.metadb_link import LOCK_WAIT, DbError, Link, Row, Server, code_of, lost
-from omsfab.edges.metadb_scope import Scope, TableScope, read_rows, read_table, scope_of
+from omsfab.edges.metadb_scope import (
+    Scope,
+    TableScope,
+    equals,
+    find,
+    look,
+    read_rows,
+    read_table,
+    schema_of,
+    scope_of,
+)
 from omsfab.errors import Mismatch, OmsfabError, OutcomeUnknown
 
 Mirror = Callable[[Path], None]
@@ -112,18 +122,19 @@ def clear(
 
 def restore(
     server: Server, *, location: int, lease: Lease, source: Path, directory: Path, step: str,
-    undoes: str,
+    undoes: str, absent: Sequence[str] = (),
 ) -> Cleared:  # fmt: skip
     """Replace what the region has there now by the rows of a backup, and prove them by hash.
 
     What is there now is saved beside it first.  ``undoes`` is the step whose marker goes, so that
-    the same run could delete again.
+    the same run could delete again.  ``absent`` are tables that, if the backup lacks them, were not
+    there then: all that the region has in them goes.
     """
     wanted = load(source, server)
     work = _Work(lease.run_id, step, lease)
 
     def change(link: Link) -> None:
-        work.scope = _restore_scope(link, wanted, location)
+        work.scope = _restore_scope(link, wanted, location, absent)
         work.backup = _read(link, work.scope, work, lock=True)
         work.paths = files.save(work.backup, directory, f"{stem(location)}-before-restore")
         work.changing = True
@@ -131,35 +142,104 @@ def restore(
         for table in reversed(wanted.tables):
             for insert in table.inserts():
                 link.run(insert)
-        for now in _restore_scope(link, wanted, location).tables:
+        for now in _restore_scope(link, wanted, location, absent).tables:
             _expect_restored(link, now, wanted)
         _mark(link, work, undoes, {"file": source.name, "sha256": wanted.sha256})
 
     try:
         done = _transact(server, work, change)
     except _LateRows as exc:
-        raise Mismatch(
-            "DB-016",
-            f"{exc}; processes not stopped?",
-            where=server.where,
-            next="fab fleet.status, stop what writes, and do it again",
-        ) from exc
+        raise _still_written(server, exc) from exc
     return Cleared(wanted.counts, (source,), already=done == "already")
 
 
+def drop_hosts(
+    server: Server, *, location: int, ips: Sequence[str], lease: Lease, saved: Path,
+    directory: Path, step: str, undoes: str,
+) -> Cleared:  # fmt: skip
+    """Take the rows of these hosts out of the region, saved first; one that the backup ``saved``
+    has was there before, and stays.  Vendor's scale-in: ``delete from host where ip='<ip>'``."""
+    before = load(saved, server)
+    work = _Work(lease.run_id, step, lease)
+
+    def change(link: Link) -> None:
+        scope = scope_of(link, location, ["host"], narrow=True)
+        (host,) = scope.tables
+        column = host.found.need("ip")
+        gone = [equals(column, ip) for ip in ips if ip not in _addresses(before)]
+        where = f"({host.where}) and ({' or '.join(gone) or '1 = 0'})"
+        work.scope = Scope(
+            location, scope.regions, (TableScope(host.found, where, False, 0, host.prose),)
+        )
+        work.backup = _read(link, work.scope, work, lock=True)
+        work.paths = files.save(work.backup, directory, f"{stem(location)}-before-restore")
+        work.changing = True
+        _delete(link, work.scope, work.backup)
+        detail = {"file": work.paths[0].name, "sha256": work.backup.sha256}
+        _mark(link, work, undoes, detail)
+
+    try:
+        done = _transact(server, work, change)
+    except _LateRows as exc:
+        raise _still_written(server, exc) from exc
+    return Cleared(work.backup.counts if work.backup else {}, work.paths, already=done == "already")
+
+
+def _addresses(backup: Backup) -> set[str]:
+    host = backup.of("host")
+    if host is None:
+        return set()
+    ip = [column.name.lower() for column in host.columns].index("ip")
+    return {(row[ip] or b"").decode() for row in (*host.rows, *host.others)}
+
+
+def _still_written(server: Server, exc: _LateRows) -> Mismatch:
+    return Mismatch(
+        "DB-016",
+        f"{exc}; processes not stopped?",
+        where=server.where,
+        next="fab fleet.status, stop what writes, and do it again",
+    )
+
+
 def save(
-    server: Server, *, location: int, tables: Sequence[str], directory: Path, run_id: str
+    server: Server,
+    *,
+    location: int,
+    tables: Sequence[str],
+    directory: Path,
+    run_id: str,
+    fresh: bool = False,
 ) -> Cleared:
-    """Back the region's rows up, from one snapshot, without a lock and without any change."""
+    """Back the region's rows up, from one snapshot, without a lock and without any change.
+
+    ``fresh``: tables may be missing, since OMS is about to make them; they hold no row.
+    """
     with Link(server) as link:
         try:
             link.run(sql.REPEATABLE_READ)
             link.begin()
-            scope = scope_of(link, location, tables)
+            scope = (
+                _scope_of_there(link, location, tables)
+                if fresh
+                else scope_of(link, location, tables)
+            )
             backup = _read(link, scope, None, lock=False, run_id=run_id)
         except DbError as exc:
             raise server.error(exc, "reading the rows of the region") from exc
     return Cleared(backup.counts, files.save(backup, directory, stem(location)))
+
+
+def _scope_of_there(
+    link: Link, location: int, tables: Sequence[str], *, narrow: bool = False
+) -> Scope:
+    """The scope in those of the tables that exist, and can be looked up."""
+    there = {table for table in tables if find(link, schema_of(link, table), table)}
+    if "resource_group" not in there:
+        there -= {"host", "location_cm"}
+    if not there or find(link, schema_of(link, "cluster_info"), "cluster_info") is None:
+        return Scope(location, (), ())
+    return scope_of(link, location, sorted(there), narrow=narrow)
 
 
 def stem(location: int) -> str:
@@ -426,15 +506,20 @@ def _refuse_oversize(link: Link, backup: Backup) -> None:
             )
 
 
-def _restore_scope(link: Link, wanted: Backup, location: int) -> Scope:
+def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[str]) -> Scope:
     """What the region has there now, and what it had: both go before the saved rows come."""
     whole = all(table.whole for table in wanted.tables)
     names = [table.table for table in wanted.tables]
-    scope = scope_of(link, location, names, narrow=not whole)
+    scope = (
+        _scope_of_there(link, location, [*names, *absent], narrow=not whole)
+        if absent
+        else scope_of(link, location, names, narrow=not whole)
+    )
     tables: list[TableScope] = []
     for now in scope.tables:
         then = wanted.of(now.table)
         if then is None:
+            tables.append(now)
             continue
         lacking = {c.name for c in then.columns} - {c.name for c in now.found.written}
         if lacking:
@@ -452,15 +537,15 @@ def _restore_scope(link: Link, wanted: Backup, location: int) -> Scope:
 def _expect_restored(link: Link, now: TableScope, wanted: Backup) -> None:
     """The rows in place are those saved, byte by byte."""
     table = wanted.of(now.table)
-    if table is None:
-        return
-    again = read_rows(link, now.found, now.where, columns=table.columns)
-    if files.digest(again) != files.digest(table.rows):
+    saved = table.rows if table else ()
+    columns = table.columns if table else now.found.written
+    again = read_rows(link, now.found, now.where, columns=columns)
+    if files.digest(again) != files.digest(saved):
         raise OmsfabError(
             "DB-017",
-            f"restored rows of {table.table} differ from the backup; rolled back",
+            f"restored rows of {now.table} differ from the backup; rolled back",
             where=link.server.where,
-            evidence=f"{len(table.rows)} rows saved, {len(again)} rows read back",
+            evidence=f"{len(saved)} rows saved, {len(again)} rows read back",
             next="load the .sql beside the backup with the mysql client",
         )
 
@@ -533,18 +618,45 @@ def _compare_others(
     now = read_rows(link, scope.found, where, columns=table.columns)
     if files.canonical(now) == files.canonical(table.others):
         return
+    differing = _differing(table, table.others, now)
+    if table.table == "host" and not differing:
+        notes.append(f"{table.table}: other regions' hosts have reported meanwhile")
+        return
+    wrong += differing or [f"{table.table}: times have moved"]
+
+
+def as_saved(server: Server, source: Path) -> str | None:
+    """None when the rows of all regions are those of the backup; otherwise what differs.
+
+    Times and ``host_status`` may have moved on: OMS is in service and writes them.
+    """
+    backup = load(source, server)
+    wrong: list[str] = []
+    with Link(server) as link:
+        try:
+            found = look(link, [table.table for table in backup.tables])
+            for table in backup.tables:
+                now = read_rows(link, found[table.table], "1 = 1", columns=table.columns)
+                wrong += _differing(table, (*table.rows, *table.others), now)
+        except DbError as exc:
+            raise server.error(exc, "comparing rows with those saved") from exc
+    return "\n".join([*wrong, f"as they were: {source}"]) if wrong else None
+
+
+def _differing(table: TableRows, rows: Sequence[Cells], now: Sequence[Cells]) -> list[str]:
+    """A line per row that came or went; times and ``host_status`` do not count."""
     steady = [
         n for n, column in enumerate(table.columns)
         if column.type not in LIVELY and column.name.lower() != "host_status"
     ]  # fmt: skip
     before, after = (
-        files.canonical(tuple(row[n] for n in steady) for row in rows)
-        for rows in (table.others, now)
+        files.canonical(tuple(row[n] for n in steady) for row in some) for some in (rows, now)
     )
-    if table.table == "host" and before == after:
-        notes.append(f"{table.table}: other regions' hosts have reported meanwhile")
-        return
+    if before == after:
+        return []
     gone, new = set(before) - set(after), set(after) - set(before)
-    wrong.append(f"{table.table}: {len(table.others)} rows before, {len(now)} now")
-    wrong += [f"  - {row[:200]}" for row in sorted(gone)[:5]]
-    wrong += [f"  + {row[:200]}" for row in sorted(new)[:5]]
+    return [
+        f"{table.table}: {len(rows)} rows before, {len(now)} now",
+        *(f"  - {row[:200]}" for row in sorted(gone)[:5]),
+        *(f"  + {row[:200]}" for row in sorted(new)[:5]),
+    ]

@@ -65,6 +65,13 @@ class OthersUnchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsAsSaved:
+    """The rows of all regions are those that this run has saved, but for times and status."""
+
+    location: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostsOnline:
     """MetaDB has a row ONLINE and a beat younger than ``beat_age`` s for each address."""
 
@@ -129,8 +136,8 @@ class Await:
 
 
 Probe: TypeAlias = (
-    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | HostsOnline | ReachesMember"
-    " | Quick | SameTime | Programs | Healthy | Await"
+    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
+    " | ReachesMember | Quick | SameTime | Programs | Healthy | Await"
 )
 
 
@@ -207,7 +214,8 @@ class ClearRows:
 
 @dataclass(frozen=True, slots=True)
 class SaveRows:
-    """Back up the rows of all regions, verified, and delete none: what OthersUnchanged proves."""
+    """Back up the rows of all regions, verified, and delete none: what OthersUnchanged proves, and
+    what a way back restores.  A table that is not there yet has none."""
 
     location: int
     tables: tuple[str, ...]
@@ -226,7 +234,17 @@ class RestoreRows:
     """Put back what SaveRows has saved, although this run deleted no row."""
 
 
-Effect: TypeAlias = "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows"
+@dataclass(frozen=True, slots=True)
+class DropHosts:
+    """Take the ``host`` rows of these addresses out, saved first; one that SaveRows saw stays."""
+
+    location: int
+    ips: tuple[str, ...]
+
+
+Effect: TypeAlias = (
+    "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows | DropHosts"
+)
 
 
 # --- steps, stages, plan ---------------------------------------------------------------------

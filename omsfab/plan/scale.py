@@ -99,6 +99,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
         (
             _preflight(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),
+            Stage("rows as they are", (steps.save_rows(where),)),
             *_joining(fleet, where, present, where.nodes),
             _proof(fleet, where, present.image, vip=True),
         ),
@@ -217,6 +218,7 @@ def _behind_vip(
         (
             *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
             *((_staging(fleet, region, present, new),) if new else ()),
+            *((Stage("rows as they are", (steps.save_rows(region),)),) if new else ()),
             *_joining(fleet, region, present, new, apart=True),
             *(
                 (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)

@@ -395,9 +395,10 @@ def clear_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
 
 
 def save_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
-    """The rows of all regions are on file before a new region touches MetaDB.
+    """The rows of all regions are on file before a new node is initialised.
 
-    A new region writes rows of its own only; this is what proves it afterwards.
+    A new region writes rows of its own only; this is what proves it afterwards.  A way back takes
+    out what was not there then.
     """
     return Step(
         name="save-rows",

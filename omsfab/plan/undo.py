@@ -19,10 +19,12 @@ from omsfab.plan.records import (
     METADB,
     Await,
     CmUrlIs,
+    DropHosts,
     Plan,
     Programs,
     PutBack,
     RestoreRows,
+    RowsAsSaved,
     Run,
     Stage,
     Step,
@@ -52,20 +54,16 @@ def fleet_of(record: Mapping[str, Any], now: Fleet) -> Fleet:
     )
 
 
-def undo(
-    fleet: Fleet, present: Present, *, run: str, region: str, begun: Collection[str] | None
-) -> Plan:
+def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collection[str]) -> Plan:
     """Return the plan that takes the run back.
 
-    ``begun`` are its steps that may have changed something; None = it is not known, so any may.
-    Images and data directories stay.  Rows alone are no way back: the components keep what
-    docker_init.sh gave them, so it runs again with the former config.yaml.
+    ``begun`` are the keys of its steps that may have changed something.  Images and data
+    directories stay.  Rows alone are no way back: the components keep what docker_init.sh gave
+    them, so it runs again with the former config.yaml.
     """
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
 
     def has(step: str, node: str) -> bool:
-        if begun is None:  # what the run never looked at, it never touched
-            return node in present.nodes or node == METADB
         return f"{step}@{node}" in begun
 
     def facts(node: Node) -> NodeFacts:
@@ -83,6 +81,9 @@ def undo(
     stopped = [node for node in running if has("stop-processes", node.name)]
     rows = bool(stopped) and has("clear-rows", METADB) and where is not None
     refreshed = [node for node in running if has("config", node.name) and not rows]
+    joined = [node for node in fleet.nodes if has("container", node.name)]
+    joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
+    saved = bool(joined) and has("save-rows", METADB)
     old_url = present.clusters.get(where.location, "") if where else ""
     stages: list[Stage] = []
 
@@ -106,11 +107,12 @@ def undo(
             )
         ],
     )
-    if where and _was_new(where, present) and has("save-rows", METADB):
+    if where and saved and where.location not in present.clusters:
         # What was saved then has no row of it, so putting that back takes its rows out.
-        stage(
-            "rows of the new region", [_restored(where, saved=True), steps.others_unchanged(where)]
-        )
+        others = [steps.others_unchanged(where)] if present.clusters else []
+        stage("rows of the new region", [_restored(where, saved=True), *others])
+    elif where and saved:
+        stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
     if rows and where:
         stage(
             "stop production",
@@ -148,22 +150,19 @@ def undo(
         f"take back run {run}",
         (
             "images and data directories stay",
-            *_left(where, made, rows, present),
+            *_left(made, rows or saved, present),
         ),
         tuple(stages),
         initial=stopped[0].name if stopped else "",
     )
 
 
-def _was_new(region: Region, present: Present) -> bool:
-    """Whether MetaDB had other regions, and not this one."""
-    return bool(present.clusters) and region.location not in present.clusters
-
-
-def _left(where: Region | None, made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
-    """Say what MetaDB keeps: rows that an initialisation wrote for nodes that go."""
+def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
+    """Say what MetaDB keeps: rows that an initialisation wrote."""
+    if rows and not present.clusters:
+        return ("databases and tables that docker_init.sh made stay, without rows of the region",)
     new = [node for node in made if node.ip not in present.hosts]
-    if rows or not new or where is None or _was_new(where, present):
+    if rows or not new:
         return ()
     return (f"MetaDB may keep host rows of {regions.names(new)}: nothing of this run deleted rows",)
 
@@ -225,6 +224,19 @@ def _restored(region: Region, *, saved: bool = False) -> Step:
         kind="transaction",
         apply=(RestoreRows(region.location, saved=saved),),
         fault="DB-017",
+    )
+
+
+def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
+    """No host row is left of the nodes that go; all other rows are as before they came."""
+    return Step(
+        name="drop-hosts",
+        node=METADB,
+        title=f"take the host rows of {regions.names(nodes)} out",
+        kind="transaction",
+        apply=(DropHosts(region.location, tuple(node.ip for node in nodes)),),
+        verify=(RowsAsSaved(region.location),),
+        fault="VER-004",
     )
 
 

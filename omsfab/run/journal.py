@@ -52,6 +52,13 @@ class Past:
     head: str
 
     @property
+    def well(self) -> bool:
+        """True if the run came to its end by itself, with all that was planned."""
+        otherwise = ("ended: undone", "ended: abandoned", "ended: nothing was changed")
+        ends = (e.text for e in self.events if e.kind == "run" and e.text.startswith("ended"))
+        return any(not text.startswith(otherwise) for text in ends)
+
+    @property
     def undone(self) -> bool:
         """True if a later run took back what this one did."""
         return any(e.kind == "run" and e.text.startswith("ended: undone") for e in self.events)

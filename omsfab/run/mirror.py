@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import posix
@@ -19,6 +19,9 @@ from omsfab.errors import InputError, OmsfabError, StepFailed
 from omsfab.fleet.secret import Secret
 
 CHUNK = 1 << 20
+
+ROWS = ("save-rows@metadb", "clear-rows@metadb")
+"""Steps that save rows, without which no later one begins."""
 
 
 class Mirror:
@@ -119,6 +122,17 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
     part.chmod(0o700)
     part.rename(here)
     return here
+
+
+def may_have_begun(directory: Path, steps: Sequence[str]) -> Sequence[str]:
+    """Return the steps that a run may have begun whose copy this is: it may lag behind by a stage.
+
+    No row is touched before its backup is in the copy, so without one neither that step nor any
+    after it was begun.
+    """
+    saved = any((directory / "backup").glob("*.jsonl"))
+    upto = [n for n, key in enumerate(steps) if key in ROWS and not saved]
+    return steps[: upto[0]] if upto else steps
 
 
 def _newest(shell: Shell) -> str:

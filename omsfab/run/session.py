@@ -26,6 +26,7 @@ from omsfab.errors import (
     OmsfabError,
     PreflightError,
     RollbackIncomplete,
+    RolledBack,
 )
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
@@ -240,6 +241,7 @@ class Session:
             "present": present.record(),
             "digest": digest(plan, run),
             "initial": plan.initial,
+            "steps": [step.key for step in plan.steps if step.apply],
         }
         journals.begin(directory, record)
 
@@ -365,13 +367,17 @@ class Session:
         record = journals.load_record(directory)
         fleet = undo.fleet_of(record, self.fleet)
         self.shells = ssh.connect(fleet.nodes, fleet.ssh)
-        past = journals.read(directory / "journal.jsonl")
+        begun = (
+            mirrors.may_have_begun(directory, record["steps"])
+            if args["all"]
+            else journals.read(directory / "journal.jsonl").begun
+        )
         return undo.undo(
             fleet,
             Present.of(record["present"]),
             run=directory.name,
             region=record["args"].get("region", ""),
-            begun=None if args["all"] else past.begun,
+            begun=begun,
         )
 
     def _resume_undo(self, directory: Path, record: Mapping[str, Any]) -> None:
@@ -381,7 +387,10 @@ class Session:
         self._carry_out_undo(Order(directory, plan, lease=True, past=past, undoes=undoes))
 
     def _carry_out_undo(self, order: Order) -> None:
-        """A way back that fails is the worst case, so it has an exit status of its own."""
+        """A way back that fails is the worst case, so it has an exit status of its own; and so has
+        the good end of a run that had failed, which must not pass for its success."""
+        directory = order.undoes or order.directory
+        well = journals.read(directory / "journal.jsonl").well
         try:
             self._carry_out(order)
         except (Locked, Detached):
@@ -389,15 +398,24 @@ class Session:
         except OmsfabError as error:
             if error.changed == "nothing":
                 raise
-            undone = order.undoes.name if order.undoes else ""
             raise RollbackIncomplete(
                 "RUN-025",
-                f"run {undone} is taken back in part only: {error.id} {error.what}",
+                f"run {directory.name} is taken back in part only: {error.id} {error.what}",
                 where=error.where,
                 changed=error.changed,
                 evidence=error.evidence,
-                next=f"fab run.undo --run={undone}   # goes on where it stopped",
+                next=f"fab run.undo --run={directory.name}   # goes on where it stopped",
             ) from error
+        if not well:
+            record = journals.load_record(directory)
+            again = under_way.line_of(record["task"], record["args"])
+            raise RolledBack(
+                "RUN-028",
+                f"run {directory.name} had not come to its end, and is rolled back",
+                where=str(directory),
+                changed="nothing is left of it but images and data directories, each step verified",
+                next=f"{again} --plan   # once what stopped it is mended",
+            )
 
     def _changed(self, run: str) -> Path:
         """The run to take back; a newer one that changed something stands in its way."""

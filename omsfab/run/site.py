@@ -23,6 +23,7 @@ from omsfab.plan.records import (
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    DropHosts,
     Effect,
     Healthy,
     HostsOnline,
@@ -34,6 +35,7 @@ from omsfab.plan.records import (
     Quick,
     ReachesMember,
     RestoreRows,
+    RowsAsSaved,
     Run,
     SameTime,
     SaveRows,
@@ -95,6 +97,8 @@ class Site:
             case OthersUnchanged(location):
                 self._metadb.others_unchanged(location, self._backup)
                 return None
+            case RowsAsSaved(location):
+                return self._metadb.rows_as_saved(location, self._backup)
             case HostsOnline(location, heartbeat_db, ips, beat_age):
                 return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
             case ReachesMember(host, port, members):
@@ -215,8 +219,15 @@ class Site:
                 )
                 tell("state", cleared_text(cleared))
             case SaveRows(location, tables):
-                saved = self._metadb.save(location, self._backup, self._run_id, tables)
+                saved = self._metadb.save(location, self._backup, self._run_id, tables, fresh=True)
+                for file in saved.files:
+                    self._mirror(file)
                 tell("state", f"saved: {', '.join(map(str, saved.files))}")
+            case DropHosts():
+                dropped = self._metadb.drop_hosts(
+                    effect, lease=self._held(), backup_dir=self._backup
+                )
+                tell("state", cleared_text(dropped))
             case RestoreRows(_, source, _):
                 lease = self._held()
                 deleted = self._metadb.deleted_by(lease.run_id, effect.location)

@@ -15,6 +15,7 @@ from omsfab.plan.records import (
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    DropHosts,
     Effect,
     Healthy,
     HostsOnline,
@@ -27,6 +28,7 @@ from omsfab.plan.records import (
     Quick,
     ReachesMember,
     RestoreRows,
+    RowsAsSaved,
     Run,
     SameTime,
     SaveRows,
@@ -117,6 +119,8 @@ def effect_text(effect: Effect) -> str:
             return f"put the saved rows of location {location} back" + f" from {source}" * bool(
                 source
             )
+        case DropHosts(_, ips):
+            return f"save the host rows of {', '.join(ips)}, then take them out"
         case _:
             assert_never(effect)
 
@@ -133,6 +137,8 @@ def probe_text(probe: Probe) -> str:
             return f"cluster_info.cm_url of location {location} is {url}"
         case OthersUnchanged(location):
             return f"the rows of all regions but {location} are as before"
+        case RowsAsSaved():
+            return "the rows of all regions are those saved, but for times and status"
         case HostsOnline(location, _, ips, _):
             return f"hosts of location {location} ONLINE, beats fresh: {', '.join(ips)}"
         case ReachesMember(host, port, members):

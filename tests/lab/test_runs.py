@@ -87,7 +87,7 @@ def test_a_finished_run_is_taken_back(fresh):
 
 
 def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
-    """C14: exit 6, both ways printed; the way back restores everything, cm_url too."""
+    """C14: exit 6, both ways printed; the way back restores everything, cm_url too: exit 8."""
     crash, before = fresh
     crash.fleet.lab.knob("oms1", INIT_FAIL_STEP=4)
     first = crash.fleet.fab("scale.out", "--yes")
@@ -96,7 +96,7 @@ def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
 
     back = crash.fleet.fab("run.undo", "--yes")
 
-    assert (6, 6, 0) == (first.status, second.status, back.status), back
+    assert (6, 6, 8) == (first.status, second.status, back.status), back
     assert "run.resume" in second.out
     assert "run.undo" in second.out
     assert ALL == as_before(crash.outcome(), before)
@@ -114,7 +114,7 @@ def test_an_interrupted_way_back_goes_on(fresh, point):
 
     said = crash.fleet.fab("run.undo", "--yes")
 
-    assert (-9, 0) == (killed.status, said.status), said
+    assert (-9, 8) == (killed.status, said.status), said
     assert ALL == as_before(crash.outcome(), before)
     assert 1 == crash.outcome()["inits"]["oms1"]
     assert [": free"] * 4 == re.findall(": free", crash.fleet.fab("lock.show").out)
@@ -184,7 +184,7 @@ def test_letting_go_in_the_surgery_rolls_back(fresh):
     rows = crash.outcome()["rows"]
     back = crash.fleet.fab("run.undo", "--yes")
 
-    assert (130, 0) == (status, back.status), out
+    assert (130, 8) == (status, back.status), out
     assert {t: len(found) for t, found in before["rows"].items()} == {
         table: len(found) for table, found in rows.items()
     }

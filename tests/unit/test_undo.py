@@ -8,7 +8,8 @@ import pytest
 
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
-from omsfab.plan.records import Job, PutBack, RestoreRows
+from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
+from omsfab.run import mirror
 from tests.unit.test_plans import compare
 
 RUN = "20261123T080521Z-scale-out-99d3"
@@ -22,12 +23,10 @@ def begun(plan):
 def back(fleet, package, present):
     """The way back of a whole scale-out, or of one that had begun these steps only."""
 
-    def make(*keys, everything=False):
+    def make(*keys):
         now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
         done = keys or begun(scale.scale_out(fleet, now))
-        return undo.undo(
-            fleet, now, run=RUN, region="", begun=None if everything else frozenset(done)
-        )
+        return undo.undo(fleet, now, run=RUN, region="", begun=frozenset(done))
 
     return make
 
@@ -81,20 +80,59 @@ def test_a_run_that_only_staged_takes_its_file_away(back):
     assert ["put-back-config.yaml@oms2", "remove-package@oms2"] == [s.key for s in plan.steps]
 
 
-def test_a_run_out_of_the_mirror_may_have_begun_anything(back):
-    """The copy may lag behind by a stage; each effect of the way back does nothing in vain."""
-    assert back().stages == back(everything=True).stages
+@pytest.mark.parametrize("saving", ["clear-rows@metadb", "save-rows@metadb"])
+def test_without_saved_rows_a_copy_tells_that_none_was_touched(tmp_path, saving):
+    """A copy may lag behind by a stage, but no row is touched before its backup is in it."""
+    steps = ["stop-processes@oms1", saving, "initialise@oms1"]
+    (tmp_path / "backup").mkdir()
+
+    without = mirror.may_have_begun(tmp_path, steps)
+    (tmp_path / "backup" / "region-1.1.jsonl").touch()
+
+    assert (steps[:1], steps) == (without, mirror.may_have_begun(tmp_path, steps))
 
 
-def test_behind_a_vip_the_old_nodes_read_their_former_file_again(fleet, package, present):
+@pytest.fixture
+def joined(fleet, package, present):
+    """The way back of nodes that joined behind a VIP, as far as these steps were begun."""
+
+    def make(*keys):
+        now = present(package, url="http://10.0.0.100:8088")
+        done = keys or begun(scale.scale_out(fleet, now))
+        return undo.undo(fleet, now, run=RUN, region="", begun=frozenset(done))
+
+    return make
+
+
+def test_behind_a_vip_the_old_nodes_read_their_former_file_again(joined):
     """config.yaml put back is not enough: the components read it at a refresh."""
-    now = present(package, url="http://10.0.0.100:8088")
-    plan = scale.scale_out(fleet, now)
-    names = [step.key for step in undo.undo(
-        fleet, now, run=RUN, region="", begun=begun(plan)
-    ).steps]  # fmt: skip
+    names = [step.key for step in joined().steps]
 
     assert names.index("put-back-config.yaml@oms1") < names.index("refresh@oms1")
+
+
+def test_host_rows_of_the_nodes_that_joined_go_with_their_containers(joined):
+    """Vendor's scale-in: the container is stopped first, then its row in host goes."""
+    names = [step.key for step in joined().steps]
+    dropped = [e for step in joined().steps for e in step.apply if isinstance(e, DropHosts)]
+
+    assert [DropHosts(1, ("10.0.0.2", "10.0.0.3"))] == dropped
+    assert names.index("remove-container@oms2") < names.index("drop-hosts@metadb")
+
+
+def test_without_a_container_no_host_row_is_touched(joined):
+    """Rows were saved, nothing else was begun: there may be no backup, and none is needed."""
+    assert "drop-hosts" not in [s.name for s in joined("save-rows@metadb", "config@oms2").steps]
+
+
+def test_a_deployment_is_taken_back_to_an_empty_region(fleet, package):
+    """There was no row, nor a table perhaps: all rows of the region go; there are no others."""
+    now = Present(package=package, image=package.image)
+    plan = undo.undo(fleet, now, run=RUN, region="", begun=begun(scale.deploy(fleet, now)))
+    rows = [step for step in plan.steps if step.node == METADB]
+
+    assert [(RestoreRows(1, saved=True),)] == [step.apply for step in rows]
+    assert "tables that docker_init.sh made stay" in " ".join(plan.reasons)
 
 
 def test_what_a_run_stores_of_its_fleet_is_enough_and_no_secret(fleet):
@@ -117,12 +155,3 @@ def test_programs_that_did_not_run_before_are_not_started(fleet, present):
     )  # fmt: skip
 
     assert ("supervisorctl", "start", "nginx", "sshd") == plan.steps[0].apply[0].command.argv[-4:]
-
-
-def test_out_of_the_mirror_only_what_the_run_looked_at_is_touched(fleet, package, present):
-    """A container of another region may bear the same name and spec: it is nobody's to remove."""
-    now = present(package, oms2=NodeFacts())
-
-    plan = undo.undo(fleet, now, run=RUN, region="", begun=None)
-
-    assert {"oms1", "oms2", "metadb"} == {step.node for step in plan.steps}

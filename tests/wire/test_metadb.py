@@ -26,7 +26,7 @@ from omsfab.edges.metadb_backup import BadBackup
 from omsfab.edges.metadb_link import Link
 from omsfab.errors import Locked, Mismatch, OmsfabError, OutcomeUnknown, PreflightError
 from omsfab.fleet.secret import Secret
-from omsfab.plan.records import ClearRows, RestoreRows
+from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
 from tests.wire.metadb_fixtures import (
     NEW,
     OLD,
@@ -666,6 +666,87 @@ def test_a_row_of_the_other_region_that_goes_is_found_out(edge, oms, tmp_path):
         edge.others_unchanged(2, tmp_path)
 
     assert "location_cm: 1 rows before, 0 now" in changed.value.evidence
+
+
+# --- taking back what an initialisation wrote ------------------------------------------------
+
+
+def test_hosts_that_joined_go_and_those_that_were_there_stay(edge, oms, lease, tmp_path):
+    """Saved before they are deleted; 10.0.0.3 had a row before, be it OFFLINE."""
+    edge.save(1, tmp_path, "run-1")
+    before = oms.dump()
+    oms.engine.sql(f"insert into {oms.place('cm.host')} values (9, '10.0.0.9', 7, 'ONLINE', now())")
+
+    record = DropHosts(1, ("10.0.0.3", "10.0.0.9"))
+    dropped = edge.drop_hosts(record, lease=lease, backup_dir=tmp_path)
+    again = edge.drop_hosts(record, lease=lease, backup_dir=tmp_path)
+
+    assert ({"host": 1}, before, True) == (dropped.rows, oms.dump(), again.already)
+    assert "10.0.0.9" in dropped.files[0].read_text()
+
+
+def test_a_host_of_another_region_is_never_dropped(edge, oms, lease, tmp_path):
+    """The same address in another group is somebody else's row."""
+    edge.save(1, tmp_path, "run-1")
+    oms.engine.sql(f"insert into {oms.place('cm.host')} values (9, '10.0.0.9', 8, 'ONLINE', now())")
+    before = oms.dump()
+
+    edge.drop_hosts(DropHosts(1, ("10.0.0.9",)), lease=lease, backup_dir=tmp_path)
+
+    assert before == oms.dump()
+
+
+def test_rows_are_as_saved_but_for_times_and_status(edge, oms, tmp_path):
+    """What lives may differ; a row more, less or other may not."""
+    edge.save(1, tmp_path, "run-1")
+    oms.engine.sql(f"update {oms.place('cm.host')} set host_status = 'X', gmt_modified = now()")
+    same = edge.rows_as_saved(1, tmp_path)
+    oms.engine.sql(f"delete from {oms.place('cm.location_cm')} where id = 2")
+
+    assert same is None
+    assert "location_cm: 2 rows before, 1 now" in str(edge.rows_as_saved(1, tmp_path))
+
+
+@pytest.mark.parametrize("regions", [1, 2])
+def test_a_fresh_metadb_is_brought_back_to_no_rows(engine, oms, tmp_path, regions):
+    """No table was there; by then there are, with rows of the region and perhaps of another."""
+    for schema in ("rm", "cm", "hb1"):
+        engine.sql(f"drop database if exists fresh_{schema}")
+    edge = engine.edge("fresh")
+    lease = edge.lease_take("run-1", "li@jump1")
+    saved = edge.save(1, tmp_path, "run-1", fresh=True)
+    create_oms(engine, "fresh")
+    fill(engine, "fresh", regions)
+    fresh = Oms(engine, "fresh")
+    others = fresh.region(2)
+
+    edge.restore_region(RestoreRows(1, saved=True), lease=lease, backup_dir=tmp_path)
+
+    assert {} == saved.rows
+    assert EMPTY == fresh.region(1)
+    assert others == fresh.region(2)
+
+
+def test_no_table_came_and_none_is_missed(engine, oms, tmp_path):
+    """The run ended before its initialisation made any."""
+    for schema in ("rm", "cm", "hb1"):
+        engine.sql(f"drop database if exists fresh_{schema}")
+    edge = engine.edge("fresh")
+    lease = edge.lease_take("run-2", "li@jump1")
+    edge.save(1, tmp_path, "run-2", fresh=True)
+
+    back = edge.restore_region(RestoreRows(1, saved=True), lease=lease, backup_dir=tmp_path)
+
+    assert {} == back.rows
+
+
+def test_a_table_that_is_missing_is_told_unless_oms_is_fresh(engine, tmp_path):
+    """fab meta.save with a misspelt cm_db must not save nothing, and say so gladly."""
+    create_oms(engine, "fresh")
+    engine.sql("drop table fresh_cm.host")
+
+    with pytest.raises(OmsfabError, match="DB-023"):
+        engine.edge("fresh").save(1, tmp_path, "meta-save")
 
 
 # --- values ----------------------------------------------------------------------------------
