@@ -6,6 +6,7 @@ Not a lab down and up (25 s) but: rows by SQL, files on disk, containers by dock
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,7 @@ from typing import Any
 
 from omsfab.lab.oracle import CONTAINER, Fleet, Said
 
-TABLES = {
-    "oms_rm": ("cluster_info",),
-    "oms_cm": ("location_cm", "host", "resource_group"),
-    "oms_cm_heartbeat_1": ("heart_beat",),
-}
+FOUR = ("oms_rm.cluster_info", "oms_cm.location_cm", "oms_cm.host", "oms_cm.resource_group")
 ALIVE = {"gmt_created", "gmt_modified", "id", "resource_group_id", "beat_time", "heart_beat_time"}
 """Columns that differ from run to run: times, and numbers the database hands out."""
 
@@ -27,36 +24,60 @@ FAST = {"INIT_SECONDS": 1}
 
 @dataclass
 class Crash:
-    """A fleet with OMS on oms1, which any number of scale-outs may be tried upon."""
+    """A fleet with OMS on ``first`` ("" = nowhere yet), which any number of runs may be tried upon.
+
+    What runs there is what initial.yaml says; ``fab`` is given hosts.yaml.
+    """
 
     fleet: Fleet
     first: str = "oms1"
+    schemas: set[str] = field(default_factory=set)
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     config: bytes = b""
     before: dict[str, int] = field(default_factory=dict)
 
     @classmethod
+    def bare(cls, fleet: Fleet) -> Crash:
+        """No OMS anywhere, as after `fab lab.up`; whatever was tried upon this fleet is gone."""
+        crash = cls(fleet, first="")
+        crash.reset()
+        return crash
+
+    @classmethod
     def deployed(cls, fleet: Fleet) -> Crash:
         """Deploy OMS on oms1, and remember what is to come back."""
+        cls.bare(fleet)
         crash = cls(fleet)
-        for node in fleet.lab.nodes:
-            fleet.lab.knob(node.name, **FAST)
         said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
         assert said.status == 0, said
         crash._online()
+        crash.schemas = crash._schemas() - {"omsfab"}
         crash.rows = {t: fleet.lab.sql(f"select * from {t}") for t in crash._tables()}
         crash.config = crash._path("/data/config.yaml").read_bytes()
         crash.before = fleet.inits()
         return crash
 
-    def reset(self) -> None:
-        """Put everything back to what it was before the first scale-out."""
+    def reset(self, *, images: bool = True) -> None:
+        """Put everything back to what it was before the first run.
+
+        Without ``images`` those that were loaded stay on the nodes, which saves most of the time.
+        """
         lab = self.fleet.lab
         others = [node.name for node in lab.nodes if node.name != self.first]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(self._bare, others))
-        self._in_first("supervisorctl", "stop", "all")
-        lab.sql("drop database if exists omsfab")
+            list(pool.map(lambda name: self._bare(name, images), others))
+        if self.first:
+            self._in_first("supervisorctl", "stop", "all")
+        for schema in self._schemas() - self.schemas:
+            lab.sql(f"drop database {schema}")
+        for home in lab.directory.glob("state*"):
+            shutil.rmtree(home)
+        if self.first:
+            self._first_again()
+        self.before = self.fleet.inits()
+
+    def _first_again(self) -> None:
+        lab = self.fleet.lab
         for table, rows in self.rows.items():
             lab.sql(f"delete from {table}")
             for row in rows:
@@ -69,14 +90,11 @@ class Crash:
             "python", "-m", "omsflow.scripts.units.oms_init_manager", "--init-config-file"
         )
         self._in_first("supervisorctl", "start", "all")
-        for home in lab.directory.glob("state*"):
-            shutil.rmtree(home)
         lab.enter(self.first, ["rm", "-rf", "/var/lib/omsfab"])
         self._online()
-        self.before = self.fleet.inits()
 
     def kill_at(self, point: str, *words: str) -> Said:
-        """Run `fab scale.out --yes` and have it die at a failpoint."""
+        """Run `fab scale.out --yes`, or these words, and have it die at a failpoint."""
         return self.fleet.fab(*(words or ("scale.out", "--yes")), OMSFAB_FAILPOINT=point)
 
     def outcome(self) -> dict[str, Any]:
@@ -85,7 +103,7 @@ class Crash:
         names = [node.name for node in lab.nodes]
         after = self.fleet.inits()
         return {
-            "rows": {table: self._rows(table) for table in self._tables()[:4]},
+            "rows": {table: self._rows(table) for table in FOUR},
             "configs": {name: self._digest(name) for name in names},
             "containers": self.fleet.containers(),
             "images": {name: self._image(name) for name in self.fleet.containers()},
@@ -97,7 +115,14 @@ class Crash:
                 for name in names
                 for path in lab.path(name, "/data/oms").glob("*.part*")
             ],
+            "locks": self._locks(),
         }
+
+    def journalled(self, *kinds: str) -> set[str]:
+        """The steps of the newest run whose journal has an event of one of these kinds."""
+        newest = max(self.fleet.lab.directory.glob("state/*/*/journal.jsonl"))
+        events = [json.loads(line) for line in newest.read_text().splitlines()]
+        return {f"{e['step']}@{e['node']}" for e in events if e["step"] and e["kind"] in kinds}
 
     # --- parts ---
 
@@ -108,8 +133,26 @@ class Crash:
             assert time.monotonic() < end, self.fleet.hosts()
             time.sleep(0.3)
 
+    def _schemas(self) -> set[str]:
+        return {str(name) for (name,) in self.fleet.lab.sql("show databases like 'oms%'")}
+
     def _tables(self) -> list[str]:
-        return [f"{schema}.{table}" for schema, tables in TABLES.items() for table in tables]
+        return [*FOUR, "oms_cm_heartbeat_1.heart_beat"]
+
+    def _locks(self) -> list[str]:
+        """What is still held: claims on nodes, and the lease."""
+        lab = self.fleet.lab
+        claimed = [
+            node.name
+            for node in lab.nodes
+            if lab.enter(node.name, ["test", "-e", "/var/lib/omsfab/claim"]).returncode == 0
+        ]
+        if "omsfab" not in self._schemas():
+            return claimed
+        return [
+            *claimed,
+            *(str(r) for (r,) in lab.sql("select run_id from omsfab.omsfab_lease") if r),
+        ]
 
     def _rows(self, table: str) -> list[tuple[Any, ...]]:
         lab = self.fleet.lab
@@ -123,6 +166,8 @@ class Crash:
             )
             if str(column) not in ALIVE
         ]
+        if not columns:  # the table was never made
+            return []
         return sorted(lab.sql(f"select {', '.join(columns)} from {table}"), key=repr)
 
     def _digest(self, node: str) -> str:
@@ -138,12 +183,12 @@ class Crash:
     def _in_first(self, *words: str) -> None:
         self.fleet.lab.enter(self.first, ["docker", "exec", CONTAINER, *words])
 
-    def _bare(self, node: str) -> None:
-        """No container, no image, no data."""
+    def _bare(self, node: str, images: bool) -> None:
+        """No container, no data, and no image."""
         lab = self.fleet.lab
+        rmi = "docker images -q | xargs -r docker rmi -f;" if images else ""
         script = (
-            f"docker rm -f {CONTAINER}; docker images -q | xargs -r docker rmi -f;"
-            " rm -rf /data/oms /data/config.yaml* /var/lib/omsfab"
+            f"docker rm -f {CONTAINER}; {rmi} rm -rf /data/oms /data/config.yaml* /var/lib/omsfab"
         )
         lab.enter(node, ["sh", "-c", script])
         lab.knob(node, **FAST)

@@ -1,6 +1,6 @@
 """omsfab is killed at a point, resumed, and what came of it is compared with an undisturbed run.
 
-Here stand the points that hurt most; `scripts/crash` walks all of them (about half an hour).
+Here stand the points that hurt most; `scripts/crash` walks all of them, scenario beside scenario.
 """
 
 from __future__ import annotations
@@ -8,85 +8,185 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from tests.lab.crash import Crash
+from tests.lab.scenarios import SCENARIOS, Scenario
 
-NEW = ("ready", "directories", "image", "config", "container", "initialise")
-STEPS = (
-    *("docker@oms1", "vip@oms1", "stop-processes@oms1", "clear-rows@metadb"),
-    *("config@oms1", "initialise@oms1", "cm-url@metadb", "other-regions@metadb"),
-    *(f"{step}@oms2" for step in NEW),
-    *("programs@oms1", "health@oms2", "cm-url-last@metadb", "hosts@metadb"),
-)
-EVERY = tuple(
-    f"{step}:{place}"
-    for step in STEPS
-    for place in (
-        "before",
-        *(("mid", "mid2", "mid3") if step.startswith("image") else ("mid",)),
-        "after",
-    )
-    if place in ("before", "after")
-    or step.split("@")[0] in (*NEW[1:], "stop-processes", "clear-rows")
-)
-WORST = (
-    "image@oms2:mid2",  # docker load is running
-    "clear-rows:mid",  # rows are locked, their backup is copied, nothing is deleted
-    "clear-rows:after",  # COMMIT was answered, `done` is not on disk
-    "config@oms1:mid",  # the file is being written
-    "initialise@oms1:mid",  # docker_init.sh has said its first line
-)
-POINTS = EVERY if os.environ.get("OMSFAB_CRASH") == "all" else WORST
+WORST = {
+    "deploy": ("initialise@oms1:mid",),
+    "physical": (
+        "image@oms2:mid2",  # docker load is running
+        "clear-rows:mid",  # rows are locked, their backup is copied, nothing is deleted
+        "clear-rows:after",  # COMMIT was answered, `done` is not on disk
+        "config@oms1:mid",  # the file is being written
+        "initialise@oms1:mid",  # docker_init.sh has said its first line
+    ),
+    "vip": ("config@oms1:mid",),
+    "region": ("container@oms2:mid",),
+}
+WALKED = tuple(os.environ.get("OMSFAB_CRASH", "").split())
+"""Scenarios that are walked whole; without any, a few points of each are."""
+
+POINTS = [
+    (name, point)
+    for name in WALKED or SCENARIOS
+    for point in (SCENARIOS[name].points if WALKED else WORST[name])
+]
 
 
 @pytest.fixture(scope="module")
-def crash(make_fleet) -> Crash:
-    """OMS on oms1 of two; new containers are initialised at once, to save time."""
-    return Crash.deployed(make_fleet("crash", nodes=2, oms={"init": "always"}))
+def fleet(make_fleet):
+    return make_fleet("crash", nodes=2)
 
 
 @pytest.fixture(scope="module")
-def golden(crash):
-    """What an undisturbed scale-out comes to."""
+def scenario(request) -> Scenario:
+    return SCENARIOS[request.param]
+
+
+@pytest.fixture(scope="module")
+def crash(fleet, scenario) -> Crash:
+    """The fleet as it is before the scenario."""
+    return scenario.ready(fleet)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What an undisturbed run comes to, and the steps in its journal."""
+
+    outcome: dict[str, Any]
+    steps: set[str]
+    changing: set[str]
+
+
+@pytest.fixture(scope="module")
+def golden(crash, scenario) -> Golden:
     crash.reset()
-    said = crash.fleet.fab("scale.out", "--yes")
+    said = crash.fleet.fab(scenario.task, "--yes")
     assert said.status == 0, said
-    outcome = crash.outcome()
-    assert {"oms1": 1, "oms2": 1} == outcome["inits"]
-    return outcome
+    return Golden(crash.outcome(), crash.journalled("done", "warning"), crash.journalled("intent"))
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_run_is_finished_by_resume(crash, golden, point):
+@pytest.mark.parametrize("scenario", WALKED or [*SCENARIOS], indirect=True)
+def test_the_points_are_those_of_every_step(scenario, golden):
+    """A step that is new, or that has begun to change something, is to be killed at as well."""
+    assert (set(scenario.steps), scenario.changing) == (golden.steps, golden.changing)
+
+
+@pytest.mark.parametrize("scenario", WALKED or [*SCENARIOS], indirect=True)
+def test_each_new_node_is_initialised_once(scenario, golden):
+    """The undisturbed run itself: no surplus initialisation, no overlap, no lock left."""
+    inits = {step.split("@")[1]: 1 for step in scenario.steps if step.startswith("initialise")}
+
+    assert {"oms1": 0, "oms2": 0} | inits == golden.outcome["inits"]
+    assert (0, []) == (golden.outcome["overlaps"], golden.outcome["locks"])
+
+
+@pytest.mark.parametrize(("scenario", "point"), POINTS, indirect=["scenario"])
+def test_a_killed_run_is_finished_by_resume(crash, scenario, golden, point):
     """J01: rows, files, containers, programs and executions equal the undisturbed run's."""
-    crash.reset()
+    crash.reset(images=point.startswith("image"))
 
-    killed = crash.kill_at(f"{point}:kill")
+    killed = crash.kill_at(f"{point}:kill", scenario.task, "--yes")
     resumed = crash.fleet.fab("run.resume", "--yes")
 
     assert -9 == killed.status, killed
     assert 0 == resumed.status, resumed
-    assert golden == crash.outcome()
+    assert golden.outcome == crash.outcome()
 
 
-RANDOM = int(os.environ.get("OMSFAB_RANDOM", "0"))
+# --- taken back ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def before(crash):
-    """What was so before any scale-out."""
+    """What was so before any run."""
     crash.reset()
     return crash.outcome()
 
 
-@pytest.mark.parametrize("seed", range(RANDOM))
-def test_killed_at_any_moment_it_ends_golden_or_taken_back(crash, golden, before, seed):
+TAKEN_BACK = WALKED or ("deploy", "vip")  # test_runs has the outage, quickly
+STOPPED_ON_THE_WAY_BACK = (
+    ("deploy", "remove-container@oms1:mid"),
+    ("deploy", "restore-rows:mid"),
+    ("deploy", "restore-rows:after"),
+    ("vip", "drop-hosts:before"),
+    ("vip", "drop-hosts:mid"),
+    ("vip", "drop-hosts:after"),
+    ("vip", "put-back-config.yaml@oms1:after"),
+    ("vip", "refresh@oms1:mid"),
+    ("region", "restore-rows:mid"),
+    ("region", "other-regions:after"),
+    ("physical", "stop-processes:after"),
+    ("physical", "restore-rows:mid"),
+    ("physical", "put-back-config.yaml@oms1:mid"),
+    ("physical", "initialise:after"),
+    ("physical", "start-processes:mid"),
+)
+
+
+def but_inits(outcome):
+    return {key: value for key, value in outcome.items() if key != "inits"}
+
+
+@pytest.mark.parametrize("scenario", TAKEN_BACK, indirect=True)
+def test_what_was_taken_back_can_be_done_again(crash, scenario, golden, before):
+    """Rows, files, containers, programs are as before the run; then it comes to the same again."""
+    crash.reset(images=False)
+    done = crash.fleet.fab(scenario.task, "--yes")
+    back = crash.fleet.fab("run.undo", "--yes")
+    left = crash.outcome()
+
+    again = crash.fleet.fab(scenario.task, "--yes")
+
+    assert (0, 0, 0) == (done.status, back.status, again.status), f"{done}{back}{again}"
+    assert but_inits(before) == but_inits(left)
+    assert golden.outcome["inits"] | scenario.once_more == left["inits"]
+    assert but_inits(golden.outcome) == but_inits(crash.outcome())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "point"),
+    [(name, point) for name, point in STOPPED_ON_THE_WAY_BACK if name in WALKED],
+    indirect=["scenario"],
+)
+def test_a_way_back_that_was_killed_goes_on(crash, scenario, golden, before, point):
+    """run.undo once more; no initialisation beside those of the run and the one of the way back."""
+    crash.reset(images=False)
+    done = crash.fleet.fab(scenario.task, "--yes")
+    killed = crash.kill_at(f"{point}:kill", "run.undo", "--yes")
+
+    said = crash.fleet.fab("run.undo", "--yes")
+
+    left = crash.outcome()
+    assert (0, -9, 0) == (done.status, killed.status, said.status), f"{killed}{said}"
+    assert but_inits(before) == but_inits(left)
+    assert golden.outcome["inits"] | scenario.once_more == left["inits"]
+
+
+# --- at any moment ---------------------------------------------------------------------------
+
+RANDOM = int(os.environ.get("OMSFAB_RANDOM", "0"))
+
+
+DRAWN = [
+    (name, seed)
+    for name in WALKED or SCENARIOS
+    for seed in range(RANDOM)
+    if name == ("vip" if seed % 3 == 2 else "physical")  # two of three stop production
+]
+
+
+@pytest.mark.parametrize(("scenario", "seed"), DRAWN, indirect=["scenario"])
+def test_killed_at_any_moment_it_ends_golden_or_taken_back(crash, scenario, golden, before, seed):
     """Not at a failpoint, but by the clock; then forward or back, by the toss of a coin."""
     dice = random.Random(seed)
     crash.reset()
-    process = crash.fleet.start("scale.out", "--yes")
+    process = crash.fleet.start(scenario.task, "--yes")
     try:
         process.communicate(timeout=dice.uniform(1, 25))
     except subprocess.TimeoutExpired:
@@ -96,13 +196,12 @@ def test_killed_at_any_moment_it_ends_golden_or_taken_back(crash, golden, before
 
     said = crash.fleet.fab(way, "--yes")
     outcome = crash.outcome()
-    was = {key: value for key, value in before.items() if key != "inits"}
-    back = {key: value for key, value in outcome.items() if key != "inits"} == was
+    back = but_inits(before) == but_inits(outcome)
 
     if said.status == 2:  # nothing had been begun, or all was done
-        assert back or golden == outcome, said
+        assert back or golden.outcome == outcome, said
     elif way == "run.resume":
-        assert (0, golden) == (said.status, outcome), said
-    else:
-        assert (0, True) == (said.status, back), said
+        assert (0, golden.outcome) == (said.status, outcome), said
+    else:  # 0: it had come to its end already
+        assert (True, True) == (said.status in (0, 8), back), said
     assert max(outcome["inits"].values()) <= 2
