@@ -69,8 +69,8 @@ class OmsfabError(Exception):
 
 PROGRAMS = (
     "fab", "docker", "ssh", "nc", "sha256sum", "scripts/", "rmdir", "df", "mount", "openssl",
-    "sudo", "visudo", "ls", "git", "export", "chmod", "mkdir", "kill", "read -", "pip", "#", "$",
-    "install -",
+    "sudo", "visudo", "ls", "git", "export", "chmod", "mkdir", "mv", "kill", "read -", "pip", "#",
+    "$", "install -",
 )  # fmt: skip
 """What a line to paste begins with; any other text is a sentence for the operator."""
 

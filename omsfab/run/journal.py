@@ -223,7 +223,8 @@ def load_record(directory: Path) -> dict[str, Any]:
             f"run.json of run {directory.name} is damaged",
             where=str(directory / "run.json"),
             evidence="it does not say any more what was planned",
-            next=f"mv {directory} {directory}.damaged   # then, by the copy on the initial node: "
+            next=f"mv {directory} {directory.parent}/damaged-{directory.name}"
+            "   # then, by the copy on the initial node: "
             f"fab run.resume --run={directory.name} --from=NODE",
         )
     if newer:
@@ -254,5 +255,8 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def runs(home: Path) -> Iterator[Path]:
-    """Yield the directories of all runs below ``home``, newest first."""
-    yield from sorted((p.parent for p in home.glob("*/run.json")), key=lambda p: p.name)[::-1]
+    """Yield the directories of all runs below ``home``, newest first.
+
+    What is fetched in part, or was set aside, does not begin with the time.
+    """
+    yield from sorted((p.parent for p in home.glob("[0-9]*/run.json")), key=lambda p: p.name)[::-1]

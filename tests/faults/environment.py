@@ -430,6 +430,19 @@ def narrow(g: Ground, node: str, rate: str) -> None:
     g.undo(lambda: run("tc", "-n", netns, "qdisc", "del", "dev", "eth0", "root", check=False))
 
 
+def known_as(g: Ground, node: str, name: str) -> None:
+    """The host keys of the node are known by another name, too."""
+    known = g.directory / "known_hosts"
+    lines = g.lab.known_hosts.read_text().splitlines()
+    mine = [
+        line.split(" ", 1)[1]
+        for line in lines
+        if g.lab.node(node).ip in line.split(" ", 1)[0].split(",")
+    ]
+    known.write_text("\n".join([*lines, *(f"{name} {key}" for key in mine)]) + "\n")
+    g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+
+
 def arrived(g: Ground, node: str) -> int:
     """Bytes that came over the node's cable."""
     return int(sh(g, node, "cat /sys/class/net/eth0/statistics/rx_bytes"))

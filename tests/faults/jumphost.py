@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import subprocess
 import time
 from pathlib import Path
 
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.environment import OUT, service, sh
+from tests.faults.environment import OUT, known_as, service, sh
 from tests.faults.ground import Ground, Miss
 from tests.faults.matrix import fault, shown_by
 
@@ -232,11 +232,7 @@ def name_moves(g: Ground) -> None:
 
     leads_to(second)
     jump_host(g, f"mount --bind {hosts} /etc/hosts")
-    known = g.directory / "known_hosts"
-    lines = lab.known_hosts.read_text().splitlines()
-    mine = [line.split(" ", 1)[1] for line in lines if line.startswith(lab.node(second).ip + " ")]
-    known.write_text("\n".join([*lines, *(f"{name} {key}" for key in mine)]) + "\n")
-    g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+    known_as(g, second, name)
     node = {"ip": lab.node(second).ip, "address": name}
     g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({second: node}))
     killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT=f"directories@{second}:before:kill").end())
@@ -264,11 +260,7 @@ def name_moves_key(g: Ground) -> None:
     hosts = g.directory / "hosts"
     hosts.write_text(f"127.0.0.1 localhost\n{lab.node(second).ip} {name}\n")
     jump_host(g, f"mount --bind {hosts} /etc/hosts")
-    known = g.directory / "known_hosts"
-    lines = lab.known_hosts.read_text().splitlines()
-    mine = [line.split(" ", 1)[1] for line in lines if line.startswith(lab.node(second).ip + " ")]
-    known.write_text("\n".join([*lines, *(f"{name} {key}" for key in mine)]) + "\n")
-    g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+    known_as(g, second, name)
     node = {"ip": lab.node(second).ip, "address": name}
     g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({second: node}))
     g.ended(g.fab("scale.out", "--plan"), 0)
@@ -316,9 +308,9 @@ def record_cut(g: Ground) -> None:
     path.write_bytes(path.read_bytes()[:100])
     outcome = g.ended(g.fab("run.resume", "--yes"), 3, "JRN-004")
     g.says(outcome, "run.json")
-    shutil.move(directory, f"{directory}.damaged")
-    (g.directory / "state").rename(g.directory / "state-old")  # another directory, another owner
-    (g.directory / "state-old").rename(g.directory / "state")
+    moved = subprocess.run(["sh", "-c", outcome.next], check=False)
+    if moved.returncode or directory.exists():
+        raise Miss(f"its next line does not set it aside: {outcome.next}")
     line = f"--run={directory.name}"
     g.ended(g.fab("run.resume", line, f"--from={g.first}", "--yes"), 0)
 

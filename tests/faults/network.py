@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.faults.environment import OUT, narrow, service, sh
+from tests.faults.environment import OUT, known_as, narrow, service, sh
 from tests.faults.ground import DETECTED, Ground, Miss
 from tests.faults.matrix import fault
 
@@ -127,12 +127,7 @@ def slow(g: Ground) -> None:
 def far(g: Ground) -> None:
     node = g.lab.node(g.new[0])
     with delayed(node.ip, 22, 1.0) as port:
-        known = g.directory / "known_hosts"
-        lines = g.lab.known_hosts.read_text().splitlines()
-        keys = [line.split(" ", 1)[1] for line in lines if line.startswith(f"{node.ip} ")]
-        name = f"[127.0.0.1]:{port}"
-        known.write_text("\n".join([*lines, *(f"{name} {key}" for key in keys)]) + "\n")
-        g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
+        known_as(g, node.name, f"[127.0.0.1]:{port}")
         there = {"ip": node.ip, "address": "127.0.0.1", "port": port}
         g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({node.name: there}))
         g.says(g.ended(g.fab(*OUT, limit=900), 0), "NET-004")

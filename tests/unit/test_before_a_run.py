@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 from omsfab.commands import posix
 from omsfab.edges.shell import Result
-from omsfab.errors import PreflightError, SecurityRefusal
+from omsfab.errors import PreflightError, SecurityRefusal, pasteable
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import SameTime
 from omsfab.run import fresh, jump, look
@@ -143,6 +144,28 @@ def test_a_run_of_a_newer_omsfab_is_refused(tmp_path):
 
     with pytest.raises(PreflightError, match="JRN-003"):
         journals.load_record(directory)
+
+
+def test_a_state_directory_that_takes_nothing_is_refused(tmp_path):
+    """ENV-004 before anything is contacted: a file is where the directory should be."""
+    (tmp_path / "home").write_text("")
+
+    with pytest.raises(PreflightError, match="ENV-004"):
+        jump.ready(tmp_path / "home" / "state")
+
+
+@pytest.mark.parametrize("text", ["", '{"schema": 1, "task"', "[]", '{"schema": 1}'])
+def test_a_damaged_record_is_told_and_can_be_set_aside(tmp_path, text):
+    """JRN-004, not a traceback; what its next line makes of it counts as a run no more."""
+    directory = tmp_path / "20261123T080521Z-scale-out-99d3"
+    directory.mkdir()
+    (directory / "run.json").write_text(text)
+
+    with pytest.raises(PreflightError, match="JRN-004") as refusal:
+        journals.load_record(directory)
+    subprocess.run(["sh", "-c", pasteable(refusal.value.next)], check=True)
+
+    assert [] == list(journals.runs(tmp_path))
 
 
 def test_a_record_is_whole_or_not_there(tmp_path, monkeypatch):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from omsfab.errors import pasteable
+from omsfab.errors import pasteable, unforeseen
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,26 @@ def test_a_shell_takes_a_sentence_without_harm():
     line = pasteable("wait until the other run ends")
 
     assert 0 == subprocess.run(["sh", "-c", line]).returncode
+
+
+def test_what_nobody_foresaw_is_told_in_five_parts_and_without_its_text():
+    """BUG-002: the places, and not the message, which may quote a value."""
+    try:
+        raise ValueError("CANARY")
+    except ValueError as error:
+        told = unforeseen(error).render()
+
+    assert told.startswith("BUG-002  omsfab itself failed: ValueError")
+    assert "test_errors.py:" in told
+    assert "CANARY" not in told
+
+
+def test_a_refusal_of_the_system_is_told_in_its_words():
+    """ENV-004: no room, no right, no such file, with the file."""
+    try:
+        Path("/nonexistent/file").read_text()
+    except OSError as error:
+        told = unforeseen(error).render()
+
+    assert "No such file or directory" in told
+    assert "/nonexistent/file" in told
