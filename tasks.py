@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +32,9 @@ def guarded(body: Body) -> Body:
     def call(*args: Any, **kwargs: Any) -> Any:
         from omsfab.errors import OmsfabError, unforeseen
 
+        for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show shall not end a run
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return body(*args, **kwargs)
         except OmsfabError as error:

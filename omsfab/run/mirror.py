@@ -113,15 +113,27 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
             next=f"ls {PLACE}   # on {shell.node}, and on the other nodes",
         )
     part = home / f".{run}.part"
-    for name in names:
-        path = part / PurePosixPath(name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_bytes(_bytes(shell, f"{PLACE}/{run}/{name}"))
+    _bring(shell, run, names, part)
     (part / "backup").mkdir(exist_ok=True, mode=0o700)
     part.chmod(0o700)
     part.rename(here)
     return here
+
+
+def complete(shell: Shell, directory: Path) -> bool:
+    """Bring back what is lost of a run here; return whether there was any of it there."""
+    listed = shell.run(posix.files_below(f"{PLACE}/{directory.name}"))
+    names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
+    _bring(shell, directory.name, [n for n in names if not (directory / n).exists()], directory)
+    return bool(names)
+
+
+def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
+    for name in names:
+        path = into / PurePosixPath(name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_bytes(_bytes(shell, f"{PLACE}/{run}/{name}"))
 
 
 def may_have_begun(directory: Path, steps: Sequence[str]) -> Sequence[str]:

@@ -282,12 +282,21 @@ class Session:
                 next=f"fab run.undo --run={directory.name}   # or take that change back, and: "
                 f"fab run.resume --run={directory.name}",
             )
+        self._complete(directory, record)
         past = self._past(directory)
 
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
 
         self._carry_out(Order(directory, plan, lease=task.lease, past=past, fresh=still))
+
+    def _complete(self, directory: Path, record: Mapping[str, Any]) -> None:
+        """A run without a journal was killed before its first word, or has lost it since."""
+        initial = self.shells.get(record["initial"])
+        if initial is None or (directory / "journal.jsonl").exists():
+            return
+        if mirrors.complete(initial, directory):
+            self._print(f"note: the journal was not here; its copy on {initial.node} is used")
 
     def _past(self, directory: Path) -> journals.Past:
         past = journals.read(directory / "journal.jsonl")

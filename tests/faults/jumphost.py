@@ -319,7 +319,7 @@ def record_cut(g: Ground) -> None:
 def journal_gone(g: Ground) -> None:
     directory = killed_in_the_middle(g)
     (directory / "journal.jsonl").unlink()
-    g.ended(g.fab("run.resume", "--yes"), 0)
+    g.says(g.ended(g.fab("run.resume", "--yes"), 0), "its copy on oms1 is used")
     for line in (directory / "journal.jsonl").read_text().splitlines():
         json.loads(line)
 
