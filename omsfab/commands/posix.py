@@ -49,9 +49,22 @@ _FILES_BELOW = r"""# the files below a directory
 cd -- "$1" && find . -type f | sed 's,^\./,,' | sort
 """
 
+_KEEP_NEWEST = r"""# remove the copies of runs that have ended, but for the newest
+cd -- "$1" || exit
+ls -1r | while read -r run; do
+  grep -qs '"kind": "run", "text": "ended' -- "$run/journal.jsonl" || continue
+  kept=$((kept + 1)); [ "$kept" -le "$2" ] || rm -rf -- "./$run"
+done
+"""
+
 
 def private_directory(path: str) -> Command:
     return script(_PRIVATE_DIRECTORY, path)
+
+
+def keep_newest(path: str, count: int) -> Command:
+    """Remove copies of runs below ``path`` that have ended, but for the newest ``count``."""
+    return script(_KEEP_NEWEST, path, str(count))
 
 
 def read_bytes(path: str, offset: int, most: int) -> Command:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import posix
@@ -19,6 +20,9 @@ from omsfab.errors import InputError, OmsfabError, StepFailed
 from omsfab.fleet.secret import Secret
 
 CHUNK = 1 << 20
+
+KEPT = 10
+"""Copies of runs that have ended which a node keeps: with them run.undo works elsewhere."""
 
 ROWS = ("save-rows@metadb", "clear-rows@metadb")
 """Steps that save rows, without which no later one begins."""
@@ -50,6 +54,11 @@ class Mirror:
     def refresh_now(self) -> None:
         """Bring everything there that is not, for the end of a session."""
         self._refresh()
+
+    def prune(self) -> None:
+        """Remove all but the newest copies of runs that have ended; it may fail."""
+        with suppress(OmsfabError):
+            self._shell.run(posix.keep_newest(PLACE, KEPT))
 
     def _refresh(self) -> None:
         if not self._lock.acquire(blocking=False):

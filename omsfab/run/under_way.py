@@ -157,7 +157,8 @@ class _UnderWay:
     def carry_out(self) -> tuple[Tally, str]:
         began = time.monotonic()
         past = self._order.past
-        self._say("run", f"{'resumed' if past else 'begun'} {self._run}")
+        resumed = f"resumed {self._run}; {len(past.done)} steps are done" if past else ""
+        self._say("run", resumed or f"begun {self._run}")
         try:
             self._order.fresh()
             if self._mirror:
@@ -201,6 +202,7 @@ class _UnderWay:
         self._say("run", f"{CLOSED}: {text}")
         if self._mirror:
             self._mirror.refresh_now()
+            self._mirror.prune()
 
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
 import pytest
 
-from omsfab.commands import checks, docker
+from omsfab.commands import checks, docker, posix
 
 IMAGE = "sha256:" + "ab" * 32
 
@@ -107,3 +108,18 @@ def test_a_file_that_cannot_be_written_is_found_without_writing(node, tmp_path):
 
     assert (0, 1) == (fine.returncode, missing.returncode)
     assert ("a: 1\n", before) == (file.read_text(), file.stat().st_mtime_ns)
+
+
+def test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others(node, tmp_path):
+    """A run that has not ended is never removed, however old; nor is what is no run."""
+    ended = json.dumps({"kind": "run", "text": "ended: 3 changes"})
+    open_ = json.dumps({"kind": "line", "text": "ended"})
+    for name, text in {"1-a": open_, "2-b": ended, "3-c": ended, "4-d": ended}.items():
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "journal.jsonl").write_text(f"{text}\n")
+    (tmp_path / "runs" / "claim").touch()
+
+    done = node(posix.keep_newest(str(tmp_path / "runs"), 2))
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ["1-a", "3-c", "4-d", "claim"] == sorted(os.listdir(tmp_path / "runs"))

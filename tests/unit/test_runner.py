@@ -22,6 +22,7 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
+from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import clock, failpoint
 from omsfab.run import journal as journals
@@ -349,6 +350,27 @@ def test_a_torn_last_line_is_dropped(tmp_path, cut):
 
     assert past.torn
     assert whole[:-1] == past.events == journals.read(path).events
+
+
+@pytest.mark.parametrize(
+    ("texts", "well"),
+    [
+        (["begun x", "ended: 3 changes, 2 already so, in 9 s"], True),
+        (["begun x", "ended: 3 changes", "ended: undone by y"], True),
+        (["begun x", "failed: INIT-011", "ended: undone by y"], False),
+        (["begun x", "ended: abandoned by the operator"], False),
+        (["begun x", "failed: HOST-001", "ended: nothing was changed"], False),
+        (["begun x"], False),
+    ],
+)
+def test_a_run_that_was_taken_back_or_given_up_did_not_end_well(tmp_path, texts, well):
+    """run.undo ends with 8 after a run that had not, and with 0 after one that had."""
+    book = journals.Journal(tmp_path)
+    for text in texts:
+        book.write(Event(0.0, 0.0, "", "", "run", text))
+    book.close()
+
+    assert well is journals.read(tmp_path / "journal.jsonl").well
 
 
 def test_a_journal_that_was_edited_is_refused(tmp_path):

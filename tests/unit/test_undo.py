@@ -120,6 +120,16 @@ def test_host_rows_of_the_nodes_that_joined_go_with_their_containers(joined):
     assert names.index("remove-container@oms2") < names.index("drop-hosts@metadb")
 
 
+@pytest.mark.parametrize("url", ["", "http://10.0.0.100:8088"])
+def test_rows_are_saved_before_a_new_node_may_write_any(fleet, package, present, url):
+    """What a way back takes out is what was not there then: first deployment, behind a VIP."""
+    fresh = Present(package=package, image=package.image)
+    plan = scale.scale_out(fleet, present(package, url=url)) if url else scale.deploy(fleet, fresh)
+    keys = [step.name for step in plan.steps]
+
+    assert keys.index("save-rows") < keys.index("container")
+
+
 def test_without_a_container_no_host_row_is_touched(joined):
     """Rows were saved, nothing else was begun: there may be no backup, and none is needed."""
     assert "drop-hosts" not in [s.name for s in joined("save-rows@metadb", "config@oms2").steps]
