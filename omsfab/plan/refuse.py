@@ -32,12 +32,6 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
     named = present.regions.get(region.location)
     if named != region.name and named in {one.name for one in fleet.regions}:
         wrong.append(f"location {region.location} is region {named}")
-    running = [present.facts(n.name) for n in region.nodes if present.facts(n.name).cm_nodes]
-    as_written = [f for f in running if not any(d.startswith("cm_region:") for d in f.drift)]
-    if named not in (None, "", region.name) and as_written and not wrong:
-        wrong.append(
-            f"location {region.location} is region {named}, config.yaml says {region.name}"
-        )
     strangers = sorted(set(present.beats) - set(region.ips))
     if strangers and region.location not in present.clusters:
         wrong.append(f"{', '.join(strangers)} report in heartbeat_db {region.heartbeat_db}")
@@ -49,6 +43,30 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
             evidence="\n".join(wrong),
             next=f"correct regions.{region.name} in hosts.yaml, then: fab fleet.show"
             f"   # it has location {region.location}",
+        )
+
+
+def name_kept(region: Region, present: Present) -> None:
+    """Rows are deleted only where MetaDB and the running nodes give the region one name.
+
+    As long as there is one region it needs none (guide, cm_region): a config.yaml without it says
+    nothing, and MetaDB may have any name.  Where nothing is deleted, a note in the plan will do.
+    """
+    named = present.regions.get(region.location, "")
+    says = [
+        node.name
+        for node in region.nodes
+        if (facts := present.facts(node.name)).cm_nodes
+        and not any(line.startswith("cm_region:") for line in facts.drift)
+    ]
+    if named not in ("", region.name) and says:
+        raise PreflightError(
+            "PLAN-009",
+            f"location {region.location} is region {named} in MetaDB, {region.name} in config.yaml",
+            where=f"cluster_info, and config.yaml of {', '.join(says)}",
+            evidence="its rows would be deleted, and might be another region's",
+            next=f"look whose it is, and if it is this one call it {named} in hosts.yaml, then: "
+            f"fab scale.out --region={named} --plan",
         )
 
 

@@ -114,6 +114,18 @@ def have_the_container(nodes: Sequence[Node]) -> str:
     return f"{names(nodes)} {'has' if len(nodes) == 1 else 'have'} the container"
 
 
+def other_names(fleet: Fleet, present: Present) -> Iterator[str]:
+    """Yield a note for each region that MetaDB has by another name: nothing but an initialisation
+    after its row was deleted writes it anew, and one region alone needs no name (guide)."""
+    for region in fleet.regions:
+        named = present.regions.get(region.location, "")
+        if named not in ("", region.name):
+            yield (
+                f"note: location {region.location} is called {named} in MetaDB, {region.name} in"
+                " hosts.yaml; cm_region is optional as long as there is one region"
+            )
+
+
 def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
     """Yield a line for each thing that is not as hosts.yaml wants it."""
     here = present.clusters.get(region.location)

@@ -31,7 +31,8 @@ def scale_out(
     ``accept_interruption`` (any word) stops production although it is at work.
     """
     plan = _scale_out(fleet, present, region, nodes, accept_interruption)
-    return replace(plan, reasons=(*plan.reasons, *present.notes))
+    named = regions.other_names(fleet, present)
+    return replace(plan, reasons=(*plan.reasons, *named, *present.notes))
 
 
 def _scale_out(
@@ -59,6 +60,7 @@ def _scale_out(
     if regions.host_of(here) in where.ips:
         if not accept_interruption:
             refuse.at_rest(where, present)
+        refuse.name_kept(where, present)
         refuse.all_included(regions.named(fleet, region), where, present)
         return _from_physical(fleet, where, present, old, new, here)
     raise PreflightError(

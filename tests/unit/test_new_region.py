@@ -153,6 +153,43 @@ def test_what_another_region_has_is_refused(several, now, change, says):
     assert says in caught.value.evidence
 
 
+NAMED = "note: location 1 is called cn-default in MetaDB, cn-hangzhou in hosts.yaml"
+
+
+def test_the_name_of_a_lone_region_stops_nobody(several, now):
+    """Guide, cm_region: not required with one region, so MetaDB may have any name of it.
+
+    The new region joins, which writes cm_region on the old nodes; after that the first one can
+    still be scaled out, since nothing of it is deleted.
+    """
+    joined = replace(now, clusters={**now.clusters, 2: "http://10.1.0.100:8088"})
+    after = replace(
+        joined,
+        hosts=dict.fromkeys(OLD, "ONLINE"),
+        nodes={name: replace(facts, drift=()) for name, facts in now.nodes.items()},
+    )
+    first = scale.scale_out(several, now, region="cn-jiangsu")
+    then = scale.scale_out(several, after, region="cn-hangzhou")
+
+    assert [1, 1] == [sum(r.startswith(NAMED) for r in plan.reasons) for plan in (first, then)]
+
+
+@pytest.mark.parametrize("drift", [(), ("cm_region: (absent) -> cn-hangzhou",)])
+def test_rows_of_another_name_are_not_deleted(fleet, package, present, drift):
+    """V15: MetaDB and config.yaml disagree about whose location it is.  One without cm_region
+    disagrees with nothing."""
+    here = replace(present(package), regions={1: "cn-other"})
+    here = replace(here, nodes={"oms1": replace(here.nodes["oms1"], drift=drift)})
+    if drift:
+        assert scale.scale_out(fleet, here).changes
+        return
+
+    with pytest.raises(PreflightError, match="PLAN-009") as caught:
+        scale.scale_out(fleet, here)
+
+    assert caught.value.next.endswith("then: fab scale.out --region=cn-other --plan")
+
+
 def test_a_second_default_is_refused(several, now):
     """hosts.yaml may make the new region the default one; MetaDB has one already."""
     first, second = (
