@@ -72,6 +72,7 @@ def load() -> list[Fault]:
     from tests.faults import (  # noqa: F401
         elsewhere,
         environment,
+        further,
         initialisation,
         jumphost,
         metadb,

@@ -1,0 +1,267 @@
+"""Faults of the same kinds that the specification does not list."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.faults import oracle
+from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
+from tests.faults.ground import Ground, Miss
+from tests.faults.jumphost import killed_in_the_middle
+from tests.faults.matrix import fault
+
+# --- SSH ------------------------------------------------------------------------------------------
+
+
+@fault("N15", "sshd gives one session, and few connections", "MaxSessions 1, MaxStartups 2 on oms2")
+def few_sessions(g: Ground) -> None:
+    node = g.new[0]
+    sh(g, node, "cp /etc/ssh/sshd_config /run/sshd_config")
+    g.undo(
+        lambda: sh(g, node, "cp /run/sshd_config /etc/ssh/sshd_config; lab-service sshd restart")
+    )
+    sh(g, node, "printf 'MaxSessions 1\\nMaxStartups 2\\n' >>/etc/ssh/sshd_config")
+    service(g, node, "sshd", "restart")
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault("N16", "known_hosts is a directory, or not there", "two bad paths in hosts.yaml")
+def bad_known_hosts(g: Ground) -> None:
+    for path in (g.directory, g.directory / "nowhere"):
+        g.edit(lambda d, p=path: d["ssh"].update(known_hosts=str(p)))
+        outcome = g.fab(*OUT)
+        if outcome.code not in (2, 3, 10):
+            raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+        g.refused(outcome, outcome.code, "SSH-")
+        if not outcome.next:
+            raise Miss("no next line")
+
+
+@fault(
+    "N17",
+    "the user has no shell, or one that is none of POSIX",
+    "nologin, then a shell that is python",
+)
+def odd_shell(g: Ground) -> None:
+    node = g.new[0]
+    g.edit(lambda d: d["ssh"].update(user="ops", sudo=True))
+    sh(g, node, "getent passwd ops | cut -d: -f7 >/run/ops-shell")
+    g.undo(lambda: sh(g, node, 'usermod -s "$(cat /run/ops-shell)" ops'))
+    for shell in ("/usr/sbin/nologin", "/usr/bin/python3"):
+        sh(g, node, 'usermod -s "$1" ops', shell)
+        g.refused(g.fab(*OUT), 3, "SSH-013")
+
+
+# --- jump host ------------------------------------------------------------------------------------
+
+
+@fault(
+    "J21", "another package lies there when the run is resumed", "killed, then the file replaced"
+)
+def package_replaced(g: Ground) -> None:
+    path = package(g, "true")
+    killed_in_the_middle(g)
+    path.write_bytes(path.read_bytes()[:-1000])
+    outcome = g.fab("run.resume", "--yes")
+    if outcome.code != 3:
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.ended(outcome, 3, "IMG-005", "PLAN-004")
+    shutil.copyfile(g.lab.package, path)
+    g.ended(g.fab("run.resume", "--yes"), 0)
+
+
+@fault("J22", "nobody can be asked", "no terminal and no --yes")
+def nobody(g: Ground) -> None:
+    g.says(g.refused(g.fab("scale.out"), 2, "INPUT-023"), "--yes")
+
+
+@fault("J23", "hosts.yaml is no text, is empty, or is far too large", "three bad files")
+def odd_hosts(g: Ground) -> None:
+    path = g.directory / "hosts.yaml"
+    for data in (b"\x7fELF\x00\x01\x02", b"", b"# x\n" * 500_000, b"- a\n- b\n", b"null\n"):
+        path.write_bytes(data)
+        g.refused(g.fab(*OUT), 2, "INPUT-")
+
+
+# --- MetaDB ---------------------------------------------------------------------------------------
+
+
+@fault("D18", "the MetaDB reads SQL in its own way", "sql_mode ANSI_QUOTES, NO_BACKSLASH_ESCAPES")
+def sql_mode(g: Ground) -> None:
+    (old,) = g.lab.sql("select @@global.sql_mode")[0]
+    g.lab.sql("set global sql_mode = %s", (f"{old},ANSI_QUOTES,NO_BACKSLASH_ESCAPES",))
+    g.undo(lambda: g.lab.sql("set global sql_mode = %s", (old,)))
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault("D19", "the password of the user has expired, or the account is locked", "alter user")
+def expired(g: Ground) -> None:
+    user = f"'{g.lab.metadb.user}'@'%'"
+    g.lab.sql(f"alter user {user} account lock")
+    g.undo(lambda: g.lab.sql(f"alter user {user} account unlock"))
+    outcome = g.fab(*OUT)
+    g.ended(outcome, 3, "DB-002", "DB-003")
+
+
+@fault("D20", "the MetaDB takes no further connection", "all but a few taken, then max_connections")
+def too_many(g: Ground) -> None:
+    if g.lab.metadb.kind == "mariadb":
+        (old,) = g.lab.sql("select @@global.max_connections")[0]
+        g.lab.sql("set global max_connections = 10")
+        g.undo(lambda: g.lab.sql(f"set global max_connections = {old}"))
+    user = f"'{g.lab.metadb.user}'@'%'"
+    if g.lab.metadb.kind == "oceanbase":
+        g.lab.sql(f"alter user {user} with max_user_connections 1")
+        g.undo(lambda: g.lab.sql(f"alter user {user} with max_user_connections 0"))
+    outcome = g.fab(*OUT)
+    if outcome.code not in (0, 3):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    if outcome.code == 3:
+        g.ended(outcome, 3, "DB-001", "DB-003", "DB-005", "DB-004")
+        g.heal()
+        g.ended(g.fab(*OUT), 0)
+
+
+@fault("D21", "the MetaDB is read-only", "read_only, as a standby is")
+def read_only(g: Ground) -> None:
+    name = "super_read_only" if g.lab.metadb.kind == "oceanbase" else "read_only"
+    g.lab.sql(f"set global {name} = 1")
+    g.undo(lambda: g.lab.sql(f"set global {name} = 0"))
+    user = f"'{g.lab.metadb.user}'@'%'"
+    if g.lab.metadb.kind == "mariadb":
+        g.lab.sql(f"revoke super, read_only admin on *.* from {user}")
+        g.undo(lambda: g.lab.sql(f"grant all privileges on *.* to {user} with grant option"))
+    g.ended(g.fab(*OUT), 3, "DB-027", "DB-032")
+
+
+# --- containers -----------------------------------------------------------------------------------
+
+
+@fault("C20", "the old container is paused", "docker pause on oms1")
+def paused(g: Ground) -> None:
+    sh(g, g.first, "docker pause oms_427")
+    g.undo(lambda: sh(g, g.first, "docker unpause oms_427"))
+    outcome = g.fab(*OUT)
+    if outcome.code not in (3, 6):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    if not outcome.next:
+        raise Miss("no next line")
+    rows = oracle.rows(g.lab, "oms_rm.cluster_info")
+    if not rows or not rows[0]["cm_url"].endswith("11:8088"):
+        raise Miss("rows are gone")
+    g.heal()
+    g.ended(g.fab(*OUT) if outcome.code == 3 else g.paste(outcome), 0)
+
+
+@fault("C21", "supervisorctl of the old container is gone", "renamed in the container of oms1")
+def no_supervisorctl(g: Ground) -> None:
+    found = sh(g, g.first, "docker exec oms_427 sh -c 'command -v supervisorctl'").strip()
+    sh(g, g.first, f"docker exec oms_427 mv {found} {found}.away")
+    g.undo(lambda: sh(g, g.first, f"docker exec oms_427 mv {found}.away {found}"))
+    outcome = g.fab(*OUT)
+    if outcome.code not in (3, 6):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.heal()
+    g.ended(g.fab(*OUT) if outcome.code == 3 else g.paste(outcome), 0)
+
+
+@fault("C22", "docker exec fails on the old node", "a docker in the path whose exec says no")
+def exec_fails(g: Ground) -> None:
+    fake_docker(
+        g,
+        g.first,
+        '#!/bin/sh\n[ "$1" = exec ] && { echo "OCI runtime exec failed" >&2; exit 126; }\n'
+        'exec /usr/bin/docker "$@"\n',
+    )
+    outcome = g.fab(*OUT)
+    if outcome.code not in (3, 6):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.says(outcome, "OCI runtime exec failed")
+    g.production_untouched()
+    g.heal()
+    g.ended(g.fab(*OUT) if outcome.code == 3 else g.paste(outcome), 0)
+
+
+@fault(
+    "C23",
+    "the new container restarts again and again",
+    "a docker run with --restart always, and knob EXIT_AT_START",
+)
+def restarting(g: Ground) -> None:
+    node = g.new[1]
+    fake_docker(
+        g,
+        node,
+        '#!/bin/sh\n[ "$1" = run ] && { shift; exec /usr/bin/docker run --restart always "$@"; }\n'
+        'exec /usr/bin/docker "$@"\n',
+    )
+    g.lab.knob(node, EXIT_AT_START=1)
+    g.says(g.ended(g.fab(*OUT), 11, "RUN-004"), node)
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+
+@fault("I21", "/data/oms is a symbolic link", "to a directory beside it, on oms2")
+def linked(g: Ground) -> None:
+    sh(g, g.new[0], "mkdir -p /data/real && rm -rf /data/oms && ln -s /data/real /data/oms")
+    g.undo(lambda: sh(g, g.new[0], "[ ! -L /data/oms ] || rm /data/oms"))
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault("I22", "a program that is needed is not on a new node", "ss, then docker renamed on oms2")
+def missing_program(g: Ground) -> None:
+    for name in ("ss", "docker"):
+        found = sh(g, g.new[0], f"command -v {name}").strip()
+        sh(g, g.new[0], f"mv {found} {found}.away")
+        g.undo(lambda f=found: sh(g, g.new[0], f"mv {f}.away {f}"))
+        outcome = g.refused(g.fab(*OUT), 3)
+        g.says(outcome, name)
+        g.heal()
+
+
+@fault("I23", "/data of a new node is read-only", "a read-only mount over it on oms2")
+def read_only_data(g: Ground) -> None:
+    sh(g, g.new[0], "mount -t tmpfs -o ro,size=4g tmpfs /data")
+    g.undo(lambda: sh(g, g.new[0], "umount -l /data"))
+    outcome = g.fab(*OUT)
+    if outcome.code not in (3, 6):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.says(outcome, "ead-only")
+    g.production_untouched()
+    g.heal()
+    g.ended(g.fab(*OUT) if outcome.code == 3 else g.paste(outcome), 0)
+
+
+@fault("I24", "the user may not talk to docker", "user ops without sudo")
+def no_docker_group(g: Ground) -> None:
+    g.edit(lambda d: d["ssh"].update(user="ops", sudo=False))
+    g.says(g.refused(g.fab(*OUT), 3), "permission denied")
+
+
+@fault(
+    "I25", "nothing can be kept on the old node", "a read-only mount over /var/lib/omsfab of oms1"
+)
+def no_mirror(g: Ground) -> None:
+    sh(g, g.first, "mkdir -p /var/lib/omsfab && mount -t tmpfs -o ro tmpfs /var/lib/omsfab")
+    g.undo(lambda: sh(g, g.first, "umount -l /var/lib/omsfab"))
+    outcome = g.refused(snap(g).fab(*OUT), 3, "LOCK-003")
+    g.heal()
+    g.ended(g.paste(outcome) if "fab " in outcome.next else g.fab(*OUT), 0)
+
+
+@fault(
+    "I26", "a node dies for good when production has stopped", "oms3 without power, then started"
+)
+def dies(g: Ground) -> None:
+    from omsfab import lab as labs
+
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    labs.stop_node(g.lab, g.new[1])
+    g.undo(lambda: labs.start_node(g.lab, g.new[1]))
+    running.says(r"oms3 .*again in", 120)
+    labs.start_node(g.lab, g.new[1])
+    outcome = g.note(running.end())
+    if outcome.code != 0:
+        g.ended(g.paste(outcome), 0)
