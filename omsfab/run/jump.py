@@ -24,7 +24,7 @@ ASTRAY = 60.0
 
 def ready(home: Path) -> None:
     """Raise ENV-002 for a full disk, ENV-003 for too few file descriptors, ENV-004 for a place
-    where nothing can be written."""
+    where nothing can be written, ENV-005 where files may not grow as large as they will."""
     if not os.access(home, os.W_OK | os.X_OK):
         raise not_ours(home, "not writable")
     disk = os.statvfs(home)
@@ -37,16 +37,26 @@ def ready(home: Path) -> None:
             evidence="a run that cannot write down what it does does nothing",
             next=f"df -h {home}",
         )
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < FILES:
-        if hard != resource.RLIM_INFINITY and hard < FILES:
-            raise PreflightError(
-                "ENV-003",
-                f"need {FILES} file descriptors, have {hard}",
-                where="this jump host",
-                next=f"ulimit -n {FILES}   # as a user who may; see /etc/security/limits.conf",
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    _limit(
+        resource.RLIMIT_NOFILE, FILES, "ENV-003", f"need {FILES} file descriptors", f"-n {FILES}"
+    )
+    size = f"need files of {ROOM // 1_000_000} MB"
+    _limit(resource.RLIMIT_FSIZE, ROOM, "ENV-005", size, "-f unlimited")
+
+
+def _limit(what: int, wanted: int, id: str, need: str, flag: str) -> None:
+    """Raise the limit of this process to what is wanted, or say that it cannot be."""
+    soft, hard = resource.getrlimit(what)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise PreflightError(
+            id,
+            f"{need}, have {hard}",
+            where="this jump host",
+            next=f"ulimit {flag}   # as a user who may; see /etc/security/limits.conf",
+        )
+    resource.setrlimit(what, (wanted, hard))
 
 
 def not_ours(home: Path, why: str) -> PreflightError:

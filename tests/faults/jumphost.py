@@ -118,13 +118,9 @@ def descriptors(g: Ground) -> None:
 def file_size(g: Ground) -> None:
     limited = 'set -o pipefail; (ulimit -f 8; exec "$@") 2>&1 | cat'
     g.prefix = ("bash", "-c", limited, "bash")
-    outcome = g.fab(*OUT)
-    if outcome.code not in (3, 6):
-        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
-    g.ended(outcome, outcome.code, "JRN-001", "ENV-004")
-    g.production_untouched()
+    g.says(g.refused(g.fab(*OUT), 3, "ENV-005"), "8192")
     g.prefix = ()
-    g.ended(g.paste(outcome) if "resume" in outcome.next else g.fab(*OUT), 0)
+    g.ended(g.fab(*OUT), 0)
 
 
 # --- clocks ---------------------------------------------------------------------------------------

@@ -38,9 +38,23 @@ def test_a_full_disk_is_found_before_anything_begins(tmp_path, monkeypatch):
         jump.ready(tmp_path)
 
 
+def limited(monkeypatch, what, limits):
+    """This limit is so, all others are none."""
+    none = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits if kind == what else none)
+
+
+def test_files_that_may_not_grow_are_found_before_anything_begins(tmp_path, monkeypatch):
+    """J08: ulimit -f 8.  The journal would come to its limit in the middle of a run."""
+    limited(monkeypatch, resource.RLIMIT_FSIZE, (8192, 8192))
+
+    with pytest.raises(PreflightError, match="ENV-005 need files of 200 MB, have 8192"):
+        jump.ready(tmp_path)
+
+
 def test_too_few_file_descriptors_are_found_before_anything_begins(tmp_path, monkeypatch):
     """J08: ulimit -n 32."""
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (32, 32))
+    limited(monkeypatch, resource.RLIMIT_NOFILE, (32, 32))
 
     with pytest.raises(PreflightError, match="ENV-003 need 256 file descriptors, have 32"):
         jump.ready(tmp_path)
@@ -49,7 +63,7 @@ def test_too_few_file_descriptors_are_found_before_anything_begins(tmp_path, mon
 def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch):
     """No reason to bother the operator."""
     wanted = []
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (32, 4096))
+    limited(monkeypatch, resource.RLIMIT_NOFILE, (32, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: wanted.append(pair))
 
     jump.ready(tmp_path)
