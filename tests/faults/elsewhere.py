@@ -8,6 +8,7 @@ DB = "tests/wire/test_metadb.py::test_"
 JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
+RUNS = "tests/lab/test_runs.py::test_"
 HOSTS = "tests/unit/test_hostsfile.py::test_"
 SECRET = "tests/unit/test_secretsource.py::test_"
 
@@ -160,4 +161,55 @@ shown_by(
     "owners and mounts",
     f"{SECRET}a_file_of_another_user_is_refused",
     f"{SECRET}a_file_on_a_shared_mount_is_refused",
+)
+shown_by(
+    "J10b",
+    "a repair of one node beside a run",
+    "from the same jump host, and from another",
+    f"{RUNS}two_runs_on_one_jump_host_exclude_each_other",
+)
+shown_by(
+    "J11b",
+    "two operators on two jump hosts, again and again",
+    "started together, three times; four takers of one lease, 25 times, both engines",
+    f"{RUNS}of_two_operators_on_two_jump_hosts_one_wins",
+    f"{DB}of_many_takers_one_wins",
+)
+shown_by(
+    "D15b",
+    "other rights are missing",
+    "each right in turn, both engines",
+    f"{DB}missing_rights_are_found_before_anything_changes",
+)
+shown_by(
+    "D16d",
+    "a wrong password would lock the account at the fifth try",
+    "the tries are counted",
+    f"{DB}a_wrong_password_is_tried_once_and_never_shown",
+)
+shown_by(
+    "D16e",
+    "the MetaDB wants TLS, or shows another certificate",
+    "a server with TLS, a CA that is not its own, a server without",
+    "tests/wire/test_metadb_way.py",
+)
+shown_by(
+    "C07c",
+    "the banner is cut in the middle of a character, or is a part of a line",
+    "a job whose output is cut there",
+    f"{JOB}characters_cut_by_a_poll_are_whole",
+    "tests/unit/test_job_verdict.py",
+)
+shown_by(
+    "C11b",
+    "cm_url has another case, port or scheme, or stands in no row or in two",
+    "rows changed by SQL, both engines",
+    f"{DB}cm_url_is_compared_by_scheme_host_and_port",
+    f"{DB}cm_url_wants_exactly_one_row",
+)
+shown_by(
+    "V15d",
+    "heartbeat databases, locations, defaults and names that cannot be in hosts.yaml",
+    "bad files: duplicates in any case, 128, true, 01, 1.0, two defaults, none",
+    f"{HOSTS}a_bad_file_is_refused_with_path_and_cure",
 )

@@ -430,10 +430,11 @@ def narrow(g: Ground, node: str, rate: str) -> None:
     g.undo(lambda: run("tc", "-n", netns, "qdisc", "del", "dev", "eth0", "root", check=False))
 
 
-def known_as(g: Ground, node: str, name: str) -> None:
-    """The host keys of the node are known by another name, too."""
+def known_as(g: Ground, node: str, name: str, without: str = "") -> None:
+    """The host keys of the node are known by another name, too; those of ``without`` by none."""
     known = g.directory / "known_hosts"
     lines = g.lab.known_hosts.read_text().splitlines()
+    lines = [line for line in lines if not without or not line.startswith(f"{without},")]
     mine = [
         line.split(" ", 1)[1]
         for line in lines

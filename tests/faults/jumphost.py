@@ -235,12 +235,14 @@ def name_moves(g: Ground) -> None:
     if killed.code != -9:
         raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
     clone_keys(g, second, third)
+    known_as(g, second, f"{name},{lab.node(third).ip}", without=third)
     leads_to(third)
     outcome = g.ended(g.fab("run.resume", "--yes"), 10, "SSH-011")
     g.says(outcome, f"{second} is not the machine that was planned")
     g.production_untouched()
     leads_to(second)
     sh(g, third, "cp -p /run/keys/* /etc/ssh/; lab-service sshd restart")
+    known_as(g, second, name)
     time.sleep(1)
     g.ended(g.paste(outcome), 0)
 
