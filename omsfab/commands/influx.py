@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 
 from omsfab.commands.command import Command, command, script
 from omsfab.commands.docker import SPEC_LABEL
@@ -79,3 +80,39 @@ def login(tsdb: Tsdb, *, stranger: bool = False) -> Command:
     text = f"{tsdb.username}:{tsdb.password.reveal()}"
     auth = Secret("\n" if stranger else base64.b64encode(text.encode()).decode() + "\n")
     return script(_LOGIN, tsdb.host, str(tsdb.port), "401" if stranger else "200", stdin=auth)
+
+
+# Which database and which tags OMS writes is not public, so any point counts that carries the
+# address.  Names other than these letters would need quoting, and OMS has none.
+_POINTS = r"""# points from these addresses have come in within ten minutes
+host=$1 port=$2; shift 2
+IFS= read -r auth
+ask() {
+  printf '%s\n' "$auth" | timeout 20 bash -c '
+    IFS= read -r auth
+    exec 3<>"/dev/tcp/$1/$2" || exit 7
+    printf "GET /query?%s HTTP/1.0\r\nHost: %s:%s\r\n" "$3" "$1" "$2" >&3
+    printf "Authorization: Basic %s\r\nConnection: close\r\n\r\n" "$auth" >&3
+    cat <&3
+  ' bash "$host" "$port" "$1"
+}
+databases=$(ask q=SHOW+DATABASES |
+  grep -o '\["[A-Za-z0-9_.-]*"\]' | tr -d '["]' | grep -vx _internal)
+lately='q=SELECT+*+FROM+/.*/+WHERE+time+%3E+now()+-+10m+GROUP+BY+*+LIMIT+1'
+missing=
+for ip in "$@"; do
+  for database in $databases; do
+    ask "db=$database&$lately" | grep -qwF "$ip" && continue 2
+  done
+  missing="$missing $ip"
+done
+[ -z "$missing" ] && exit 0
+printf 'no point of%s within ten minutes\n' "$missing"
+exit 1
+"""
+
+
+def points(tsdb: Tsdb, ips: Sequence[str]) -> Command:
+    """End with 0 if lately a point came in from each address; else say from which none."""
+    auth = Secret(base64.b64encode(f"{tsdb.username}:{tsdb.password.reveal()}".encode()).decode())
+    return script(_POINTS, tsdb.host, str(tsdb.port), *ips, stdin=auth, limit=120)

@@ -191,6 +191,21 @@ class Oracle:
                 )
                 self.expect(status, done.stdout, f"login from {node.name}")
 
+    def points(self, name: str, url: str) -> None:
+        """Metrics of all nodes of all regions came in within a minute."""
+        query = "select last(beats) from oms_host where time > now() - 1m group by host_ip"
+        done = self.lab.enter(
+            name,
+            ("curl", "-sG", "--config", "-", "--data-urlencode", f"q={query}"),
+            data=f'user="{TSDB_USER}:{TSDB_PASSWORD}"\nurl="http://{url}/query?db=oms"\n'.encode(),
+        )
+        series = json.loads(done.stdout)["results"][0].get("series", [])
+        self.expect(
+            sorted(node.ip for node in self.lab.nodes),
+            sorted(one["tags"]["host_ip"] for one in series),
+            "metrics in InfluxDB",
+        )
+
     # --- files ---
 
     def files(self, region: Region) -> None:
@@ -330,6 +345,7 @@ def stages(lab: Lab, oracle: Oracle) -> None:
     demo.fab(lab, "tour.yaml", "tsdb.deploy", "--yes")
     demo.fab(lab, "tour.yaml", "tsdb.enable", "--yes")
     oracle.metrics("oms3", url, made.id)
+    oracle.points("oms3", url)
     config = {
         "tsdb_enabled": True,
         "tsdb_service": "INFLUXDB",

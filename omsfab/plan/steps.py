@@ -6,6 +6,7 @@ Nothing happens when a step is built.  Order and choice are the planners' (scale
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import checks, docker, influx, oms, posix, supervisor
@@ -240,6 +241,27 @@ def tsdb_login(tsdb: Tsdb, node: Node) -> Step:
         verify=(asked,),
         fault="TSDB-006",
         fix="fab tsdb.deploy",
+    )
+
+
+def tsdb_points(tsdb: Tsdb, node: Node, nodes: Sequence[Node]) -> tuple[Step, ...]:
+    """Metrics of all these nodes arrive, asked from one of them; a warning, since an idle OMS may
+    have none to write.  What OMS writes into CeresDB, nobody can be asked."""
+    if tsdb.service != "INFLUXDB":
+        return ()
+    came = Succeeds(
+        influx.points(tsdb, [n.ip for n in nodes]), "an OMS without work may write none"
+    )
+    return (
+        Step(
+            name="tsdb-points",
+            node=node.name,
+            title=f"metrics of every node arrive at {tsdb.url}",
+            kind="read-only",
+            verify=(Await(came, limit=60, every=3),),
+            fault="TSDB-007",
+            warn=True,
+        ),
     )
 
 

@@ -117,7 +117,8 @@ def enable(fleet: Fleet, present: Present) -> Plan:
                     step
                     for node in there
                     for step in (steps.programs_run(fleet, node), steps.healthy(fleet, node))
-                ),
+                )
+                + steps.tsdb_points(tsdb, there[0], there),
             ),
         ),
     )
