@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omsfab.errors import Locked
+from omsfab.errors import Locked, OmsfabError
+from omsfab.run import journal as journals
 
 
 @contextmanager
@@ -50,15 +51,27 @@ def refuse_taken(home: Path) -> None:
 
 
 def _taken(path: Path) -> Locked:
+    at = ""
     try:
         note = json.loads(path.read_text())
         who = "{owner} (pid {pid}, run {run}) since {since}".format(**note)
+        at = _at(path.parent / note["run"])
     except (ValueError, KeyError):
         who = "another omsfab on this machine"
     return Locked(
         "LOCK-001",
         f"this OMS is locked by {who}",
         where=str(path),
-        evidence="a run that changes this OMS has not ended; two runs must never overlap",
+        evidence=f"a run that changes this OMS has not ended{at}; two runs must never overlap",
         next="fab lock.show",
     )
+
+
+def _at(run: Path) -> str:
+    """Where the run is, by its journal: ``, it is at step initialise of oms1``."""
+    try:
+        events = journals.read(run / "journal.jsonl").events
+    except (OSError, OmsfabError):
+        return ""
+    begun = [event for event in events if event.kind == "intent"]
+    return f", it is at step {begun[-1].step} of {begun[-1].node}" if begun else ""

@@ -264,7 +264,7 @@ def ctrl_c(g: Ground) -> None:
 def two_runs(g: Ground) -> None:
     running = in_the_init(g)
     second = g.ended(g.fab(*OUT), 4, "LOCK-001")
-    g.says(second, f"pid {running.process.pid}")
+    g.says(second, f"pid {running.process.pid}", "it is at step initialise of oms1")
     other = g.fab(*OUT, OMSFAB_HOME=str(g.directory / "state2"))
     g.ended(other, 4, "DB-030")
     g.ended(g.note(running.end()), 0)

@@ -12,10 +12,11 @@ import pytest
 
 from omsfab.commands import posix
 from omsfab.edges.shell import Result
-from omsfab.errors import PreflightError, SecurityRefusal, pasteable
+from omsfab.errors import Locked, PreflightError, SecurityRefusal, pasteable
+from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import SameTime
-from omsfab.run import fresh, jump, look
+from omsfab.run import fresh, jump, lock, look
 from omsfab.run import journal as journals
 from omsfab.run.site import Site
 
@@ -193,3 +194,17 @@ def test_a_record_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(Exception, match="JRN-001"):
         journals.begin(tmp_path / "run", {"task": "scale.out"})
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_second_run_is_told_who_works_and_where(tmp_path):
+    """J10: pid, run, operator, since, and the step, by the journal of the first one."""
+    (tmp_path / "r1").mkdir()
+    book = journals.Journal(tmp_path / "r1")
+    book.write(Event(0, 0, "oms1", "stop-processes", "intent"))
+    book.close()
+
+    with lock.held(tmp_path, "r1", "li@jump1#3fa9c1", "09:57:12Z"), pytest.raises(Locked) as taken:
+        lock.refuse_taken(tmp_path)
+
+    assert f"li@jump1#3fa9c1 (pid {os.getpid()}, run r1) since 09:57:12Z" in taken.value.what
+    assert "it is at step stop-processes of oms1" in taken.value.evidence
