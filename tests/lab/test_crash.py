@@ -16,25 +16,20 @@ import pytest
 from tests.lab.crash import Crash
 from tests.lab.scenarios import SCENARIOS, Scenario
 
-WORST = {
-    "deploy": ("initialise@oms1:mid",),
-    "physical": (
-        "image@oms2:mid2",  # docker load is running
-        "clear-rows:mid",  # rows are locked, their backup is copied, nothing is deleted
-        "clear-rows:after",  # COMMIT was answered, `done` is not on disk
-        "config@oms1:mid",  # the file is being written
-        "initialise@oms1:mid",  # docker_init.sh has said its first line
-    ),
-    "vip": ("config@oms1:mid",),
-    "region": ("container@oms2:mid",),
-}
 WALKED = tuple(os.environ.get("OMSFAB_CRASH", "").split())
-"""Scenarios that are walked whole; without any, a few points of each are."""
+"""Scenarios that are walked whole; without any, what hurts most is tried."""
 
-POINTS = [
-    (name, point)
-    for name in WALKED or SCENARIOS
-    for point in (SCENARIOS[name].points if WALKED else WORST[name])
+HERE = WALKED or ("deploy", "physical", "vip")  # a new region has tests of its own
+
+WORST = (
+    "image@oms2:mid2",  # docker load is running
+    "clear-rows:mid",  # rows are locked, their backup is copied, nothing is deleted
+    "clear-rows:after",  # COMMIT was answered, `done` is not on disk
+    "config@oms1:mid",  # the file is being written
+    "initialise@oms1:mid",  # docker_init.sh has said its first line
+)
+POINTS = [(name, point) for name in WALKED for point in SCENARIOS[name].points] or [
+    ("physical", point) for point in WORST
 ]
 
 
@@ -71,13 +66,13 @@ def golden(crash, scenario) -> Golden:
     return Golden(crash.outcome(), crash.journalled("done", "warning"), crash.journalled("intent"))
 
 
-@pytest.mark.parametrize("scenario", WALKED or [*SCENARIOS], indirect=True)
+@pytest.mark.parametrize("scenario", HERE, indirect=True)
 def test_the_points_are_those_of_every_step(scenario, golden):
     """A step that is new, or that has begun to change something, is to be killed at as well."""
     assert (set(scenario.steps), scenario.changing) == (golden.steps, golden.changing)
 
 
-@pytest.mark.parametrize("scenario", WALKED or [*SCENARIOS], indirect=True)
+@pytest.mark.parametrize("scenario", HERE, indirect=True)
 def test_each_new_node_is_initialised_once(scenario, golden):
     """The undisturbed run itself: no surplus initialisation, no overlap, no lock left."""
     inits = {step.split("@")[1]: 1 for step in scenario.steps if step.startswith("initialise")}
@@ -97,6 +92,31 @@ def test_a_killed_run_is_finished_by_resume(crash, scenario, golden, point):
     assert -9 == killed.status, killed
     assert 0 == resumed.status, resumed
     assert golden.outcome == crash.outcome()
+
+
+PLACES = ("before", "mid", "mid2", "mid3", "after")
+
+
+@pytest.mark.parametrize("place", PLACES if WALKED else ["mid"])
+@pytest.mark.parametrize("scenario", WALKED or ["vip"], indirect=True)
+def test_a_run_that_is_killed_at_every_step_in_turn_ends_the_same(crash, scenario, golden, place):
+    """Resumed, killed at the next step, resumed, and so on: as bad as it gets, and much faster."""
+    left = [point for point in scenario.points if point.endswith(f":{place}")]
+    while left:
+        crash.reset(images=any(point.startswith("image") for point in left))
+        killed = []
+        for point in left:
+            words = ("run.resume" if killed else scenario.task, "--yes")
+            said = crash.kill_at(f"{point}:kill", *words)
+            if said.status == 0:
+                break  # a step beside another one: that one's kill came after it
+            assert -9 == said.status, f"{point}: {said}"
+            killed.append(point)
+        else:
+            said = crash.fleet.fab("run.resume", "--yes")
+        assert (0, golden.outcome) == (said.status, crash.outcome()), said
+        assert killed, f"never reached: {left}"
+        left = [point for point in left if point not in killed]
 
 
 # --- taken back ------------------------------------------------------------------------------
