@@ -205,7 +205,7 @@ DRAWN = [
 def test_killed_at_any_moment_it_ends_golden_or_taken_back(crash, scenario, golden, before, seed):
     """Not at a failpoint, but by the clock; then forward or back, by the toss of a coin."""
     dice = random.Random(seed)
-    crash.reset()
+    crash.reset(images=dice.random() < 0.5)
     process = crash.fleet.start(scenario.task, "--yes")
     try:
         process.communicate(timeout=dice.uniform(1, 25))
