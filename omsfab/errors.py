@@ -20,6 +20,40 @@ from __future__ import annotations
 
 import traceback
 
+PLACES = {
+    "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 RUN-004",
+    "docker run, IMAGE_TAG": "IMG-004 IMG-006 IMG-007",
+    "docker run, notice": "CERT-005 VER-003",
+    "docker run, notices": "CFG-008",
+    "parameter table": "INPUT-001 INPUT-014 DB-001 DB-002 DB-003 CFG-011 TSDB-005",
+    "parameter table, tsdb_enabled": "TSDB-007",
+    "parameter table, tsdb_url": "TSDB-006",
+    "parameter table, tsdb_username": "TSDB-004",
+    "single node": "PLAN-003 PLAN-006",
+    "single node, note": "DB-022 DB-023 DB-026",
+    "single node, step 1": "VIP-001 VIP-002 VIP-003",
+    "single node, step 2": "PLAN-011 RUN-002",
+    "single node, step 3": "DB-010 DB-011 DB-012 DB-013 DB-015 DB-020 DB-025 DB-027 PLAN-010",
+    "single node, step 3.1": "DB-014 DB-017 DB-018 DB-021 DB-024 DB-028 DB-029",
+    "single node, step 4": "PLAN-007 PLAN-012 CFG-003 CFG-004 CFG-005 CFG-006",
+    "single node, step 5": "VER-001",
+    "single node, step 6": "RUN-012",
+    "single node, steps 2 and 3": "DB-016",
+    "single region, parameter table": "PLAN-009",
+    "single region, step 2": "PLAN-013 TSDB-001 TSDB-002 TSDB-003",
+    "single region, step 3": "INPUT-020 INPUT-027 DB-040 PLAN-008 VER-002",
+    "single region, step 3, notice": "INPUT-003 CFG-001",
+    "single region, step 4": "IMG-001 IMG-002 IMG-003 IMG-005 XFER-001"
+    " XFER-003 XFER-004 XFER-005 XFER-006",
+    "single region, step 5": "CERT-001 CERT-002 CERT-003 CERT-004",
+    "docker_init.sh": "INIT-010 INIT-011 INIT-012 INIT-013 INIT-014 INIT-016",
+    "docker_init.sh, banner": "INIT-015",
+    "docker_init.sh, notice": "INIT-021 INIT-022 INIT-030",
+}
+"""Parts of the guide "Scale out OMS Community Edition", and the ids that stand for each."""
+
+GUIDE = {id: place for place, ids in PLACES.items() for id in ids.split()}
+
 
 class OmsfabError(Exception):
     """An error an operator can act on: five parts, and the exit status of its class.
@@ -51,11 +85,16 @@ class OmsfabError(Exception):
         """The node whose step it was; the runner fills it in."""
 
     def render(self) -> str:
-        """The error as an operator reads it; empty parts are left out, but never ``changed``."""
+        """The error as an operator reads it; empty parts are left out, but never ``changed``.
+
+        The part of the guide it stands for is named, where the evidence does not say it already.
+        """
+        place = "" if "guide" in self.evidence else GUIDE.get(self.id, "")
+        guide = f"guide: {place}" if place else ""
         parts = (
             ("where", self.where),
             ("changed", self.changed),
-            ("evidence", self.evidence),
+            ("evidence", "\n".join(filter(None, (self.evidence, guide)))),
             ("next", pasteable(self.next)),
         )
         lines = [f"{self.id}  {self.what}"]

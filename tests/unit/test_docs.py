@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from omsfab import errors
+
 ROOT = Path(__file__).parents[2]
 ID = re.compile(r"[A-Z]{2,6}-\d{3}")
 ROW = re.compile(r"^\| ([A-Z]{2,6}-\d{3}) \|(.*)\|$", re.MULTILINE)
@@ -42,6 +44,22 @@ def test_each_error_has_cause_cure_and_a_place_in_the_guide():
 
     assert ([], []) == (twice, poor)
     assert {3} == {len(cells.split("|")) for _, cells in rows}
+
+
+def test_an_error_names_the_same_part_of_the_guide_as_the_docs():
+    """The column of docs/errors.md and the table behind the errors; pages of the vendor's other
+    documents and our own matters are told by the error itself."""
+    column = {id: cells.split("|")[2].strip() for id, cells in ROW.findall(ERRORS)}
+
+    assert errors.GUIDE == {id: p for id, p in column.items() if p not in ("–", "OMS docs")}
+
+
+def test_the_part_of_the_guide_is_told_once():
+    """As the last line of the evidence, unless that speaks of the guide."""
+    bare, told = (errors.OmsfabError("VIP-001", "x", evidence=text) for text in ("a", "guide: b"))
+
+    assert "a\n            guide: single node, step 1\n" in bare.render() + "\n"
+    assert "step 1" not in told.render()
 
 
 @pytest.mark.parametrize("family", ["CERT", "HOST", "IMG", "VIP", "TSDB", "VER", "INIT"])

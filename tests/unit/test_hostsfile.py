@@ -240,6 +240,7 @@ def test_the_error_as_a_whole(tmp_path):
         "  changed:  nothing\n"
         "  evidence: regions.cn-hangzhou.location  128: is not in 0..127; "
         "write a whole number from 0 to 127, one per region  (line 14)\n"
+        "            guide: parameter table\n"
         f"  next:     ${{EDITOR:-vi}} {path} && fab fleet.show"
     ) == refused.value.render()
 
