@@ -237,6 +237,7 @@ class Ground:
     def note(self, outcome: Outcome) -> Outcome:
         """Keep an outcome for the board; a success that is none is counted."""
         self.outcomes.append(outcome)
+        _well_told(outcome)
         if outcome.memory:
             self.measure(MEMORY, outcome.memory, 150)
         changing = {"scale.out", "run.resume"} & set(outcome.words) and not (
@@ -437,6 +438,22 @@ class Ground:
                         )
         finally:
             connection.close()
+
+
+def _well_told(outcome: Outcome) -> None:
+    """Whatever happened, there is no traceback; an error has an id, and a line that a shell reads."""
+    if "Traceback" in outcome.out:
+        raise Miss(f"a traceback:\n{outcome.out[-1500:]}")
+    if outcome.code <= 0 or not outcome.out:  # ended well, by a signal, or with nowhere to say it
+        return
+    if not outcome.error:
+        raise Miss(f"exit {outcome.code} without an error:\n{outcome.out[-1500:]}")
+    for part in ("changed:", "next:"):
+        if f"\n  {part}" not in outcome.out:
+            raise Miss(f"{outcome.error} has no {part}:\n{outcome.out[-1500:]}")
+    said = subprocess.run(["bash", "-n", "-c", outcome.next], capture_output=True, check=False)
+    if said.returncode:
+        raise Miss(f"{outcome.error}: no shell reads {outcome.next!r}")
 
 
 def _peak(pid: int) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.environment import OUT, known_as, service, sh
-from tests.faults.ground import Ground, Miss
+from tests.faults.environment import OUT, known_as, package, service, sh
+from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault, shown_by
 
 CRASH = "tests/lab/test_crash.py::test_"
@@ -103,6 +104,37 @@ def fills_early(g: Ground) -> None:
 @fault("J06c", "the disk of the jump host fills before the rows are saved", "a filler at the stop")
 def fills_late(g: Ground) -> None:
     fills(g, r"oms1 +stop-processes +▸", untouched=False)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+BIG = 4 << 30
+
+
+@fault(
+    "J17b",
+    "a package of 4 GB, and little memory",
+    "a cgroup of 256 MB around fab; 4 GB of zeros in the package, uncompressed",
+)
+def big_package(g: Ground) -> None:
+    group = Path("/sys/fs/cgroup/memory") / f"omsfab-{g.lab.name}"
+    if not group.parent.is_dir():
+        raise Skip("a memory controller of cgroup version 1")
+    path = package(g, 'gunzip -c "$1" >"$1.tar" && mv "$1.tar" "$1"')
+    zeros = g.directory / "zeros"
+    with zeros.open("wb") as file:
+        file.truncate(BIG)
+    with tarfile.open(path, "a") as tar:
+        tar.add(zeros, "zeros")
+    zeros.unlink()
+    group.mkdir(exist_ok=True)
+    g.undo(group.rmdir)
+    (group / "memory.limit_in_bytes").write_text(str(256 << 20))
+    g.prefix = ("sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh")
+    g.reset(images=True)
+    g.wanted = (g.first, g.new[0])
+    g.ended(g.fab(*OUT, f"--nodes={g.new[0]}", limit=1200), 0)
+    path.unlink()
 
 
 # --- limits ---------------------------------------------------------------------------------------
