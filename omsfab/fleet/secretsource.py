@@ -277,7 +277,7 @@ def _from_command(words: tuple[str, ...], base: Path, label: str) -> str:
 
 
 def _from_operator(label: str) -> str:
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError(
             "INPUT-013",
             "there is no terminal to ask for the secret",

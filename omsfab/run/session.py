@@ -215,7 +215,7 @@ class Session:
     def _confirm(self, plan: Plan) -> None:
         if self.flags.yes:
             return
-        if not sys.stdin.isatty():
+        if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
             raise InputError(
                 "INPUT-023",
                 "there is no terminal to ask on",

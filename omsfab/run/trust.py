@@ -43,7 +43,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
 def _confirm(flags: Flags, name: str) -> None:
     if flags.yes:
         return
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError(
             "INPUT-023",
             "there is no terminal to ask on",

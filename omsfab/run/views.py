@@ -340,7 +340,7 @@ def break_lock(run: str, *, yes: bool) -> None:
 
 
 def _surely(run: str, nodes: list[str]) -> bool:
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError(
             "INPUT-023",
             "there is no terminal to ask on",

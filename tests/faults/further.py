@@ -70,8 +70,10 @@ def package_replaced(g: Ground) -> None:
     g.ended(g.fab("run.resume", "--yes"), 0)
 
 
-@fault("J22", "nobody can be asked", "no terminal and no --yes")
+@fault("J22", "nobody can be asked", "no terminal and no --yes, then a closed standard input")
 def nobody(g: Ground) -> None:
+    g.says(g.refused(g.fab("scale.out"), 2, "INPUT-023"), "--yes")
+    g.prefix = ("sh", "-c", 'exec "$@" <&-', "sh")
     g.says(g.refused(g.fab("scale.out"), 2, "INPUT-023"), "--yes")
 
 
