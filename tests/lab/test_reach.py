@@ -1,4 +1,5 @@
-"""Fleets that are not simple: two gateways, other ports, sudo, further keys, a hidden MetaDB.
+"""Fleets that are not simple: gateways, other ports, sudo, further keys, a hidden MetaDB, images
+by a registry with a port or by their id.
 
 One fleet, in the order in which the tests stand: oms1 is deployed through two gateways, oms2 and
 oms3 join with images that initialise themselves.
@@ -13,6 +14,7 @@ import subprocess
 import pytest
 import yaml
 
+from omsfab.lab import package
 from omsfab.lab.metadb import USER_OF_PROXY
 
 PORTS = {"cm": 18088, "nginx": 18089, "ghana": 18090, "supervisor": 19000, "sshd": 12023}
@@ -24,6 +26,14 @@ SLS = {
     "apsara_audit_sls_user_site_topic": "user",
 }
 SECRETS = {"SLS_KEY": "CANARY-key: #1", "SLS_SECRET": 'CANARY-it\'s "2"'}
+
+
+REGISTRY = "registry.example:5000/oceanbase/oms:feature_4.2.7_ce"
+
+
+def made():
+    """The package of an image that comes from a registry with a port."""
+    return package.build(lambda _: None, REGISTRY)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +77,11 @@ def write(fleet, names, *, gateway="", **oms):
         "hosts.yaml",
         f"http://{vip(fleet)}:18088",
         names,
-        oms={"container": None, "ports": PORTS, "extra": SLS | {"a_flag": True}} | oms,
+        oms={
+            **{"image": REGISTRY, "package": str(made().path), "container": None},
+            **{"ports": PORTS, "extra": SLS | {"a_flag": True}},
+            **oms,
+        },
         ssh={
             "sudo": True,
             "known_hosts": str(lab.directory / "known"),
@@ -142,7 +156,9 @@ def test_one_gateway(fleet):
 
     assert [False, False] == blocked
     assert (0, 0) == (asked.status, loaded.status), f"{asked}\n{loaded}"
-    assert lab.image_id == fleet.docker("oms3", "images", "-q", "--no-trunc")
+    assert f"{REGISTRY} {made().id}" == fleet.docker(
+        *("oms3", "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    )
 
 
 def test_two_gateways_another_port_and_a_hidden_metadb(fleet, deployed):
@@ -165,7 +181,7 @@ def test_an_ordinary_user_with_sudo(fleet, deployed):
 
 
 def test_the_container_is_named_after_the_version(fleet, deployed):
-    """hosts.yaml leaves oms.container out; the tag is feature_4.2.7_ce."""
+    """hosts.yaml leaves oms.container out; the tag is feature_4.2.7_ce, the registry has a port."""
     assert "oms_427" == fleet.docker("oms1", "ps", "--format", "{{.Names}}")
 
 
@@ -207,17 +223,29 @@ def test_an_older_image_is_initialised_once(fleet, deployed):
     assert {"oms1": 1, "oms2": 0, "oms3": 0} == fleet.inits()
 
 
-@pytest.mark.parametrize(("node", "habit"), [("oms2", "auto"), ("oms3", "never")])
-def test_an_image_that_initialises_itself_does_so_once(fleet, deployed, node, habit):
-    """Newer images; auto watches and waits, never only waits; nobody starts a second one."""
+@pytest.mark.parametrize(
+    ("node", "oms"),
+    [
+        ("oms2", {"init": "auto"}),
+        ("oms3", {"init": "never", "container": "oms_427"}),
+    ],
+    ids=["auto", "never-by-id"],
+)
+def test_an_image_that_initialises_itself_does_so_once(fleet, deployed, node, oms):
+    """Newer images; auto watches and waits, never only waits; nobody starts a second one.
+
+    oms3 gets the image by its id, as the guide's IMAGE_TAG allows: the same one.
+    """
     fleet.lab.knob(node, SELF_INIT=1)
     names = ["oms1", "oms2", "oms3"][: int(node[-1])]
-    write(fleet, names, init=habit)
+    by_id = {"image": made().id} if "container" in oms else {}
+    write(fleet, names, **oms, **by_id)
 
     with closed(fleet, (fleet.lab.place.netns("metadb"), fleet.lab.bridge, fleet.lab.metadb.port)):
         said = fleet.fab("scale.out", "--yes", **SECRETS)
 
     assert said.status == 0, said
     assert 1 == fleet.inits()[node]
+    assert made().id == fleet.docker(node, "inspect", "-f", "{{.Image}}", "oms_427")
     assert 0 == fleet.overlaps()
     assert {fleet.lab.node(name).ip: "ONLINE" for name in names} == fleet.hosts()
