@@ -694,20 +694,19 @@ def one_fails_late(g: Ground) -> None:
 @fault(
     "I16c",
     "a new node fails for good, and is done without",
-    "knob INIT_FAIL_STEP on oms2; then hosts.yaml without it",
+    "knob INIT_FAIL_STEP on oms2; run.undo, and scale.out --nodes=oms3",
 )
 def done_without(g: Ground) -> None:
     node = g.new[0]
     g.lab.knob(node, INIT_FAIL_STEP=1)
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
     run_id = outcome.next.split("--run=")[1].split()[0]
-    g.ended(g.fab("run.abandon", f"--run={run_id}"), 0)
-    sh(g, node, "docker rm -f oms_427")
-    g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].pop(node))
+    g.planned[g.first] = 3
+    g.ended(g.fab("run.undo", f"--run={run_id}", "--yes"), 0)
     g.wanted = (g.first, g.new[1])
-    g.planned[g.first] = 2
-    g.ended(g.fab(*OUT), 0)
-    g.says(g.fab(*OUT), "0 changes")
+    g.planned[g.new[1]] = 2
+    g.ended(g.fab(*OUT, f"--nodes={g.new[1]}"), 0)
+    g.says(g.fab("fleet.status"), g.new[1])
 
 
 @fault("I20", "a host key changed between plan and apply", "a new key, sshd restarted on oms2")

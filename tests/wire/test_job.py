@@ -366,7 +366,7 @@ def test_the_limit_ends_the_waiting_and_not_the_job(container):
 
 def test_long_waits_show_that_they_live(container):
     """C09: bytes, last line and elapsed time, then a notice and a warning, once each."""
-    container.says(f"echo working; sleep 1; {BANNER}")
+    container.says(f"echo working; sleep 3; {BANNER}")
     container.follow(pace=replace(QUICK, beat=0.2, notice=0.3, warn=0.6))
     states = "\n".join(container.states)
 
