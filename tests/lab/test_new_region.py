@@ -1,4 +1,5 @@
-"""Guide, "Scale out OMS from a single region", on real servers: a second region of two nodes.
+"""Guide, "Scale out OMS from a single region", on real servers: a second region of two nodes,
+whose console has a certificate.
 
 The first region was deployed as long as there was but one, without cm_region.  The tests build on
 each other, in the order in which they stand.
@@ -7,9 +8,12 @@ each other, in the order in which they stand.
 from __future__ import annotations
 
 import signal
+import ssl
 
 import pytest
 import yaml
+
+from omsfab.lab.tour import certificate, page
 
 FIXED = (
     "select * from oms_rm.cluster_info where code = 1",
@@ -46,6 +50,10 @@ def write(fleet, **second):
         "heartbeat_db": "oms_cm_heartbeat_2",
         "nodes": {name: ip[name] for name in ("oms2", "oms3")},
     }
+    if not (fleet.lab.directory / "certs").exists():
+        new_certificate(fleet)
+    places = {"crt": "certs/console.crt", "key": "certs/console.key"}
+    region["https"] = {name: str(fleet.lab.directory / path) for name, path in places.items()}
     home = {"cn-lab": {"heartbeat_db": second.pop("home_db", "oms_cm_heartbeat_1")}}
     fleet.write(
         "hosts.yaml",
@@ -53,6 +61,12 @@ def write(fleet, **second):
         ["oms1"],
         regions=home | {"cn-jiangsu": region | second},
     )
+
+
+def new_certificate(fleet):
+    """Another one each time, for the addresses of the second region."""
+    certificate(fleet.lab, [vip(fleet), *(fleet.lab.node(name).ip for name in ("oms2", "oms3"))])
+    return (fleet.lab.directory / "certs" / "console.crt").read_text()
 
 
 def rows(fleet):
@@ -154,6 +168,33 @@ def test_nothing_is_left_to_do(fleet, joined):
     assert "scale.out: 0 changes" in again.out
     assert "location 1 is called cn-default in MetaDB, cn-lab in hosts.yaml" in again.out
     assert "0 differences" in fleet.fab("fleet.check").out
+
+
+def consoles(fleet):
+    """What the consoles of the second region say by HTTPS, by HTTP, and the certificate shown."""
+    for name in ("oms2", "oms3"):
+        ip = fleet.lab.node(name).ip
+        yield page(ip, 8089, tls=True), page(ip, 8089)[0], ssl.get_server_certificate((ip, 8089))
+
+
+def test_the_console_is_https_only(fleet, joined):
+    """Guide: with a mounted certificate only the HTTPS URL works; the first region has none."""
+    shown = (fleet.lab.directory / "certs" / "console.crt").read_text()
+
+    assert [((200, True), 0, shown)] * 2 == list(consoles(fleet))
+    assert (200, True) == page(fleet.lab.node("oms1").ip, 8089)
+
+
+def test_a_certificate_is_renewed_without_a_new_container(fleet, joined):
+    """fab node.push-certs: the consoles show the new one, the containers are the same."""
+    nodes = ("oms2", "oms3")
+    ids = [fleet.docker(name, "inspect", "-f", "{{.Id}}", "oms_427") for name in nodes]
+    new = new_certificate(fleet)
+    said = [fleet.fab("node.push-certs", f"--node={name}", "--yes") for name in nodes]
+
+    assert [0, 0] == [one.status for one in said], said
+    assert [new] * 2 == [shown for *_, shown in consoles(fleet)]
+    assert ids == [fleet.docker(name, "inspect", "-f", "{{.Id}}", "oms_427") for name in nodes]
 
 
 def test_a_new_store_directory_is_never_taken_silently(fleet, joined):
