@@ -120,9 +120,11 @@ def pasteable(next: str) -> str:
     ``make room there, then: fab run.resume`` reads well in code; on the screen it is to be pasted.
     A mere sentence becomes a comment, which a shell takes without harm.
     """
+    if not next or next.startswith(PROGRAMS):
+        return next
     before, found, line = next.rpartition(", then: ")
     if not found or "\n" in next:
-        return next if not next or next.startswith(PROGRAMS) else f"# {next}"
+        return f"# {next}"
     return f"{line}   # first: {before}" if "#" not in line else f"{line}; first: {before}"
 
 

@@ -116,7 +116,8 @@ def clear(
         f"{late}; processes not stopped?",
         where=server.where,
         changed="nothing: both attempts were rolled back",
-        next=f"fab fleet.status, stop what writes, then: fab run.resume --run={lease.run_id}",
+        next="stop what writes, fab fleet.status shows it, then: "
+        f"fab run.resume --run={lease.run_id}",
     )
 
 
@@ -198,7 +199,7 @@ def _still_written(server: Server, exc: _LateRows) -> Mismatch:
         "DB-016",
         f"{exc}; processes not stopped?",
         where=server.where,
-        next="fab fleet.status, stop what writes, and do it again",
+        next="fab fleet.status   # stop what writes, and do it again",
     )
 
 

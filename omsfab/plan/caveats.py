@@ -26,6 +26,9 @@ def of_metadb(fleet: Fleet, kind: str, version: str) -> Iterator[str]:
             f"note: MetaDB is MySQL {version}; OMS 3.3.0 logs in only with MySQL 5.7 or"
             " mysql_native_password (error 2059, caching_sha2_password)"
         )
+    major = version.partition(".")[0]
+    if kind == "mysql" and major.isdigit() and int(major) > 8:
+        yield f"note: MetaDB is MySQL {version}; the vendor's documents know MySQL 5.7 and 8"
     if kind == "mariadb":
         yield (f"note: MetaDB is MariaDB {version}; the vendor names MySQL and OceanBase only")
     if kind == "oceanbase" and port == 2883 and "#" not in user:

@@ -16,6 +16,7 @@ from omsfab.errors import pasteable, unforeseen
         ("fab run.resume --run=x", "fab run.resume --run=x"),
         ("correct a in b, then: fab fleet.show", "fab fleet.show   # first: correct a in b"),
         ("ask the DBA for INSERT", "# ask the DBA for INSERT"),
+        ("fab a   # first: do b, then: fab c", "fab a   # first: do b, then: fab c"),
         ("", ""),
     ],
 )

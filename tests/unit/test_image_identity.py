@@ -84,6 +84,7 @@ def test_without_a_package_the_nodes_say_what_the_tag_means(fleet, nodes, image)
     [
         ("mysql", "5.7.44", "oms:feature_4.2.7_ce", "oms", 3306, "wants MySQL 8 or OceanBase"),
         ("mysql", "8.0.36", "oms:feature_3.3.0-ce", "oms", 3306, "caching_sha2_password"),
+        ("mysql", "9.7.4-2", "oms:feature_4.2.7_ce", "oms", 3306, "know MySQL 5.7 and 8"),
         ("mariadb", "10.11", "oms:feature_4.2.7_ce", "oms", 3306, "MySQL and OceanBase only"),
         ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m", 2883, "user@tenant#cluster"),
         ("oceanbase", "4.2", "oms:feature_4.2.7_ce", "oms@m#c", 2881, "whose user form is user@"),
