@@ -269,7 +269,7 @@ class Ground:
     def measure(self, name: str, value: float, most: float) -> None:
         """Keep a figure for the board; beyond ``most`` the fault is missed."""
         seen = self.figures.measured
-        seen[name] = max(seen.get(name, value), round(value, 1))
+        seen[name] = max(seen.get(name, 0), round(value, 1))
         if value > most:
             raise Miss(f"{name}: {value:.1f}, at most {most:g} wanted")
 
