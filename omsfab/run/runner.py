@@ -16,6 +16,7 @@ from omsfab.errors import (
     OutcomeUnknown,
     PartOfFleet,
     PreflightError,
+    StepFailed,
     Unreachable,
 )
 from omsfab.plan.events import Event, Kind
@@ -157,6 +158,8 @@ class Runner:
                         error.where = error.where or f"{step.node}, step {step.name}"
                         error.changed = self.changed
                         error.node = step.node
+                        if isinstance(error, PreflightError) and self.changed != "nothing":
+                            error.exit_code = StepFailed.exit_code  # 3: nothing was changed
                         errors.append(error)
                         return self._say_failed(step, f"{error.id} {error.what}")
                     except (Exception, SystemExit) as error:  # a defect of ours
@@ -186,7 +189,7 @@ class Runner:
         text = "\n".join(_told(error) for error in errors)
         what = f"{len(errors)} steps of stage {stage.title!r} failed"
         first = errors[0]
-        if all(isinstance(error, PreflightError) for error in errors):
+        if all(error.exit_code == PreflightError.exit_code for error in errors):
             return PreflightError("RUN-010", what, evidence=text, next=first.next)
         return PartOfFleet("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
 

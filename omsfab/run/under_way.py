@@ -16,14 +16,7 @@ from pathlib import Path
 
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import (
-    Detached,
-    Mismatch,
-    OmsfabError,
-    PartOfFleet,
-    PreflightError,
-    StepFailed,
-)
+from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
@@ -207,8 +200,6 @@ class _UnderWay:
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
         error.next = self._next(error)
-        if error.exit_code == PreflightError.exit_code and self._runner.changed != "nothing":
-            error.exit_code = StepFailed.exit_code  # 3 says that nothing was changed
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end("nothing was changed")

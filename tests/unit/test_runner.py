@@ -201,6 +201,19 @@ def test_a_node_that_is_away_before_any_change_is_told_at_once(events):
     assert [] == paused
 
 
+@pytest.mark.parametrize(("before", "status"), [((), 3), ((step("a"),), 6)])
+def test_exit_3_says_that_nothing_was_changed(events, before, status):
+    """The same refusal, alone and behind a change."""
+    world = FakeWorld()
+    world.broken = {"b": [PreflightError("SUDO-001", "sudo wants a password")]}
+    refused = step("b", kind="read-only", check=())
+
+    with pytest.raises(PreflightError) as error:
+        Runner(world, events.append).carry_out(plan(before, (refused,)))
+
+    assert status == error.value.exit_code
+
+
 def test_a_clock_that_is_set_meanwhile_changes_no_time_of_an_event(events, monkeypatch):
     """J09: the wall clock counts at the start only, so the outage stays what it was."""
     before = clock.now()
