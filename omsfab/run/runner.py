@@ -134,8 +134,8 @@ class Runner:
             where=names,
             changed=self.changed,
             evidence="\n".join(_told(error) for error in self._missing),
-            next=f"mend {names} (or, to do without {names}: fab run.undo, then fab scale.out with "
-            "--nodes), then: fab run.resume",
+            next=f"mend {names} (or, to do without {names}: the way back, then fab scale.out "
+            "with --nodes), then: fab run.resume",
         )
 
     # --- a stage ---
