@@ -100,10 +100,16 @@ def at_nodes(
             errors[0].id,
             f"{len(errors)} nodes cannot be used",
             where=", ".join(error.where for error in errors),
-            evidence="\n".join(f"{error.where}: {error.id} {error.what}" for error in errors),
+            evidence="\n".join(_in_a_line(error) for error in errors),
             next=errors[0].next,
         )
     return {name: facts for name, facts in answers.items() if isinstance(facts, NodeFacts)}
+
+
+def _in_a_line(error: OmsfabError) -> str:
+    """Where, what, and the last thing that was said there."""
+    said = error.evidence.strip().splitlines()[-1:]
+    return f"{error.where}: {error.id} {error.what}" + "".join(f": {line[:300]}" for line in said)
 
 
 def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
@@ -111,13 +117,16 @@ def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
     version = shell.run(checks.docker_fits())
     if version.status != 0:
         unfit = version.status == checks.UNFIT
+        said = version.out.strip() or version.err.strip()
+        cure = "install" if unfit else "start"
+        if "permission denied" in said:
+            cure = "ssh.sudo: true in hosts.yaml, or the user in the group of"
         raise PreflightError(
             "HOST-006" if unfit else "HOST-001",
             "this docker cannot run OMS" if unfit else "docker does not answer",
             where=node.name,
-            evidence=version.out.strip() or version.err.strip(),
-            next=f"{'install' if unfit else 'start'} docker on {node.name}, then: "
-            f"fab node.check --node={node.name}",
+            evidence=said,
+            next=f"{cure} docker on {node.name}, then: fab node.check --node={node.name}",
         )
     inspected = shell.run(docker.inspect(fleet.install.container))
     has = shell.run(docker.image_id(wanted))
