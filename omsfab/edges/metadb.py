@@ -258,10 +258,6 @@ class MetaDbEdge:
         ``host_status``; otherwise what differs."""
         return surgery.as_saved(self._running, self._latest(backup_dir, location))
 
-    def has_saved(self, location: int, backup_dir: Path) -> bool:
-        """True if there is a backup of the region in the directory."""
-        return files.latest(backup_dir, surgery.stem(location)) is not None
-
     def deleted_by(self, run_id: str, location: int) -> bool:
         """True if the run has deleted the rows of the region, or put them back since."""
 
