@@ -130,6 +130,12 @@ def test_every_guard_is_in_the_design():
     assert [] == [guard.name for guard in GUARDS if f"| {guard.name} |" not in text]
 
 
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+def test_a_guard_stands_where_scripts_mutate_looks_for_it(guard):
+    """Once: code that was written anew must not take its guard out of sight."""
+    assert 1 == (ROOT / guard.file).read_text().count(guard.old)
+
+
 def test_what_the_outage_needs_is_asked_before_it(fleet, package, present):
     """A read-only, unlinked or roomless config.yaml of an old node is a preflight question."""
     plan = scale.scale_out(fleet, present(package))
