@@ -36,7 +36,7 @@ class Result:
     verdict: str
     why: str
     seconds: float
-    day: str = ""
+    when: str = ""
     commit: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ def judge(place: Ground | None, one: Fault, metadb: str, tests: frozenset[str]) 
         verdict,
         why,
         round(time.monotonic() - began, 1),
-        datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit(),
         asdict(figures),
     )
@@ -192,9 +192,8 @@ def read(path: Path) -> Iterable[Result]:
 
 def results(work: Path) -> list[Result]:
     """What all labs have found, the newest of each fault and engine."""
-    files = sorted(work.glob("**/results.json"), key=lambda path: path.stat().st_mtime)
-    found = {(r.id, r.metadb): r for path in files for r in read(path)}
-    return list(found.values())
+    found = [r for path in work.glob("**/results.json") for r in read(path)]
+    return list({(r.id, r.metadb): r for r in sorted(found, key=lambda r: r.when)}.values())
 
 
 def write(work: Path) -> int:
@@ -235,7 +234,7 @@ def board(found: Sequence[Result]) -> str:
     by_tests = [e for e in entries if e.fault.tests]
     minutes = sum(r.seconds for r in found) / 60
     both = sum(len(e.by) > 1 for e in entries)
-    days = sorted({r.day for r in found if r.day}) or ["never"]
+    days = sorted({r.when[:10] for r in found}) or ["never"]
     commits = ", ".join(sorted({r.commit for r in found if r.commit}))
     return f"""# Faults, and what omsfab did
 

@@ -403,8 +403,9 @@ def no_room(g: Ground) -> None:
 
 def small_data(g: Ground, node: str, megabytes: int = 64) -> None:
     """/data of the node is a disk of this size, seen by the oracle as well."""
-    image, place = g.directory / f"disk-{node}", g.lab.node_directory(node) / "data"
+    image, place = g.lab.directory / f"disk-{node}", g.lab.node_directory(node) / "data"
     run("truncate", "-s", f"{megabytes}M", str(image))
+    g.undo(image.unlink)
     run("mkfs.ext4", "-q", "-m", "0", str(image))
     device = run("losetup", "-f", "--show", str(image)).strip()
     g.undo(lambda: run("losetup", "-d", device, check=False))
