@@ -59,9 +59,10 @@ class Pace:
     away: float = 600
     """How long the node may be unreachable."""
     chunk: int = 1 << 20
-    whole: int = 64 << 20
-    """Bytes of output that are passed on; then the middle is skipped."""
-    tail: int = 4 << 20
+    whole: int = 2 << 20
+    """Bytes of output that are passed on; then the middle is skipped.  A screen takes a few
+    thousand lines a second, and production would wait for it."""
+    tail: int = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
