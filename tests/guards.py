@@ -251,6 +251,20 @@ GUARDS = (
         f"{RUN}a_full_disk_stops_before_the_effect",
     ),
     Guard(
+        "nothing is begun on an almost full disk",
+        "omsfab/run/journal.py",
+        "                    _room(self._fd)\n",
+        "                    pass\n",
+        f"{RUN}an_almost_full_disk_stops_before_the_effect_too",
+    ),
+    Guard(
+        "exit 3 says that nothing was changed",
+        "omsfab/run/runner.py",
+        "error.exit_code = StepFailed.exit_code",
+        "pass",
+        f"{RUN}exit_3_says_that_nothing_was_changed",
+    ),
+    Guard(
         "an edited journal is refused",
         "omsfab/run/journal.py",
         "        if previous != head:\n",
