@@ -73,3 +73,32 @@ def test_three_hosts_are_online(fleet, joined):
 def test_nothing_is_left_to_do(fleet, joined):
     """0 changes the second time."""
     assert "scale.out: 0 changes" in fleet.fab("scale.out", "--yes").out
+
+
+def test_drift_is_told_and_a_foreign_container_stops_the_run(fleet, joined):
+    """Guide, notices: OMS_HOST_IP is the current host, the mount directories remain unchanged; and
+    cm_nodes lists all nodes.  oms3 gets a container made by hand that copied oms1's address."""
+    lab = fleet.lab
+    first, third = (lab.node(name).ip for name in ("oms1", "oms3"))
+    path = lab.path("oms3", "/data/config.yaml")
+    path.write_text(path.read_text().replace(third, "10.9.9.9"))  # in place, as the mount needs it
+    fleet.docker("oms3", "rm", "-f", "oms_427")
+    fleet.docker(
+        *("oms3", "run", "-dit", "--net", "host", "--privileged=true", "--name", "oms_427"),
+        *("-v", "/data/config.yaml:/home/admin/conf/config.yaml"),
+        *("-v", "/data/oms/oms_logs:/home/admin/logs", "-v", "/data/oms/oms_run:/home/ds/run"),
+        *("-v", "/data/elsewhere:/home/ds/store", "-e", f"OMS_HOST_IP={first}", lab.image_id),
+    )
+    checked, refused = fleet.fab("fleet.check"), fleet.fab("scale.out", "--yes")
+
+    for told in (
+        f"OMS_HOST_IP {first} -> {third}",
+        "mount /data/elsewhere:/home/ds/store is extra",
+        "mount /data/oms/oms_store:/home/ds/store is missing",
+        "--ulimit nproc=unset, not 65535",
+        "oms3: cm_nodes: ",
+    ):
+        assert told in checked.out
+    assert 3 == refused.status, refused
+    assert "CFG-008" in refused.out
+    assert f"oms3: OMS_HOST_IP {first} -> {third}" in refused.out
