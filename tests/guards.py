@@ -377,6 +377,13 @@ GUARDS = (
         "tests/unit/test_new_region.py::test_rows_are_saved_before_anything_writes_rows",
     ),
     Guard(
+        "rows that MetaDB has by another name are not deleted",
+        "omsfab/plan/refuse.py",
+        'if named not in ("", region.name) and says:',
+        "if False:",
+        "tests/unit/test_new_region.py::test_rows_of_another_name_are_not_deleted",
+    ),
+    Guard(
         "no run writes past the mounts of a container",
         "omsfab/plan/regions.py",
         "for bind in sorted(set(facts.binds) ^ wanted):",
