@@ -21,6 +21,9 @@ from omsfab.fleet.secret import Secret
 
 CHUNK = 1 << 20
 
+COPYING = 10.0
+"""Seconds for which the last copy waits for the one before it."""
+
 KEPT = 10
 """Copies of runs that have ended which a node keeps: with them run.undo works elsewhere."""
 
@@ -52,16 +55,16 @@ class Mirror:
         threading.Thread(target=self._refresh, name="omsfab-mirror", daemon=True).start()
 
     def refresh_now(self) -> None:
-        """Bring everything there that is not, for the end of a session."""
-        self._refresh()
+        """Bring everything there that is not, for the end of a session: its last word, too."""
+        self._refresh(wait=COPYING)
 
     def prune(self) -> None:
         """Remove all but the newest copies of runs that have ended; it may fail."""
         with suppress(OmsfabError):
             self._shell.run(posix.keep_newest(PLACE, KEPT))
 
-    def _refresh(self) -> None:
-        if not self._lock.acquire(blocking=False):
+    def _refresh(self, wait: float = 0) -> None:
+        if not self._lock.acquire(timeout=wait):  # another copy is under way
             return
         try:
             self._make()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
+from omsfab.edges.shell import Result
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
@@ -90,6 +92,38 @@ def test_without_saved_rows_a_copy_tells_that_none_was_touched(tmp_path, saving)
     (tmp_path / "backup" / "region-1.1.jsonl").touch()
 
     assert (steps[:1], steps) == (without, mirror.may_have_begun(tmp_path, steps))
+
+
+class Node:
+    """A shell that keeps what is written there."""
+
+    node = "oms1"
+
+    def __init__(self):
+        self.files = {}
+
+    def run(self, command):
+        return Result(0, "", "")
+
+    def send(self, source, dest, *_):
+        self.files[dest] = source.read_bytes()
+
+    def write(self, path, content, mode, backup):
+        self.files[path] = content.reveal()
+
+
+def test_the_last_word_of_a_run_is_in_its_copy(tmp_path):
+    """Whoever takes the run back elsewhere sees that it had ended, though a copy was under way."""
+    node = Node()
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "journal.jsonl").write_text("ended")
+    copy = mirror.Mirror(node, tmp_path, lambda text: None)
+    copy._lock.acquire()
+    threading.Timer(0.1, copy._lock.release).start()
+
+    copy.refresh_now()
+
+    assert ["ended"] == [text for path, text in node.files.items() if path.endswith(".jsonl")]
 
 
 @pytest.fixture
