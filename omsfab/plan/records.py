@@ -65,6 +65,13 @@ class OthersUnchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsKept:
+    """This run has deleted no row of the region: its marker says so, not its journal."""
+
+    location: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowsAsSaved:
     """The rows of all regions are those that this run has saved, but for times and status."""
 
@@ -137,7 +144,7 @@ class Await:
 
 Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
-    " | ReachesMember | Quick | SameTime | Programs | Healthy | Await"
+    " | RowsKept | ReachesMember | Quick | SameTime | Programs | Healthy | Await"
 )
 
 

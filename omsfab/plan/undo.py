@@ -25,6 +25,7 @@ from omsfab.plan.records import (
     PutBack,
     RestoreRows,
     RowsAsSaved,
+    RowsKept,
     Run,
     Stage,
     Step,
@@ -243,10 +244,12 @@ def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
 def _initialised(fleet: Fleet, region: Region, node: Node, old_url: str) -> Step:
     """The former configuration reaches MetaDB and components; config.yaml on the node says which.
 
+    Where the run's surgery never came to its end, nothing has been initialised since, nor need be.
     Other tables may hold the other url until a later node is initialised: only this row counts.
     """
     return replace(
         steps.initialise(fleet, region, node, again=True),
+        check=(RowsKept(region.location),),
         verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
     )
 

@@ -36,6 +36,7 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
+    RowsKept,
     Run,
     SameTime,
     SaveRows,
@@ -97,6 +98,9 @@ class Site:
             case OthersUnchanged(location):
                 self._metadb.others_unchanged(location, self._backup)
                 return None
+            case RowsKept(location):
+                run = self._lease.run_id if self._lease else self._run_id
+                return "its rows were deleted" if self._metadb.deleted_by(run, location) else None
             case RowsAsSaved(location):
                 return self._metadb.rows_as_saved(location, self._backup)
             case HostsOnline(location, heartbeat_db, ips, beat_age):

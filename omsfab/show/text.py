@@ -29,6 +29,7 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
+    RowsKept,
     Run,
     SameTime,
     SaveRows,
@@ -137,6 +138,8 @@ def probe_text(probe: Probe) -> str:
             return f"cluster_info.cm_url of location {location} is {url}"
         case OthersUnchanged(location):
             return f"the rows of all regions but {location} are as before"
+        case RowsKept(location):
+            return f"the run has deleted no row of location {location}"
         case RowsAsSaved():
             return "the rows of all regions are those saved, but for times and status"
         case HostsOnline(location, _, ips, _):

@@ -177,7 +177,10 @@ def test_letting_go_leaves_docker_init_alone(fresh, number):
 
 
 def test_letting_go_in_the_surgery_rolls_back(fresh):
-    """J04: rows are locked and about to be deleted; Ctrl-C leaves every one in place."""
+    """J04: rows are locked and about to be deleted; Ctrl-C leaves every one in place.
+
+    So the way back has nothing to initialise.
+    """
     crash, before = fresh
     process = crash.fleet.start("scale.out", "--yes", OMSFAB_FAILPOINT="clear-rows:mid:hang")
     started(process, r"metadb +clear-rows .*copied")
@@ -192,6 +195,7 @@ def test_letting_go_in_the_surgery_rolls_back(fresh):
         table: len(found) for table, found in rows.items()
     }
     assert ALL == as_before(crash.outcome(), before)
+    assert {"oms1": 0, "oms2": 0} == crash.outcome()["inits"]
 
 
 # --- another jump host -----------------------------------------------------------------------
