@@ -23,6 +23,11 @@ start() {
         *) echo "no service $service" >&2; exit 2 ;;
     esac
     echo $! >"$pidfile"
+    # Who starts sshd goes on by ssh at once; of dockerd, to be up late is what a boot does.
+    [ "$service" != sshd ] || for _ in $(seq 200); do
+        ! ss -Hltnp | grep -q "pid=$(cat "$pidfile")," || break
+        sleep 0.05
+    done
 }
 finish() {
     alive || return 0
