@@ -366,8 +366,17 @@ def test_the_limit_ends_the_waiting_and_not_the_job(container):
 
 def test_long_waits_show_that_they_live(container):
     """C09: bytes, last line and elapsed time, then a notice and a warning, once each."""
-    container.says(f"echo working; sleep 3; {BANNER}")
+    container.says(f"echo working; until [ -e go ]; do sleep 0.1; done; {BANNER}")
+
+    def let_go() -> None:
+        wait_for(lambda: any("warning:" in state for state in container.states))
+        time.sleep(1)  # once more would come by now
+        (container.home / "go").touch()
+
+    waiting = threading.Thread(target=let_go)
+    waiting.start()
     container.follow(pace=replace(QUICK, beat=0.2, notice=0.3, warn=0.6))
+    waiting.join()
     states = "\n".join(container.states)
 
     assert "8 bytes, last line: working" in states
