@@ -333,20 +333,26 @@ class Session:
     def abandon(self, run: str) -> None:
         """Close a run without finishing it; what it did stays as it is."""
         directory = self._unfinished(run)
+        self._close(directory, "abandoned by the operator")
+        self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
+
+    def _close(self, directory: Path, why: str) -> None:
+        """End a run here, and free its lease and its claims."""
         record = journals.load_record(directory)
         owner = under_way.owner(self.home)
         with lock.held(self.home, directory.name, owner, "now"):
             if record["task"] in TASKS and TASKS[record["task"]].lease:
                 self.metadb.lease_release(self.metadb.lease_take(directory.name, owner))
             claims.free(self.shells.values(), directory.name)
-            under_way.close(directory, f"{under_way.CLOSED}: abandoned by the operator")
-        self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
+            under_way.close(directory, f"{under_way.CLOSED}: {why}")
 
     # --- taking a run back ---
 
     def undo(self, run: str = "", source: str = "") -> None:
         """Take back what a run did: the newest one that changed something, or the one named."""
         jump.ready(self.home)
+        if not source and (idle := self._idle(run)):
+            return self._undo_idle(idle)
         directory = self._fetch(run, source) if source else self._changed(run)
         for other in journals.runs(self.home):
             record = journals.load_record(other)
@@ -416,15 +422,27 @@ class Session:
                 next=f"fab run.undo --run={directory.name}   # goes on where it stopped",
             ) from error
         if not well:
-            record = journals.load_record(directory)
-            again = under_way.line_of(record["task"], record["args"])
-            raise RolledBack(
-                "RUN-028",
-                f"run {directory.name} had not come to its end, and is rolled back",
-                where=str(directory),
-                changed="nothing is left of it but images and data directories, each step verified",
-                next=f"{again} --plan   # once what stopped it is mended",
-            )
+            raise _rolled_back(directory, "images and data directories, each step verified")
+
+    def _idle(self, run: str) -> Path | None:
+        """The newest run, or the one named, if it was stopped before it had begun anything."""
+        for directory in journals.runs(self.home):
+            if run in ("", directory.name):
+                record = journals.load_record(directory)
+                if record["task"] in TASKS:
+                    self._complete(directory, record)
+                past = journals.read(directory / "journal.jsonl")
+                idle = record["task"] in TASKS and not (past.ended or past.changed)
+                return directory if idle else None
+        return None
+
+    def _undo_idle(self, directory: Path) -> None:
+        """Its lease and its claims are all there is to take back."""
+        self._print(f"run {directory.name} had begun nothing: only its locks are to be freed")
+        if self.flags.dry or self.flags.plan:
+            return self._print("nothing was changed")
+        self._close(directory, "nothing was changed")
+        raise _rolled_back(directory, "its journal")
 
     def _changed(self, run: str) -> Path:
         """The run to take back; a newer one that changed something stands in its way."""
@@ -527,6 +545,18 @@ class Session:
     def _hang_up(self) -> None:
         for shell in self.shells.values():
             shell.close()
+
+
+def _rolled_back(directory: Path, left: str) -> RolledBack:
+    record = journals.load_record(directory)
+    again = under_way.line_of(record["task"], record["args"])
+    return RolledBack(
+        "RUN-028",
+        f"run {directory.name} had not come to its end, and is rolled back",
+        where=str(directory),
+        changed=f"nothing is left of it but {left}",
+        next=f"{again} --plan   # once what stopped it is mended",
+    )
 
 
 def digest(plan: Plan, salt: str) -> str:

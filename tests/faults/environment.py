@@ -703,7 +703,7 @@ def done_without(g: Ground) -> None:
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
     run_id = outcome.next.split("--run=")[1].split()[0]
     g.planned[g.first] = 3
-    g.ended(g.fab("run.undo", f"--run={run_id}", "--yes"), 0)
+    g.ended(g.fab("run.undo", f"--run={run_id}", "--yes"), 8, "RUN-028")
     g.wanted = (g.first, g.new[1])
     g.planned[g.new[1]] = 2
     g.ended(g.fab(*OUT, f"--nodes={g.new[1]}"), 0)

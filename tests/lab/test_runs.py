@@ -304,6 +304,26 @@ def test_two_runs_on_one_jump_host_exclude_each_other(fresh):
     assert "LOCK-002" in elsewhere.out
 
 
+def test_of_a_run_that_had_begun_nothing_only_the_locks_are_taken_back(fresh):
+    """Killed with lease and claims in its hands: run.undo frees them, and the task is free again."""
+    crash, before = fresh
+    process = crash.fleet.start("scale.out", "--yes")
+    started(process, r"stage +1/")  # the preflight
+    process.kill()
+    process.communicate(timeout=30)
+    held = crash.outcome()["locks"]
+
+    shown = crash.fleet.fab("run.undo", "--plan")
+    still = crash.outcome()["locks"]
+    said = crash.fleet.fab("run.undo", "--yes")
+
+    assert (0, 8) == (shown.status, said.status), f"{shown}{said}"
+    assert "had begun nothing" in shown.out
+    assert held == still != []
+    assert before == crash.outcome()
+    assert "INPUT-008" in crash.fleet.fab("run.undo", "--yes").out
+
+
 # --- rows by themselves ----------------------------------------------------------------------
 
 
