@@ -107,11 +107,16 @@ class OmsfabError(Exception):
 
 
 PROGRAMS = (
-    "fab", "docker", "ssh", "nc", "sha256sum", "scripts/", "rmdir", "df", "mount", "openssl",
-    "sudo", "visudo", "ls", "git", "export", "chmod", "mkdir", "mv", "kill", "read -", "pip", "#",
-    "$", "install -",
+    "fab ", "docker ", "ssh ", "ssh-keygen ", "nc ", "sha256sum ", "scripts/", "rmdir ", "df ",
+    "mount ", "openssl ", "sudo ", "ulimit ", "unset ", "ls ", "git ", "export ", "chmod ",
+    "mv ", "kill ", "read -", "pip ", "#", "$", "install -",
 )  # fmt: skip
 """What a line to paste begins with; any other text is a sentence for the operator."""
+
+
+def sentence(next: str) -> bool:
+    """True if there is no line to paste in it."""
+    return not next.startswith(PROGRAMS) and ", then: " not in next
 
 
 def pasteable(next: str) -> str:

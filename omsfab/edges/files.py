@@ -29,7 +29,7 @@ def write(shell: Shell, path: str, content: Secret, mode: int, backup: str) -> N
 
 def _prove(shell: Shell, path: str, digest: str, done: Result) -> None:
     if done.status:
-        raise _refusal(shell.node, path, done)
+        raise _refusal(shell, path, done)
     if done.out.split()[:1] != [digest]:
         raise StepFailed(
             "CFG-003",
@@ -40,13 +40,14 @@ def _prove(shell: Shell, path: str, digest: str, done: Result) -> None:
         )
 
 
-def _refusal(node: str, path: str, done: Result) -> OmsfabError:
+def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
+    node = shell.node
     if done.status == posix.IS_DIRECTORY:
         return PreflightError(
             "CFG-002",
             f"{path} is a directory (docker -v creates one when the file is missing)",
             where=node,
-            next=f"rmdir {path}   # on {node}",
+            next=shell.by_hand(f"rmdir {path}"),
         )
     what = {
         posix.NOT_STAGED: "no new file can be written beside it; it is untouched",

@@ -169,8 +169,8 @@ class _Attempt:
             f"{self._script} does not start in {self._job.container}: no claim was made",
             where=self._shell.node,
             evidence=f"{self._shell.node}:{self._directory}",
-            next=f"docker exec {self._job.container} ls -l {self._inside}"
-            f"   # on {self._shell.node}: is the logs mount there?",
+            next=self._shell.by_hand(f"docker exec {self._job.container} ls -l {self._inside}")
+            + "   # is the logs mount there?",
         )
 
     def _start_once(self) -> Result:
@@ -208,7 +208,7 @@ class _Attempt:
                     "INIT-016",
                     f"{self._job.container} did not initialise itself in {self._job.limit:g} s",
                     where=self._shell.node,
-                    next="write `init: auto` into hosts.yaml, then plan again",
+                    next="write `init: auto` into hosts.yaml, then: fab fleet.show",
                 )
             if not told:
                 told = True
@@ -412,7 +412,7 @@ class _Attempt:
             f"{self._script} cannot be started in {self._job.container} (status {answer.status})",
             where=self._shell.node,
             evidence=(answer.err or answer.out).strip(),
-            next=f"docker ps -a --filter name={self._job.container}   # on {self._shell.node}",
+            next=self._shell.by_hand(f"docker ps -a --filter name={self._job.container}"),
         )
 
 

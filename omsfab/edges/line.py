@@ -21,6 +21,7 @@ from paramiko.common import cMSG_GLOBAL_REQUEST
 from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
+from omsfab.commands.command import command, shown
 from omsfab.edges import hostkeys
 from omsfab.edges.hostkeys import HostKey
 from omsfab.errors import InputError, OmsfabError, PreflightError, SecurityRefusal, Unreachable
@@ -158,7 +159,8 @@ class Dialer:
                 "SSH-007",
                 f"the key file {ssh.key} does not exist",
                 where="ssh.key in hosts.yaml",
-                next="write the path of a private key, or leave ssh.key out and use the agent",
+                next="write the path of a private key, or leave ssh.key out and use the agent, "
+                "then: fab fleet.show",
             )
 
     def dial(self, node: Node, tries: int = TRIES) -> Connection:
@@ -194,7 +196,8 @@ class Dialer:
                 "SSH-016",
                 f"there is no gateway on the way to {node.name}",
                 where="metadb.through in hosts.yaml",
-                next="write ssh.gateway, or name a node that reaches the MetaDB",
+                next="write ssh.gateway, or name a node that reaches the MetaDB, "
+                "then: fab fleet.check",
             )
         return self._shared(gateway).channel(host, port)
 
@@ -204,6 +207,13 @@ class Dialer:
             gateways, self._gateways = self._gateways, {}
         for gateway in gateways.values():
             gateway.connection.close()
+
+    def by_hand(self, node: Node, text: str) -> str:
+        """Return a line to paste that does this on the node as root."""
+        c = self._connection(node)
+        sudo = "" if c.user == "root" else "sudo "
+        reach = Reach(node.name, c, known=hostkeys.known_hosts(self._ssh))
+        return reach.by_hand(f"{sudo}{text}")
 
     def _connection(self, node: Node) -> Connection:
         """A Fabric Connection, not open.  Each has a Config of its own: a shared one grows."""
@@ -311,27 +321,31 @@ class Reach:
         via = f" via {c.gateway.user}@{c.gateway.host}" if isinstance(c.gateway, Connection) else ""
         return f"{self.name} ({c.user}@{hostkeys.name_of(c.host, c.port)}{via})"
 
-    @property
-    def by_hand(self) -> str:
-        """The same connection by OpenSSH, to be pasted."""
+    def by_hand(self, text: str = "true") -> str:
+        """The same connection by OpenSSH, to be pasted; ``text`` is for the login shell there."""
         c = self.connection
-        words = ["ssh", "-o", f"UserKnownHostsFile={self.known}"]
+        words = [
+            "ssh",
+            *(["-t"] if text.startswith("sudo") else []),
+            "-o",
+            f"UserKnownHostsFile={self.known}",
+        ]
         for key in c.connect_kwargs.get("key_filename", [])[:1]:
             words += ["-i", key]
         if isinstance(c.gateway, Connection):
             words += ["-J", f"{c.gateway.user}@{c.gateway.host}:{c.gateway.port}"]
-        return " ".join([*words, "-p", str(c.port), f"{c.user}@{c.host}", "true"])
+        return shown(command(*words, "-p", str(c.port), f"{c.user}@{c.host}", text))
 
     @property
     def trust(self) -> str:
         if self.name.startswith("gateway "):
-            return f"{self.by_hand}   # compare the fingerprint, then answer yes"
+            return f"{self.by_hand()}   # compare the fingerprint, then answer yes"
         return f"fab node.trust --node {self.name}"
 
     def _replace(self, new: str) -> str:
         if self.name.startswith("gateway "):
             host = hostkeys.name_of(self.connection.host, self.connection.port)
-            return f"ssh-keygen -R '{host}' -f {self.known} && {self.by_hand}"
+            return f"ssh-keygen -R '{host}' -f {self.known} && {self.by_hand()}"
         return f"fab node.trust --node {self.name} --replace {new}"
 
     def unknown(self, key: paramiko.PKey) -> SecurityRefusal:
@@ -356,7 +370,9 @@ class Reach:
             )
         kind, id, what = _kind(error, patience)
         text = str(error) or type(error).__name__
-        return kind(id, f"{self.name}: {what}", where=self.where, evidence=text, next=self.by_hand)
+        return kind(
+            id, f"{self.name}: {what}", where=self.where, evidence=text, next=self.by_hand()
+        )
 
 
 def _kind(error: Exception, patience: Patience) -> tuple[type[OmsfabError], str, str]:

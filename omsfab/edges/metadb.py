@@ -489,7 +489,8 @@ def _ha_config(link: Link) -> Mapping[str, Any] | None:
             "ha.config in oms_normal_config is no JSON object",
             where=link.server.where,
             evidence=str(rows[0][0])[:200],
-            next="open the HA settings in the OMS console and save them again",
+            next="open the HA settings in the OMS console and save them again, "
+            "then: fab fleet.check",
         )
     return value
 

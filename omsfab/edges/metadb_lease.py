@@ -91,7 +91,7 @@ def make_own_tables(link: Link) -> str:
         where=link.server.where,
         evidence="\n".join(refused),
         next=f"ask the DBA: create database {sql.OWN_SCHEMA};"
-        f" grant all on {sql.OWN_SCHEMA}.* to this user",
+        f" grant all on {sql.OWN_SCHEMA}.* to this user, then: fab fleet.check",
     )
 
 
@@ -293,7 +293,7 @@ def lost_lease(server: Server, lease: Lease, held: Holder | None) -> Locked:
         f"run {lease.run_id} has lost its lock: it was broken or taken over meanwhile",
         where=server.where,
         evidence=f"our token {lease.token}; now: {now}",
-        next=f"fab lock.show, and when it is free: fab run.resume --run={lease.run_id}",
+        next=f"fab lock.show   # and when it is free: fab run.resume --run={lease.run_id}",
     )
 
 

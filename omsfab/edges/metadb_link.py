@@ -215,7 +215,7 @@ class Link:
                 "a value is too large for the server to hand out",
                 where=self.server.where,
                 evidence=str(cut[0]),
-                next="ask the DBA: set global max_allowed_packet = 67108864",
+                next="ask the DBA: set global max_allowed_packet = 67108864, then: fab fleet.check",
             )
 
     def run(self, text: str, args: Sequence[object] = ()) -> int:

@@ -306,7 +306,8 @@ def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
         f" {found.schema}.{found.name} is whose",
         where=link.server.where,
         evidence=f"{seen}\nits columns: {columns}",
-        next="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column",
+        next="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column, "
+        "then: fab meta.show",
     )
 
 
@@ -336,7 +337,7 @@ def refuse_unsafe(link: Link, found: Found) -> None:
             problems[0],
             where=link.server.where,
             evidence="\n".join(problems),
-            next="ask the DBA to change that, or leave the table out: --tables=cluster_info",
+            next="ask the DBA to change that, then: fab meta.show",
         )
 
 

@@ -503,7 +503,8 @@ def _refuse_oversize(link: Link, backup: Backup) -> None:
                 "DB-028",
                 f"a row of {table.table} takes {longest} bytes as INSERT; the server takes {limit}",
                 where=link.server.where,
-                next=f"ask the DBA: set global max_allowed_packet = {longest * 2}",
+                next=f"ask the DBA: set global max_allowed_packet = {longest * 2}, "
+                "then: fab meta.show",
             )
 
 
@@ -528,7 +529,8 @@ def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[s
                 "DB-018",
                 f"{now.table} has changed since the backup: it lacks {', '.join(sorted(lacking))}",
                 where=link.server.where,
-                next="restore into the version of OMS that the backup came from",
+                next="restore into the version of OMS that the backup came from, "
+                "then: fab meta.show",
             )
         both = now.where if now.whole or then.whole else f"({now.where}) or ({then.where})"
         tables.append(TableScope(now.found, both, now.whole, now.rows, now.prose))
@@ -547,7 +549,7 @@ def _expect_restored(link: Link, now: TableScope, wanted: Backup) -> None:
             f"restored rows of {now.table} differ from the backup; rolled back",
             where=link.server.where,
             evidence=f"{len(saved)} rows saved, {len(again)} rows read back",
-            next="load the .sql beside the backup with the mysql client",
+            next="load the .sql beside the backup with the mysql client, then: fab meta.show",
         )
 
 

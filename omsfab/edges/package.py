@@ -174,5 +174,5 @@ def _bad(id: str, what: str, path: Path, where: str) -> PreflightError:
         what,
         where=where,
         evidence=str(path),
-        next=f"copy the package again and compare its sha256: sha256sum {path}",
+        next=f"copy the package again and compare its sha256, then: sha256sum {path}",
     )

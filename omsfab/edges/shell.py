@@ -58,5 +58,8 @@ class Shell(Protocol):
         ``on_lost`` hears of a line that dropped, and of nothing else.
         """
 
+    def by_hand(self, text: str) -> str:
+        """Return a line for the operator's own shell, which does this on the node as root."""
+
     def close(self) -> None:
         """End the connection; a later call opens a new one."""

@@ -125,6 +125,10 @@ class SshShell:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
         transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
 
+    def by_hand(self, text: str) -> str:
+        """Return a line for the operator's own shell, which does this on the node as root."""
+        return self._dialer.by_hand(self._target, text)
+
     def beyond(self, host: str, port: int) -> paramiko.Channel:
         """Return a TCP connection from the node to there, which its sshd forwards."""
         return self._transport().open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), 15)
@@ -158,7 +162,8 @@ class SshShell:
                         f"{self.node} opens no session",
                         where=self.node,
                         evidence=str(error) or type(error).__name__,
-                        next="see MaxSessions in sshd_config of the node, and its load",
+                        next=self.by_hand("sshd -T")
+                        + "   # maxsessions, maxstartups; and its load",
                     ) from error
         raise AssertionError("unreachable")
 
@@ -187,7 +192,8 @@ class SshShell:
             f"the login shell of {self.node} did not run the command (status {status})",
             where=self.node,
             evidence=noise,
-            next="give the user a POSIX login shell, and no forced command in authorized_keys",
+            next="give the user a POSIX login shell, and no forced command in authorized_keys, "
+            f"then: {self.by_hand('true')}",
         )
 
     def _refuse_if_sudo_did(self, result: Result) -> None:
@@ -199,8 +205,8 @@ class SshShell:
                     f"sudo on {self.node} {says}",
                     where=f"{user} on {self.node}",
                     evidence=result.err.strip(),
-                    next=f"visudo -f /etc/sudoers.d/omsfab   # on {self.node}: "
-                    f"{user} ALL=(root) NOPASSWD: ALL",
+                    next=self.by_hand("visudo -f /etc/sudoers.d/omsfab")
+                    + f"   # add: {user} ALL=(root) NOPASSWD: ALL",
                 )
 
 

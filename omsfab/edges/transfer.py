@@ -161,7 +161,10 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
         return result
     if result.status == posix.IS_DIRECTORY:
         raise PreflightError(
-            "XFER-006", f"{dest} is a directory", where=shell.node, next=f"rmdir {dest}"
+            "XFER-006",
+            f"{dest} is a directory",
+            where=shell.node,
+            next=shell.by_hand(f"rmdir {dest}"),
         )
     if "No space left" in result.err or "quota exceeded" in result.err:
         raise _full(shell, dest, result)
@@ -192,7 +195,7 @@ def _changed(source: Path, size: int) -> StepFailed:
         "XFER-001",
         f"{source} is not the file that was planned: it has not {size} bytes",
         where="jump host",
-        next="plan again, with the package as it is now",
+        next="fab scale.out --plan   # with the package as it is now",
     )
 
 

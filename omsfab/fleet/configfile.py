@@ -285,7 +285,7 @@ def _unreadable(origin: str, evidence: list[str]) -> PreflightError:
         f"{origin} is there, but not as YAML that can be read safely",
         where=origin,
         evidence="\n".join(evidence),
-        next="mend the lines named above, or move the file away: it is written anew then",
+        next="mend the lines named above, or move the file away, then: fab scale.out --plan",
     )
 
 

@@ -282,6 +282,6 @@ def _from_operator(label: str) -> str:
             "INPUT-013",
             "there is no terminal to ask for the secret",
             where=label,
-            next="run fab in a terminal, or write {env: NAME} in hosts.yaml",
+            next="run fab in a terminal, or write {env: NAME} in hosts.yaml, then: fab fleet.show",
         )
     return getpass.getpass(f"{label}: ")

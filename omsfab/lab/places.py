@@ -64,5 +64,8 @@ class Place:
 def place(name: str) -> Place:
     """The place of a lab.  LabError when the name could not be a directory and a label."""
     if not NAME.fullmatch(name):
-        raise LabError(f"{name!r} is no name for a lab", next="use a-z, 0-9 and -, up to 31")
+        raise LabError(
+            f"{name!r} is no name for a lab",
+            next="fab lab.up --name=lab   # a-z, 0-9 and -, up to 31",
+        )
     return Place(name, root() / name)

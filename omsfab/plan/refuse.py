@@ -224,7 +224,8 @@ def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
             where=node.name,
             evidence=f"omsfab.spec is {facts.spec or 'not set'}, wanted {wanted}; "
             "it is never removed silently",
-            next=f"docker rm {name}   # on {node.name}, if nobody needs it; then plan again",
+            next=f"remove container {name} on {node.name} if nobody needs it, "
+            "then: fab scale.out --plan",
         )
 
 

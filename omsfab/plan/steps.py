@@ -98,7 +98,7 @@ def same_time(node: Node) -> Step:
         kind="read-only",
         verify=(SameTime(posix.clock()),),
         fault="ENV-006",
-        fix=f"timedatectl   # on {node.name}, and: select now(), utc_timestamp(); in MetaDB",
+        fix=f"compare timedatectl on {node.name} with select now(), utc_timestamp(); in MetaDB",
     )
 
 
@@ -458,7 +458,7 @@ def initialise(
         ),
         verify=(Await(CmUrlIs(region.location, region.cm_url, old_url), limit=10),),
         fault="VER-001",
-        fix="compare hosts.yaml with config.yaml in the container: fab fleet.check",
+        fix="fab fleet.check   # compares hosts.yaml with config.yaml in the containers",
     )
 
 

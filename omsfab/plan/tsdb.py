@@ -61,7 +61,7 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
                         apply=(Run(influx.run(tsdb, present.image, pull_flag=facts.pull_flag)),),
                         verify=(runs, Await(answers, limit=60)),
                         fault="TSDB-003",
-                        fix=f"ssh {node.address or node.ip} docker logs {influx.CONTAINER}",
+                        fix=f"docker logs {influx.CONTAINER} on {node.name} says why",
                     ),
                     Step(
                         name="user",

@@ -49,7 +49,7 @@ def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bo
                 f"{shell.node} cannot be claimed",
                 where=f"{shell.node}:{claim.PLACE}",
                 evidence=done.err.strip(),
-                next=f'sudo install -d -o "$USER" {claim.PLACE}   # on {shell.node}',
+                next=shell.by_hand(f'install -d -o "$USER" {claim.PLACE}'),
             )
         return None
 

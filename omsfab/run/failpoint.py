@@ -94,7 +94,7 @@ def wanted() -> Failpoint | None:
         raise InputError(
             "INPUT-028",
             f"{VARIABLE} is {text!r}",
-            next=f"{VARIABLE}=initialise@oms1:mid:kill, or unset {VARIABLE}",
+            next=f"unset {VARIABLE}   # or: initialise@oms1:mid:kill",
         )
     place = "mid1" if found["place"] == "mid" else found["place"]
     return Failpoint(found["step"], place, found["what"])

@@ -232,7 +232,7 @@ def load_record(directory: Path) -> dict[str, Any]:
             "JRN-003",
             f"run {directory.name} was written by a newer omsfab (schema {record['schema']})",
             where=str(directory),
-            next="use that omsfab to resume it",
+            next="use that omsfab to resume it, then: fab run.list",
         )
     return record
 

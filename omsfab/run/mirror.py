@@ -86,7 +86,7 @@ class Mirror:
                 f"the copy of the run cannot be made on {self._shell.node}",
                 where=f"{self._shell.node}:{self._there}",
                 evidence=done.err.strip(),
-                next=f'sudo install -d -o "$USER" {PLACE}   # on {self._shell.node}',
+                next=self._shell.by_hand(f'install -d -o "$USER" {PLACE}'),
             )
         self._send(self._directory / "run.json")
         self._made = True
@@ -122,7 +122,7 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
             f"{shell.node} has no copy of run {run}",
             where=f"{shell.node}:{PLACE}",
             evidence=listed.err.strip(),
-            next=f"ls {PLACE}   # on {shell.node}, and on the other nodes",
+            next=shell.by_hand(f"ls {PLACE}") + "   # and on the other nodes",
         )
     part = home / f".{run}.part"
     _bring(shell, run, names, part)
@@ -168,7 +168,7 @@ def _newest(shell: Shell) -> str:
         "RUN-023",
         f"{shell.node} has no copy of any run",
         where=f"{shell.node}:{PLACE}",
-        next="name another node: fab run.resume --from=NODE",
+        next="fab run.list   # or another node that has a copy: fab run.resume --from=NODE",
     )
 
 

@@ -141,7 +141,7 @@ class Session:
             self._compare(plan, args)
         elif plan.changes:
             self._refuse_second(name)
-            self._confirm(plan)
+            self._confirm(under_way.line_of(name, args))
             self._new_run(name, args, present, plan, task)
         else:
             self._only_ask(plan)
@@ -212,18 +212,18 @@ class Session:
                     next=f"fab run.resume --run={directory.name}",
                 )
 
-    def _confirm(self, plan: Plan) -> None:
+    def _confirm(self, line: str) -> None:
         if self.flags.yes:
             return
         if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
             raise InputError(
                 "INPUT-023",
                 "there is no terminal to ask on",
-                where=plan.task,
-                next=f"fab {plan.task} --yes, after reading: fab {plan.task} --plan",
+                where=line,
+                next=f"{line} --plan   # and when you have read it: {line} --yes",
             )
         if input("carry this out? [yes/no] ").strip().lower() not in ("y", "yes"):
-            raise InputError("INPUT-024", "not confirmed", next=f"fab {plan.task}")
+            raise InputError("INPUT-024", "not confirmed", next=line)
 
     # --- runs on disk ---
 
@@ -364,7 +364,7 @@ class Session:
         self._print("\n".join(plan_lines(plan)))
         if self.flags.dry or self.flags.plan:
             return self._print("nothing was changed")
-        self._confirm(plan)
+        self._confirm(under_way.line_of(UNDO, {"run": directory.name}))
         now = datetime.now(timezone.utc)
         name = f"{now:%Y%m%dT%H%M%SZ}-{UNDO.replace('.', '-')}-{randomness.token_hex(2)}"
         record = {

@@ -29,7 +29,8 @@ def trust(node: str, replace: str, flags: Flags) -> None:
                     "SSH-015",
                     f"{one.name} shows {key.fingerprint}, not {replace}",
                     where=one.name,
-                    next=f"ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub   # on {one.name}",
+                    next="on its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, "
+                    f"then: fab node.trust --node={one.name}",
                 )
             hostkeys.replace(path, key)
         elif flags.dry or flags.plan:

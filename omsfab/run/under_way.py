@@ -16,7 +16,7 @@ from pathlib import Path
 
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed
+from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed, sentence
 from omsfab.fleet.secret import Secret
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
@@ -212,7 +212,9 @@ class _UnderWay:
         What an error advised stands behind the ``#``.
         """
         if self._runner.changed == "nothing":
-            return error.next if error.next and "run.resume" not in error.next else self._again()
+            if not error.next or "run.resume" in error.next:
+                return self._again()
+            return f"{error.next}, then: {self._again()}" if sentence(error.next) else error.next
         if "run.undo" in error.next or self._order.undoes:
             return error.next or f"fab run.resume --run={self._run}"
         hint = RESUME.sub("", error.next).strip(" ,:#")

@@ -305,7 +305,7 @@ def test_two_runs_on_one_jump_host_exclude_each_other(fresh):
 
 
 def test_of_a_run_that_had_begun_nothing_only_the_locks_are_taken_back(fresh):
-    """Killed with lease and claims in its hands: run.undo frees them, and the task is free again."""
+    """Killed with lease and claims in its hands: run.undo frees them."""
     crash, before = fresh
     process = crash.fleet.start("scale.out", "--yes")
     started(process, r"stage +1/")  # the preflight

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from omsfab.errors import pasteable, unforeseen
+from omsfab.errors import PROGRAMS, pasteable, sentence, unforeseen
+
+SOURCES = [Path("tasks.py"), *Path("omsfab").rglob("*.py")]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,44 @@ from omsfab.errors import pasteable, unforeseen
 def test_what_a_person_must_do_is_a_comment(given, shown):
     """A sentence is never taken for a program by the shell."""
     assert shown == pasteable(given)
+
+
+def _text(node):
+    """A string of the source, with what is put into it as its expression."""
+    match node:
+        case ast.Constant():
+            return str(node.value)
+        case ast.JoinedStr():
+            return "".join(map(_text, node.values))
+        case ast.FormattedValue(value=ast.Name(id="again" | "line" | "resume")):
+            return "fab"
+        case ast.FormattedValue(value=value):
+            return _text(value) or ast.unparse(value)
+        case ast.BinOp():
+            return _text(node.left) + _text(node.right)
+        case ast.Call() if node.args and ast.unparse(node.func).endswith("by_hand"):
+            return "ssh " + _text(node.args[0])
+    return ""  # made elsewhere
+
+
+ADVICE = [
+    pytest.param(text, id=f"{file}:{call.lineno}")
+    for file in SOURCES
+    for call in ast.walk(ast.parse(file.read_text()))
+    if isinstance(call, ast.Call)
+    for word in call.keywords
+    if word.arg == "next" and (text := _text(word.value))
+]
+
+
+@pytest.mark.parametrize("text", ADVICE)
+def test_each_error_advises_a_line_that_can_be_pasted(text):
+    """Not a sentence alone; and what a person does first does not stand before the line."""
+    line = pasteable(text).splitlines()[0].partition("#")[0]
+
+    assert not sentence(text)
+    assert line.startswith(PROGRAMS)
+    assert ", " not in line or line.startswith(("$", "scripts/"))
 
 
 def test_a_shell_takes_a_sentence_without_harm():
