@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-import signal
 import shlex
+import signal
 import socket
 import stat
 import threading
