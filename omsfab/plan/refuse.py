@@ -41,9 +41,23 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
             f"region {region.name} of hosts.yaml would take what another region has",
             where="cluster_info and heart_beat",
             evidence="\n".join(wrong),
-            next=f"correct regions.{region.name} in hosts.yaml, then: fab fleet.show"
-            f"   # it has location {region.location}",
+            next=f"{_to_be_itself(fleet, region, present)}, then: fab fleet.show"
+            f"   # {region.name} has location {region.location}",
         )
+
+
+def _to_be_itself(fleet: Fleet, region: Region, present: Present) -> str:
+    """What to write.  A file of one region has to have the default one, so where that is another's
+    in MetaDB, the other one must stand there too."""
+    written = {one.location for one in fleet.regions}
+    lacking = [code for code in present.defaults if code not in written]
+    if not (region.default and lacking):
+        return f"correct regions.{region.name} in hosts.yaml"
+    home = present.regions.get(lacking[0]) or "that MetaDB has"
+    return (
+        f"write region {home} (location {lacking[0]}, default: true) into hosts.yaml too, and "
+        f"default: false into regions.{region.name}"
+    )
 
 
 def name_kept(region: Region, present: Present) -> None:

@@ -203,6 +203,20 @@ def test_a_second_default_is_refused(several, now):
     assert "cm_is_default true" in caught.value.evidence
 
 
+def test_the_default_region_is_to_be_written_where_hosts_yaml_has_only_the_new_one(several, now):
+    """A file of one region must have the default one, so `default: false` alone is no way out."""
+    second = several.regions[1].model_copy(update={"default": True})
+    fleet = several.model_copy(update={"regions": (second,)})
+
+    with pytest.raises(PreflightError, match="PLAN-009") as caught:
+        scale.scale_out(fleet, now, region="cn-jiangsu")
+
+    assert caught.value.next.startswith(
+        "write region cn-default (location 1, default: true) into hosts.yaml too, and "
+        "default: false into regions.cn-jiangsu, then: fab fleet.show"
+    )
+
+
 @pytest.mark.parametrize("key", refuse.FIXED)
 def test_databases_are_those_of_the_running_nodes(several, now, key):
     """The guide: rm and cm database as on the initial node; compared with its live config.yaml."""
