@@ -127,11 +127,17 @@ class Present:
         )
 
 
-def assumed(fleet: Fleet, region: Region, package: Package | None) -> Present:
+def assumed(
+    fleet: Fleet, region: Region, package: Package | None, *, deployed: bool = True
+) -> Present:
     """Return what ``--dry`` plans upon: the guide's longer scenario, first node deployed.
 
     A region that is not the default one is taken for new, the default one for deployed.
+    Not ``deployed``: nothing is there yet, as ``oms.deploy`` wants it.
     """
+    image = package.image if package else fleet.install.image
+    if not deployed:
+        return Present(assumed=True, package=package, image=image)
     home = next((one for one in fleet.regions if one.default), region)
     first = home.nodes[0]
     here = f"http://{first.ip}:{fleet.install.ports.cm}" if home == region else home.cm_url
@@ -145,5 +151,5 @@ def assumed(fleet: Fleet, region: Region, package: Package | None) -> Present:
             first.name: NodeFacts(container="running", has_image=True, cm_nodes=(first.ip,)),
         },
         package=package,
-        image=package.image if package else fleet.install.image,
+        image=image,
     )

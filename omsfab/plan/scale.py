@@ -75,7 +75,7 @@ def _scale_out(
 def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
     """Return the plan of a first deployment of a region: stage, run, initialise, verify."""
     where = regions.named(fleet, region)
-    if where.location in present.clusters and not present.assumed:
+    if where.location in present.clusters:
         raise PreflightError(
             "PLAN-005",
             f"region {where.name} (location {where.location}) is in MetaDB already",
@@ -83,7 +83,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             evidence=f"cm_url {present.clusters[where.location]}",
             next="fab scale.out --plan",
         )
-    if present.clusters and not present.assumed:
+    if present.clusters:
         raise PreflightError(
             "PLAN-008",
             f"OMS runs already: region {where.name} is a further one",

@@ -167,7 +167,8 @@ class Session:
         if task.scope == "region":
             region = regions.named(self.fleet, args.get("region", ""))
             if self.flags.dry:
-                return assumed(self.fleet, region, package)
+                deployed = task.planner is not scale.deploy
+                return assumed(self.fleet, region, package, deployed=deployed)
             with self.console.status("asking MetaDB and the nodes"):
                 return look.at_region(self.fleet, region, self.shells, self.metadb, package)
         if task.scope == "metadb":

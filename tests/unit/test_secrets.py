@@ -45,7 +45,7 @@ def test_no_rendering_of_a_plan_shows_a_secret(fleet, package):
     now = assumed(fleet, fleet.regions[0], package)
     plans = [
         scale.scale_out(fleet, now),
-        scale.deploy(fleet, now),
+        scale.deploy(fleet, assumed(fleet, fleet.regions[0], package, deployed=False)),
         repair.push_config(fleet, now, node="oms1"),
         repair.run(fleet, now, node="oms2"),
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.edges import package as packages
 from omsfab.run.session import Flags, Session
 from tasks import namespace
 
@@ -69,6 +70,17 @@ def test_dry_makes_no_contact(fleet, monkeypatch, tmp_path, capsys, name):
     Session(Flags(dry=True), fleet).carry_out(name, nodes="", region="")
 
     assert "docker_init.sh" in capsys.readouterr().out
+
+
+def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tmp_path, capsys):
+    """`fab --dry oms.deploy`: where nothing is there yet, the plan is that of the kept text."""
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
+    monkeypatch.setattr(packages, "examine", lambda *_: package)
+    install = fleet.install.model_copy(update={"package": Path(package.path)})
+
+    Session(Flags(dry=True), fleet.model_copy(update={"install": install})).carry_out("oms.deploy")
+
+    assert capsys.readouterr().out.startswith((ROOT / "tests/unit/plans/deploy.txt").read_text())
 
 
 def test_a_bad_hosts_yaml_ends_with_2_and_no_traceback(tmp_path):
