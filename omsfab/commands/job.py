@@ -120,6 +120,13 @@ docker logs --tail 1 "$1" 2>&1 | tr -d '\r' | tail -n 1 | sed 's/^/log /'
 exec docker exec "$1" sh -c "$2" omsfab '' '' "$3" "$4" "$5"
 """  # noqa: E501
 
+_OVER = r"""# no initialisation runs in the container
+running=$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)
+[ "$running" = true ] || exit 0
+found=$(docker exec -i "$1" sh -s '' '' "$2" "$3" '') || exit
+! printf '%s\n' "$found" | grep '^running ' >&2
+"""
+
 _MARKS = r"""# lines of an output that decide
 grep -aiE -e 'init failed!' -e '【结束】' -e '\[Completed\]' -- "$1/output" | head -c 100000
 true
@@ -173,6 +180,11 @@ def itself(container: str, argv: tuple[str, ...]) -> Command:
     ``flag MTIME``, and ``entry`` when what runs as process 1 mentions the script.
     """
     return script(_ITSELF, container, _LOOK, *signs(argv), FLAG)
+
+
+def over(container: str, argv: tuple[str, ...]) -> Command:
+    """Succeed if no initialisation runs in the container, or the container does not run itself."""
+    return script(_OVER, container, *signs(argv), stdin=_LOOK)
 
 
 def marks(directory: str) -> Command:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from omsfab.commands import docker, posix, supervisor
+from omsfab.commands import docker, job, oms, posix, supervisor
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import regions, steps
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -93,6 +93,10 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
             stages.append(Stage(title, tuple(made_steps), width=width, outage=outage))
 
     stage(
+        "docker_init.sh of the run has ended",
+        [_init_over(fleet, node) for node in fleet.nodes if has("initialise", node.name)],
+    )
+    stage(
         "remove what the run made",
         [
             step
@@ -166,6 +170,22 @@ def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
     if rows or not new:
         return ()
     return (f"MetaDB may keep host rows of {regions.names(new)}: nothing of this run deleted rows",)
+
+
+def _init_over(fleet: Fleet, node: Node) -> Step:
+    """It goes on by itself after a kill: it must not be interrupted, and it writes rows and starts
+    programs, which nobody may put back or stop meanwhile."""
+    container = fleet.install.container
+    over = Succeeds(job.over(container, oms.INIT), "docker_init.sh still runs")
+    return Step(
+        name="init-over",
+        node=node.name,
+        title=f"no docker_init.sh runs in {container}",
+        kind="read-only",
+        verify=(Await(over, limit=15 * 60),),
+        fault="INIT-022",
+        fix=f"end it there if it hangs (docker exec {container} kill PID)",
+    )
 
 
 def _removed(fleet: Fleet, node: Node, image: str) -> Step:

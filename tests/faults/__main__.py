@@ -117,6 +117,8 @@ def main() -> int:
     words.add_argument("--keep", action="store_true", help="leave the lab running")
     words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
     given = words.parse_args()
+    # A shell that begins this in the background has SIGINT ignored, and fab would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was injected is taken away
     if why := labs.missing():
         print(why, file=sys.stderr)

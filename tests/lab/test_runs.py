@@ -304,6 +304,20 @@ def test_two_runs_on_one_jump_host_exclude_each_other(fresh):
     assert "LOCK-002" in elsewhere.out
 
 
+def test_a_way_back_waits_for_docker_init(fresh):
+    """It goes on after a kill, writes rows and starts programs: nothing is undone meanwhile."""
+    crash, before = fresh
+    crash.fleet.lab.knob("oms1", INIT_SECONDS=15)
+    killed = crash.kill_at("initialise@oms1:mid:kill", "scale.out", "--yes")
+    crash.fleet.lab.knob("oms1", INIT_SECONDS=None)
+
+    said = crash.fleet.fab("run.undo", "--yes")
+
+    assert (-9, 8) == (killed.status, said.status), said
+    assert ALL == as_before(crash.outcome(), before)
+    assert {"oms1": 2, "oms2": 0} == crash.outcome()["inits"]
+
+
 def test_of_a_run_that_had_begun_nothing_only_the_locks_are_taken_back(fresh):
     """Killed with lease and claims in its hands: run.undo frees them."""
     crash, before = fresh

@@ -52,6 +52,7 @@ def test_a_new_region_goes_with_its_rows(fleet, package):
     plan = undo.undo(both, now, run="r", region=new.name, begun=begun)
 
     assert [
+        ("init-over", "oms2"),
         ("remove-container", "oms2"),
         ("remove-container", "oms3"),
         ("restore-rows", "metadb"),
