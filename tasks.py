@@ -85,35 +85,41 @@ FLAGS_HELP = {
 }
 
 
-def fleet_task(body: Body, **flags_help: str) -> Any:
-    """A task on the whole fleet: `fab -H` is refused, since hosts.yaml says where."""
+def fleet_task(**words: str) -> Callable[[Body], Any]:
+    """A task on the whole fleet: `fab -H` is refused, since hosts.yaml says where.
 
-    @functools.wraps(body)
-    def call(c: Context, **kwargs: Any) -> Any:
-        if isinstance(c, Connection):
-            from omsfab.errors import InputError
+    ``words`` explain its flags.
+    """
 
-            raise InputError(
-                "INPUT-026",
-                "this task works on the whole fleet, so -H has no meaning here",
-                where=f"-H {c.host}",
-                evidence="the nodes are those of hosts.yaml; --nodes chooses among them",
-                next="fab " + " ".join(sys.argv[sys.argv.index("-H") + 2 :])
-                if "-H" in sys.argv
-                else "",
-            )
-        return body(c, **kwargs)
+    def make(body: Body) -> Any:
+        @functools.wraps(body)
+        def call(c: Context, **kwargs: Any) -> Any:
+            if isinstance(c, Connection):
+                from omsfab.errors import InputError
 
-    return task(guarded(call))
+                raise InputError(
+                    "INPUT-026",
+                    "this task works on the whole fleet, so -H has no meaning here",
+                    where=f"-H {c.host}",
+                    evidence="the nodes are those of hosts.yaml; --nodes chooses among them",
+                    next="fab " + " ".join(sys.argv[sys.argv.index("-H") + 2 :])
+                    if "-H" in sys.argv
+                    else "",
+                )
+            return body(c, **kwargs)
+
+        made = task(guarded(call))
+        made.help = words
+        return made
+
+    return make
 
 
 def operator_task(**words: str) -> Callable[[Body], Any]:
     """A task on the whole fleet that may change it; ``words`` explain its own flags."""
 
     def make(body: Body) -> Any:
-        made = fleet_task(flagged(body))
-        made.help = {**words, **FLAGS_HELP}
-        return made
+        return fleet_task(**words, **FLAGS_HELP)(flagged(body))
 
     return make
 
@@ -143,9 +149,12 @@ def carry_out(name: str, flags: Any, **args: str) -> None:
 # --- scale, oms ------------------------------------------------------------------------------
 
 
+REGION = "found out where only one differs from MetaDB; needed where several do, or with --dry"
+
+
 @operator_task(
     nodes="add only these of the missing nodes",
-    region="needed with several regions",
+    region=REGION,
     accept_interruption="stop OMS although HA is on or projects run",
 )
 def out(
@@ -161,9 +170,9 @@ def out(
     carry_out("scale.out", flags, nodes=nodes, region=region, accept_interruption=accepted)
 
 
-@operator_task(nodes="only these nodes", region="needed with several regions")
+@operator_task(nodes="only these nodes", region=REGION)
 def deploy(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
-    """Deploy a region that MetaDB does not know yet."""
+    """Deploy the very first region; a further one is for scale.out."""
     carry_out("oms.deploy", flags, nodes=nodes, region=region)
 
 
@@ -182,7 +191,7 @@ def enable_tsdb(c: Context, *, flags: Any) -> None:
 # --- fleet -----------------------------------------------------------------------------------
 
 
-@fleet_task
+@fleet_task()
 def show(c: Context) -> None:
     """Show what hosts.yaml says, checked, without contact."""
     from omsfab.run import views
@@ -190,7 +199,7 @@ def show(c: Context) -> None:
     views.fleet()
 
 
-@fleet_task
+@fleet_task(json="the rows as JSON on standard output")
 def status(c: Context, json: bool = False) -> None:
     """Show every node: container, programs, health, host row, heartbeat."""
     from omsfab.run import views
@@ -198,7 +207,7 @@ def status(c: Context, json: bool = False) -> None:
     views.status(as_json=json)
 
 
-@fleet_task
+@fleet_task(region="only this one")
 def check(c: Context, region: str = "") -> None:
     """Compare nodes and MetaDB with hosts.yaml and tell every difference; change nothing."""
     from omsfab.run import views
@@ -206,7 +215,7 @@ def check(c: Context, region: str = "") -> None:
     views.check(region)
 
 
-@fleet_task
+@fleet_task()
 def schema(c: Context) -> None:
     """Print the JSON schema of hosts.yaml, for editors."""
     import json as codec
@@ -308,7 +317,7 @@ def execute(c: Context, command: str, node: str = "", *, flags: Any) -> None:
 # --- meta ------------------------------------------------------------------------------------
 
 
-@fleet_task
+@fleet_task(region="the rows of this one only")
 def show_rows(c: Context, region: str = "") -> None:
     """Show the regions that MetaDB holds, and which rows belong to them."""
     from omsfab.run import rows
@@ -316,7 +325,7 @@ def show_rows(c: Context, region: str = "") -> None:
     rows.show(region)
 
 
-@fleet_task
+@fleet_task(region="needed with several regions")
 def save_rows(c: Context, region: str = "") -> None:
     """Back up the rows of a region, verified, as JSON lines and as plain .sql; change nothing."""
     from omsfab.run import rows
@@ -335,7 +344,7 @@ def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None
 # --- run, lock -------------------------------------------------------------------------------
 
 
-@fleet_task
+@fleet_task()
 def list_runs(c: Context) -> None:
     """List the runs of this OMS, newest first."""
     from omsfab.run import views
@@ -343,7 +352,7 @@ def list_runs(c: Context) -> None:
     views.runs()
 
 
-@fleet_task
+@fleet_task(run="a run id of fab run.list", whole="every event")
 def show_run(c: Context, run: str = "", whole: bool = False) -> None:
     """Show what a run did and what it did not (--whole: every event): the newest, or one named."""
     from omsfab.run import views
@@ -351,7 +360,7 @@ def show_run(c: Context, run: str = "", whole: bool = False) -> None:
     views.run(run, whole=whole)
 
 
-@fleet_task
+@fleet_task(run="a run id of fab run.list; the newest without it", out="the file to write")
 def report(c: Context, run: str = "", out: str = "") -> None:
     """Write a run as one HTML page (--out; else beside its journal): what, when, how long."""
     from omsfab.run import views
@@ -386,7 +395,7 @@ def abandon(c: Context, run: str, *, flags: Any) -> None:
     Session(flags).abandon(run)
 
 
-@fleet_task
+@fleet_task()
 def show_lock(c: Context) -> None:
     """Show who holds the lock of this OMS, on this jump host and in MetaDB."""
     from omsfab.run import views
@@ -406,12 +415,8 @@ def break_lock(c: Context, run: str, *, flags: Any) -> None:
 
 
 def lab_task(**words: str) -> Callable[[Body], Any]:
-    def make(body: Body) -> Any:
-        made = fleet_task(body)
-        made.help = {"name": "several labs do not collide", **words}
-        return made
-
-    return make
+    """A task on a lab of one's own."""
+    return fleet_task(name="several labs do not collide", **words)
 
 
 @lab_task(nodes="how many servers", metadb="oceanbase, mariadb or mysql", bare="do not deploy OMS")

@@ -16,8 +16,14 @@ def names(nodes: Sequence[Node]) -> str:
     return ", ".join(node.name for node in nodes) or "no node"
 
 
-def named(fleet: Fleet, name: str) -> Region:
-    """Return the region; without a name the only one there is."""
+AGAIN = "fab scale.out --plan"
+
+
+def named(fleet: Fleet, name: str, again: str = AGAIN) -> Region:
+    """Return the region; without a name the only one there is.
+
+    ``again`` is the task at hand, to which an error adds what was missing.
+    """
     found = [region for region in fleet.regions if name in ("", region.name)]
     if len(found) == 1:
         return found[0]
@@ -27,12 +33,15 @@ def named(fleet: Fleet, name: str) -> Region:
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
         evidence=f"there are: {known}",
-        next=f"fab scale.out --region={fleet.regions[-1].name} --plan",
+        next=f"{again} --region={fleet.regions[-1].name}",
     )
 
 
 def that_differs(
-    fleet: Fleet, clusters: Mapping[int, str], hosts: Mapping[int, Sequence[str]]
+    fleet: Fleet,
+    clusters: Mapping[int, str],
+    hosts: Mapping[int, Sequence[str]],
+    again: str = AGAIN,
 ) -> str:
     """Return the name of the one region that MetaDB has otherwise: unknown, or other cm_url or
     nodes.  If none differs it is the default region; if several do, the operator is asked."""
@@ -51,13 +60,13 @@ def that_differs(
             f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
             where="--region",
             evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
-            next=f"fab scale.out --region={next(iter(why))} --plan",
+            next=f"{again} --region={next(iter(why))}",
         )
     home = next((one.name for one in fleet.regions if one.default), fleet.regions[0].name)
     return next(iter(why), home)
 
 
-def chosen(region: Region, text: str) -> tuple[Node, ...]:
+def chosen(region: Region, text: str, again: str = AGAIN) -> tuple[Node, ...]:
     """Return the nodes named (or addressed) in a comma separated list; none for an empty one."""
     wanted = [word.strip() for word in text.split(",") if word.strip()]
     found = {word: node for node in region.nodes for word in wanted if word in (node.name, node.ip)}
@@ -68,7 +77,7 @@ def chosen(region: Region, text: str) -> tuple[Node, ...]:
             f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
             where="--nodes",
             evidence=f"there are: {names(region.nodes)}",
-            next="fab scale.out --plan   # without --nodes: all that are missing",
+            next=f"{again} --region={region.name}   # without --nodes: all that are missing",
         )
     return tuple(node for node in region.nodes if node in found.values())
 

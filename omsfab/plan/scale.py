@@ -72,9 +72,12 @@ def _scale_out(
     )
 
 
+DEPLOY = "fab oms.deploy --plan"
+
+
 def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
     """Return the plan of a first deployment of a region: stage, run, initialise, verify."""
-    where = regions.named(fleet, region)
+    where = regions.named(fleet, region, DEPLOY)
     if where.location in present.clusters:
         raise PreflightError(
             "PLAN-005",
@@ -91,7 +94,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             evidence="oms.deploy is for the very first region; it proves nothing about others",
             next=f"fab scale.out --region={where.name} --plan",
         )
-    chosen = regions.chosen(where, nodes) or where.nodes
+    chosen = regions.chosen(where, nodes, DEPLOY) or where.nodes
     where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
     refuse.fixed_keys(regions.running(where, present), present)
     return Plan(

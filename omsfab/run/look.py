@@ -63,11 +63,12 @@ def at_region(
     )
 
 
-def chosen_region(fleet: Fleet, metadb: MetaDbEdge) -> str:
-    """Return the name of the region that MetaDB has otherwise than hosts.yaml."""
+def chosen_region(fleet: Fleet, metadb: MetaDbEdge, again: str) -> str:
+    """Return the name of the region that MetaDB has otherwise than hosts.yaml; ``again`` is the
+    task that asks."""
     clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
     hosts = {code: [row.ip for row in metadb.hosts(code)] for code in clusters}
-    return regions.that_differs(fleet, clusters, hosts)
+    return regions.that_differs(fleet, clusters, hosts, again)
 
 
 def at_nodes(

@@ -18,8 +18,8 @@ from omsfab.run.session import Flags, Session, home_of, hosts_path
 def show(region: str) -> None:
     """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
     loaded = hostsfile.load(hosts_path())
+    named = regions.named(loaded, region, "fab meta.show") if region else None
     metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
-    named = regions.named(loaded, region) if region else None
     table = Table(title="cluster_info", title_justify="left")
     for head in ("location", "region", "cm_url", "default", "hosts"):
         table.add_column(head)
@@ -41,7 +41,7 @@ def show(region: str) -> None:
 def save(region: str) -> None:
     """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
     loaded = hostsfile.load(hosts_path())
-    where = regions.named(loaded, region)
+    where = regions.named(loaded, region, "fab meta.save")
     metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
     now = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-meta-save"
     saved = metadb.save(where.location, home_of(loaded) / "saved" / now, now)

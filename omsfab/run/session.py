@@ -129,9 +129,9 @@ class Session:
         if task.lease and not (self.flags.dry or self.flags.plan):
             self._refuse_beside_another(name)
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
-            args["region"] = self._region()
+            args["region"] = self._region(name)
         package = self._package(task)
-        present = self._present(task, package, args)
+        present = self._present(name, package, args)
         plan = task.planner(self.fleet, present, **args)
         if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
             self._print("\n".join(plan_lines(plan)))
@@ -146,11 +146,11 @@ class Session:
         else:
             self._only_ask(plan)
 
-    def _region(self) -> str:
+    def _region(self, name: str) -> str:
         """Return the name of the region that is meant when none was named."""
         if len(self.fleet.regions) == 1:
             return self.fleet.regions[0].name
-        return look.chosen_region(self.fleet, self.metadb)
+        return look.chosen_region(self.fleet, self.metadb, f"fab {name} --plan")
 
     def _part(self, task: Task) -> Install | Tsdb | None:
         """Return the part of hosts.yaml that names image and package of the task."""
@@ -163,9 +163,11 @@ class Session:
         with self.console.status(f"reading {part.package.name} (once)"):
             return packages.examine(part.package, part.image, self.home)
 
-    def _present(self, task: Task, package: Package | None, args: Mapping[str, str]) -> Present:
+    def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> Present:
+        task = TASKS[name]
         if task.scope == "region":
-            region = regions.named(self.fleet, args.get("region", ""))
+            again = f"fab --dry {name}" if self.flags.dry else f"fab {name} --plan"
+            region = regions.named(self.fleet, args.get("region", ""), again)
             if self.flags.dry:
                 deployed = task.planner is not scale.deploy
                 return assumed(self.fleet, region, package, deployed=deployed)

@@ -144,7 +144,7 @@ def _metadb(loaded: Fleet) -> MetaDbEdge:
 def check(region: str) -> None:
     """Print every difference between hosts.yaml and what is so, a line each."""
     loaded = hostsfile.load(hosts_path())
-    asked = (regions.named(loaded, region),) if region else loaded.regions
+    asked = (regions.named(loaded, region, "fab fleet.check"),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
     try:

@@ -273,6 +273,14 @@ def test_several_that_differ_are_the_operators_choice(several):
     assert "cn-jiangsu: MetaDB does not know it" in caught.value.evidence
 
 
+def test_the_task_at_hand_is_what_goes_on_where_several_differ(several):
+    """Of an empty MetaDB every region differs: `fab oms.deploy` asks which, and by its own name."""
+    with pytest.raises(InputError, match="INPUT-027") as caught:
+        regions.that_differs(several, {}, {}, "fab oms.deploy --plan")
+
+    assert "fab oms.deploy --plan --region=cn-hangzhou" == caught.value.next
+
+
 def test_dry_takes_a_second_region_for_new(several, package):
     """--dry makes no contact: the default region is taken for deployed, any other for new."""
     region = several.regions[1]

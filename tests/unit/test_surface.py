@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from omsfab.edges import package as packages
+from omsfab.errors import InputError
+from omsfab.run import rows, views
 from omsfab.run.session import Flags, Session
 from tasks import namespace
 
@@ -33,12 +35,14 @@ def reference() -> str:
         "| task | what it does | flags of its own |",
         "|---|---|---|",
     ]
-    common = {"plan", "yes", "json", "node"}
     for name in sorted(namespace.task_names):
         task = namespace[name]
+        arguments = sorted(task.get_arguments(), key=lambda one: one.name)
+        changes = "plan" in {argument.name for argument in arguments}
+        common = {"plan", "yes", "json", "node"} if changes else set()
         flags = [
             f"`--{argument.name.strip('_').replace('_', '-')}` {argument.help or ''}".strip()
-            for argument in sorted(task.get_arguments(), key=lambda one: one.name)
+            for argument in arguments
             if argument.name not in common
         ]
         flags = [flag.replace("|", "\\|") for flag in flags]
@@ -81,6 +85,35 @@ def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tm
     Session(Flags(dry=True), fleet.model_copy(update={"install": install})).carry_out("oms.deploy")
 
     assert capsys.readouterr().out.startswith((ROOT / "tests/unit/plans/deploy.txt").read_text())
+
+
+@pytest.mark.parametrize(
+    ("call", "again"),
+    [
+        (lambda: views.check("nope"), "fab fleet.check --region="),
+        (lambda: rows.show("nope"), "fab meta.show --region="),
+        (lambda: rows.save("nope"), "fab meta.save --region="),
+        (lambda: dry("oms.deploy", region="nope"), "fab --dry oms.deploy --region="),
+        (lambda: dry("oms.deploy", nodes="nope"), "fab oms.deploy --plan --region="),
+        (lambda: dry("scale.out", region="nope"), "fab --dry scale.out --region="),
+    ],
+)
+def test_a_misspelt_region_or_node_leads_back_to_the_task_at_hand(
+    monkeypatch, tmp_path, call, again
+):
+    """The line to paste is the one that was typed, with a region there is."""
+    monkeypatch.setenv("OMSFAB_HOSTS", str(ROOT / "tests/unit/good_hosts/one-region.yaml"))
+    monkeypatch.setenv("OMS_META_PASSWORD", "x")
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
+
+    with pytest.raises(InputError) as caught:
+        call()
+
+    assert caught.value.next.startswith(f"{again}cn-hangzhou")
+
+
+def dry(name, **args):
+    Session(Flags(dry=True)).carry_out(name, **args)
 
 
 def test_a_bad_hosts_yaml_ends_with_2_and_no_traceback(tmp_path):
