@@ -391,6 +391,14 @@ GUARDS = (
         "tests/unit/test_refusals.py::test_a_container_that_differs_is_found_out_before_the_outage",
     ),
     Guard(
+        "repairs write config.yaml no further than a scale-out",
+        "omsfab/plan/repair.py",
+        "    refuse.config_kept(fleet, (node,), present)\n",
+        "",
+        "tests/unit/test_refusals.py"
+        "::test_a_repair_writes_config_yaml_no_further_than_a_scale_out",
+    ),
+    Guard(
         "all nodes run one image, by its id",
         "omsfab/plan/refuse.py",
         "and image != present.image",

@@ -98,7 +98,7 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
     if wrong:
         raise PreflightError(
             "CFG-008",
-            "a running container has other mounts or another OMS_HOST_IP than hosts.yaml",
+            "a container has other mounts or another OMS_HOST_IP than hosts.yaml",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
             evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
             next="fab fleet.check   # then write what the container has into hosts.yaml",
@@ -147,6 +147,18 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
             evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
             next="write the running values into hosts.yaml, then: fab scale.out --plan",
         )
+
+
+def config_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
+    """config.yaml of a container that has run is written only where nothing is lost by it.
+
+    That is where the container looks for it, with every key it has, for the databases its data is
+    in.  A container that was created and never ran has no data yet.
+    """
+    there = [n for n in nodes if present.facts(n.name).container in ("running", "stopped")]
+    containers_kept(fleet, there, present)
+    keys_known(there, present)
+    fixed_keys(there, present)
 
 
 def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:

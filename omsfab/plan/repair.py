@@ -8,7 +8,7 @@ from omsfab.commands import docker, oms, supervisor
 from omsfab.commands.command import Command
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import steps
+from omsfab.plan import refuse, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step
 
@@ -38,13 +38,18 @@ def _plan(
     return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
 
 
+def _config(fleet: Fleet, present: Present, node: Node) -> Step:
+    refuse.config_kept(fleet, (node,), present)
+    return steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
+
+
 def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Write config.yaml from hosts.yaml; the components read it at the next initialisation."""
     return _plan(
         "node.push-config",
         fleet,
         node,
-        lambda one: (steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),),
+        lambda one: (_config(fleet, present, one),),
     )
 
 
@@ -99,7 +104,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
         lambda one: (
             steps.directories(fleet, one),
             steps.image(fleet, one, present.image, present.package),
-            steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),
+            _config(fleet, present, one),
             *steps.certificate(fleet, fleet.region_of(one), one),
             steps.container(fleet, one, present.image, present.facts(one.name)),
         ),
@@ -183,7 +188,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
         fleet,
         node,
         lambda one: (
-            steps.config(fleet, fleet.region_of(one), one, present.facts(one.name)),
+            _config(fleet, present, one),
             steps.refresh(fleet, one),
         ),
         width=1,

@@ -52,7 +52,7 @@ def _scale_out(
     if here is None:
         return _new_region(fleet, where, present)
     refuse.all_known(where, present)
-    refuse.keys_known(old, present)
+    refuse.keys_known([*old, *new], present)
     refuse.fixed_keys(old, present)
     refuse.one_image(old, present)
     if regions.same_url(here, where.cm_url):
@@ -186,6 +186,7 @@ def _behind_vip(
     fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
 ) -> Plan:
     """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
+    refuse.containers_kept(fleet, old, present)
     drifts = {node.name: regions.config_drift(region, present.facts(node.name)) for node in old}
     drifted = [node for node in old if drifts[node.name]]
     reasons = [
@@ -202,7 +203,6 @@ def _behind_vip(
             tuple(reasons),
             (_proof(fleet, region, present.image),),
         )
-    refuse.containers_kept(fleet, drifted, present)
     refreshed = tuple(
         step
         for node in drifted

@@ -204,7 +204,7 @@ def test_push_config_repairs_a_changed_file_in_place(fleet, scaled):
     """Same inode, former content kept beside it, nothing to do the second time."""
     path = fleet.lab.path("oms3", "/data/config.yaml")
     good, inode = path.read_bytes(), path.stat().st_ino
-    bad = good.replace(b"cm_location: 1", b"cm_location: 7")
+    bad = good.replace(b"cm_is_default: true", b"cm_is_default: false")
     path.write_bytes(bad)
 
     said = fleet.fab("-H", "oms3", "node.push-config", "--yes")

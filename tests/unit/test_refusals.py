@@ -8,7 +8,7 @@ import pytest
 
 from omsfab.commands import checks, docker
 from omsfab.errors import PreflightError
-from omsfab.plan import scale
+from omsfab.plan import repair, scale
 from omsfab.plan.present import NodeFacts
 from omsfab.plan.records import Succeeds
 from tests.guards import GUARDS, ROOT
@@ -92,6 +92,54 @@ def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, packag
 def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package, present, first):
     """I14: other mounts or another OMS_HOST_IP than hosts.yaml has."""
     assert "CFG-008" == refusal(fleet, present(package, oms1=first)).id
+
+
+@pytest.mark.parametrize("task", [repair.push_config, repair.refresh, repair.run])
+@pytest.mark.parametrize("state", ["running", "stopped"])
+@pytest.mark.parametrize(
+    ("id", "change"),
+    [
+        ("CFG-005", {"unknown_keys": ("drc_user",)}),
+        ("CFG-008", {"binds": ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])}),
+        ("CFG-008", {"host_ip": "10.0.0.9"}),
+        ("CFG-011", {"drift": ("drc_cm_heartbeat_db: live -> oms_cm_heartbeat_1",)}),
+    ],
+)
+def test_a_repair_writes_config_yaml_no_further_than_a_scale_out(
+    fleet, package, present, task, state, id, change
+):
+    """cm_nodes are as wanted; a key would be lost, or the file be written past the container."""
+    now = present(package)
+    first = replace(now.nodes["oms1"], container=state, cm_nodes=fleet.regions[0].ips, binds=BINDS)
+
+    assert task(fleet, present(package, oms1=first), node="oms1").changes
+    with pytest.raises(PreflightError, match=id):
+        task(fleet, present(package, oms1=replace(first, **change)), node="oms1")
+
+
+@pytest.mark.parametrize("state", ["absent", "created"])
+def test_a_container_that_never_ran_holds_no_config_yaml_back(fleet, package, present, state):
+    """hosts.yaml was corrected after a start that failed: no data of OMS would stay behind."""
+    first = replace(FIRST, container=state, drift=("cm_location: 7 -> 1",), unknown_keys=("x",))
+
+    assert repair.push_config(fleet, present(package, oms1=first), node="oms1").changes
+
+
+def test_keys_of_a_node_that_is_not_online_are_not_lost_either(fleet, package, present):
+    """Its container runs, so it counts as an old node when the outage comes."""
+    now = present(package, oms2=replace(FIRST, host_ip="10.0.0.2", unknown_keys=("drc_user",)))
+
+    assert ("CFG-005", "oms2") == (refusal(fleet, now).id, refusal(fleet, now).where)
+
+
+def test_nothing_to_do_is_not_said_past_a_container(fleet, package, present):
+    """The config.yaml that was compared is not the one its container has."""
+    one = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:1]})
+    binds = ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])
+    now = present(package, url=one.cm_url)
+    now = replace(now, nodes={"oms1": replace(now.nodes["oms1"], binds=binds)})
+
+    assert "CFG-008" == refusal(fleet.model_copy(update={"regions": (one,)}), now).id
 
 
 @pytest.mark.parametrize(
