@@ -72,13 +72,8 @@ def is_secret(key: str) -> bool:
 # --- writing ---------------------------------------------------------------------------------
 
 
-def wanted(
-    fleet: Fleet, region: Region, keep: Mapping[str, Value] | None = None
-) -> dict[str, Value]:
-    """Return what config.yaml of this region must say, by key, in the order of the template.
-
-    ``keep`` are keys of the former file; those omsfab does not know are carried over.
-    """
+def wanted(fleet: Fleet, region: Region) -> dict[str, Value]:
+    """Return what config.yaml of this region must say, by key, in the order of the template."""
     metadb = fleet.metadb
     ports = {f"{name}_server_port": port for name, port in dict(fleet.install.ports).items()}
     return {
@@ -97,7 +92,6 @@ def wanted(
         "cm_nodes": list(region.ips),
         **{key: port for key, port in ports.items() if port != DEFAULTS[key]},
         **_tsdb(fleet),
-        **unknown(keep or {}),
         **fleet.install.extra,
     }
 
@@ -114,13 +108,13 @@ def _tsdb(fleet: Fleet) -> dict[str, Value]:
     }
 
 
-def render(fleet: Fleet, region: Region, keep: Mapping[str, Value] | None = None) -> Secret:
+def render(fleet: Fleet, region: Region) -> Secret:
     """Return the text of config.yaml, the same for all nodes of the region.
 
     It was read back and compared value by value before it is returned.  Raises InputError
     where the template and the values do not fit.
     """
-    values = wanted(fleet, region, keep)
+    values = wanted(fleet, region)
     text = fill(_template(), _pieces(values), origin=str(TEMPLATE))
     _prove(text, values)
     return Secret(text)
@@ -242,18 +236,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def dumped(value: Value) -> str:
-    """Return any value as YAML on one line."""
+    """Return a value of hosts.yaml as YAML on one line."""
     match value:
         case Secret():
             return quoted(value.reveal())
         case str():
             return quoted(value)
-        case list():
-            return "[" + ", ".join(dumped(item) for item in value) + "]"
-        case dict():
-            return "{" + ", ".join(f"{quoted(k)}: {dumped(v)}" for k, v in value.items()) + "}"
-        case float():
-            return f"!!float {quoted(repr(value))}"
         case _:
             return json.dumps(value)
 
@@ -318,7 +306,7 @@ def _plain(value: object) -> str:
 
 
 def unknown(have: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the keys omsfab does not write by itself; ``render(keep=…)`` carries them over."""
+    """Return the keys omsfab does not write by itself."""
     return {key: value for key, value in have.items() if key not in KEYS}
 
 

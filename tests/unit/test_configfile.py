@@ -215,43 +215,6 @@ def test_extra_keys_are_written():
     assert (True, "no", "#") == (said["a_flag"], said["a_text"], said["a_secret"])
 
 
-def test_unknown_keys_of_the_former_file_are_kept():
-    """V09: nothing that omsfab does not know is lost, whatever its type."""
-    have = configfile.read(
-        'drc_user: "root"\ndrc_password: "#1"\nport: 7\nratio: 1.5\nnothing:\n'
-        'list: [1, {"a b": "no"}]\n"a b": yes\ncm_location: 99\n'
-    )
-
-    said = yaml.safe_load(configfile.render(fleet(), HANGZHOU, keep=have).reveal())
-
-    assert {
-        "drc_user": "root",
-        "drc_password": "#1",
-        "port": 7,
-        "ratio": 1.5,
-        "nothing": None,
-        "list": [1, {"a b": "no"}],
-        "a b": True,
-    } == {key: said[key] for key in configfile.unknown(have)}
-    assert 1 == said["cm_location"]
-
-
-def test_extra_wins_over_what_is_kept():
-    """hosts.yaml is what is wanted."""
-    text = configfile.render(fleet(extra={"a": "new"}), HANGZHOU, keep={"a": "old"}).reveal()
-
-    assert "new" == yaml.safe_load(text)["a"]
-
-
-def test_keeping_the_own_file_changes_nothing():
-    """A second run of a finished plan has nothing to do."""
-    full = fleet(ports=Ports(cm=18088), extra={"a": 1})
-    first = configfile.render(full, HANGZHOU, keep={"old_key": "2"})
-    second = configfile.render(full, HANGZHOU, keep=configfile.read(first))
-
-    assert first == second
-
-
 # --- the template ----------------------------------------------------------------------------
 
 
