@@ -503,19 +503,22 @@ def _every_region_has_nodes(raw: Raw) -> Iterator[Fault]:
 
 
 def _addresses_differ(raw: Raw) -> Iterator[Fault]:
-    found = [
-        (path, ip)
-        for path, _, node in _nodes(raw)
-        if (ip := _valid(values.node_ip, node.get("ip")))
-    ]
+    """Two nodes are two machines: by what OMS calls them, and by the door that SSH goes through.
+
+    Behind one address there may be several, each with a port of its own.
+    """
     right = "write the address of another machine"
-    yield from _twice(found, right)
+    ips = {path: _valid(values.node_ip, node.get("ip")) for path, _, node in _nodes(raw)}
+    same = list(_twice(((path, ip) for path, ip in ips.items() if ip), right))
+    yield from same
+    told = {fault.path for fault in same}
     general = _get(raw, "ssh", "port") or 22
-    doors = [
-        (path, f"{node['address']} port {node.get('port') or general}")
-        for path, _, node in _nodes(raw)
-        if isinstance(node.get("address"), str)
-    ]
+    doors = []
+    for path, _, node in _nodes(raw):
+        written = node.get("address")
+        by_ip = None if path in told else ips[path]
+        if door := by_ip if written is None else _valid(values.ssh_address, written):
+            doors.append((path, f"{door} port {node.get('port') or general}"))
     yield from _twice(doors, right)
 
 
