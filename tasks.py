@@ -193,7 +193,7 @@ def enable_tsdb(c: Context, *, flags: Any) -> None:
 
 @fleet_task()
 def show(c: Context) -> None:
-    """Show what hosts.yaml says, checked, without contact."""
+    """Show what hosts.yaml says, checked, without contact; local files that lack are warned of."""
     from omsfab.run import views
 
     views.fleet()

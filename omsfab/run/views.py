@@ -27,6 +27,7 @@ from omsfab.run import claims, look
 from omsfab.run import journal as journals
 from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.run.site import health_says
+from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
 from omsfab.show.text import event_line
 
@@ -34,30 +35,9 @@ from omsfab.show.text import event_line
 def fleet() -> None:
     """Print hosts.yaml as it was understood; secrets as ****."""
     loaded = hostsfile.load(hosts_path())
-    console = Console()
-    table = Table(title=f"{hosts_path()}: image {loaded.install.image}", title_justify="left")
-    for head in ("region", "location", "default", "cm_url", "heartbeat DB", "node", "address"):
-        table.add_column(head)
-    for region in loaded.regions:
-        for number, node in enumerate(region.nodes):
-            first = number == 0
-            table.add_row(
-                region.name if first else "",
-                str(region.location) if first else "",
-                str(region.default).lower() if first else "",
-                region.cm_url if first else "",
-                region.heartbeat_db if first else "",
-                node.name,
-                node.ip,
-            )
-    console.print(table)
-    metadb = loaded.metadb
-    console.print(
-        f"MetaDB {metadb.user}@{metadb.host}:{metadb.port}, databases {metadb.rm_db}, "
-        f"{metadb.cm_db}; container {loaded.install.container}, init {loaded.install.init}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print(f"# {hosts_path()}: no fault")
+    for line in fleet_lines(loaded):
+        print(line)
 
 
 @dataclass(frozen=True, slots=True)
