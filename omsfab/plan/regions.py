@@ -135,13 +135,42 @@ def other_names(fleet: Fleet, present: Present) -> Iterator[str]:
             )
 
 
-def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
-    """Yield a line for each thing that is not as hosts.yaml wants it."""
-    here = present.clusters.get(region.location)
+def differences(fleet: Fleet, found: Mapping[str, Present]) -> Iterator[str]:
+    """Yield a line for each thing that is not as hosts.yaml wants it.
+
+    ``found`` is what is so, by the name of each region that was asked.
+    """
+    clusters: dict[int, str] = {}
+    images: dict[str, dict[str, None]] = {}
+    for region in fleet.regions:
+        if present := found.get(region.name):
+            yield from _of_region(fleet, region, present)
+            for code, url in present.clusters.items():
+                clusters[code] = f"{present.regions.get(code) or 'without a name'}, {url}"
+            for name, facts in present.nodes.items():
+                if facts.image:
+                    images.setdefault(facts.image, {})[name] = None
+    for code in sorted(set(clusters) - {region.location for region in fleet.regions}):
+        yield f"MetaDB: location {code} ({clusters[code]}) is not in hosts.yaml"
+    if len(images) > 1:
+        told = (f"{image} on {', '.join(where)}" for image, where in images.items())
+        yield f"nodes run different images: {'; '.join(told)}"
+
+
+def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+    location = region.location
+    here = present.clusters.get(location)
     if here is None:
-        yield f"MetaDB: no row for location {region.location}"
-    elif not same_url(here, region.cm_url):
-        yield f"MetaDB: cm_url {here} -> {region.cm_url}"
+        yield f"MetaDB: no row for location {location}"
+    else:
+        named, default = present.regions.get(location, ""), location in present.defaults
+        if not same_url(here, region.cm_url):
+            yield f"MetaDB: location {location}: cm_url {here} -> {region.cm_url}"
+        if named not in ("", region.name):
+            yield f"MetaDB: location {location}: cm_region {named} -> {region.name}"
+        if default is not region.default:
+            says, wanted = str(default).lower(), str(region.default).lower()
+            yield f"MetaDB: location {location}: cm_is_default {says} -> {wanted}"
     for ip in sorted(set(present.hosts) - set(region.ips)):
         yield f"MetaDB: host {ip} is not in hosts.yaml"
     for node in region.nodes:
@@ -152,12 +181,14 @@ def differences(fleet: Fleet, region: Region, present: Present) -> Iterator[str]
         yield from (f"{node.name}: {line}" for line in config_drift(region, facts))
         yield from (f"{node.name}: {line}" for line in container_drift(fleet, node, facts))
         yield from (f"{node.name}: {line}" for line in facts.flags)
+        image = fleet.install.image
+        wanted = image if image.startswith("sha256:") else facts.loaded
+        if facts.image and wanted not in ("", facts.image):
+            yield f"{node.name}: image {facts.image} -> {wanted}"
         if facts.config_mode not in ("", "600"):
             yield f"{node.name}: config.yaml has mode {facts.config_mode}, not 600"
         if present.hosts.get(node.ip, "").upper() != "ONLINE":
             yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
-    if len(images := {f.image for f in present.nodes.values() if f.image}) > 1:
-        yield f"nodes run different images: {', '.join(sorted(images))}"
 
 
 def config_drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:

@@ -128,19 +128,15 @@ def check(region: str) -> None:
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
     try:
-        lines = [
-            line
-            for where in asked
-            for line in regions.differences(
-                loaded, where, look.at_region(loaded, where, shells, metadb, None)
-            )
-        ]
+        found = {where.name: look.at_region(loaded, where, shells, metadb, None) for where in asked}
     finally:
         for shell in shells.values():
             shell.close()
+    lines = tuple(regions.differences(loaded, found))
     for line in lines:
         print(line)
-    print(f"fleet.check: {len(lines)} differences from {hosts_path()}")
+    count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
+    print(f"fleet.check: {count} from {hosts_path()}")
 
 
 # --- runs and lock -------------------------------------------------------------------------------

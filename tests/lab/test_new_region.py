@@ -161,13 +161,14 @@ def test_the_first_region_has_its_name_now(fleet, joined):
 def test_nothing_is_left_to_do(fleet, joined):
     """Both regions as hosts.yaml wants them, without naming one.
 
-    MetaDB has the first one by the name it had alone, and that stops nobody.
+    MetaDB has the first one by the name it had alone, and that stops nobody: it is told.
     """
-    again = fleet.fab("scale.out", "--yes")
+    again, checked = fleet.fab("scale.out", "--yes"), fleet.fab("fleet.check")
 
     assert "scale.out: 0 changes" in again.out
     assert "location 1 is called cn-default in MetaDB, cn-lab in hosts.yaml" in again.out
-    assert "0 differences" in fleet.fab("fleet.check").out
+    assert "location 1: cm_region cn-default -> cn-lab" in checked.out
+    assert "fleet.check: 1 difference from" in checked.out
 
 
 def consoles(fleet):

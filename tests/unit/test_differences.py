@@ -1,0 +1,129 @@
+"""What `fab fleet.check` tells: each thing that is not as hosts.yaml wants it, a line each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from omsfab.commands import docker
+from omsfab.fleet.model import Node, Region
+from omsfab.plan import regions
+from omsfab.plan.present import NodeFacts, Present
+from tests.unit.conftest import IMAGE, INSTALL
+
+OTHER = "sha256:" + "cd" * 32
+FIRST, SECOND = "http://10.0.0.100:8088", "http://10.1.0.1:8088"
+
+
+@pytest.fixture
+def both(fleet):
+    """The fleet of conftest, its first node alone, and a second region of one node."""
+    first = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:1]})
+    second = Region(
+        name="cn-jiangsu",
+        location=2,
+        default=False,
+        cm_url=SECOND,
+        heartbeat_db="oms_cm_heartbeat_2",
+        nodes=(Node(name="js1", ip="10.1.0.1"),),
+    )
+    return fleet.model_copy(update={"regions": (first, second)})
+
+
+def running(ip: str, **changes: object) -> NodeFacts:
+    facts = NodeFacts(
+        container="running",
+        image=IMAGE,
+        loaded=IMAGE,
+        host_ip=ip,
+        binds=tuple(":".join(pair) for pair in docker.mounts(INSTALL)),
+        cm_nodes=(ip,),
+        config_mode="600",
+    )
+    return replace(facts, **changes)
+
+
+def found(js1=None, **changes):
+    """Both regions as hosts.yaml wants them, but for these changes of what MetaDB says."""
+    rows = {
+        "clusters": {1: FIRST, 2: SECOND},
+        "regions": {1: "cn-hangzhou", 2: "cn-jiangsu"},
+        "defaults": (1,),
+    }
+    return {
+        "cn-hangzhou": Present(
+            **(rows | changes),
+            hosts={"10.0.0.1": "ONLINE"},
+            nodes={"oms1": running("10.0.0.1")},
+        ),
+        "cn-jiangsu": Present(
+            **(rows | changes),
+            hosts={"10.1.0.1": "ONLINE"},
+            nodes={"js1": js1 or running("10.1.0.1")},
+        ),
+    }
+
+
+def test_a_fleet_as_wanted_has_none(both):
+    """MetaDB and nodes say what hosts.yaml says."""
+    assert [] == list(regions.differences(both, found()))
+
+
+def test_a_region_without_a_name_is_no_difference(both):
+    """cm_region is optional as long as there is one region (guide)."""
+    assert [] == list(regions.differences(both, found(regions={1: "", 2: "cn-jiangsu"})))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"clusters": {1: "http://10.0.0.1:8088", 2: SECOND}},
+            f"MetaDB: location 1: cm_url http://10.0.0.1:8088 -> {FIRST}",
+        ),
+        (
+            {"regions": {1: "cn-OTHER", 2: "cn-jiangsu"}},
+            "MetaDB: location 1: cm_region cn-OTHER -> cn-hangzhou",
+        ),
+        ({"defaults": (1, 2)}, "MetaDB: location 2: cm_is_default true -> false"),
+        ({"defaults": ()}, "MetaDB: location 1: cm_is_default false -> true"),
+        (
+            {"clusters": {1: FIRST, 2: SECOND, 9: "http://9.9.9.9:8088"}},
+            "MetaDB: location 9 (without a name, http://9.9.9.9:8088) is not in hosts.yaml",
+        ),
+    ],
+)
+def test_rows_that_differ_are_told_once(both, changes, line):
+    """cluster_info holds name, default and location of each region, known or not."""
+    assert [line] == list(regions.differences(both, found(**changes)))
+
+
+def test_one_image_is_compared_over_all_regions(both):
+    """Guide, IMAGE_TAG: one OMS runs one image, by its id."""
+    there = found(running("10.1.0.1", image=OTHER, loaded=OTHER))
+
+    assert [f"nodes run different images: {IMAGE} on oms1; {OTHER} on js1"] == list(
+        regions.differences(both, there)
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "loaded"), [("oms:feature_4.2.7_ce", OTHER), (OTHER, ""), (OTHER, OTHER)]
+)
+def test_a_container_from_another_image_than_hosts_yaml_names_is_told(fleet, image, loaded):
+    """IMG-007 sends to fleet.check: all nodes may run the same image, and not the one wanted."""
+    first = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:1]})
+    install = fleet.install.model_copy(update={"image": image})
+    one = fleet.model_copy(update={"regions": (first,), "install": install})
+    now = Present(
+        clusters={1: FIRST},
+        regions={1: "cn-hangzhou"},
+        defaults=(1,),
+        hosts={"10.0.0.1": "ONLINE"},
+        nodes={"oms1": running("10.0.0.1", loaded=loaded)},
+    )
+
+    assert [f"oms1: image {IMAGE} -> {OTHER}"] == list(
+        regions.differences(one, {"cn-hangzhou": now})
+    )
