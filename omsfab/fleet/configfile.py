@@ -61,7 +61,7 @@ DEFAULTS: Mapping[str, Value] = {
 }
 """What OMS takes where the key is absent."""
 
-_SECRET_KEY = re.compile("password|secret|access_key", re.IGNORECASE)
+_SECRET_KEY = re.compile("pas+w|pwd|secret|access_?key", re.IGNORECASE)
 
 
 def is_secret(key: str) -> bool:

@@ -286,6 +286,13 @@ _WRONG_TYPE = {
 }
 
 
+_ONE = {
+    "cm_url": "write one URL, that of the VIP, SLB or domain name of all nodes",
+    "gateway": f"write one jump host; {values.HOPS}",
+}
+"""What to write where there is a list and one value is wanted."""
+
+
 def _translated(error: Mapping[str, Any]) -> Fault:
     path = tuple(str(part) for part in error["loc"] if part != "[key]")
     kind, value = error["type"], error["input"]
@@ -295,7 +302,11 @@ def _translated(error: Mapping[str, Any]) -> Fault:
         return Fault(path, f"is no key of hosts.yaml; {_known(path)}")
     if value is None:
         return Fault(path, f"is empty; {_to_write(path)}")
-    if kind == "literal_error":
+    if kind == "string_type" and isinstance(value, Mapping | list):
+        text = f"is not one text; {_ONE.get(path[-1], 'write one value')}"
+    elif kind == "dict_type" and path[-1] == "nodes":
+        text = "is not a mapping; write each node below it by a name of its own: oms1: 10.0.0.1"
+    elif kind == "literal_error":
         text = f"is not one of the choices; write {error['ctx']['expected']}"
     elif kind == "value_error":
         text = str(error["ctx"]["error"])
@@ -560,6 +571,12 @@ def _certificate_is_whole(raw: Raw) -> Iterator[Fault]:
         other = next(key for key in pair if key not in there)
         why = f"is missing, but oms.mounts.{there[0]} is there; write both or none"
         yield Fault((*_MOUNTS, other), why)
+    for name in _regions(raw):
+        path = ("regions", name, "https")
+        crt, key = (_get(raw, *path, word) for word in ("crt", "key"))
+        if isinstance(key, str) and crt == key:
+            right = "write the file of the private key alone; crt would carry it where others read"
+            yield Fault((*path, "key"), f"{key}: is also {_dotted((*path, 'crt'))}; {right}")
 
 
 def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
@@ -568,10 +585,15 @@ def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
         return
     for key, value in extra.items():
         path = ("oms", "extra", key)
-        if key == "ssh_server_port":
-            yield Fault(path, "is a misspelling of sshd_server_port; write oms.ports.sshd")
+        near = _nearly(key, configfile.KEYS)
+        if key.startswith("apsara_audit_sls_") and key not in configfile.SLS_KEYS:
+            meant = _nearly(key, configfile.SLS_KEYS) or ", ".join(configfile.SLS_KEYS)
+            yield Fault(path, f"is no key of the audit log; did you mean {meant}?")
         elif key in configfile.KEYS:
             yield Fault(path, f"is written by omsfab itself; write it as {_home(key)}")
+        elif near:
+            why = f"is a misspelling of {near}; write {_home(near)}"
+            yield Fault(path, f"{why}, and take it out of config.yaml where a node has it")
         elif configfile.is_secret(key) and not isinstance(value, Mapping):
             yield Fault(path, f"is a secret in plain text; write {secretsource.FORMS}")
     missing = [key for key in configfile.SLS_KEYS if key not in extra]
@@ -579,6 +601,11 @@ def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
         for key in missing:
             why = "is missing; the five apsara_audit_sls_ keys go together: write all or none"
             yield Fault(("oms", "extra", key), why)
+
+
+def _nearly(key: str, known: Iterable[str]) -> str:
+    """The one known key that this one can only be a misspelling of, or nothing."""
+    return next(iter(difflib.get_close_matches(key.lower(), known, 1, 0.9)), "")
 
 
 def _home(key: str) -> str:

@@ -162,7 +162,7 @@ class Ssh(Part):
 
     user: values.LoginName | None = None
     port: values.AnyPort | None = None
-    key: values.LocalPath | None = None
+    key: values.PrivateKey | None = None
     """A private key, relative to hosts.yaml; empty = the agent and ~/.ssh/config."""
     gateway: values.Gateway | None = None
     """The jump host on the way to the nodes, ``user@host:port``."""

@@ -203,7 +203,8 @@ def _last_line(event: yaml.Event) -> int:
 
 def _refuse_magic(event: yaml.Event) -> None:
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-        why = "ten lines of them can stand for gigabytes"
+        why = "ten lines of them can stand for gigabytes; write the values out"
         raise YamlFault(_line(event), f"an anchor or alias (& or *): not read, since {why}")
     if getattr(event, "tag", None) not in _KNOWN_TAGS:
-        raise YamlFault(_line(event), "a tag (!…): not read, since tags can build any object")
+        why = "tags can build any object; put the value in quotes if it is text"
+        raise YamlFault(_line(event), f"a tag (!…): not read, since {why}")

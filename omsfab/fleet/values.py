@@ -48,6 +48,12 @@ def local_path(value: object) -> object:
         raise ValueError("begins with ~, but there is no such home; write the whole path") from None
 
 
+def private_key(value: Path) -> Path:
+    if value.suffix == ".pub":
+        raise ValueError(f"is the public half; write the private key, {value.with_suffix('').name}")
+    return value
+
+
 def _matches(pattern: str, right: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII):
@@ -98,9 +104,16 @@ def high_port(value: int) -> int:
     return value
 
 
+_COMPONENTS = range(7100, 7500)
+"""OMS documents, ports in use."""
+
+
 def oms_port(value: int) -> int:
     if value == 8084:
         raise ValueError("is the port of supervisord in the OMS container; write another one")
+    if value in _COMPONENTS:
+        span = f"{_COMPONENTS[0]} to {_COMPONENTS[-1]}"
+        raise ValueError(f"is among {span}, which OMS takes at random; write one outside")
     return high_port(value)
 
 
@@ -149,8 +162,13 @@ def node_ip(value: str) -> str:
     return value
 
 
+_PLACEHOLDER = re.compile(r"(?=.*x)(?:(?:x+[0-9]*|[0-9]+)(?:\.|$)){4}", re.IGNORECASE)
+
+
 def host(value: str) -> str:
     """An IPv4 address or a host name, as every node must be able to reach it."""
+    if _PLACEHOLDER.fullmatch(value):
+        raise ValueError("is a placeholder of the guide; write the address itself, e.g. 10.0.0.1")
     if ":" in value:
         raise ValueError("is no host alone; write an IPv4 address or a name, without a port")
     if re.fullmatch(r"[0-9.]+", value):
@@ -185,8 +203,13 @@ def host_and_port(value: str) -> str:
     return f"{host(address)}:{port}"
 
 
+HOPS = "several go into ProxyJump in ~/.ssh/config"
+
+
 def gateway(value: str) -> str:
     """``host``, ``user@host`` or ``user@host:port``."""
+    if re.search(r"[,\s]", value.strip()):
+        raise ValueError(f"is more than one jump host; write one, or none: {HOPS}")
     found = re.fullmatch(rf"(?:{_USER}@)?([^@:\s]+)(?::([1-9][0-9]{{0,4}}))?", value, re.ASCII)
     if not found:
         raise ValueError("is no jump host; write user@host:port, without a password")
@@ -199,6 +222,8 @@ def gateway(value: str) -> str:
 def cm_url(value: str) -> str:
     """``http://host:port``, normalised: lower case, no slash at the end."""
     example = "write e.g. http://10.0.0.100:8088"
+    if re.search(r"[,\s]", value.strip()):
+        raise ValueError(f"is more than one URL; {example}, of the VIP, SLB or domain name")
     scheme, mark, rest = value.partition("://")
     if not mark:
         raise ValueError(f"has no scheme; {example}")
@@ -218,6 +243,8 @@ def cm_url(value: str) -> str:
         raise ValueError(f"is not IPv4; {example}")
     name, colon, port = rest.partition(":")
     checked = host(name)
+    if checked.lower() == "vip":
+        raise ValueError(f"has the guide's placeholder for an address; {example}")
     if not colon or not port:
         raise ValueError("has no port; write the CM port after the host, e.g. :8088")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65535:
@@ -323,6 +350,7 @@ NodePath: TypeAlias = Annotated[
 NodeName: TypeAlias = Annotated[str, AfterValidator(node_name)]
 LocalPath: TypeAlias = Annotated[Path, BeforeValidator(local_path)]
 """A path on the jump host, relative to the directory of hosts.yaml."""
+PrivateKey: TypeAlias = Annotated[LocalPath, AfterValidator(private_key)]
 LoginName: TypeAlias = Annotated[
     str, AfterValidator(_matches(_USER, "write a login name, e.g. root"))
 ]
