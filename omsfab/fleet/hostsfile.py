@@ -441,6 +441,25 @@ def _one_default(raw: Raw) -> Iterator[Fault]:
         )
 
 
+def _image_is_of_oms(raw: Raw) -> Iterator[Fault]:
+    image = _valid(values.image, _get(raw, "oms", "image"))
+    if image and values.name_of(image) == "influxdb":
+        why = "is the time-series database, tsdb.image"
+        yield Fault(("oms", "image"), f"{image}: {why}; write the image of OMS")
+
+
+def _ports_are_known(raw: Raw) -> Iterator[Fault]:
+    """The five ``*_server_port`` keys of config.yaml came with 4.2.2."""
+    version = values.version_of(_valid(values.image, _get(raw, "oms", "image")) or "")
+    if not version or version >= (4, 2, 2):
+        return
+    for name, usual in dict(Ports()).items():
+        port = _port(raw, name)
+        if port not in (None, usual):
+            why = f"OMS {'.'.join(map(str, version))} has no key for it, it came with 4.2.2"
+            yield Fault(("oms", "ports", name), f"{port}: {why}; leave it out, it is {usual}")
+
+
 def _container_has_a_name(raw: Raw) -> Iterator[Fault]:
     image = _valid(values.image, _get(raw, "oms", "image"))
     if image and _get(raw, "oms", "container") is None and not values.container_of(image):
@@ -645,5 +664,7 @@ CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _extra_is_extra,
     _metadb_is_no_oms_port,
     _metadb_is_reached_through_a_node,
+    _image_is_of_oms,
+    _ports_are_known,
     _container_has_a_name,
 )

@@ -285,6 +285,11 @@ def version_of(image: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.groups() if part is not None) if found else ()
 
 
+def name_of(image: str) -> str:
+    """The last part of the repository, ``oms-ce``; empty for an image id."""
+    return "" if _IMAGE_ID.fullmatch(image) else image.rpartition("/")[2].partition(":")[0]
+
+
 def container_of(image: str) -> str | None:
     """The name the guide gives to a container of this version, e.g. ``oms_427``."""
     version = version_of(image)

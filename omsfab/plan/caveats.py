@@ -1,15 +1,37 @@
-"""What is known to go wrong between versions of OMS and kinds of MetaDB: said, never refused.
+"""What may go wrong with this image or this kind of MetaDB: said, never refused.
 
 Source: OMS docs, FAQ and release notes: authentication of 3.3.0, MySQL 5 with 4.2, user forms of
-OBServer and OBProxy.
+OBServer and OBProxy, ports from 4.2.2 on, names of containers and of the editions' repositories.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from omsfab.fleet import values
-from omsfab.fleet.model import Fleet
+from omsfab.fleet.model import Fleet, Ports
+
+
+def of_image(fleet: Fleet) -> Iterator[str]:
+    """Yield a sentence for each thing that the name of the image tells, or leaves open."""
+    install = fleet.install
+    usual, version = values.container_of(install.image), values.version_of(install.image)
+    if not version and install.ports != Ports():
+        yield (
+            "note: oms.image does not tell its version, and images before 4.2.2 do not know the"
+            " keys of oms.ports"
+        )
+    if usual and install.container != usual and re.fullmatch("oms_[0-9]+", install.container):
+        yield (
+            f"note: container {install.container} from an image of {'.'.join(map(str, version))}:"
+            f" the guide would call it {usual}"
+        )
+    if values.name_of(install.image) == "oms-all-in-one":
+        yield (
+            "note: oms-all-in-one is the image of the Enterprise Edition, and all that is planned"
+            " here is of the Community Edition's guide"
+        )
 
 
 def of_metadb(fleet: Fleet, kind: str, version: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from omsfab.errors import PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
-from omsfab.plan import refuse, regions, steps
+from omsfab.plan import caveats, refuse, regions, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Plan, Stage, Step
 from omsfab.plan.regions import names
@@ -32,7 +32,8 @@ def scale_out(
     """
     plan = _scale_out(fleet, present, region, nodes, accept_interruption)
     named = regions.other_names(fleet, present)
-    return replace(plan, reasons=(*plan.reasons, *named, *present.notes))
+    notes = (*named, *caveats.of_image(fleet), *present.notes)
+    return replace(plan, reasons=(*plan.reasons, *notes))
 
 
 def _scale_out(
@@ -100,7 +101,11 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
     return Plan(
         "oms.deploy",
         f"deploy region {where.name} on {names(where.nodes)}",
-        (f"MetaDB has no row for location {where.location}", *present.notes),
+        (
+            f"MetaDB has no row for location {where.location}",
+            *caveats.of_image(fleet),
+            *present.notes,
+        ),
         (
             _preflight(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),

@@ -9,9 +9,10 @@ import pytest
 
 from omsfab.errors import PreflightError
 from omsfab.fleet import hostsfile, values
+from omsfab.fleet.model import Ports
 from omsfab.fleet.secret import Secret
 from omsfab.plan import caveats, scale
-from omsfab.plan.present import NodeFacts
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.run import look
 
 ID = "sha256:" + "ab" * 32
@@ -105,6 +106,40 @@ def test_caveats_of_versions_are_said(fleet, kind, version, image, user, port, s
 
     assert (1 if says else 0) == len(notes)
     assert (says or "") in "".join(notes)
+
+
+EDITION = "reg.docker.alibaba-inc.com/oboms/oms-all-in-one:feature_4.2.7"
+
+
+@pytest.mark.parametrize(
+    ("install", "says"),
+    [
+        ({"image": "oms:feature_4.2.7_ce"}, None),
+        (
+            {"container": "oms_422"},
+            "oms_422 from an image of 4.2.7: the guide would call it oms_427",
+        ),
+        ({"container": "my-oms-ce-123456"}, None),
+        ({"image": ID, "container": "oms_422"}, None),
+        ({"image": ID, "ports": Ports(cm=18088)}, "before 4.2.2 do not know the keys of oms.ports"),
+        ({"image": "oms:latest", "ports": Ports(cm=18088)}, "does not tell its version"),
+        ({"ports": Ports(cm=18088)}, None),
+        ({"image": EDITION}, "Enterprise Edition"),
+    ],
+)
+def test_what_the_name_of_the_image_tells_stands_in_the_plan(
+    fleet, package, present, install, says
+):
+    """Of a scale-out and of a first deployment: ports, the container's name, the edition."""
+    this = fleet.model_copy(update={"install": fleet.install.model_copy(update=install)})
+    plans = (
+        scale.scale_out(this, present(package)),
+        scale.deploy(this, Present(package=package, image=package.image)),
+    )
+    told = [[text for text in plan.reasons if text.startswith("note: ")] for plan in plans]
+
+    assert [1 if says else 0] * 2 == [len(notes) for notes in told]
+    assert all((says or "") in "".join(notes) for notes in told)
 
 
 def test_caveats_stand_in_the_plan(fleet, package, present):
