@@ -145,7 +145,8 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
             "hosts.yaml has other databases or another location than the running nodes",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
             evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
-            next="write the running values into hosts.yaml, then: fab scale.out --plan",
+            next="write the running values into hosts.yaml, or mend config.yaml where it was"
+            " changed by hand, then: fab scale.out --plan",
         )
 
 
