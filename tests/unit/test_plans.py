@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, PreflightError
+from omsfab.fleet import hostsfile
 from omsfab.plan import regions, scale
 from omsfab.plan.present import NodeFacts, Present, assumed
 from omsfab.plan.records import ClearRows, Job, Write
@@ -109,6 +110,21 @@ def test_one_initialisation_at_a_time(fleet, package, present):
     }
 
     assert {1} == widths
+
+
+@pytest.mark.parametrize("init", ["auto", "always", "never"])
+def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch, init):
+    """`oms.init`, from the file to the job.  Those that ran are always initialised anew: they will
+    not do it themselves."""
+    monkeypatch.setenv("OMS_META_PASSWORD", "secret")
+    text = Path(__file__).with_name("good_hosts").joinpath("one-region.yaml").read_text()
+    path = tmp_path / "hosts.yaml"
+    path.write_text(text.replace("oms:\n", f"oms:\n  init: {init}\n", 1))
+    fleet = hostsfile.load(path)
+    plan = scale.scale_out(fleet, assumed(fleet, fleet.regions[0], package))
+    habits = {s.node: e.habit for s in plan.steps for e in s.apply if isinstance(e, Job)}
+
+    assert {"oms1": "always", "oms2": init} == habits
 
 
 def test_no_container_is_started_beside_another(fleet, package, present):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.commands import influx
+from omsfab.commands import checks, influx
 from omsfab.commands.command import shown
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Tsdb
@@ -99,6 +99,19 @@ def test_every_node_gets_in_before_any_config_is_written(measured, running):
     assert {"oms1", "oms2", "oms3"} == {step.node for step in first.steps} == written
     assert not any(step.apply for step in first.steps)
     assert 1 == plan.stages[1].width
+
+
+def test_ceresdb_is_enabled_as_far_as_it_can_be_asked(measured, running):
+    """How it lets users in is not public: every node asks whether it listens, nothing more."""
+    there = {"service": "CERESDB", "url": "tsdb.example:5440"}
+    fleet = measured.model_copy(update={"tsdb": measured.tsdb.model_copy(update=there)})
+    plan = tsdb.enable(fleet, running)
+    asked = {s.node: [probe.command for probe in s.verify] for s in plan.stages[0].steps}
+    written = [e.content.reveal() for s in plan.steps for e in s.apply if isinstance(e, Write)]
+
+    assert {f"oms{n}": [checks.connects("tsdb.example", 5440)] for n in (1, 2, 3)} == asked
+    assert 3 == len(written) == sum('tsdb_service: "CERESDB"' in text for text in written)
+    assert "tsdb-points" not in {step.name for step in plan.steps}
 
 
 def test_nothing_else_changes_along_the_way(measured, running):

@@ -466,6 +466,14 @@ def test_auto_gives_a_young_container_time(container):
     assert (True, 1, False) == (result.adopted, container.executions, container.overlaps)
 
 
+def test_always_starts_whatever_the_container_has_done_by_itself(container):
+    """`init: always` is an order: nothing is watched first, and nothing is adopted."""
+    container.in_container(60, words.STARTED)
+    result = container.follow(job={"habit": "always"})
+
+    assert (False, 1) == (result.adopted, container.executions)
+
+
 def test_never_only_waits(container):
     """INIT-016 when nothing comes; nothing was started."""
     with pytest.raises(StepFailed) as error:
