@@ -23,6 +23,7 @@ _REPOSITORY = re.compile(
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_PART_OF_AN_ID = re.compile(r"sha256:[0-9a-f]*|[0-9a-f]{12,64}")
 _USER = r"[A-Za-z_][A-Za-z0-9_.-]*\$?"
 
 
@@ -260,6 +261,9 @@ def image(value: str) -> str:
     if _IMAGE_ID.fullmatch(value):
         return value
     right = "write registry/oms:feature_4.2.7_ce as `docker images` shows it, or its sha256: id"
+    if _PART_OF_AN_ID.fullmatch(value):
+        whole = "`docker images --no-trunc`"
+        raise ValueError(f"is no whole image id; write sha256: and its 64 digits: {whole}")
     if "@" in value:
         raise ValueError(f"is a digest of a registry, which a loaded package has not; {right}")
     path, slash, last = value.rpartition("/")
