@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from omsfab.commands.command import Command, command, script
 
 # With --net host docker does not notice a taken port, hence this question (OMS docs, ports in use).
-_PORTS_FREE = r"""# no other program listens on the ports of OMS
+_PORTS_FREE = r"""# no other program listens on these ports
 command -v ss >/dev/null || { echo 'ss is not on this node (package iproute2)'; exit 1; }
 bad=0
 for port; do

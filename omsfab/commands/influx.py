@@ -16,15 +16,17 @@ from omsfab.fleet.model import Tsdb
 from omsfab.fleet.secret import Secret
 
 CONTAINER = "oms-influxdb"
+BACKUPS = 14444
+"""InfluxDB's own port for backups; the vendor publishes it."""
 
 
 def flags(tsdb: Tsdb) -> tuple[str, ...]:
-    """Return the vendor's flags; 14444 is InfluxDB's own port for backups."""
+    """Return the vendor's flags."""
     return (
         "-p", f"{tsdb.port}:8086",
-        "-p", "14444:14444",
+        "-p", f"{BACKUPS}:{BACKUPS}",
         "-v", f"{tsdb.data}:/var/lib/influxdb",
-        "--env", "INFLUXDB_BIND_ADDRESS=127.0.0.1:14444",
+        "--env", f"INFLUXDB_BIND_ADDRESS=127.0.0.1:{BACKUPS}",
         "--env", "INFLUXDB_HTTP_AUTH_ENABLED=true",
         "--env", "INFLUXDB_HTTP_PING_AUTH_ENABLED=true",
         f"--name={CONTAINER}",

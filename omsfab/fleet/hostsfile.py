@@ -567,9 +567,7 @@ def _ports_differ(raw: Raw) -> Iterator[Fault]:
 
 def _mounts_apart(raw: Raw) -> Iterator[Fault]:
     """Directories must not lie in one another, and nothing can lie in a file."""
-    written = _get(raw, *_MOUNTS)
-    mounts = dict(Mounts()) | (dict(written) if isinstance(written, Mapping) else {})
-    found = [(key, path) for key, path in mounts.items() if _valid(values.node_path, path)]
+    found = _mounts(raw)
     for (other, outer), (key, path) in permutations(found, 2):
         file_in_directory = other in _DIRECTORIES and key not in _DIRECTORIES
         if path.startswith(outer + "/") and not file_in_directory:
@@ -577,6 +575,12 @@ def _mounts_apart(raw: Raw) -> Iterator[Fault]:
             yield Fault((*_MOUNTS, key), f"{path}: {why}; write a path of its own")
     paths = (((*_MOUNTS, key), path) for key, path in found)
     yield from _twice(paths, "write a path of its own")
+
+
+def _mounts(raw: Raw) -> list[tuple[str, str]]:
+    written = _get(raw, *_MOUNTS)
+    mounts = dict(Mounts()) | (dict(written) if isinstance(written, Mapping) else {})
+    return [(key, path) for key, path in mounts.items() if _valid(values.node_path, path)]
 
 
 _MOUNTS = ("oms", "mounts")
@@ -650,6 +654,61 @@ def _metadb_is_no_oms_port(raw: Raw) -> Iterator[Fault]:
                 return
 
 
+def _metadb_has_its_own_address(raw: Raw) -> Iterator[Fault]:
+    """Nothing else listens where the MetaDB does."""
+    metadb = f"{_get(raw, 'metadb', 'host')}:{_get(raw, 'metadb', 'port')}".lower()
+    url = _valid(values.host_and_port, _get(raw, "tsdb", "url"))
+    if url and url.lower() == metadb:
+        why = "is the MetaDB; write the address of the time-series database"
+        yield Fault(("tsdb", "url"), f"{url}: {why}")
+    for path, text in _of_regions(raw, "cm_url", str):
+        if _valid(values.cm_url, text) == f"http://{metadb}":
+            why = "is the MetaDB; write the VIP, SLB or domain name of the region's nodes"
+            yield Fault(path, f"{text}: {why}")
+
+
+_PORTS_OF_OMS = {
+    8084,
+    9001,
+    *range(7100, 7500),
+    *range(16000, 16500),
+    *range(17000, 17500),
+    *range(18000, 18500),
+}
+"""What OMS listens on besides ``oms.ports`` (OMS docs, ports in use)."""
+
+
+def _tsdb_beside_oms(raw: Raw) -> Iterator[Fault]:
+    """On a node the time-series database shares ports and paths with OMS; its image never."""
+    influx = _get(raw, "tsdb", "service") == "INFLUXDB"
+    image = _get(raw, "tsdb", "image")
+    if influx and image is not None and image == _get(raw, "oms", "image"):
+        why = "is oms.image as well; write the image of InfluxDB, or leave it out"
+        yield Fault(("tsdb", "image"), f"{image}: {why}")
+    url = _valid(values.host_and_port, _get(raw, "tsdb", "url")) or ""
+    host, _, port = url.rpartition(":")
+    name = next((name for _, name, node in _nodes(raw) if host and node.get("ip") == host), None)
+    if name is None:
+        return
+    taken = dict.fromkeys(_PORTS_OF_OMS, "a port of OMS")
+    taken |= {_port(raw, key) or 0: f"oms.ports.{key}" for key in Ports.model_fields}
+    if influx:
+        taken[14444] = "InfluxDB's own port for backups"
+    if int(port) in taken:
+        why = f"{name} is a node, and {port} is {taken[int(port)]} there"
+        yield Fault(("tsdb", "url"), f"{url}: {why}; write another port, e.g. {host}:8086")
+    written = _get(raw, "tsdb", "data")
+    data = _valid(
+        values.node_path, Tsdb.model_fields["data"].default if written is None else written
+    )
+    if influx and data:
+        for key, path in _mounts(raw):
+            if f"{data}/".startswith(f"{path}/") or f"{path}/".startswith(f"{data}/"):
+                why = f"{name} is a node, and oms.mounts.{key} is {path} there"
+                yield Fault(("tsdb", "data"), f"{data}: {why}; write a path of its own")
+                return
+
+
 CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _every_region_has_nodes,
     _locations_differ,
@@ -663,6 +722,8 @@ CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _certificate_is_whole,
     _extra_is_extra,
     _metadb_is_no_oms_port,
+    _metadb_has_its_own_address,
+    _tsdb_beside_oms,
     _metadb_is_reached_through_a_node,
     _image_is_of_oms,
     _ports_are_known,

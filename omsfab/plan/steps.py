@@ -124,14 +124,36 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
         verify=(
             Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
             Succeeds(checks.ports_free(*taken), "a port of OMS is taken"),
-            *(
-                (Succeeds(checks.machine(package.architecture), "another processor"),)
-                if package and package.architecture
-                else ()
-            ),
+            *_processor(package),
             Succeeds(checks.config_place(install.mounts.config), "config.yaml has no place"),
             Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
             *((Succeeds(checks.files(*certs), "a certificate file is missing"),) if certs else ()),
+        ),
+        fault="HOST-002",
+    )
+
+
+def _processor(package: Package | None) -> tuple[Succeeds, ...]:
+    if package is None or not package.architecture:
+        return ()
+    return (Succeeds(checks.machine(package.architecture), "another processor"),)
+
+
+def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) -> Step:
+    """A node can take the time-series database, beside OMS perhaps; asked unless it ``runs``."""
+    size = package.size if package else 0
+    room = {str(PurePosixPath(tsdb.data).parent): size, tsdb.data: RESERVE}
+    return Step(
+        name="ready",
+        node=node.name,
+        title="address, ports and room for the time-series database",
+        kind="read-only",
+        check=(runs,),
+        verify=(
+            Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
+            Succeeds(checks.ports_free(tsdb.port, influx.BACKUPS), "a port of it is taken"),
+            *_processor(package),
+            Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
         ),
         fault="HOST-002",
     )

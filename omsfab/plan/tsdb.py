@@ -29,7 +29,13 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
         f"run {influx.CONTAINER} on {node.name}, {tsdb.url}",
         ("OMS docs: one InfluxDB for the whole of OMS, with authentication, on one server",),
         (
-            Stage("preflight", (steps.docker_answers(node),)),
+            Stage(
+                "preflight",
+                (
+                    steps.docker_answers(node),
+                    steps.ready_for_tsdb(node, tsdb, present.package, runs),
+                ),
+            ),
             Stage(
                 "stage the database",
                 (

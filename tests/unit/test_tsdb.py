@@ -78,6 +78,26 @@ def test_it_is_deployed_on_the_node_of_its_url(measured):
     assert ["200", "401"] == [probe.command.argv[-1] for probe in plan.steps[-1].verify]
 
 
+def test_ports_room_and_processor_are_asked_before_anything_is_sent(measured):
+    """A port that is taken, another machine, a full disk: known before gigabytes travel."""
+    package = Package("packages/influxdb_1.8.tar.gz", 1000, "ef" * 32, ID, "arm64")
+    plan = tsdb.deploy(measured, Present(package=package, image=ID))
+    asked = [shown(probe.command) for s in plan.stages[0].steps for probe in s.verify]
+
+    assert not any(step.apply for step in plan.stages[0].steps)
+    assert any(words.endswith(" 8086 14444") for words in asked)
+    assert any(words.endswith(" arm64") for words in asked)
+    assert any(words.endswith(" 2500 /data 1000 /data/influxdb 200000000") for words in asked)
+
+
+def test_a_database_that_runs_is_not_in_its_own_way(measured):
+    """The second tsdb.deploy finds its own ports taken, and need not ask."""
+    plan = tsdb.deploy(measured, Present(image=ID))
+    container = next(step for step in plan.steps if step.name == "container")
+
+    assert container.check == plan.stages[0].steps[-1].check != ()
+
+
 @pytest.mark.parametrize(
     ("id", "change"),
     [("TSDB-001", {"service": "CERESDB"}), ("TSDB-002", {"url": "10.9.9.9:8086"})],
