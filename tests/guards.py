@@ -239,7 +239,7 @@ GUARDS = (
     Guard(
         "the intent is on disk before the effect",
         "omsfab/run/runner.py",
-        '            self._say(step.node, step.name, "intent", step.title)\n',
+        '            self._emit(_event(step.node, step.name, "intent", step.title))\n',
         "",
         f"{RUN}the_intent_is_told_before_the_effect_and_done_after_the_proof",
     ),

@@ -7,6 +7,7 @@ here can end it: not a lost line, not a time limit, not Ctrl-C.
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -316,8 +317,9 @@ class _Attempt:
         pid, start = seen.pid or ("", "")
         answer = self._ask(words.look(self._job.container, pid, start, self._job.argv))
         said = _said(answer.out)
-        away = "Cannot connect to the Docker daemon" in answer.err
-        return "alive" in said or "running" in said or away
+        gone = re.search("is not running|no such container", answer.err, re.I)
+        untold = answer.status != 0 and not gone  # docker did not look: that proves nothing
+        return "alive" in said or "running" in said or untold
 
     # --- time --------------------------------------------------------------------------------
 

@@ -306,12 +306,17 @@ def _unbroken(server: Server, why: str, right: str = "") -> Locked:
     )
 
 
+def _awake() -> float:
+    """Seconds of a clock that goes on while a jump host is suspended, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Keeper:
     """Renews a lease from a thread of its own while the ``with`` block runs.
 
     ``check()`` raises Locked DB-031 once the lease is lost: broken, taken over, or not renewed
-    for its whole life.  Durations are by the monotonic clock.  A process that was stopped for a
-    while and wakes asks at its first ``check()``, before its thread does.
+    for its whole life.  Durations are by the clock since the boot.  A process that was stopped for
+    a while and wakes asks at its first ``check()``, before its thread does.
     """
 
     def __init__(
@@ -321,13 +326,13 @@ class Keeper:
         self._server, self._every, self._life = server, every, life
         self._stop = threading.Event()
         self._lost: OmsfabError | None = None
-        self._renewed = time.monotonic()
+        self._renewed = _awake()
         self._thread = threading.Thread(target=self._run, name="omsfab-lease", daemon=True)
 
     def check(self) -> None:
-        if self._lost is None and time.monotonic() - self._renewed > 1.5 * self._every:
+        if self._lost is None and _awake() - self._renewed > 1.5 * self._every:
             self._renew()
-        if self._lost is None and time.monotonic() - self._renewed > self._life:
+        if self._lost is None and _awake() - self._renewed > self._life:
             self._lost = lost_lease(self._server, self.lease, None)
         if self._lost is not None:
             raise self._lost
@@ -339,7 +344,7 @@ class Keeper:
     def _renew(self) -> None:
         try:
             renew(self._server, self.lease, self._life)
-            self._renewed = time.monotonic()
+            self._renewed = _awake()
         except Locked as exc:
             self._lost = exc
         except (OmsfabError, pymysql.Error, OSError):

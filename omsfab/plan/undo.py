@@ -21,6 +21,7 @@ from omsfab.plan.records import (
     CmUrlIs,
     DropHosts,
     Plan,
+    Probe,
     Programs,
     PutBack,
     RestoreRows,
@@ -79,8 +80,12 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
         ]
         for node in fleet.nodes
     }
-    stopped = [node for node in running if has("stop-processes", node.name)]
-    rows = bool(stopped) and has("clear-rows", METADB) and where is not None
+    rows = has("clear-rows", METADB) and where is not None
+    stopped = [  # deleted rows concern all nodes of the region, whoever stopped their programs
+        node
+        for node in running
+        if has("stop-processes", node.name) or (rows and where and node in where.nodes)
+    ]
     refreshed = [node for node in running if has("config", node.name) and not rows]
     joined = [node for node in fleet.nodes if has("container", node.name)]
     joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
@@ -131,9 +136,12 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
         outage=rows,
     )
     if rows and where:
+        # Where the surgery never came to its COMMIT, nothing was initialised, nor need be.
+        begun_one = any(has("initialise", node.name) for node in stopped)
+        kept = () if begun_one else (RowsKept(where.location),)
         stage(
             "initialise with the former configuration, 1 node at a time",
-            [_initialised(fleet, where, node, old_url) for node in stopped],
+            [_initialised(fleet, where, node, old_url, kept) for node in stopped],
             width=1,
             outage=True,
         )
@@ -261,15 +269,16 @@ def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
     )
 
 
-def _initialised(fleet: Fleet, region: Region, node: Node, old_url: str) -> Step:
+def _initialised(
+    fleet: Fleet, region: Region, node: Node, old_url: str, kept: tuple[Probe, ...]
+) -> Step:
     """The former configuration reaches MetaDB and components; config.yaml on the node says which.
 
-    Where the run's surgery never came to its end, nothing has been initialised since, nor need be.
     Other tables may hold the other url until a later node is initialised: only this row counts.
     """
     return replace(
         steps.initialise(fleet, region, node, again=True),
-        check=(RowsKept(region.location),),
+        check=kept,
         verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
     )
 

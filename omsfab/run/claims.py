@@ -29,7 +29,8 @@ def nodes_of(plan: Plan, shells: Mapping[str, Shell]) -> list[Shell]:
 
 
 def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bool) -> None:
-    """Claim all nodes, or none: raises Locked LOCK-002 naming who has one.
+    """Claim all nodes: raises Locked LOCK-002 naming who has one.  It is for the caller to free the
+    others then.
 
     ``again``: a run that is resumed goes on although a node is away, which may be done already.
     """
@@ -56,8 +57,6 @@ def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bo
     targets = list(shells)
     errors = [error for error in _side_by_side(ask, targets) if error]
     if errors:
-        if not again:
-            free(targets, run)
         raise next((error for error in errors if isinstance(error, Locked)), errors[0])
 
 

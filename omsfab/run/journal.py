@@ -16,6 +16,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class Journal:
                     return
             body = json.dumps({**event.record(), "prev": self._head}, ensure_ascii=False)
             data = body.encode(errors="surrogateescape") + b"\n"
+            size = os.fstat(self._fd).st_size
             try:
                 if event.kind == "intent":
                     _room(self._fd)
@@ -103,6 +105,8 @@ class Journal:
                 if event.kind in FLUSHED:
                     os.fsync(self._fd)
             except OSError as error:
+                with suppress(OSError):  # half a line would break the chain for good
+                    os.ftruncate(self._fd, size)
                 raise _unwritable(self.path, error) from error
             self._head = hashlib.sha256(data).hexdigest()[:16]
 

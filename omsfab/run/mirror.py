@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from omsfab.commands import posix
 from omsfab.commands.claim import PLACE
+from omsfab.commands.command import command
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, StepFailed
 from omsfab.fleet.secret import Secret
@@ -102,6 +104,16 @@ class Mirror:
         text = (self._directory / "journal.jsonl").read_bytes().decode(errors="surrogateescape")
         there = f"{self._there}/journal.jsonl"
         self._shell.write(there, Secret(text), 0o600, f"{there}.bak")
+
+
+def last_word(shell: Shell, run: str) -> str:
+    """Return with which word the run has ended, as its copy has it: here it may not have."""
+    done = shell.run(command("tail", "-n", "1", "--", f"{PLACE}/{run}/journal.jsonl"))
+    with suppress(ValueError, KeyError, TypeError):
+        event = json.loads(done.out)
+        if event["kind"] == "run" and event["text"].startswith("ended"):
+            return str(event["text"])
+    return ""
 
 
 def fetch(shell: Shell, run: str, home: Path) -> Path:

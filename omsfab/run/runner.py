@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from omsfab.errors import (
+    Detached,
     LostSession,
     Mismatch,
     OmsfabError,
@@ -75,10 +76,16 @@ class Runner:
         self._changed: list[str] = []
         self._busy: dict[str, Step] = {}
         self.let_go = False
+        """No effect is begun any more."""
         self._dropped: dict[str, list[OmsfabError]] = {}
         self.tally = Tally()
         if past:
             self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
+
+    def leave(self) -> None:
+        """The operator lets go: what has begun goes on, and nothing else begins."""
+        with self._lock:
+            self.let_go = True
 
     @property
     def changed(self) -> str:
@@ -178,19 +185,26 @@ class Runner:
             for thread in threads:
                 _join(thread)
         except KeyboardInterrupt:
-            self.let_go = True
+            self.leave()
             _wait_for_transactions(lanes, threads)
             raise
         return errors
 
-    def _together(self, stage: Stage, errors: list[OmsfabError]) -> OmsfabError:
-        if len(errors) == 1:
-            return errors[0]
-        text = "\n".join(_told(error) for error in errors)
-        what = f"{len(errors)} steps of stage {stage.title!r} failed"
-        first = errors[0]
-        if all(error.exit_code == PreflightError.exit_code for error in errors):
+    def _together(self, stage: Stage, errors: Iterable[OmsfabError]) -> OmsfabError:
+        """Return one error for all; an unknown outcome stays one, whatever else failed."""
+        each = list(dict.fromkeys(errors))
+        if len(each) == 1:
+            return each[0]
+        text = "\n".join(_told(error) for error in each)
+        what = f"{len(each)} steps of stage {stage.title!r} failed"
+        first = each[0]
+        if all(error.exit_code == PreflightError.exit_code for error in each):
             return PreflightError("RUN-010", what, evidence=text, next=first.next)
+        for error in each:
+            if isinstance(error, OutcomeUnknown):
+                return OutcomeUnknown(
+                    "RUN-011", what, changed=self.changed, evidence=text, next=error.next
+                )
         return PartOfFleet("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
 
     # --- a step ---
@@ -215,14 +229,12 @@ class Runner:
 
     def _once(self, step: Step) -> None:
         if step.check and all(self._world.ask(probe, step.node) is None for probe in step.check):
-            self._count(step, changed=False)
+            with self._lock:
+                self.tally.satisfied += 1
             return self._say(step.node, step.name, "satisfied", step.title)
         began = time.monotonic()
         if step.apply:
-            self._say(step.node, step.name, "intent", step.title)
-            with self._lock:
-                self._busy[step.key] = step
-            self._count(step, changed=step.kind != "read-only")
+            self._intend(step)
         self._failpoint.reached(step, "before")
         for number, effect in enumerate(step.apply, 1):
             if step.kind != "read-only":
@@ -238,6 +250,19 @@ class Runner:
         if why:
             return self._say(step.node, step.name, "warning", f"{step.fault} {step.title}: {why}")
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _intend(self, step: Step) -> None:
+        """Say so on disk, and count it: one thing, or Ctrl-C could fall between them and call a run
+        unchanged whose first effect begins."""
+        with self._lock:
+            if self.let_go:
+                raise Detached("RUN-030", "let go")
+            self._emit(_event(step.node, step.name, "intent", step.title))
+            self._busy[step.key] = step
+            text = f"{step.node}: {step.title}"
+            if step.kind != "read-only" and text not in self._changed:
+                self.tally.changes += 1  # a second try is no second change
+                self._changed.append(text)
 
     def _why_not(self, step: Step) -> str:
         """Return what is not as wanted; of questions alone all of it, to be cured at once."""
@@ -274,16 +299,6 @@ class Runner:
         """Return 1, or one more for each attempt that came to a known end (journal.OVER)."""
         return 1 + (self._past.failures.get(step.key, 0) if self._past else 0)
 
-    def _count(self, step: Step, *, changed: bool) -> None:
-        with self._lock:
-            if changed:
-                text = f"{step.node}: {step.title}"
-                if text not in self._changed:  # a second try is no second change
-                    self.tally.changes += 1
-                    self._changed.append(text)
-            elif step.check:
-                self.tally.satisfied += 1
-
     def _outage_start(self) -> float:
         """Return when the first program was stopped, be it by an earlier session of this run."""
         if self._past:
@@ -300,7 +315,11 @@ class Runner:
     def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
         if self.let_go:  # the operator let go: a lane that dies now has nothing to say
             return
-        self._emit(Event(clock.now(), time.monotonic(), node, step, kind, text))
+        self._emit(_event(node, step, kind, text))
+
+
+def _event(node: str, step: str, kind: Kind, text: str) -> Event:
+    return Event(clock.now(), time.monotonic(), node, step, kind, text)
 
 
 ROLLBACK = 15.0

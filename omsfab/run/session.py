@@ -8,8 +8,9 @@ import os
 import re
 import secrets as randomness
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +28,7 @@ from omsfab.errors import (
     PreflightError,
     RollbackIncomplete,
     RolledBack,
+    Unreachable,
 )
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
@@ -205,6 +207,7 @@ class Session:
         if name.startswith("node."):
             return
         for directory in journals.runs(self.home):
+            journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
             past = journals.read(directory / "journal.jsonl")
             if past.changed and not past.ended:
                 raise PreflightError(
@@ -273,25 +276,60 @@ class Session:
         record = journals.load_record(directory)
         if record["task"] == UNDO:
             return self._resume_undo(directory, record)
+        self._refuse_undone(directory, record)
+        if record["task"] == "node.exec":
+            raise PreflightError(
+                "RUN-031",
+                "what a line did in the container is not known, so it is not repeated",
+                where=str(directory),
+                evidence=record["args"].get("words", ""),
+                next=f"fab run.abandon --run={directory.name}   # after a look at what it did",
+            )
         task = TASKS[record["task"]]
+        self._complete(directory, record)
         present = self._with_package(task, Present.of(record["present"]))
         plan = task.planner(self.fleet, present, **record["args"])
+        past = self._past(directory)
         if digest(plan, directory.name) != record["digest"]:
+            back = past.changed and record["task"] in undo.UNDOABLE
             raise PreflightError(
                 "PLAN-004",
                 f"run {directory.name} was planned from another hosts.yaml or package",
                 where=str(self.fleet.origin),
                 evidence="the plan made from them now is not the one that was confirmed",
-                next=f"fab run.undo --run={directory.name}   # or take that change back, and: "
-                f"fab run.resume --run={directory.name}",
+                next=f"fab run.{'undo' if back else 'abandon'} --run={directory.name}"
+                f"   # or take that change back, and: fab run.resume --run={directory.name}",
             )
-        self._complete(directory, record)
-        past = self._past(directory)
 
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
 
         self._carry_out(Order(directory, plan, lease=task.lease, past=past, fresh=still))
+
+    def _refuse_undone(self, directory: Path, record: Mapping[str, Any]) -> None:
+        """What a way back has changed, steps that are done would not do again."""
+        for way, past in self._ways_back(directory):
+            if past.changed:
+                raise _taken_back(directory, way)
+        initial = self.shells.get(record["initial"])
+        word = ""
+        with suppress(Unreachable):  # the run itself tells that
+            word = mirrors.last_word(initial, directory.name) if initial else ""
+        if initial and word:
+            raise PreflightError(
+                "RUN-032",
+                f"run {directory.name} has ended on another jump host",
+                where=str(directory),
+                evidence=f"its copy on {initial.node} says {word}",
+                next=f"fab run.abandon --run={directory.name}   # closes it here, too",
+            )
+
+    def _ways_back(self, directory: Path) -> Iterator[tuple[str, journals.Past]]:
+        """Yield the runs that take this one back, newest first."""
+        for other in journals.runs(self.home):
+            record = journals.load_record(other)
+            if record["task"] == UNDO and record["args"]["run"] == directory.name:
+                yield other.name, journals.read(other / "journal.jsonl")
 
     def _complete(self, directory: Path, record: Mapping[str, Any]) -> None:
         """A run without a journal was killed before its first word, or has lost it since."""
@@ -323,6 +361,7 @@ class Session:
 
     def _unfinished(self, run: str) -> Path:
         for directory in journals.runs(self.home):
+            journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
             past = journals.read(directory / "journal.jsonl")
             if run in ("", directory.name) and not past.ended:
                 return directory
@@ -336,6 +375,9 @@ class Session:
     def abandon(self, run: str) -> None:
         """Close a run without finishing it; what it did stays as it is."""
         directory = self._unfinished(run)
+        for way, past in self._ways_back(directory):
+            if past.changed and not past.ended:
+                raise _taken_back(directory, way)
         self._close(directory, "abandoned by the operator")
         self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
 
@@ -357,11 +399,9 @@ class Session:
         if not source and (idle := self._idle(run)):
             return self._undo_idle(idle)
         directory = self._fetch(run, source) if source else self._changed(run)
-        for other in journals.runs(self.home):
-            record = journals.load_record(other)
-            same = record["task"] == UNDO and record["args"]["run"] == directory.name
-            if same and not journals.read(other / "journal.jsonl").ended:
-                return self._resume_undo(other, record)
+        for name, past in self._ways_back(directory):
+            if not past.ended:
+                return self._resume_undo(self.home / name, journals.load_record(self.home / name))
         args = {"run": directory.name, "all": "yes" if source else ""}
         plan = self._undo_plan(args)
         self._print("\n".join(plan_lines(plan)))
@@ -548,6 +588,15 @@ class Session:
     def _hang_up(self) -> None:
         for shell in self.shells.values():
             shell.close()
+
+
+def _taken_back(directory: Path, way: str) -> PreflightError:
+    return PreflightError(
+        "RUN-029",
+        f"run {directory.name} is being taken back, by {way}",
+        where=str(directory),
+        next=f"fab run.undo --run={directory.name}",
+    )
 
 
 def _rolled_back(directory: Path, left: str) -> RolledBack:

@@ -266,9 +266,9 @@ class Site:
 
     def redact(self, text: str) -> str:
         """Return the text without any secret of the fleet."""
-        for secret in self._secrets:
-            if secret.reveal():
-                text = text.replace(secret.reveal(), "****")
+        words = {secret.reveal() for secret in self._secrets} - {""}
+        for word in sorted(words, key=len, reverse=True):  # one may be a part of another
+            text = text.replace(word, "****")
         return text
 
 

@@ -72,10 +72,15 @@ def carry_out(world: World, order: Order) -> tuple[Tally, str]:
         stack.enter_context(lock.held(world.home, run, owner(world.home), since))
         for shell in world.shells.values():
             stack.callback(shell.close)
-        keeper = _lock(stack, world, order, since)
+        stack.enter_context(letting_go.by_signal())
+        again = f"fab run.resume --run={run}" if order.past else _again(order)
+        try:
+            keeper = _lock(stack, world, order, since)
+        except KeyboardInterrupt:
+            raise Detached("RUN-030", "let go", next=again) from None
         under_way = _UnderWay(world, order, keeper)
         stack.callback(under_way.close)
-        with letting_go.by_signal(), world.show:
+        with world.show:
             return under_way.carry_out()
 
 
@@ -98,15 +103,18 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
     """
     run, me = _identity(order), owner(world.home)
     metadb = world.metadb
+    nodes = claims.nodes_of(order.plan, world.shells)
     lease = None
     try:
         lease = metadb.lease_take(run, me) if order.lease else None
-        nodes = claims.nodes_of(order.plan, world.shells)
-        claims.take(nodes, run, me, since, again=order.past is not None)
-    except OmsfabError:
+        claims.take(nodes, run, me, since, again=bool(order.past or order.undoes))
+    except (OmsfabError, KeyboardInterrupt):
         if order.past is None:
-            if lease and not order.undoes:
-                metadb.lease_release(lease)
+            # What is taken back keeps its locks, unless it had come to its end, without any.
+            if order.undoes is None or _over(order.undoes):
+                claims.free(nodes, run)
+                if lease:
+                    metadb.lease_release(lease)
             shutil.rmtree(order.directory, ignore_errors=True)
         raise
     return stack.enter_context(metadb.lease_keep(lease)) if lease else None
@@ -115,6 +123,18 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
 def _identity(order: Order) -> str:
     """The run that holds the locks; one that takes another back steps into its place."""
     return (order.undoes or order.directory).name
+
+
+def _over(run: Path) -> bool:
+    return journals.read(run / "journal.jsonl").ended
+
+
+def _again(order: Order) -> str:
+    """The line that this run began with, for one that has changed nothing."""
+    if order.undoes:
+        return f"fab run.undo --run={order.undoes.name}"
+    record = journals.load_record(order.directory)
+    return line_of(record["task"], record["args"])
 
 
 class _UnderWay:
@@ -158,14 +178,19 @@ class _UnderWay:
                 self._mirror.copy(self._order.directory / "run.json")
             tally = self._runner.carry_out(self._order.plan)
         except KeyboardInterrupt:
-            self._runner.let_go = True
+            self._runner.leave()
             raise self._detached() from None
         except OmsfabError as error:
             with suppress(OmsfabError):  # what failed is the news, not a full disk behind it
                 self._failed(error)
             raise
         summary = _summary(tally, time.monotonic() - began)
-        self._end(summary)
+        try:
+            self._end(summary)
+        except OmsfabError as error:  # all is done; only the locks are not free
+            error.changed = self._runner.changed
+            error.next = self._next(error)
+            raise
         return tally, summary
 
     def emit(self, event: Event) -> None:
@@ -184,25 +209,46 @@ class _UnderWay:
 
     def _end(self, text: str) -> None:
         """End the run for good: free the locks, then say so."""
+        self._free()
+        if self._order.undoes:
+            self._close(self._order.undoes)
+        self._say("run", f"{CLOSED}: {text}")
+        if self._mirror:
+            self._mirror.refresh_now()
+            self._mirror.prune()
+
+    def _free(self) -> None:
         nodes = claims.nodes_of(self._order.plan, self._world.shells)
         if self._order.undoes:  # the run taken back may have claimed more than it touched
             nodes = list(self._world.shells.values())
         claims.free(nodes, _identity(self._order))
         if self._keeper:
             self._metadb.lease_release(self._keeper.lease)
-        if self._order.undoes:
-            close(self._order.undoes, f"{CLOSED}: undone by {self._run}")
+
+    def _close(self, undone: Path) -> None:
+        """The run that was taken back is over, also for whoever has only its copy on the node."""
+        close(undone, f"{CLOSED}: undone by {self._run}")
+        shell = self._world.shells.get(journals.load_record(undone).get("initial", ""))
+        if shell:
+            Mirror(shell, undone, self._mirror_says).refresh_now()
+
+    def _end_unchanged(self) -> None:
+        """Nothing was changed.  A way back leaves the run that it was for as it is: half done, with
+        its locks, or at its end, without."""
+        text = "nothing was changed"
+        undoes = self._order.undoes
+        if undoes is None:
+            return self._end(text)
+        if _over(undoes):
+            self._free()
         self._say("run", f"{CLOSED}: {text}")
-        if self._mirror:
-            self._mirror.refresh_now()
-            self._mirror.prune()
 
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
         error.next = self._next(error)
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
-            self._end("nothing was changed")
+            self._end_unchanged()
         elif self._mirror:
             self._mirror.refresh_now()
 
@@ -213,8 +259,10 @@ class _UnderWay:
         """
         if self._runner.changed == "nothing":
             if not error.next or "run.resume" in error.next:
-                return self._again()
-            return f"{error.next}, then: {self._again()}" if sentence(error.next) else error.next
+                return _again(self._order)
+            return (
+                f"{error.next}, then: {_again(self._order)}" if sentence(error.next) else error.next
+            )
         if "run.undo" in error.next or self._order.undoes:
             return error.next or f"fab run.resume --run={self._run}"
         hint = RESUME.sub("", error.next).strip(" ,:#")
@@ -224,17 +272,12 @@ class _UnderWay:
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
         return f"{forward}\n{back}" if known else forward
 
-    def _again(self) -> str:
-        """The line that this run began with: it changed nothing, so it has ended."""
-        record = journals.load_record(self._order.directory)
-        return line_of(record["task"], record["args"])
-
     def _detached(self) -> Detached:
         jobs = self._runner.jobs_under_way
         with suppress(OmsfabError):
             self._say("run", "let go by the operator")
             if self._runner.changed == "nothing":
-                self._end("nothing was changed")
+                self._end_unchanged()
         what = (
             "detached; init keeps running"
             if jobs
@@ -245,7 +288,7 @@ class _UnderWay:
             what,
             where=", ".join(jobs),
             changed=self._runner.changed,
-            next=self._again()
+            next=_again(self._order)
             if self._runner.changed == "nothing"
             else f"fab run.resume --run={self._run}",
         )

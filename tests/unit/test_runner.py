@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from omsfab.errors import (
     LostSession,
     Mismatch,
     OmsfabError,
+    OutcomeUnknown,
     PartOfFleet,
     PreflightError,
     StepFailed,
@@ -97,6 +99,44 @@ def test_an_effect_whose_outcome_is_not_proven_is_no_success(events):
         Runner(FakeWorld(), events.append).carry_out(plan((step("a", verify=other),)))
 
     assert "oms1: a" == caught.value.changed
+
+
+def test_nothing_begins_after_ctrl_c(events):
+    """It came while the step looked whether it is so: neither intent nor effect follow."""
+    asked, go = threading.Event(), threading.Event()
+    world = FakeWorld()
+
+    def ask(probe, node):
+        asked.set()
+        go.wait(10)
+        return "not so"
+
+    world.ask = ask
+    runner = Runner(world, events.append)
+
+    def carry_out():
+        with contextlib.suppress(OmsfabError):
+            runner.carry_out(plan((step("a"),)))
+
+    lane = threading.Thread(target=carry_out)
+    lane.start()
+    asked.wait(10)
+    runner.leave()
+    go.set()
+    lane.join(10)
+
+    assert ("nothing", []) == (runner.changed, world.done)
+    assert [] == [event for event in events if event.kind == "intent"]
+
+
+def test_an_unknown_outcome_stays_one_whatever_else_failed(events):
+    """Exit 7, and each failure once: else the way back would be offered beside a running init."""
+    known, unknown = StepFailed("INIT-011", "x"), OutcomeUnknown("INIT-021", "away")
+    runner = Runner(FakeWorld(), events.append)
+
+    error = runner._together(Stage("s", ()), [known, unknown, known])
+
+    assert (7, 1) == (error.exit_code, error.evidence.count("INIT-011"))
 
 
 def test_a_preflight_that_fails_has_changed_nothing(events):
@@ -411,6 +451,31 @@ def test_a_full_disk_stops_before_the_effect(tmp_path, monkeypatch):
         Runner(world, book.write).carry_out(plan((step("a"),)))
 
     assert [] == world.done
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_line_that_did_not_fit_breaks_no_journal(tmp_path, monkeypatch, call):
+    """J06: half of it, or all but its sync; what is said next is read again."""
+    book = journals.Journal(tmp_path)
+    real, calls = getattr(os, call), []
+
+    def full(fd, *data):
+        calls.append(fd)
+        if call == "write" and len(calls) == 1:
+            return real(fd, bytes(data[0])[:20])
+        if len(calls) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, *data)
+
+    monkeypatch.setattr(f"omsfab.run.journal.os.{call}", full)
+    for _ in range(1 if call == "write" else 2):
+        with pytest.raises(OmsfabError, match="JRN-001"):
+            book.write(Event(0, 0, "oms1", "image", "intent", "x" * 500))
+    book.write(Event(0, 0, "", "", "run", "failed: JRN-001"))
+    book.close()
+
+    past = journals.read(tmp_path / "journal.jsonl")
+    assert ["failed: JRN-001"] == [event.text for event in past.events]
 
 
 def test_an_almost_full_disk_stops_before_the_effect_too(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
 from omsfab.plan.present import assumed
 from omsfab.run.session import digest
+from omsfab.run.site import Site
 from omsfab.show.text import plan_lines
 
 PIECES = ("CANARY-7f3",)
@@ -103,3 +104,11 @@ def test_an_error_has_its_five_parts():
         "            b\n"
         "  next:     fab run.resume"
     ) == error.render()
+
+
+def test_a_secret_within_another_leaves_nothing_of_it(tmp_path):
+    """X01: the longer one is hidden first."""
+    secrets = (Secret("oms-2024"), Secret("oms-2024-tsdb!"))
+    site = Site("r", tmp_path, {}, None, secrets=secrets)
+
+    assert "password=****" == site.redact("password=oms-2024-tsdb!")

@@ -1,0 +1,242 @@
+"""A run that is being taken back: what it holds, what is asked before, and what nobody may do."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from omsfab.commands.command import command
+from omsfab.edges.shell import Result
+from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
+from omsfab.plan import undo
+from omsfab.plan.events import Event
+from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.run import claims, under_way
+from omsfab.run import journal as journals
+from omsfab.run.session import Session
+from omsfab.run.under_way import Order, World
+
+FORWARD, BACK = "20260101T000000Z-scale-out-aaaa", "20260102T000000Z-run-undo-bbbb"
+
+
+class Shell:
+    """A node that does all it is told, but for commands with ``away`` in them."""
+
+    def __init__(self, node, away="nothing"):
+        self.node, self.connections, self.away, self.ran = node, 1, away, []
+
+    def run(self, cmd, on_line=None):
+        text = " ".join(cmd.argv)
+        if self.away in text:
+            raise Unreachable("SSH-001", "away", next="ping")
+        self.ran.append(text)
+        return Result(0, "", "")
+
+    def write(self, *_):
+        pass
+
+    def send(self, *_):
+        pass
+
+    def close(self):
+        pass
+
+
+class Rows:
+    """A MetaDB that writes down what becomes of the lease."""
+
+    def __init__(self):
+        self.log = []
+
+    def lease_take(self, run, me):
+        return SimpleNamespace(run_id=run)
+
+    def lease_keep(self, lease):
+        return Keeper(lease)
+
+    def lease_release(self, lease):
+        self.log.append(("release", lease.run_id))
+
+    def running(self, on_statement=None):
+        return self
+
+
+class Quiet:
+    def __call__(self, event):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class Keeper(Quiet):
+    def __init__(self, lease):
+        self.lease = lease
+
+    def check(self):
+        pass
+
+
+def made(home, name=FORWARD, *steps, task="scale.out", **args):
+    """A run that has done these steps, and was killed."""
+    directory = home / name
+    record = {"task": task, "args": args, "owner": "x", "initial": "oms1"}
+    journals.begin(directory, record)
+    book = journals.Journal(directory)
+    for kind, key in (("intent", key) for key in steps):
+        step, _, node = key.partition("@")
+        book.write(Event(0, 0, node, step, kind, ""))
+        book.write(Event(0, 0, node, step, "done", ""))
+    book.close()
+    return directory
+
+
+def the_plan(task, node="oms1", check=()):
+    step = Step("a", node, "a", check=check, apply=(Run(command("act")),))
+    return Plan(task, "t", (), (Stage("s", (step,)),))
+
+
+def world(home, rows=None, **away):
+    shells = {name: Shell(name, away.get(name, "nothing")) for name in ("oms1", "oms2")}
+    return World(home, shells, rows or Rows(), (), Quiet())
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over):
+    """Half done, it keeps its lease and can be taken back again; ended before, it has none."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb")
+    if over:
+        under_way.close(run, "ended: 2 changes")
+    back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
+    rows = Rows()
+
+    with pytest.raises(Unreachable) as error:
+        plan = the_plan("run.undo", check=(Succeeds(command("look"), "no"),))
+        under_way.carry_out(
+            world(tmp_path, rows, oms1="look"), Order(back, plan, lease=True, undoes=run)
+        )
+
+    past = journals.read(run / "journal.jsonl")
+    assert (False, over) == (past.undone, past.ended)
+    assert [("release", FORWARD)] * over == rows.log
+    assert "nothing" == error.value.changed
+    assert f"fab run.undo --run={FORWARD}" in error.value.next
+
+
+def test_deleted_rows_are_put_back_whoever_stopped_the_programs(fleet, present, package):
+    """They were stopped by hand before: then the step was satisfied, and never begun."""
+    begun = {"clear-rows@metadb", "initialise@oms1"}
+
+    plan = undo.undo(fleet, present(package), run="r", region="", begun=begun)
+
+    steps = [step.key for step in plan.steps]
+    assert {"stop-processes@oms1", "restore-rows@metadb", "initialise@oms1"} <= set(steps)
+
+
+def test_an_initialisation_that_began_is_always_taken_back_by_one(fleet, present, package):
+    """Only without any is the marker of the surgery asked whether one is needed."""
+    base = {"stop-processes@oms1", "clear-rows@metadb"}
+
+    def asked(begun):
+        plan = undo.undo(fleet, present(package), run="r", region="", begun=begun)
+        return [bool(step.check) for step in plan.steps if step.name == "initialise"]
+
+    assert ([True], [False]) == (asked(base), asked(base | {"initialise@oms1"}))
+
+
+class Asking(Session):
+    """A session with a home and nodes, without hosts.yaml."""
+
+    def __init__(self, home, shell=None):
+        self.home, self.shells = home, {"oms1": shell or Shell("oms1")}
+
+
+def test_a_run_that_is_being_taken_back_is_not_resumed(tmp_path):
+    """Its steps that are done would be skipped, although the way back has reversed them."""
+    made(tmp_path, FORWARD, "clear-rows@metadb")
+    made(tmp_path, BACK, "restore-rows@metadb", task="run.undo", run=FORWARD, all="")
+
+    for call in (Asking(tmp_path).resume, Asking(tmp_path).abandon):
+        with pytest.raises(PreflightError, match="RUN-029") as error:
+            call(FORWARD)
+        assert f"fab run.undo --run={FORWARD}" == error.value.next
+
+
+def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path):
+    """Its copy on the initial node says so: another jump host has taken it back."""
+    made(tmp_path, FORWARD, "clear-rows@metadb")
+    shell = Shell("oms1")
+    word = '{"kind": "run", "text": "ended: undone by X"}\n'
+    shell.run = lambda cmd, on_line=None: Result(0, word, "")
+
+    with pytest.raises(PreflightError, match="RUN-032") as error:
+        Asking(tmp_path, shell).resume(FORWARD)
+
+    assert "undone by X" in error.value.evidence
+
+
+def test_a_line_in_the_container_is_not_repeated(tmp_path):
+    """node.exec that was cut off: nobody knows whether it had its effect."""
+    made(tmp_path, FORWARD, "exec@oms1", task="node.exec", words="rm -rf x", node="oms1")
+
+    with pytest.raises(PreflightError, match="RUN-031"):
+        Asking(tmp_path).resume(FORWARD)
+
+
+def test_a_run_of_a_newer_omsfab_is_named_as_that(tmp_path):
+    """Its journal may have other fields: JRN-003 and not JRN-002, edited."""
+    run = made(tmp_path)
+    record = (run / "run.json").read_text()
+    (run / "run.json").write_text(re.sub(r'"schema": \d+', '"schema": 99', record))
+    (run / "journal.jsonl").write_text('{"of": "a newer kind"}\n{"of": "a newer kind"}\n')
+
+    with pytest.raises(PreflightError, match="JRN-003"):
+        Asking(tmp_path)._unfinished("")
+
+
+def test_a_claim_that_fails_leaves_those_of_a_half_done_run(tmp_path):
+    """A node is away when the way back begins: no other run may come in between."""
+    run = made(tmp_path, FORWARD, "container@oms2")
+    back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
+    here = world(tmp_path, oms2="claim")
+    order = Order(back, the_plan("run.undo", "oms2"), lease=True, undoes=run)
+
+    under_way.carry_out(here, order)  # is done without it, as claims of its own are there
+
+    assert journals.read(run / "journal.jsonl").undone
+
+
+def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):
+    """130, the line it began with, and neither lease nor a run on disk."""
+    run, rows = made(tmp_path), Rows()
+
+    def let_go(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "take", let_go)
+    with pytest.raises(Detached) as error:
+        under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
+
+    assert (130, "fab scale.out") == (error.value.exit_code, error.value.next)
+    assert [("release", FORWARD)] == rows.log
+    assert not run.exists()
+
+
+def test_all_done_and_a_metadb_that_is_away_tells_what_was_done(tmp_path):
+    """Only the lease is left: not `changed: nothing`, and run.resume frees it."""
+    run, rows = made(tmp_path), Rows()
+
+    def away(lease):
+        raise OmsfabError("DB-001", "not reached", next="nc -vz x 1")
+
+    rows.lease_release = away
+    with pytest.raises(OmsfabError) as error:
+        under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
+
+    assert "oms1: a" == error.value.changed
+    assert error.value.next.startswith(f"fab run.resume --run={FORWARD}")
