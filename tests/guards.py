@@ -427,6 +427,20 @@ GUARDS = (
         "tests/unit/test_certificate.py::test_a_certificate_for_others_is_refused",
     ),
     Guard(
+        "a certificate that could not work is not sent",
+        "omsfab/run/session.py",
+        "if region.https and region.https.crt in sent:",
+        "if False:",
+        "tests/unit/test_certificate.py::test_what_could_not_work_is_not_sent",
+    ),
+    Guard(
+        "no other certificate is sent than the one confirmed",
+        "omsfab/run/site.py",
+        "if found == sha256:",
+        "if found:",
+        "tests/unit/test_certificate.py::test_no_other_certificate_is_sent_than_the_one_confirmed",
+    ),
+    Guard(
         "the MetaDB shows a certificate of its CA",
         "omsfab/edges/metadb_way.py",
         "context = ssl.create_default_context(cafile=str(metadb.tls.ca))",

@@ -1,4 +1,4 @@
-"""The certificate of the console: read, and refused where it could not work.
+"""The certificate of the console: read, and refused where one that could not work is to be sent.
 
 Source: OMS CE guide, `docker run`: both files are mounted, and then NGINX serves HTTPS only.
 """
@@ -8,45 +8,71 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from omsfab.errors import InputError
+from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import secretsource
 from omsfab.fleet.model import Https, Region
 from omsfab.fleet.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """A pair that fits.  ``sha256`` is that of the DER form, as ``openssl x509`` shows it."""
+class Pair:
+    """The sha256 of certificate and key as they are sent, and of the DER form, which is what a
+    server shows; each is empty where it cannot be had."""
 
-    crt: str
-    key: Secret
-    sha256: str
+    crt: str = ""
+    key: str = ""
+    shown: str = ""
 
 
-def load(region: Region, https: Https, *, now: datetime | None = None) -> Certificate:
-    """Return certificate and key of a region.
+def pairs(regions: Iterable[Region]) -> dict[str, Pair]:
+    """Return the pair of each region that has one, by the region's name, whatever it is worth."""
+    return {region.name: _pair(region.https) for region in regions if region.https}
+
+
+def text(source: Path, *, private: bool = False, label: str = "https.key") -> Secret:
+    """Return what is sent of a file.
+
+    Raises InputError CERT-001 or INPUT-011 where it cannot be read, and SecurityRefusal for a
+    ``private`` one that others may read.
+    """
+    if private:
+        return Secret(secretsource.read_private(source, label=label) + "\n")
+    try:
+        return Secret(source.read_text(encoding="ascii"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "CERT-001",
+            "the certificate cannot be read",
+            where=str(source),
+            evidence=f"{source}: {error}",
+            next=f"openssl x509 -in {source} -noout -subject",
+        ) from None
+
+
+def judge(region: Region, https: Https, *, dates: bool = True, now: datetime | None = None) -> None:
+    """Refuse certificate and key of a region where they could not work.
 
     Raises InputError CERT-001 for files that are no such pair, CERT-002 for a certificate that is
-    not valid now or not for these nodes, and SecurityRefusal for a key that others may read.
+    not valid now or not for these nodes (not asked without ``dates``), and SecurityRefusal for a
+    key that others may read.
     """
     label = f"regions.{region.name}.https"
-    try:
-        crt = https.crt.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unfit(label, https, [f"{https.crt}: {error}"]) from None
-    key = Secret(secretsource.read_private(https.key, label=f"{label}.key") + "\n")
+    crt = text(https.crt)
+    key = text(https.key, private=True, label=f"{label}.key")
     leaf, private = _parsed(label, https, crt, key)
     if leaf.public_key() != private.public_key():
         raise _unfit(label, https, ["the key is not the one of this certificate"])
     wrong = [*_times(leaf, now or datetime.now(timezone.utc)), *_names(leaf, region)]
-    if wrong:
+    if wrong and dates:
         raise InputError(
             "CERT-002",
             f"the certificate of region {region.name} would not be accepted",
@@ -54,17 +80,32 @@ def load(region: Region, https: Https, *, now: datetime | None = None) -> Certif
             evidence="\n".join(wrong),
             next=f"openssl x509 -in {https.crt} -noout -dates -ext subjectAltName",
         )
-    digest = hashlib.sha256(leaf.public_bytes(serialization.Encoding.DER)).hexdigest()
-    return Certificate(crt, key, digest)
+
+
+def _pair(https: Https) -> Pair:
+    crt = key = shown = ""
+    with suppress(OmsfabError):
+        pem = text(https.crt).reveal()
+        crt = _sha256(pem.encode())
+        with suppress(ValueError):
+            leaf = x509.load_pem_x509_certificates(pem.encode())[0]
+            shown = _sha256(leaf.public_bytes(serialization.Encoding.DER))
+    with suppress(OmsfabError):
+        key = _sha256(text(https.key, private=True).reveal().encode())
+    return Pair(crt, key, shown)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _parsed(
-    label: str, https: Https, crt: str, key: Secret
+    label: str, https: Https, crt: Secret, key: Secret
 ) -> tuple[x509.Certificate, PrivateKeyTypes]:
     wrong = []
     leaf = private = None
     try:
-        leaf = x509.load_pem_x509_certificates(crt.encode())[0]
+        leaf = x509.load_pem_x509_certificates(crt.reveal().encode())[0]
     except ValueError:
         wrong.append(f"{https.crt} is no certificate in PEM form")
     try:

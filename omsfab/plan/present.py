@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from omsfab.fleet.certificate import Pair
 from omsfab.fleet.model import Fleet, Region
 
 ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
@@ -92,6 +93,11 @@ class Present:
     package: Package | None = None
     image: str = ""
     """The id of the image all nodes shall run."""
+    certificates: Mapping[str, Pair] = field(default_factory=dict)
+    """The digests of certificate and key of each region that has https, by its name."""
+
+    def pair(self, region: Region) -> Pair:
+        return self.certificates.get(region.name, Pair())
 
     def facts(self, name: str) -> NodeFacts:
         return self.nodes.get(name, NodeFacts())
@@ -124,6 +130,9 @@ class Present:
             nodes={name: facts(row) for name, row in record["nodes"].items()},
             package=Package(**package) if package else None,
             image=record["image"],
+            certificates={
+                name: Pair(**row) for name, row in record.get("certificates", {}).items()
+            },
         )
 
 

@@ -169,8 +169,21 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Bring:
+    """Write a file of this machine as ``Write`` does; it must still have this sha256.
+
+    It is read when it is written, so a plan can be made where the file is not.
+    """
+
+    source: Path
+    path: str
+    sha256: str
+    mode: int = 0o600
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
-    """Put back what a Write replaced, from its ``backup``; a file it made is removed again.
+    """Put back what a Write or Bring replaced, from its ``backup``; a file it made is removed.
 
     Where nothing was written, nothing happens.
     """
@@ -250,7 +263,7 @@ class DropHosts:
 
 
 Effect: TypeAlias = (
-    "Run | Write | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows | DropHosts"
+    "Run | Write | Bring | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows | DropHosts"
 )
 
 

@@ -76,8 +76,9 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 " directories): it would have to be removed and run again",
                 next=f"fab fleet.check --region={region.name}",
             )
-        serve = (steps.serve_certificate(fleet, one), steps.healthy(fleet, one)) if runs else ()
-        return (*steps.certificate(fleet, region, one), *serve)
+        shown = present.pair(region).shown
+        serve = (steps.serve_certificate(fleet, one), steps.healthy(fleet, one, shown))
+        return (*steps.certificate(fleet, region, one, present), *(serve if runs else ()))
 
     return _plan("node.push-certs", fleet, node, build, width=1)
 
@@ -105,7 +106,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.directories(fleet, one),
             steps.image(fleet, one, present.image, present.package),
             _config(fleet, present, one),
-            *steps.certificate(fleet, fleet.region_of(one), one),
+            *steps.certificate(fleet, fleet.region_of(one), one, present),
             steps.container(fleet, one, present.image, present.facts(one.name)),
         ),
     )
@@ -224,7 +225,8 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
     def build(one: Node) -> tuple[Step, ...]:
         facts = present.facts(one.name)
         if facts.container == "running":
-            return (steps.programs_run(fleet, one), steps.healthy(fleet, one))
+            shown = present.pair(fleet.region_of(one)).shown
+            return (steps.programs_run(fleet, one), steps.healthy(fleet, one, shown))
         return (steps.docker_answers(one), steps.ready(fleet, one, present.package))
 
     return _plan("node.check", fleet, node, build)

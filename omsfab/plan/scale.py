@@ -111,7 +111,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             _staging(fleet, where, present, where.nodes),
             Stage("rows as they are", (steps.save_rows(where),)),
             *_joining(fleet, where, present, where.nodes),
-            _proof(fleet, where, present.image, vip=True),
+            _proof(fleet, where, present, where.nodes, vip=True),
         ),
     )
 
@@ -181,7 +181,7 @@ def _from_physical(
                 else ()
             ),
             *_joining(fleet, region, present, new, apart=True),
-            _proof(fleet, region, present.image, here),
+            _proof(fleet, region, present, new, here),
         ),
         initial=first.name,
     )
@@ -206,7 +206,7 @@ def _behind_vip(
             "scale.out",
             f"region {region.name} is as hosts.yaml wants it",
             tuple(reasons),
-            (_proof(fleet, region, present.image),),
+            (_proof(fleet, region, present, new),),
         )
     refreshed = tuple(
         step
@@ -235,7 +235,7 @@ def _behind_vip(
                 if refreshed
                 else ()
             ),
-            _proof(fleet, region, present.image),
+            _proof(fleet, region, present, new),
         ),
         initial=old[0].name,
     )
@@ -291,7 +291,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
                 else ()
             ),
             *_joining(fleet, region, present, new),
-            _proof(fleet, region, present.image, vip=True, others=True),
+            _proof(fleet, region, present, new, vip=True, others=True),
         ),
         initial=theirs[0].name if theirs else new[0].name,
     )
@@ -427,7 +427,7 @@ def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
                 steps.directories(fleet, node),
                 steps.image(fleet, node, present.image, present.package),
                 steps.config(fleet, region, node, present.facts(node.name)),
-                *steps.certificate(fleet, region, node),
+                *steps.certificate(fleet, region, node, present),
             )
         ),
     )
@@ -471,7 +471,8 @@ def _joining(
 def _proof(
     fleet: Fleet,
     region: Region,
-    image: str,
+    present: Present,
+    new: Sequence[Node],
     old_url: str = "",
     *,
     vip: bool = False,
@@ -481,6 +482,7 @@ def _proof(
 
     ``vip`` where it could not be proven before; ``others`` where rows were saved at the beginning.
     """
+    image, shown = present.image, present.pair(region).shown
     return Stage(
         "final verification",
         (
@@ -490,7 +492,7 @@ def _proof(
                 for step in (
                     *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
                     steps.programs_run(fleet, node),
-                    steps.healthy(fleet, node),
+                    steps.healthy(fleet, node, shown if node in new else ""),
                     steps.host_online(region, node),
                     *((_last(steps.vip_answers(fleet, region, node)),) if vip else ()),
                 )

@@ -5,19 +5,17 @@ Nothing happens when a step is built.  Order and choice are the planners' (scale
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from omsfab.commands import checks, docker, influx, oms, posix, supervisor
-from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
-from omsfab.fleet.secret import Secret
-from omsfab.plan.present import NodeFacts, Package
+from omsfab.plan.present import NodeFacts, Package, Present
 from omsfab.plan.records import (
     METADB,
     Await,
+    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
@@ -362,19 +360,21 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     )
 
 
-def certificate(fleet: Fleet, region: Region, node: Node) -> tuple[Step, ...]:
-    """Certificate and key are on the node, where the region brings them: two steps, or none."""
+def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> tuple[Step, ...]:
+    """Certificate and key are on the node, where the region brings them: two steps, or none.
+
+    Whether they could work is judged when such a plan is made (session.py), and not again.
+    """
     if region.https is None:
         return ()
-    pair = certificates.load(region, region.https)
+    pair = present.pair(region)
     mounts = fleet.install_of(node).mounts
     files = (
-        ("https-crt", mounts.https_crt, Secret(pair.crt), 0o644),
-        ("https-key", mounts.https_key, pair.key, 0o600),
+        ("https-crt", mounts.https_crt, region.https.crt, pair.crt, 0o644),
+        ("https-key", mounts.https_key, region.https.key, pair.key, 0o600),
     )
 
-    def step(name: str, path: str, content: Secret, mode: int) -> Step:
-        digest = hashlib.sha256(content.reveal().encode()).hexdigest()
+    def step(name: str, path: str, source: Path, digest: str, mode: int) -> Step:
         there = Succeeds(checks.file_is(path, digest, mode), "not this file")
         return Step(
             name=name,
@@ -383,13 +383,15 @@ def certificate(fleet: Fleet, region: Region, node: Node) -> tuple[Step, ...]:
             check=(there,),
             apply=(
                 Run(checks.make_directories(str(PurePosixPath(path).parent))),
-                Write(path, content, mode),
+                Bring(source, path, digest, mode),
             ),
             verify=(there,),
             fault="CERT-003",
         )
 
-    return tuple(step(name, path or "", content, mode) for name, path, content, mode in files)
+    return tuple(
+        step(name, path or "", source, digest, mode) for name, path, source, digest, mode in files
+    )
 
 
 def serve_certificate(fleet: Fleet, node: Node) -> Step:
@@ -552,12 +554,12 @@ def programs_run(fleet: Fleet, node: Node) -> Step:
     )
 
 
-def healthy(fleet: Fleet, node: Node) -> Step:
+def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
+    """``shown`` is the sha256 of the certificate (DER) that this plan has brought to the node; a
+    node that keeps its own may have another one than hosts.yaml, or an expired one."""
     install = fleet.install_of(node)
     url = oms.health_url(node, install)
-    https = fleet.region_of(node).https
-    digest = certificates.load(fleet.region_of(node), https).sha256 if https else ""
-    only = checks.https_only(node.ip, install.ports.nginx, digest)
+    only = checks.https_only(node.ip, install.ports.nginx, shown)
     return Step(
         name="health",
         node=node.name,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from omsfab.errors import InputError, StepFailed
-from omsfab.plan.records import Effect, Job, Run, Send, Step, Write
+from omsfab.plan.records import Bring, Effect, Job, Run, Send, Step, Write
 
 VARIABLE = "OMSFAB_FAILPOINT"
 PATTERN = re.compile(r"(?P<step>[\w.@-]+):(?P<place>before|mid\d*|after):(?P<what>kill|raise|hang)")
@@ -51,7 +51,7 @@ class Failpoint:
         if not self._is(step, f"mid{number}"):
             yield tell
             return
-        if isinstance(effect, (Run, Write)) and self.what == "kill":
+        if isinstance(effect, (Run, Write, Bring)) and self.what == "kill":
             threading.Timer(SOON, self._strike).start()
 
         def told(kind: str, text: str) -> None:

@@ -30,13 +30,14 @@ from omsfab.errors import (
     RolledBack,
     Unreachable,
 )
+from omsfab.fleet import certificate as certificates
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
 from omsfab.plan import meta, regions, repair, scale, tsdb, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
-from omsfab.plan.records import Plan, Step
+from omsfab.plan.records import Bring, Plan, Step
 from omsfab.run import claims, failpoint, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
@@ -67,6 +68,8 @@ class Task:
     tsdb: bool = False
     """Whether package and image are those of the time-series database."""
     lease: bool = False
+    any_dates: bool = False
+    """Whether a certificate that has expired will do: it must not stop a repair."""
 
 
 TASKS: Mapping[str, Task] = {
@@ -78,7 +81,7 @@ TASKS: Mapping[str, Task] = {
     "node.push-config": Task(repair.push_config, "node"),
     "node.push-certs": Task(repair.push_certs, "node"),
     "node.load-image": Task(repair.load_image, "node", package=True),
-    "node.run": Task(repair.run, "node", package=True),
+    "node.run": Task(repair.run, "node", package=True, any_dates=True),
     "node.stop": Task(repair.stop, "node"),
     "node.start": Task(repair.start, "node"),
     "node.restart": Task(repair.restart, "node"),
@@ -133,8 +136,11 @@ class Session:
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
             args["region"] = self._region(name)
         package = self._package(task)
-        present = self._present(name, package, args)
+        present = replace(
+            self._present(name, package, args), certificates=certificates.pairs(self.fleet.regions)
+        )
         plan = task.planner(self.fleet, present, **args)
+        self._refuse_unfit(task, plan)
         if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
             self._print("\n".join(plan_lines(plan)))
         if self.flags.dry:
@@ -195,6 +201,14 @@ class Session:
             found = {one.loaded for one in facts.values() if one.loaded}
             image = found.pop() if len(found) == 1 else part.image
         return Present(nodes=facts, package=package, image=image)
+
+    def _refuse_unfit(self, task: Task, plan: Plan) -> None:
+        """A certificate that could not work is not sent.  One that is on the nodes already stops
+        nobody, and a run once begun ends with the one it began with."""
+        sent = {e.source for step in plan.steps for e in step.apply if isinstance(e, Bring)}
+        for region in self.fleet.regions:
+            if region.https and region.https.crt in sent:
+                certificates.judge(region, region.https, dates=not task.any_dates)
 
     def _refuse_beside_another(self, name: str) -> None:
         """Beside a run that is under way nothing is looked at: what is seen is half a change."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -15,11 +16,13 @@ from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
-from omsfab.errors import OmsfabError, StepFailed
+from omsfab.errors import InputError, OmsfabError, StepFailed
+from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import (
     Await,
+    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
@@ -192,9 +195,9 @@ class Site:
                         next=step.fix,
                     )
             case Write(path, content, mode):
-                self._shells[step.node].write(
-                    path, content, mode, f"{path}.omsfab-{self._run_id}.bak"
-                )
+                self._write(step.node, path, content, mode)
+            case Bring(source, path, sha256, mode):
+                self._write(step.node, path, _confirmed(source, sha256, mode), mode)
             case PutBack(path, backup):
                 self._put_back(step.node, path, backup, tell)
             case Send(source, dest, size, sha256):
@@ -247,6 +250,9 @@ class Site:
             case _:
                 assert_never(effect)
 
+    def _write(self, node: str, path: str, content: Secret, mode: int) -> None:
+        self._shells[node].write(path, content, mode, f"{path}.omsfab-{self._run_id}.bak")
+
     def _put_back(self, node: str, path: str, backup: str, tell: Callable[..., None]) -> None:
         result = self._shells[node].run(posix.put_back(path, backup))
         if result.status:
@@ -270,6 +276,25 @@ class Site:
         for word in sorted(words, key=len, reverse=True):  # one may be a part of another
             text = text.replace(word, "****")
         return text
+
+
+def _confirmed(source: Path, sha256: str, mode: int) -> Secret:
+    """Return the file if it is the one that the plan was made with."""
+    try:
+        content = certificates.text(source, private=mode == 0o600)
+    except InputError as error:
+        why = f"{error.what}: {error.evidence}"
+    else:
+        found = hashlib.sha256(content.reveal().encode()).hexdigest()
+        if found == sha256:
+            return content
+        why = f"its sha256 was {sha256} and is {found}"
+    raise StepFailed(
+        "PLAN-004",
+        f"{source} is not the file that was confirmed",
+        evidence=why,
+        next=f"put the former {source} back, then: fab run.resume",
+    )
 
 
 def cleared_text(cleared: Cleared) -> str:

@@ -12,6 +12,7 @@ from omsfab.commands.command import shown
 from omsfab.plan.events import Event
 from omsfab.plan.records import (
     Await,
+    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
@@ -101,6 +102,8 @@ def effect_text(effect: Effect) -> str:
         case Write(path, content, mode):
             size = len(content.reveal().encode())
             return f"write {path} in place ({size} bytes, mode {mode:o}), the former one kept"
+        case Bring(source, path, _, mode):
+            return f"write {source} to {path} in place (mode {mode:o}), the former one kept"
         case PutBack(path, backup):
             return f"put {backup} back into {path}; remove {path} if there was none"
         case Send(source, dest, size, _):

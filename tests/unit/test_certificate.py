@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from omsfab.errors import InputError, PreflightError, SecurityRefusal
+from omsfab.commands import docker
+from omsfab.errors import InputError, PreflightError, SecurityRefusal, StepFailed
 from omsfab.fleet import certificate
 from omsfab.fleet.model import Https
-from omsfab.plan import repair, scale
+from omsfab.plan import repair, scale, undo
 from omsfab.plan.present import NodeFacts, Present
-from omsfab.plan.records import Write
+from omsfab.plan.records import Bring
+from omsfab.run.session import Flags, Session, digest
+from omsfab.run.site import Site
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
 
@@ -71,17 +77,22 @@ def pair(tmp_path):
 )
 def test_a_certificate_for_the_vip_or_for_every_node_will_do(fleet, pair, names):
     """A browser comes by the name in cm_url, or by the address or the name of a node."""
-    found = certificate.load(fleet.regions[0], pair(*names), now=NOW)
+    certificate.judge(fleet.regions[0], pair(*names), now=NOW)
 
-    assert "BEGIN CERTIFICATE" in found.crt
-    assert "BEGIN" not in repr(found.key)
+
+def test_a_key_is_a_secret(pair):
+    """It goes to the node whole, and shows as stars."""
+    key = certificate.text(pair("10.0.0.100").key, private=True)
+
+    assert "BEGIN PRIVATE KEY" in key.reveal()
+    assert "BEGIN" not in repr(key)
 
 
 def test_a_wildcard_covers_one_label(fleet, pair):
     """*.example.org is for oms.example.org."""
     region = fleet.regions[0].model_copy(update={"cm_url": "http://oms.example.org:8088"})
 
-    assert certificate.load(region, pair("*.example.org"), now=NOW)
+    certificate.judge(region, pair("*.example.org"), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +107,7 @@ def test_a_wildcard_covers_one_label(fleet, pair):
 def test_what_could_not_work_is_refused(fleet, pair, id, how, says):
     """Pair, passphrase, first and last day; each with its own words."""
     with pytest.raises(InputError, match=id) as caught:
-        certificate.load(fleet.regions[0], pair("10.0.0.100", **how), now=NOW)
+        certificate.judge(fleet.regions[0], pair("10.0.0.100", **how), now=NOW)
 
     assert says in caught.value.evidence
     assert caught.value.next
@@ -113,7 +124,7 @@ def test_what_could_not_work_is_refused(fleet, pair, id, how, says):
 def test_a_certificate_for_others_is_refused(fleet, pair, names, says):
     """Two of three nodes are not enough; a wildcard never stands for an address."""
     with pytest.raises(InputError, match="CERT-002") as caught:
-        certificate.load(fleet.regions[0], pair(*names), now=NOW)
+        certificate.judge(fleet.regions[0], pair(*names), now=NOW)
 
     assert says in caught.value.evidence
 
@@ -121,7 +132,7 @@ def test_a_certificate_for_others_is_refused(fleet, pair, names, says):
 def test_a_key_that_others_may_read_is_refused(fleet, pair):
     """No flag skips this: the key of a console is a secret."""
     with pytest.raises(SecurityRefusal, match="SEC-003"):
-        certificate.load(fleet.regions[0], pair("10.0.0.100", mode=0o644), now=NOW)
+        certificate.judge(fleet.regions[0], pair("10.0.0.100", mode=0o644), now=NOW)
 
 
 @pytest.mark.parametrize("which", ["crt", "key"])
@@ -132,27 +143,32 @@ def test_files_that_are_not_there_or_not_pem(fleet, pair, which):
     path.write_text("not this")
 
     with pytest.raises(InputError, match="CERT-001") as caught:
-        certificate.load(fleet.regions[0], https, now=NOW)
+        certificate.judge(fleet.regions[0], https, now=NOW)
 
     assert str(path) in caught.value.evidence
 
 
 @pytest.fixture
 def secured(fleet, pair):
-    """The fleet with a certificate that is valid whenever the tests run."""
-    https = pair("10.0.0.100", first=dt.datetime.now(dt.timezone.utc) - dt.timedelta(1))
-    region = fleet.regions[0].model_copy(update={"https": https})
-    return fleet.model_copy(update={"regions": (region,)})
+    """The fleet with a certificate that is valid whenever the tests run, or as told."""
+
+    def make(**how):
+        first = dt.datetime.now(dt.timezone.utc) - dt.timedelta(1)
+        https = pair("10.0.0.100", **{"first": first, **how})
+        region = fleet.regions[0].model_copy(update={"https": https})
+        return fleet.model_copy(update={"regions": (region,)})
+
+    return make
 
 
 def test_a_new_node_gets_certificate_and_key_before_its_container(secured, package):
     """Both are staged, the key for root alone, and both are mounted where the guide says."""
-    plan = scale.deploy(secured, Present(package=package, image=package.image))
+    plan = scale.deploy(secured(), Present(package=package, image=package.image))
     writes = {
         (e.path, e.mode)
         for s in plan.steps
         for e in s.apply
-        if isinstance(e, Write) and s.node == "oms1" and "https" in e.path
+        if isinstance(e, Bring) and s.node == "oms1" and "https" in e.path
     }
     run = next(s for s in plan.steps if s.name == "container").apply[-1]
 
@@ -163,7 +179,7 @@ def test_a_new_node_gets_certificate_and_key_before_its_container(secured, packa
 
 def test_health_is_asked_by_https_then(secured, package):
     """With a certificate NGINX serves HTTPS only (guide, docker run parameters)."""
-    plan = scale.deploy(secured, Present(package=package, image=package.image))
+    plan = scale.deploy(secured(), Present(package=package, image=package.image))
     titles = [step.title for step in plan.steps if step.name == "health"]
 
     assert "https://10.0.0.1:8089/oms/health says healthy" == titles[0]
@@ -172,7 +188,7 @@ def test_health_is_asked_by_https_then(secured, package):
 def test_a_container_without_the_mount_cannot_be_given_one(secured, present):
     """Mounts of a container never change; it is said, and not done."""
     with pytest.raises(PreflightError, match="CERT-005"):
-        repair.push_certs(secured, present(), node="oms1")
+        repair.push_certs(secured(), present(), node="oms1")
 
 
 def test_nginx_reads_a_renewed_certificate(secured):
@@ -180,7 +196,7 @@ def test_nginx_reads_a_renewed_certificate(secured):
     binds = tuple(":".join(p) for p in (("/data/oms/https_crt", "/etc/pki/nginx/oms_server.crt"),))
     facts = NodeFacts(container="running", image="sha256:1", host_ip="10.0.0.1", binds=binds)
 
-    plan = repair.push_certs(secured, Present(nodes={"oms1": facts}), node="oms1")
+    plan = repair.push_certs(secured(), Present(nodes={"oms1": facts}), node="oms1")
 
     assert ["https-crt", "https-key", "nginx", "health"] == [step.name for step in plan.steps]
 
@@ -189,3 +205,144 @@ def test_without_a_certificate_there_is_nothing_to_push(fleet):
     """The key to write is named."""
     with pytest.raises(InputError, match="CERT-004"):
         repair.push_certs(fleet, Present(), node="oms1")
+
+
+EXPIRED = {"first": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)}
+
+
+def gone(fleet):
+    """The fleet on a jump host that has no such files."""
+    https = Https(crt=Path("/nonexistent/crt"), key=Path("/nonexistent/key"))
+    region = fleet.regions[0].model_copy(update={"https": https})
+    return fleet.model_copy(update={"regions": (region,)})
+
+
+@pytest.fixture
+def session(monkeypatch, tmp_path):
+    """Return a maker of sessions that contact nobody."""
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path / "state"))
+    return lambda fleet: Session(Flags(dry=True), fleet)
+
+
+@pytest.mark.parametrize("task", ["oms.deploy", "scale.out"])
+def test_what_could_not_work_is_not_sent(session, secured, task):
+    """A new run that brings a certificate looks at it first."""
+    with pytest.raises(InputError, match="CERT-002"):
+        session(secured(**EXPIRED)).carry_out(task)
+
+
+def test_push_certs_sends_no_expired_certificate(session, secured):
+    """Renewing is what it is for."""
+    with pytest.raises(InputError, match="CERT-002"):
+        session(secured(**EXPIRED)).carry_out("node.push-certs", node="oms1")
+
+
+@pytest.mark.parametrize("task", ["node.initialise", "node.refresh", "node.check", "node.run"])
+def test_an_expired_certificate_stops_no_repair(session, secured, task):
+    """Least of all in the middle of an outage."""
+    session(secured(**EXPIRED)).carry_out(task, node="oms1")
+
+
+@pytest.mark.parametrize("task", ["node.initialise", "node.refresh", "node.check"])
+def test_repairs_need_no_certificate_on_this_jump_host(session, fleet, task):
+    """It is on the nodes; another jump host need not have it."""
+    session(gone(fleet)).carry_out(task, node="oms1")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [lambda secured, fleet: secured(**EXPIRED), lambda secured, fleet: gone(fleet)],
+    ids=["expired", "gone"],
+)
+def test_a_run_is_taken_back_without_a_certificate_that_works(secured, fleet, present, where):
+    """The nodes keep the one they have: production must not stay stopped for a file."""
+    begun = {"stop-processes@oms1", "clear-rows@metadb"}
+    plan = undo.undo(where(secured, fleet), present(), run="r", region="", begun=begun)
+    (health,) = (step for step in plan.steps if step.name == "health")
+
+    assert "" == health.verify[-1].command.argv[-1]
+
+
+@pytest.mark.parametrize("change", ["expired", "renewed", "gone"])
+def test_a_resumed_run_has_the_plan_that_was_confirmed(secured, fleet, package, change):
+    """Certificate expired or renewed since, or another jump host without it."""
+    before = secured()
+    seen = certificate.pairs(before.regions)
+    now = Present(package=package, image=package.image, certificates=seen)
+    planned = digest(scale.deploy(before, now), "r")
+    stored = Present.of(json.loads(json.dumps(now.record())))
+    after = {"expired": lambda: secured(**EXPIRED), "renewed": secured}.get(
+        change, lambda: before
+    )()
+    if change == "gone":
+        after.regions[0].https.crt.unlink()
+        after.regions[0].https.key.unlink()
+
+    assert planned == digest(scale.deploy(after, stored), "r")
+
+
+def brought(fleet, now):
+    """The effects that bring certificate and key to oms1."""
+    plan = scale.deploy(fleet, now)
+    return [(s, e) for s in plan.steps for e in s.apply if isinstance(e, Bring)][:2]
+
+
+class Node:
+    """A shell that keeps what is written there."""
+
+    def __init__(self):
+        self.files = {}
+
+    def write(self, path, content, mode, backup):
+        self.files[path] = content.reveal()
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site("r", tmp_path, {"oms1": Node()}, None)
+
+
+def test_the_files_arrive_as_they_are(secured, package, site):
+    """The very text of both files."""
+    fleet = secured()
+    now = Present(package=package, certificates=certificate.pairs(fleet.regions))
+    for step, effect in brought(fleet, now):
+        site.perform(effect, step, 1, lambda *_: None)
+    https = fleet.regions[0].https
+
+    assert [https.crt.read_text(), https.key.read_text()] == list(
+        site._shells["oms1"].files.values()
+    )
+
+
+@pytest.mark.parametrize("how", ["renewed", "gone"])
+def test_no_other_certificate_is_sent_than_the_one_confirmed(secured, package, site, how):
+    """What was confirmed is what is run; the way out is said."""
+    fleet = secured()
+    now = Present(package=package, certificates=certificate.pairs(fleet.regions))
+    effects = brought(fleet, now)
+    if how == "renewed":
+        secured()
+    else:
+        for source in (effect.source for _, effect in effects):
+            source.unlink()
+
+    for step, effect in effects:
+        with pytest.raises(StepFailed, match="PLAN-004") as caught:
+            site.perform(effect, step, 1, lambda *_: None)
+        assert str(effect.source) in caught.value.next
+    assert {} == site._shells["oms1"].files
+
+
+def test_a_node_that_keeps_its_certificate_is_not_asked_for_another(secured, package, present):
+    """Renewed in hosts.yaml and not pushed yet: a scale-out is no place to fail for that."""
+    fleet = secured()
+    pairs = certificate.pairs(fleet.regions)
+    mounts = docker.mounts(fleet.install_of(fleet.regions[0].nodes[0]))
+    first = replace(present().facts("oms1"), binds=tuple(":".join(pair) for pair in mounts))
+    now = replace(present(package, url="http://10.0.0.100:8088", oms1=first), certificates=pairs)
+    plan = scale.scale_out(fleet, now)
+    asked = {s.node: s.verify[-1].command.argv[-1] for s in plan.steps if s.name == "health"}
+    shown = pairs["cn-hangzhou"].shown
+
+    assert {"oms1": "", "oms2": shown, "oms3": shown} == asked
