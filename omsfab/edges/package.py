@@ -40,15 +40,23 @@ def examine(
     reference: str,
     cache: Path | None = None,
     on_bytes: Callable[[int], None] = lambda _: None,
+    *,
+    part: str = "oms",
 ) -> Package:
     """Return size, sha256 and image id of a ``docker save`` package, .tar or .tar.gz.
 
     ``reference`` is the image wanted by hosts.yaml; a package that does not hold it is refused,
     since it would load with status 0 as ``<none>``.  ``cache`` is a directory: an unchanged package
-    (path, size, time of change) is not read twice.
+    (path, size, time of change) is not read twice.  ``part`` of hosts.yaml names both.
     """
     if not path.is_file():
-        raise _bad("IMG-003", f"{path} is not a file", path, "oms.package in hosts.yaml")
+        raise PreflightError(
+            "IMG-003",
+            f"{path} is {'not a file' if path.exists() else 'not there'}",
+            where=f"{part}.package in hosts.yaml",
+            next=f"copy the package there, or write in {part}.package where it is, then: "
+            "fab fleet.show",
+        )
     stat = path.stat()
     known = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
     note = (
@@ -61,7 +69,7 @@ def examine(
             with contextlib.suppress(OSError):  # then it is read again the next time
                 note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 note.write_text(json.dumps(record))
-    image = _image_of(record["manifest"], reference, path)
+    image = _image_of(record["manifest"], reference, path, part)
     built_for = record.get("built_for", {})
     machine = next((m for name, m in built_for.items() if image[7:] in name), "")
     return Package(str(path), record["size"], record["sha256"], image, machine)
@@ -148,7 +156,7 @@ def _damaged(
     return ""
 
 
-def _image_of(manifest: list[dict[str, object]], reference: str, path: Path) -> str:
+def _image_of(manifest: list[dict[str, object]], reference: str, path: Path, part: str) -> str:
     tags: list[str] = []
     ids: list[str] = []
     for entry in manifest:
@@ -163,7 +171,7 @@ def _image_of(manifest: list[dict[str, object]], reference: str, path: Path) -> 
         f"{path.name} holds {', '.join(tags) or 'an image without a tag'}, not {reference}",
         where=str(path),
         evidence=f"ids: {', '.join(ids) or 'none'}",
-        next="write the image that the package holds, or its id, as oms.image in hosts.yaml, "
+        next=f"write the image that the package holds, or its id, as {part}.image in hosts.yaml, "
         "then: fab fleet.show",
     )
 

@@ -311,8 +311,13 @@ def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Ste
     return loaded(node, fleet.install.image, wanted, package, place)
 
 
-def loaded(node: Node, name: str, wanted: str, package: Package | None, place: str) -> Step:
-    """The image ``wanted`` (an id) is there; ``place`` is where the package lies meanwhile."""
+def loaded(
+    node: Node, name: str, wanted: str, package: Package | None, place: str, part: str = "oms"
+) -> Step:
+    """The image ``wanted`` (an id) is there; ``place`` is where the package lies meanwhile.
+
+    ``part`` of hosts.yaml names image and package.
+    """
     there = Says(docker.image_id(wanted), wanted)
     if package is None:
         return Step(
@@ -322,6 +327,7 @@ def loaded(node: Node, name: str, wanted: str, package: Package | None, place: s
             kind="read-only",
             verify=(there,),
             fault="IMG-001",
+            fix=f"write its package as {part}.package in hosts.yaml, then: fab fleet.show",
         )
     dest = f"{place}/{Path(package.path).name}"
     return Step(

@@ -53,6 +53,7 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
                         present.image,
                         present.package,
                         str(PurePosixPath(tsdb.data).parent),
+                        "tsdb",
                     ),
                 ),
             ),

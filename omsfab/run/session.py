@@ -169,7 +169,8 @@ class Session:
         if not task.package or part is None or part.package is None:
             return None
         with self.console.status(f"reading {part.package.name} (once)"):
-            return packages.examine(part.package, part.image, self.home)
+            key = "tsdb" if task.tsdb else "oms"
+            return packages.examine(part.package, part.image, self.home, part=key)
 
     def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> Present:
         task = TASKS[name]

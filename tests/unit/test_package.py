@@ -64,6 +64,25 @@ def test_a_package_without_the_wanted_tag_is_refused(tmp_path, tags):
         examine(path, NAME)
 
 
+@pytest.mark.parametrize("part", ["oms", "tsdb"])
+def test_the_part_of_hosts_yaml_that_is_wrong_is_named(tmp_path, part):
+    """Whoever deploys InfluxDB must not be told to break oms.image."""
+    path = make(tmp_path / "a.tar.gz", manifest(["other:latest"]))
+    with pytest.raises(PreflightError, match="IMG-004") as other:
+        examine(path, NAME, part=part)
+    with pytest.raises(PreflightError, match=r"IMG-003 .* is not there") as missing:
+        examine(tmp_path / "b.tar.gz", NAME, part=part)
+
+    assert f"as {part}.image in hosts.yaml" in other.value.next
+    assert f"in {part}.package where it is" in missing.value.next
+
+
+def test_a_directory_is_no_package(tmp_path):
+    """It is there, and not a file."""
+    with pytest.raises(PreflightError, match=r"IMG-003 .* is not a file"):
+        examine(tmp_path, NAME)
+
+
 def test_a_flipped_byte_in_a_layer_is_found_before_anything_is_sent(tmp_path):
     """I01: the tar reads well; the digest that the image itself lists does not fit."""
     path = make(tmp_path / "oms.tar", manifest([NAME]), "w", b"y" + LAYER[1:])

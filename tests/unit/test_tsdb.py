@@ -98,6 +98,28 @@ def test_a_database_that_runs_is_not_in_its_own_way(measured):
     assert container.check == plan.stages[0].steps[-1].check != ()
 
 
+def test_without_a_package_the_key_of_its_own_part_is_named(measured):
+    """tsdb.package, not oms.package."""
+    plan = tsdb.deploy(measured, Present(image="influxdb:1.8"))
+    (asked,) = (step for step in plan.steps if step.name == "image")
+
+    assert ("IMG-001", True) == (asked.fault, "tsdb.package in hosts.yaml" in asked.fix)
+
+
+def test_an_image_that_the_package_lacks_is_told_by_its_own_key(measured, monkeypatch, tmp_path):
+    """`fab --dry tsdb.deploy` reads the package of tsdb.package, and says so."""
+    from omsfab.run.session import Flags, Session
+
+    monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
+    there = measured.tsdb.model_copy(update={"package": tmp_path / "influx.tar.gz"})
+    session = Session(Flags(dry=True), measured.model_copy(update={"tsdb": there}))
+
+    with pytest.raises(PreflightError, match="IMG-003") as caught:
+        session.carry_out("tsdb.deploy")
+
+    assert "tsdb.package in hosts.yaml" == caught.value.where
+
+
 @pytest.mark.parametrize(
     ("id", "change"),
     [("TSDB-001", {"service": "CERESDB"}), ("TSDB-002", {"url": "10.9.9.9:8086"})],
