@@ -123,8 +123,8 @@ exec docker exec "$1" sh -c "$2" omsfab '' '' "$3" "$4" "$5"
 _OVER = r"""# no initialisation runs in the container
 running=$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)
 [ "$running" = true ] || exit 0
-found=$(docker exec -i "$1" sh -s '' '' "$2" "$3" '') || exit
-! printf '%s\n' "$found" | grep '^running ' >&2
+found=$(docker exec -i "$1" sh -s '' '' "$2" "$3" '') || exit "$4"
+! printf '%s\n' "$found" | sed -n 's/^running /pid /p' | grep . >&2
 """
 
 _MARKS = r"""# lines of an output that decide
@@ -182,9 +182,12 @@ def itself(container: str, argv: tuple[str, ...]) -> Command:
     return script(_ITSELF, container, _LOOK, *signs(argv), FLAG)
 
 
-def over(container: str, argv: tuple[str, ...]) -> Command:
-    """Succeed if no initialisation runs in the container, or the container does not run itself."""
-    return script(_OVER, container, *signs(argv), stdin=_LOOK)
+def over(container: str, argv: tuple[str, ...], *, unasked: bool = False) -> Command:
+    """Succeed if no initialisation runs in the container, or the container does not run itself.
+
+    ``unasked``: also if the container cannot be asked, where another question tells that.
+    """
+    return script(_OVER, container, *signs(argv), "0" if unasked else "1", stdin=_LOOK)
 
 
 def marks(directory: str) -> Command:

@@ -407,6 +407,7 @@ def _preflight(
             steps.same_time(node),
             *((steps.advised(fleet, node),) if fresh else ()),
             *((steps.ready(fleet, node, present.package),) if fresh else ()),
+            *((steps.no_init_runs(fleet, node),) if node in old else ()),
             *((steps.stays_writable(fleet, node),) if node in old else ()),
             *((steps.vip_answers(fleet, region, node), *proof[0], *proof[1]) if vip else ()),
             *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from omsfab.commands import checks, docker, influx, oms, posix, supervisor
+from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -154,6 +154,21 @@ def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) 
             Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
         ),
         fault="HOST-002",
+    )
+
+
+def no_init_runs(fleet: Fleet, node: Node) -> Step:
+    """Nobody else initialises a running node: that starts programs and writes rows."""
+    container = fleet.install.container
+    over = job.over(container, oms.INIT, unasked=True)
+    return Step(
+        name="init-runs",
+        node=node.name,
+        title=f"no docker_init.sh runs in {container}",
+        kind="read-only",
+        verify=(Succeeds(over, "docker_init.sh already runs"),),
+        fault="INIT-010",
+        fix="wait for its end",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from omsfab.errors import (
     Detached,
+    Locked,
     LostSession,
     Mismatch,
     OmsfabError,
@@ -198,8 +199,9 @@ class Runner:
         text = "\n".join(_told(error) for error in each)
         what = f"{len(each)} steps of stage {stage.title!r} failed"
         first = each[0]
-        if all(error.exit_code == PreflightError.exit_code for error in each):
-            return PreflightError("RUN-010", what, evidence=text, next=first.next)
+        if self.changed == "nothing":
+            kind = Locked if any(isinstance(error, Locked) for error in each) else PreflightError
+            return kind("RUN-010", what, evidence=text, next=first.next)
         for error in each:
             if isinstance(error, OutcomeUnknown):
                 return OutcomeUnknown(
@@ -276,7 +278,9 @@ class Runner:
         return "\n".join(wrong)
 
     def _not_so(self, step: Step, why: str) -> OmsfabError:
-        kind = PreflightError if self.changed == "nothing" else Mismatch
+        kind: type[OmsfabError] = PreflightError if self.changed == "nothing" else Mismatch
+        if step.fault == "INIT-010":  # the one question that asks for a lock
+            kind = Locked
         return kind(
             step.fault,
             f"not so: {step.title}",

@@ -154,8 +154,9 @@ def logs_full(g: Ground) -> None:
     running = g.start(*OUT)
     running.says(r"oms2 +initialise +· step 2", 120)
     fill(g, node)
-    outcome = g.note(running.end())
+    running.says("No space left on device", 120)
     sh(g, node, "rm -f /data/filler")
+    outcome = g.note(running.end())
     g.lab.knob(node, INIT_SECONDS=0)
     if outcome.code != 0:
         g.planned[node] = 2

@@ -101,6 +101,18 @@ def test_an_effect_whose_outcome_is_not_proven_is_no_success(events):
     assert "oms1: a" == caught.value.changed
 
 
+def test_an_initialisation_that_runs_already_is_a_lock(events):
+    """C08: exit 4, whatever else does not hold while it goes on; nothing was changed."""
+    other = step("vip", node="oms2", apply=(), check=())
+    asked = step("runs", apply=(), check=(), fault="INIT-010", kind="read-only")
+
+    with pytest.raises(Locked) as error:
+        Runner(FakeWorld(), events.append).carry_out(plan((asked, other)))
+
+    assert "INIT-010" in error.value.evidence
+    assert "nothing" == error.value.changed
+
+
 def test_nothing_begins_after_ctrl_c(events):
     """It came while the step looked whether it is so: neither intent nor effect follow."""
     asked, go = threading.Event(), threading.Event()
@@ -133,6 +145,7 @@ def test_an_unknown_outcome_stays_one_whatever_else_failed(events):
     """Exit 7, and each failure once: else the way back would be offered beside a running init."""
     known, unknown = StepFailed("INIT-011", "x"), OutcomeUnknown("INIT-021", "away")
     runner = Runner(FakeWorld(), events.append)
+    runner._changed = ["something"]
 
     error = runner._together(Stage("s", ()), [known, unknown, known])
 

@@ -13,7 +13,10 @@ flock -n 9 || echo "$(date +%s.%N) $$ here" >>"$lab/init.overlap"
 ended=0
 trap 'rc=$?; finish "$rc"' EXIT
 finish() {
-    [ "$ended" = 1 ] || echo "$(date +%s.%N) $$ $1 $stamp" >>"$lab/init.ended"
+    # On a full disk it waits for room: a row that is missing would count as one that still runs.
+    until [ "$ended" = 1 ] || echo "$(date +%s.%N) $$ $1 $stamp" >>"$lab/init.ended"; do
+        sleep 0.5
+    done 2>/dev/null
     ended=1
     # Its row must be closed before the next run begins, or that would seem to overlap.
     wait "$watch"
