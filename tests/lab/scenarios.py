@@ -14,7 +14,7 @@ OMS = {"init": "always"}  # new containers are initialised at once, to save time
 
 NODE = ("line", "docker", "clock")
 FRESH = (*NODE, "advice", "ready")
-OLD = (*NODE, "kept")
+OLD = (*NODE, "init-runs", "kept")
 STAGED = ("directories", "image", "config")
 JOINED = ("container", "initialise")
 PROVEN = ("image-id", "programs", "health", "host")
