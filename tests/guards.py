@@ -19,6 +19,7 @@ JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
 RUN = "tests/unit/test_runner.py::test_"
+BACK = "tests/unit/test_ways_back.py::test_"
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,62 @@ GUARDS = (
         "                    _room(self._fd)\n",
         "                    pass\n",
         f"{RUN}an_almost_full_disk_stops_before_the_effect_too",
+    ),
+    Guard(
+        "a line that did not fit breaks no journal",
+        "omsfab/run/journal.py",
+        "                    os.ftruncate(self._fd, size)\n",
+        "                    pass\n",
+        f"{RUN}a_line_that_did_not_fit_breaks_no_journal",
+    ),
+    Guard(
+        "nothing begins after Ctrl-C",
+        "omsfab/run/runner.py",
+        '            if self.let_go:\n                raise Detached("RUN-030", "let go")\n',
+        "",
+        f"{RUN}nothing_begins_after_ctrl_c",
+    ),
+    Guard(
+        "a way back that changed nothing leaves the run open",
+        "omsfab/run/under_way.py",
+        "        if undoes is None:\n            return self._end(text)\n",
+        "        return self._end(text)\n",
+        f"{BACK}a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
+    ),
+    Guard(
+        "a run that is being taken back is not resumed",
+        "omsfab/run/session.py",
+        "            if past.changed:\n                raise _taken_back(directory, way)\n",
+        "            pass\n",
+        f"{BACK}a_run_that_is_being_taken_back_is_not_resumed",
+    ),
+    Guard(
+        "a run that ended on another jump host is not resumed",
+        "omsfab/run/session.py",
+        "        if initial and word:\n",
+        "        if False:\n",
+        f"{BACK}a_run_that_has_ended_elsewhere_is_not_resumed",
+    ),
+    Guard(
+        "deleted rows are put back whoever stopped the programs",
+        "omsfab/plan/undo.py",
+        " or (rows and where and node in where.nodes)",
+        "",
+        f"{BACK}deleted_rows_are_put_back_whoever_stopped_the_programs",
+    ),
+    Guard(
+        "a way back waits for docker_init.sh of the run",
+        "omsfab/plan/undo.py",
+        'for node in fleet.nodes if has("initialise", node.name)],',
+        "for node in ()],",
+        "tests/unit/test_undo.py::test_a_whole_scale_out_is_taken_back_in_reverse",
+    ),
+    Guard(
+        "an initialisation that runs already is a lock",
+        "omsfab/run/runner.py",
+        "            kind = Locked\n",
+        "            pass\n",
+        f"{RUN}an_initialisation_that_runs_already_is_a_lock",
     ),
     Guard(
         "exit 3 says that nothing was changed",
