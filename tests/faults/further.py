@@ -58,6 +58,7 @@ def odd_shell(g: Ground) -> None:
     "J21", "another package lies there when the run is resumed", "killed, then the file replaced"
 )
 def package_replaced(g: Ground) -> None:
+    g.reset(images=True)
     path = package(g, "true")
     killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="image@oms2:before:kill").end())
     if killed.code != -9:
