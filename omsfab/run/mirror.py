@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from omsfab.commands import posix
 from omsfab.commands.claim import PLACE
@@ -31,6 +32,10 @@ KEPT = 10
 
 ROWS = ("save-rows@metadb", "clear-rows@metadb")
 """Steps that save rows, without which no later one begins."""
+
+_RUN = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+")
+_FILE = re.compile(r"(?:backup/)?\w[\w.-]*", re.ASCII)
+"""What runs and their files are called.  A node says names, and is not trusted with a path here."""
 
 
 class Mirror:
@@ -154,7 +159,16 @@ def complete(shell: Shell, directory: Path) -> bool:
 
 def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
     for name in names:
-        path = into / PurePosixPath(name)
+        if not _FILE.fullmatch(name):
+            raise StepFailed(
+                "RUN-024",
+                f"the copy of run {run} has a file that no run has",
+                where=f"{shell.node}:{PLACE}/{run}",
+                evidence=f"its name is {name!r}; nothing is written for it",
+                next=shell.by_hand(f"ls -lR {PLACE}/{run}") + "   # who has put it there?",
+            )
+    for name in names:
+        path = into / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
         path.write_bytes(_bytes(shell, f"{PLACE}/{run}/{name}"))
@@ -173,7 +187,7 @@ def may_have_begun(directory: Path, steps: Sequence[str]) -> Sequence[str]:
 
 def _newest(shell: Shell) -> str:
     names = shell.run(posix.list_names(PLACE)).out.split()
-    runs = sorted(name for name in names if name[:8].isdigit())
+    runs = sorted(name for name in names if _RUN.fullmatch(name))
     if runs:
         return runs[-1]
     raise InputError(

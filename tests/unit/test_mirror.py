@@ -1,0 +1,77 @@
+"""The copy of a run comes from a node, which may be anybody's by then."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from omsfab.edges.shell import Result
+from omsfab.errors import InputError, StepFailed
+from omsfab.run import mirror
+
+RUN = "20260101T000000Z-scale-out-aaaa"
+
+
+class Node:
+    """A node that lists these names, and whose files are all ``{}``."""
+
+    node = "oms1"
+
+    def __init__(self, *names, runs=(RUN,)):
+        self.names, self.runs = names, runs
+
+    def run(self, cmd, on_line=None):
+        text = " ".join(cmd.argv)
+        if "files below" in text:
+            return Result(0, "".join(f"{name}\n" for name in self.names), "")
+        if "as base64" in text:
+            return Result(0, base64.b64encode(b"{}").decode(), "")
+        return Result(0, "".join(f"{name}\n" for name in self.runs), "")
+
+    def by_hand(self, text):
+        return f"ssh oms1 {text}"
+
+
+def files(directory):
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../escaped", "/{here}/escaped", "backup/../../../escaped", "backup/a/b", "..", ".ssh", ""],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_node_writes_no_file_here_but_those_of_a_run(tmp_path, name, whole):
+    """RUN-024: neither when a run is fetched nor when what is lost of one is brought back."""
+    home = tmp_path / "a" / "home"
+    home.mkdir(parents=True)
+    node = Node("run.json", name.format(here=str(tmp_path)[1:]))
+
+    with pytest.raises(StepFailed, match="RUN-024"):
+        if whole:
+            mirror.fetch(node, RUN, home)
+        else:
+            mirror.complete(node, home / RUN)
+
+    assert set() == files(tmp_path)
+
+
+def test_all_files_of_a_run_are_fetched(tmp_path):
+    """What runs do have passes: journal, and backups as they are named."""
+    names = {"run.json", "journal.jsonl", "backup/3.1.jsonl", "backup/save-rows_3.1.sql"}
+
+    here = mirror.fetch(Node(*sorted(names)), "", tmp_path)
+
+    assert (tmp_path / RUN, names) == (here, files(here))
+
+
+def test_a_node_does_not_name_the_directory_of_a_run(tmp_path):
+    """Without --run the newest there is taken, of those that are called as runs are."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    with pytest.raises(InputError, match="RUN-023"):
+        mirror.fetch(Node("run.json", runs=("99999999/../../escaped", "claim")), "", home)
+
+    assert set() == files(tmp_path)
