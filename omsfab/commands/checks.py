@@ -131,7 +131,8 @@ ss -Htn state established "( sport = :$1 )" | awk '{print $4}' | sed 's/^.*ffff:
 """
 
 # OMS docs: services never start on an engine older than 1.13.  podman answers to docker's words,
-# yet its containers end with the session that started them.
+# yet its containers end with the session that started them.  Where docker remaps users, it refuses
+# --privileged and --net host.  In the containerd store an image has another id than in its package.
 _DOCKER_FITS = r"""# docker answers, and is one that OMS runs on
 version=$(docker version --format '{{.Server.Version}}' 2>&1) || {
   printf '%s\n' "$version"; exit 1
@@ -143,8 +144,17 @@ esac
 case $version in
   1.[0-9].* | 1.1[0-2].* | 0.*) printf 'docker %s is older than 1.13\n' "$version"; exit 46;;
 esac
-case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in
-  *rootless*) echo 'docker is rootless here: it cannot give OMS its privileges'; exit 46;;
+info=$(docker info --format '{{.SecurityOptions}} {{.DriverStatus}}' 2>/dev/null)
+case $info in
+  *name=rootless*) echo 'docker is rootless here: it cannot give OMS its privileges'; exit 46;;
+  *name=userns*)
+    echo 'docker remaps users here: it cannot give OMS its privileges'
+    echo 'take "userns-remap" out of daemon.json and restart docker'; exit 46;;
+esac
+[ -z "$1" ] || case $info in *io.containerd.snapshotter*)
+  echo 'docker keeps images in the containerd store, where the id of a package is another one'
+  echo 'set "features": {"containerd-snapshotter": false} in daemon.json and restart docker:' \
+    'it does not show then what it keeps now'; exit 46;;
 esac
 printf '%s\n' "$version"
 """
@@ -221,9 +231,12 @@ def connections(port: int) -> Command:
     return script(_CONNECTIONS, str(port))
 
 
-def docker_fits() -> Command:
-    """Print the engine's version; fail where the daemon is silent, or is none that OMS runs on."""
-    return script(_DOCKER_FITS)
+def docker_fits(*, package: bool = False) -> Command:
+    """Print the engine's version; fail where the daemon is silent, or is none that OMS runs on.
+
+    With a ``package`` it must also know an image by the id that the package tells.
+    """
+    return script(_DOCKER_FITS, *(("package",) if package else ()))
 
 
 def stays_up(container: str, seconds: int = 3) -> Command:

@@ -87,7 +87,7 @@ def at_nodes(
 
     def ask(node: Node) -> NodeFacts | OmsfabError:
         try:
-            return at_node(fleet, node, shells[node.name], wanted)
+            return at_node(fleet, node, shells[node.name], wanted, package=package is not None)
         except OmsfabError as error:
             return error
 
@@ -113,13 +113,15 @@ def _in_a_line(error: OmsfabError) -> str:
     return f"{error.where}: {error.id} {error.what}" + "".join(f": {line[:300]}" for line in said)
 
 
-def at_node(fleet: Fleet, node: Node, shell: Shell, wanted: str) -> NodeFacts:
+def at_node(
+    fleet: Fleet, node: Node, shell: Shell, wanted: str, *, package: bool = False
+) -> NodeFacts:
     """Return docker's version, the container, the image and the drift of one node."""
-    version = shell.run(checks.docker_fits())
+    version = shell.run(checks.docker_fits(package=package))
     if version.status != 0:
         unfit = version.status == checks.UNFIT
         said = version.out.strip() or version.err.strip()
-        cure = "install" if unfit else "start"
+        cure = "change" if unfit else "start"
         if "permission denied" in said:
             cure = "ssh.sudo: true in hosts.yaml, or the user in the group of"
         raise PreflightError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.commands import checks
+from omsfab.edges.shell import Result
 from omsfab.errors import PreflightError
 from omsfab.fleet import hostsfile, values
 from omsfab.fleet.model import Ports
@@ -58,6 +60,20 @@ def test_a_node_that_runs_another_image_stops_the_plan(fleet, package, present):
         scale.scale_out(fleet, replace(now, nodes={"oms1": other}))
 
     assert f"oms1: {OTHER}" in caught.value.evidence
+
+
+@pytest.mark.parametrize(("sent", "id"), [(True, "HOST-006"), (False, "HOST-001")])
+def test_only_with_a_package_docker_must_know_its_id(fleet, package, sent, id):
+    """The containerd store gives other ids; here docker refuses both questions."""
+
+    class Shell:
+        def run(self, cmd):
+            return Result(checks.UNFIT if cmd == checks.docker_fits(package=True) else 1, "", "")
+
+    shells = dict.fromkeys((node.name for node in fleet.nodes), Shell())
+
+    with pytest.raises(PreflightError, match=id):
+        look.at_nodes(fleet, fleet.nodes, shells, package if sent else None)
 
 
 def test_every_node_has_the_image_id_in_the_end(fleet, package, present):

@@ -37,15 +37,30 @@ def node(tmp_path):
         ("echo 1.12.6", checks.UNFIT, "older than 1.13"),
         ('case $1 in --version) echo "podman version 4";; *) echo 4.3;; esac', 46, "podman"),
         ("case $1 in info) echo '[name=rootless]';; *) echo 24.0.7;; esac", 46, "rootless"),
+        ("case $1 in info) echo '[name=seccomp name=userns]';; *) echo 29.1;; esac", 46, "userns"),
         ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", 1, "Cannot connect"),
     ],
 )
 def test_a_docker_that_cannot_run_oms_is_told_apart(node, script, status, says):
-    """I08: down, older than 1.13, podman in its place, rootless."""
+    """I08: down, older than 1.13, podman in its place, rootless, with userns-remap."""
     done = node(checks.docker_fits(), script)
 
     assert status == done.returncode
     assert says in done.stdout
+
+
+@pytest.mark.parametrize(("package", "status"), [(True, checks.UNFIT), (False, 0)])
+def test_a_store_that_calls_images_otherwise_takes_no_package(node, package, status):
+    """Its ids are digests of manifests, the package tells that of the config; without one the
+    nodes themselves say what the id is."""
+    script = (
+        "case $1 in info) echo '[[driver-type io.containerd.snapshotter.v1]]';; *) echo 29;; esac"
+    )
+
+    done = node(checks.docker_fits(package=package), script)
+
+    assert status == done.returncode
+    assert package is ("containerd-snapshotter" in done.stdout)
 
 
 @pytest.mark.parametrize(("label", "word"), [("the spec", "start"), ("", "run"), ("abc", "run")])
