@@ -202,7 +202,8 @@ class _Attempt:
             if own.running:
                 return self._adopt(own.running)
             if self._job.habit == "auto":
-                if own.age >= (self._pace.entry if own.mentioned else self._pace.settle):
+                enough = self._pace.entry if own.mentioned else self._pace.settle
+                if max(own.age, self._elapsed()) >= enough:  # a node's clock may be set back
                     return None
             elif self._elapsed() > self._job.limit:
                 raise StepFailed(
@@ -256,7 +257,8 @@ class _Attempt:
                 self._skip_to(seen.size - self._pace.tail)
                 skipped = True
             self._sign_of_life()
-            self._stop_at_limit()
+            if seen.status is None:  # it has ended: only its output is still to be read
+                self._stop_at_limit()
             if len(seen.data) == self._pace.chunk:
                 continue
             if seen.data:
@@ -269,7 +271,7 @@ class _Attempt:
         self._say(self._lines.rest())
         if skipped:
             for line in self._ask(words.marks(self._directory)).out.splitlines():
-                self._reading.line(line)
+                self._reading.line(line, self._hide(line))
         return self._judge(seen.status)
 
     def _judge(self, status: int) -> JobResult:
@@ -284,12 +286,16 @@ class _Attempt:
         self._say(self._lines.feed(data))
 
     def _say(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            for hidden in self._hidden:
-                line = line.replace(hidden, "****")
+        for said in lines:
+            line = self._hide(said)
             self._on_line(line)
-            if self._reading.line(line):
+            if self._reading.line(said, line):
                 self._on_state(f"step {self._reading.step} of 5: {self._reading.title}".strip(": "))
+
+    def _hide(self, line: str) -> str:
+        for hidden in self._hidden:
+            line = line.replace(hidden, "****")
+        return line
 
     def _skip_to(self, offset: int) -> None:
         self._say(self._lines.rest())

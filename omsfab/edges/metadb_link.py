@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -188,7 +189,10 @@ class Link:
             "ob_query_timeout": limits.query * micro,
             "ob_trx_timeout": limits.transaction * micro,
             "ob_trx_idle_timeout": limits.idle * micro,
+            "sql_safe_updates": 0,
         }
+        with suppress(pymysql.Error):  # before any answer, which it would cut short
+            self.run(sql.SESSION.format(f"sql_select_limit = {2**63 - 1}"))
         names = ", ".join(f"'{name}'" for name in wanted)
         known = {str(row[0]).lower() for row in self.rows(sql.VARIABLES % names)}
         settings = [f"{name} = {value}" for name, value in wanted.items() if name in known]

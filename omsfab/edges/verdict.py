@@ -18,6 +18,8 @@ TRACE = re.compile(r"\++ ")
 """``set -x`` shows what will be said, also where it is never said."""
 
 LAST = 20
+LONG = 500
+"""Characters of a last line that are told: a bar of progress may be one line of megabytes."""
 
 
 class Reading:
@@ -30,16 +32,19 @@ class Reading:
         self.failed = False
         self.last: deque[str] = deque(maxlen=LAST)
 
-    def line(self, text: str) -> bool:
-        """Take the line in; True if a new step begins with it."""
+    def line(self, text: str, shown: str) -> bool:
+        """Take the line in; True if a new step begins with it.
+
+        ``shown`` is what may be told of it: a secret that is a word of the banner must not hide it.
+        """
         before = self.step
         text = ANSI.sub("", text)
         for part in text.split("\r"):
             said = part.strip(" \t\ufeff\u3000#")
             if said and not TRACE.match(said):
                 self._say(said)
-        if text.strip():
-            self.last.append(text.rstrip())
+        if shown.strip():
+            self.last.append(ANSI.sub("", shown).rstrip().rpartition("\r")[2][-LONG:])
         return self.step != before
 
     def _say(self, said: str) -> None:

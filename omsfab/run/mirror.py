@@ -49,13 +49,20 @@ class Mirror:
         self._lock = threading.Lock()
         self._made = False
 
-    def copy(self, path: Path) -> None:
-        """Copy a file of the run, and what is needed to read it; raises unless all is there."""
+    def begin(self) -> None:
+        """Make the copy: run.json and the journal so far; raises unless both are there."""
         with self._lock:
             self._make()
-            for file in (self._directory / "run.json", path):
-                self._send(file)
             self._journal()
+
+    def copy(self, path: Path) -> None:
+        """Copy a file of the run; raises unless it is there.
+
+        A transaction is open meanwhile, so nothing else is sent: the line may be slow.
+        """
+        with self._lock:
+            self._make()
+            self._send(path)
 
     def refresh(self) -> None:
         """Bring the journal there, from a thread: nobody waits for it, and it may fail."""

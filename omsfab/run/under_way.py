@@ -175,7 +175,7 @@ class _UnderWay:
         try:
             self._order.fresh()
             if self._mirror:
-                self._mirror.copy(self._order.directory / "run.json")
+                self._mirror.begin()
             tally = self._runner.carry_out(self._order.plan)
         except KeyboardInterrupt:
             self._runner.leave()
@@ -195,7 +195,7 @@ class _UnderWay:
 
     def emit(self, event: Event) -> None:
         """Journal the event, then show it; a terminal that is gone ends no run."""
-        clean = replace(event, text=self._site.redact(event.text))
+        clean = replace(event, text=self._redacted(event))
         self._journal.write(clean)
         if event.kind == "stage" and self._mirror:
             self._mirror.refresh()
@@ -204,6 +204,16 @@ class _UnderWay:
                 self._world.show(clean)
             except (OSError, SystemExit):  # rich raises SystemExit for a broken pipe
                 self._blind = True
+
+    def _redacted(self, event: Event) -> str:
+        """What only says our own words stays as it is: a run that has ended must be found as that,
+        also with a password that is a part of "ended"."""
+        if event.kind in ("run", "stage", "intent", "done", "satisfied"):
+            return event.text
+        if event.kind == "failed":
+            id, blank, text = event.text.partition(" ")
+            return id + blank + self._site.redact(text)
+        return self._site.redact(event.text)
 
     # --- ends ---
 

@@ -16,7 +16,7 @@ EN = "# [Completed] All initialization steps are executed."
 def judged(status: int, *lines: str) -> str | OmsfabError:
     reading = Reading()
     for line in lines:
-        reading.line(line)
+        reading.line(line, line)
     return verdict(status, reading, script="docker_init.sh", node="oms1", log="/a/output")
 
 
@@ -106,6 +106,16 @@ def test_a_signal_is_named(status, signal):
     assert f"INIT-012 docker_init.sh ended by signal {signal}" == str(error)
 
 
+def test_a_bar_of_progress_is_told_by_its_end():
+    """One line of megabytes, with carriage returns: what stood there last, and not too much."""
+    reading = Reading()
+    bar = "\r".join(f"{n} %" for n in range(100_000))
+    reading.line(bar, bar)
+    reading.line("x" * 100_000, "x" * 100_000)
+
+    assert ["99999 %", 500] == [reading.last[0], len(reading.last[1])]
+
+
 def test_the_last_lines_are_evidence():
     """The operator sees where the log is and how it ended, without looking for it."""
     error = judged(1, *(f"line {n}" for n in range(100)))
@@ -119,7 +129,7 @@ def test_steps_are_seen_in_both_languages():
     """The five headers of the docs; a traced echo of one is none."""
     reading = Reading()
     begun = [
-        (reading.line(line), reading.step, reading.title)
+        (reading.line(line, line), reading.step, reading.title)
         for line in (
             "# 【步骤一】校验 config.yaml 配置文件",
             "-" * 195,

@@ -10,6 +10,7 @@ import pytest
 from omsfab.commands.command import command
 from omsfab.edges.shell import Result
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
+from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
@@ -225,6 +226,17 @@ def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):
     assert (130, "fab scale.out") == (error.value.exit_code, error.value.next)
     assert [("release", FORWARD)] == rows.log
     assert not run.exists()
+
+
+@pytest.mark.parametrize("secret", ["e", "-", "1", "ended", "INIT"])
+def test_a_password_that_is_a_word_of_the_journal_hides_no_end(tmp_path, secret):
+    """The run is found as ended; texts from outside are redacted all the same."""
+    run = made(tmp_path)
+    here = world(tmp_path)
+    here = World(here.home, here.shells, here.metadb, (Secret(secret),), here.show)
+    under_way.carry_out(here, Order(run, the_plan("scale.out"), lease=True))
+
+    assert journals.read(run / "journal.jsonl").ended
 
 
 def test_all_done_and_a_metadb_that_is_away_tells_what_was_done(tmp_path):

@@ -24,6 +24,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan.records import Job
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
+UNTIL_LET_GO = "until [ -e go ]; do sleep 0.1; done"
 QUICK = Pace(fastest=0.05, slowest=0.2, alive=0.3, claim=5, settle=0, entry=0, sign=0.5)
 
 DOCKER = """\
@@ -366,7 +367,7 @@ def test_the_limit_ends_the_waiting_and_not_the_job(container):
 
 def test_long_waits_show_that_they_live(container):
     """C09: bytes, last line and elapsed time, then a notice and a warning, once each."""
-    container.says(f"echo working; until [ -e go ]; do sleep 0.1; done; {BANNER}")
+    container.says(f"echo working; {UNTIL_LET_GO}; {BANNER}")
 
     def let_go() -> None:
         wait_for(lambda: any("warning:" in state for state in container.states))
@@ -381,6 +382,35 @@ def test_long_waits_show_that_they_live(container):
 
     assert "8 bytes, last line: working" in states
     assert (1, 1) == (states.count("notice:"), states.count("warning:"))
+
+
+def test_a_job_that_ended_long_ago_is_read_to_its_end(container):
+    """N11 and a resume on the next morning: more output than one look brings, no time-out."""
+    container.says(f"yes x | head -c 300000; {UNTIL_LET_GO}; {BANNER}")
+    pace = replace(QUICK, chunk=100_000)
+    with pytest.raises(OutcomeUnknown):
+        container.follow(job={"limit": 0}, pace=pace)
+    (container.home / "go").touch()
+    wait_for(lambda: (container.home / "logs" / "r1-1" / "status").exists())
+
+    assert 0 == container.follow(job={"limit": 0}, pace=pace).status
+
+
+def test_a_clock_that_was_set_back_is_not_waited_for(container):
+    """The container seems to begin in the future: auto waits as long as always, and no longer."""
+    container.in_container(-7200, "supervisord started")
+    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=0.2, entry=0.2))
+
+    assert (0, 1) == (result.status, container.executions)
+
+
+@pytest.mark.parametrize("secret", ["init", "步", " ", "执行成功"])
+def test_a_secret_within_the_banner_does_not_hide_it(container, secret):
+    """What decides is read as it came; what is shown has no secret."""
+    container.says(BANNER)
+
+    assert 0 == container.follow(secrets=(Secret(secret),)).status
+    assert not any(secret in line for line in container.lines)
 
 
 def test_steps_are_announced(container):
@@ -404,11 +434,12 @@ def test_secrets_are_hidden_from_lines_and_evidence(container):
 def test_a_flood_is_skipped_in_the_middle(container):
     """N11: the log stays on the node whole; what decides is found also in what was skipped."""
     container.says(f"echo first; yes x | head -c 3000000; echo 'init failed!'; "
-                   f"yes y | head -c 3000000; echo last; {BANNER}")  # fmt: skip
+                   f"yes y | head -c 3000000; {UNTIL_LET_GO}; echo last; {BANNER}")  # fmt: skip
     pace = replace(QUICK, chunk=200_000, whole=400_000, tail=200_000)
     shell = container.sshd.shell()
     with pytest.raises(OutcomeUnknown):
         container.follow(job={"limit": 0})
+    (container.home / "go").touch()
     wait_for(lambda: (container.home / "logs" / "r1-1" / "status").exists())
     container.lines.clear()
     with pytest.raises(StepFailed) as error:

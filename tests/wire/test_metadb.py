@@ -463,6 +463,24 @@ def test_save_takes_a_backup_and_nothing_else(edge, oms, tmp_path):
     assert saved.rows == edge.backup(1, tmp_path).counts
 
 
+def test_what_a_server_sets_for_everybody_changes_nothing(oms, tmp_path):
+    """D18: safe updates and short answers, as a default of all sessions."""
+    if not oms.engine.sql("show variables like 'sql_safe_updates'"):
+        pytest.skip("this engine has no such setting")
+    oms.engine.sql("set global sql_safe_updates = 1", "set global sql_select_limit = 1")
+    try:
+        edge = oms.engine.edge()
+        lease = edge.lease_take("run-1", "li@jump1")
+        done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    finally:
+        oms.engine.sql(
+            "set global sql_safe_updates = 0", "set global sql_select_limit = 9223372036854775807"
+        )
+
+    assert 2 == done.rows["host"]
+    assert EMPTY == oms.region(1)
+
+
 def test_a_late_row_is_not_lost(edge, oms, lease, tmp_path):
     """D06: a row that comes between backup and delete is in the backup of the second attempt."""
 
