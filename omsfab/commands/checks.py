@@ -12,7 +12,10 @@ _PORTS_FREE = r"""# no other program listens on these ports
 command -v ss >/dev/null || { echo 'ss is not on this node (package iproute2)'; exit 1; }
 bad=0
 for port; do
-  row=$(ss -Hltnp "sport = :$port" 2>/dev/null | head -n 1)
+  row=$(ss -Hltnp "sport = :$port" 2>/dev/null) || {
+    printf 'ss does not tell: %s\n' "$(ss -Hltn 2>&1 | head -n 1)"; exit 1
+  }
+  row=$(printf %s "$row" | head -n 1)
   if [ -n "$row" ]; then
     printf 'port %s is used: %s\n' "$port" "$(printf %s "$row" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 pid \2/p')"
     bad=1
@@ -64,7 +67,7 @@ root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null); image=$1; shift
 [ -d "$root" ] && set -- "$@" "$root" "$image"
 while [ $# -gt 1 ]; do
   dir=$1; while [ ! -d "$dir" ]; do dir=$(dirname -- "$dir"); done
-  printf '%s %s %s %s %s\n' "$(stat -c %d -- "$dir")" "$2" \
+  printf '%s %s %s %s %s\n' "$(stat -Lc %d -- "$dir")" "$2" \
     "$(df -Pk -- "$dir" | awk 'NR == 2 {print $4}')" \
     "$(df -Pi -- "$dir" | awk 'NR == 2 {print $2 + 0 ? $4 : "-"}')" "$dir"
   shift 2
@@ -84,12 +87,14 @@ done | awk '
 """
 
 _CONNECT = r"""# a TCP connection can be opened
+command -v bash >/dev/null || { echo 'bash is not on this node: nothing was asked'; exit 1; }
 timeout 5 bash -c '</dev/tcp/"$1"/"$2"' bash "$1" "$2" 2>/dev/null && exit 0
 printf 'no connection to %s port %s within 5 s\n' "$1" "$2"
 exit 1
 """
 
 _HELD = r"""# a host holds the address: it accepts the connection or refuses it
+command -v bash >/dev/null || { echo 'bash is not on this node: nothing was asked'; exit 1; }
 said=$(timeout 5 bash -c '</dev/tcp/"$1"/"$2"' bash "$1" "$2" 2>&1) && exit 0
 case $said in *"Connection refused"*) exit 0;; esac
 printf 'neither accepted nor refused port %s within 5 s %s\n' "$2" "${said##*: }"

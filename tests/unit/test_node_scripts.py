@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +113,56 @@ def test_room_is_summed_up_per_file_system(node, tmp_path):
 
     assert (0, 1) == (one.returncode, both.returncode), one.stdout
     assert "MB needed for" in both.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_room_is_that_of_the_file_system_a_link_leads_to(node, tmp_path):
+    """/data is a link to another disk: its room is its own, not that of the disk of the link."""
+    free, far = (os.statvfs(path) for path in (tmp_path, "/dev/shm"))
+    here, there = (disk.f_bavail * disk.f_frsize for disk in (free, far))
+    less = min(here, there) * 6 // 10
+    (tmp_path / "data").symlink_to("/dev/shm")
+
+    fine = node(checks.space(0, {str(tmp_path): here * 6 // 10, f"{tmp_path}/data": less}))
+    full = node(checks.space(0, {f"{tmp_path}/data/oms": there * 11 // 10}))
+
+    assert (0, 1) == (fine.returncode, full.returncode), fine.stdout + full.stdout
+
+
+def test_an_ss_that_fails_does_not_tell_that_ports_are_free(node, tmp_path):
+    """An old iproute2 knows no -H: exit status 255, nothing on standard output."""
+    old = tmp_path / "ss"
+    old.write_text("#!/bin/sh\necho \"ss: invalid option -- 'H'\" >&2; exit 255\n")
+    old.chmod(0o755)
+
+    done = node(checks.ports_free(8088))
+
+    assert (1, "ss does not tell: ss: invalid option -- 'H'\n") == (done.returncode, done.stdout)
+
+
+def test_a_port_that_somebody_listens_on_is_not_free(node):
+    """With the real ss; a port that nobody listens on is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        used = node(checks.ports_free(port))
+    free = node(checks.ports_free(port))
+
+    assert (1, 0) == (used.returncode, free.returncode)
+    assert f"port {port} is used: " in used.stdout
+
+
+@pytest.mark.parametrize("ask", [checks.connects, checks.held])
+def test_without_bash_the_address_is_not_blamed(tmp_path, ask):
+    """Nothing was asked: a VIP that is fine would be told to be silent."""
+    for program in ("sh", "timeout"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+
+    cmd = ask("127.0.0.1", 22)
+    done = subprocess.run(
+        cmd.argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+
+    assert (1, "bash is not on this node: nothing was asked\n") == (done.returncode, done.stdout)
 
 
 def test_a_file_that_cannot_be_written_is_found_without_writing(node, tmp_path):
