@@ -198,9 +198,23 @@ GUARDS = (
     Guard(
         "an unknown host key is refused",
         "omsfab/edges/line.py",
-        "client.set_missing_host_key_policy(Refuse(reach))",
+        "client.set_missing_host_key_policy(Judge(reach, self._host_keys))",
         "client.set_missing_host_key_policy(paramiko.WarningPolicy())",
         f"{SSH}an_unknown_host_key_is_refused",
+    ),
+    Guard(
+        "a changed host key is refused",
+        "omsfab/edges/line.py",
+        "if key.asbytes() not in {one.asbytes() for one in ours}:",
+        "if False:",
+        f"{SSH}a_changed_host_key_is_refused_with_both_fingerprints",
+    ),
+    Guard(
+        "a revoked host key is refused",
+        "omsfab/edges/line.py",
+        "if key.asbytes() in self._known.revoked:",
+        "if False:",
+        f"{SSH}a_revoked_host_key_is_refused",
     ),
     Guard(
         "sudo never asks",

@@ -8,11 +8,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
-from paramiko.hostkeys import HostKeys, InvalidHostKey
+from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
 from omsfab.errors import SecurityRefusal
 from omsfab.fleet.model import Ssh
@@ -52,16 +52,31 @@ def seen(host: str, port: int, key: paramiko.PKey) -> HostKey:
     return HostKey(name, key.get_name(), fingerprint(key), line)
 
 
-def load(ssh: Ssh) -> HostKeys:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Whom the fleet trusts, and which keys it never trusts, whoever shows them.
+
+    paramiko's HostKeys knows no markers, and of two keys of one type for one name only the first.
+    """
+
+    entries: list[HostKeyEntry] = field(default_factory=list)
+    revoked: set[bytes] = field(default_factory=set)
+
+    def of(self, name: str) -> list[paramiko.PKey]:
+        """Return the keys that any line has for this name; it may show each of them."""
+        return [e.key for e in self.entries if any(_is(one, name) for one in e.hostnames)]
+
+
+def load(ssh: Ssh) -> Known:
     """Return all host keys of the fleet's own file and of the system's.
 
     Raises SecurityRefusal SSH-012 when a file cannot be read or holds a broken key.
     """
-    keys = HostKeys()
+    known = Known()
     for path in (known_hosts(ssh), SYSTEM):
         try:
-            if path.exists():
-                keys.load(str(path))
+            for line in _lines(path):
+                _take(known, line.split())
         except (OSError, InvalidHostKey, ValueError) as error:
             raise SecurityRefusal(
                 "SSH-012",
@@ -69,7 +84,29 @@ def load(ssh: Ssh) -> HostKeys:
                 evidence=str(error),
                 next=f"ssh-keygen -l -f {path}   # names the broken line",
             ) from error
-    return keys
+    return known
+
+
+def _take(known: Known, words: list[str]) -> None:
+    """A certificate authority vouches for certificates, and we ask for none: its line is no key."""
+    if not words or words[0].startswith("#") or words[0] == "@cert-authority":
+        return
+    revoked = words[0] == "@revoked"
+    try:
+        entry = HostKeyEntry.from_line(" ".join(words[revoked:]))
+    except paramiko.SSHException:  # no key: OpenSSH passes over it, too
+        return
+    if entry and revoked:
+        known.revoked.add(entry.key.asbytes())
+    elif entry:
+        known.entries.append(entry)
+
+
+def _lines(path: Path) -> list[str]:
+    """Comments may be in any encoding; bytes that are not UTF-8 are kept as they are."""
+    if not path.exists():
+        return []
+    return path.read_text("utf-8", "surrogateescape").splitlines()
 
 
 def record(path: Path, key: HostKey) -> bool:
@@ -98,7 +135,7 @@ def _locked(path: Path) -> Iterator[list[str]]:
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
-        yield path.read_text().splitlines() if path.exists() else []
+        yield _lines(path)
     finally:
         os.close(directory)
 
@@ -107,7 +144,7 @@ def _store(path: Path, lines: list[str]) -> None:
     real = path.resolve()
     new = real.with_name(f"{real.name}.{os.getpid()}.new")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write("".join(f"{line}\n" for line in lines))
         file.flush()
         os.fsync(handle)

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,13 +84,19 @@ class Line(paramiko.Transport):
         sock: Any,
         disabled_algorithms: Mapping[str, list[str]] | None = None,
         patience: Patience = Patience(),
+        known: Sequence[paramiko.PKey] = (),
     ) -> None:
+        """Of several host keys the peer shall show one of a type that is known."""
         super().__init__(sock, disabled_algorithms=disabled_algorithms, packetizer_class=Ear)
         self._patience = patience
         self.handshake_timeout = patience.banner
         options = self.get_security_options()
         options.ciphers = CIPHERS
         options.kex = (KEX_FIRST, *(name for name in options.kex if name != KEX_FIRST))
+        ours = {key.get_name() for key in known}
+        options.key_types = sorted(
+            options.key_types, key=lambda t: ("ssh-rsa" if t.startswith("rsa-") else t) not in ours
+        )
         if isinstance(sock, socket.socket):
             for level, name, value in SOCKET_OPTIONS:
                 sock.setsockopt(level, name, value)
@@ -219,7 +225,6 @@ class Dialer:
         """A Fabric Connection, not open.  Each has a Config of its own: a shared one grows."""
         ssh = self._ssh
         kwargs: dict[str, object] = {
-            "transport_factory": partial(Line, patience=self._patience),
             "banner_timeout": self._patience.banner,
             "auth_timeout": self._patience.auth,
             "channel_timeout": self._patience.channel,
@@ -251,10 +256,9 @@ class Dialer:
 
     def _login(self, connection: Connection, reach: Reach) -> None:
         client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(Refuse(reach))
+        client.set_missing_host_key_policy(Judge(reach, self._host_keys))
         name = hostkeys.name_of(connection.host, connection.port)
-        for kind, key in (self._host_keys.lookup(name) or {}).items():
-            client.get_host_keys().add(name, kind, key)
+        line = partial(Line, patience=self._patience, known=self._host_keys.of(name))
         sock = self._socket(connection)
         try:
             client.connect(
@@ -262,6 +266,7 @@ class Dialer:
                 port=connection.port,
                 username=connection.user,
                 sock=sock,
+                transport_factory=line,
                 **connection.connect_kwargs,
             )
         except BaseException:
@@ -357,17 +362,26 @@ class Reach:
             next=self.trust,
         )
 
+    def changed(self, old: str, new: str) -> SecurityRefusal:
+        return SecurityRefusal(
+            "SSH-010",
+            f"host key of {self.name} changed ({old} -> {new})",
+            where=self.where,
+            evidence=f"{old} is in {self.known}",
+            next=self._replace(new),
+        )
+
+    def revoked(self, key: paramiko.PKey) -> SecurityRefusal:
+        return SecurityRefusal(
+            "SSH-017",
+            f"{self.name} shows a host key that is revoked ({hostkeys.fingerprint(key)})",
+            where=self.where,
+            evidence=f"a line @revoked in {self.known} or {hostkeys.SYSTEM}",
+            next=f"give {self.name} a new host key, or take the line away, then: fab fleet.check",
+        )
+
     def explain(self, error: Exception, patience: Patience) -> OmsfabError:
         """Return the error an operator can act on."""
-        if isinstance(error, paramiko.BadHostKeyException):
-            old, new = map(hostkeys.fingerprint, (error.expected_key, error.key))
-            return SecurityRefusal(
-                "SSH-010",
-                f"host key of {self.name} changed ({old} -> {new})",
-                where=self.where,
-                evidence=f"{old} is in {self.known}",
-                next=self._replace(new),
-            )
         kind, id, what = _kind(error, patience)
         text = str(error) or type(error).__name__
         return kind(
@@ -408,16 +422,23 @@ def _passing(error: Exception) -> bool:
     return slow or dropped or (lost_banner and not isinstance(error, paramiko.ChannelException))
 
 
-class Refuse(paramiko.MissingHostKeyPolicy):
-    """A machine without a known key is refused, in words."""
+class Judge(paramiko.MissingHostKeyPolicy):
+    """Whether a machine may show this key.  The client knows none itself, so each comes here."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, known: hostkeys.Known) -> None:
         self._reach = reach
+        self._known = known
 
     def missing_host_key(
         self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
-        raise self._reach.unknown(key)
+        ours = sorted(self._known.of(hostname), key=lambda k: k.get_name() != key.get_name())
+        if key.asbytes() in self._known.revoked:
+            raise self._reach.revoked(key)
+        if not ours:
+            raise self._reach.unknown(key)
+        if key.asbytes() not in {one.asbytes() for one in ours}:
+            raise self._reach.changed(*map(hostkeys.fingerprint, (ours[0], key)))
 
 
 def _hops(connection: Connection) -> list[Connection]:

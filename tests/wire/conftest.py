@@ -43,6 +43,8 @@ class Sshd:
 
     home: Path
     port: int = 0
+    more: str = ""
+    """Further lines for its configuration."""
     process: subprocess.Popen[bytes] | None = None
     shells: list[SshShell] = field(default_factory=list)
 
@@ -85,6 +87,7 @@ class Sshd:
     def start(self) -> None:
         self.port = self.port or _free_port()
         config = CONFIG.format(port=self.port, home=self.home, path=os.environ["PATH"])
+        config += self.more
         (self.home / "sshd_config").write_text(config)
         with (self.home / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -9,6 +9,7 @@ import shlex
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 import tracemalloc
@@ -100,6 +101,74 @@ def test_a_hashed_known_host_is_known(sshd):
     name, rest = sshd.known_hosts.read_text().split(" ", 1)
     sshd.known_hosts.write_text(f"{hostkeys.HostKeys.hash_host(name)} {rest}")
 
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def other_key(directory):
+    """A public key that nobody shows, as type and base64."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / "other")], check=True
+    )
+    return " ".join((directory / "other.pub").read_text().split()[:2])
+
+
+def test_a_certificate_authority_in_known_hosts_is_no_key(sshd):
+    """Its line stands for certificates; the lines beside it count as before."""
+    line = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(f"@cert-authority *.example.com {other_key(sshd.home)}\n{line}")
+
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_a_certificate_authority_vouches_for_no_machine(sshd):
+    """Not even with the machine's own key: without a line of its own it is unknown."""
+    line = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(f"@cert-authority {line}")
+
+    with pytest.raises(SecurityRefusal, match="SSH-009"):
+        sshd.shell().run(command("true"))
+
+
+def test_a_revoked_host_key_is_refused(sshd):
+    """SSH-017, although another line trusts it."""
+    line = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(f"{line}@revoked {line}")
+
+    with pytest.raises(SecurityRefusal) as refusal:
+        sshd.shell().run(command("true"))
+
+    assert ("SSH-017", 10) == (refusal.value.id, refusal.value.exit_code)
+
+
+def test_each_key_of_a_name_counts(sshd):
+    """Two machines behind one name, or a key that is being replaced: both lines are trusted."""
+    line = sshd.known_hosts.read_text()
+    sshd.known_hosts.write_text(f"{line.split()[0]} {other_key(sshd.home)}\n{line}")
+
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_a_machine_is_asked_for_the_type_of_key_that_is_known(sshd):
+    """It has two; only its RSA key was trusted, and that is what it shows."""
+    rsa = sshd.home / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(rsa)], check=True)
+    sshd.stop()
+    sshd.more = f"HostKey {rsa}"
+    sshd.start()
+    name = sshd.known_hosts.read_text().split()[0]
+    sshd.known_hosts.write_text(f"{name} {rsa.with_suffix('.pub').read_text()}")
+
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_a_known_hosts_file_may_hold_any_bytes_in_comments(sshd):
+    """Latin-1 in a comment: read, written again with another key, and still those bytes."""
+    line = sshd.known_hosts.read_bytes()
+    sshd.known_hosts.write_bytes(b"# caf\xe9\n" + line)
+    new = f"n1 {other_key(sshd.home)}"
+    hostkeys.record(sshd.known_hosts, hostkeys.HostKey("n1", "t", "f", new))
+
+    assert b"# caf\xe9\n" + line + f"{new}\n".encode() == sshd.known_hosts.read_bytes()
     assert 0 == sshd.shell().run(command("true")).status
 
 
