@@ -54,11 +54,16 @@ def send(
     is there already is not sent.  When the line drops, ``on_lost``
     hears of it, and the transfer goes on where it was cut.
 
-    Raises StepFailed: XFER-001 the source is not the file that was planned, XFER-002 no room on
+    Raises StepFailed: XFER-001 the source is not the file that was planned, or
+    cannot be read here, XFER-002 no room on
     the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
     ``patience`` seconds, XFER-005 any other refusal of the node.
     """
-    if source.stat().st_size != size:
+    try:
+        have = source.stat().st_size
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    if have != size:
         raise _changed(source, size)
     progress = _Progress(on_bytes)
     waits = pauses()
@@ -128,18 +133,31 @@ class _Progress:
 
 
 def _read(source: Path, offset: int, size: int, progress: _Progress) -> Iterator[bytes]:
-    with source.open("rb", buffering=0) as file:
-        file.seek(offset)
-        told = offset
-        progress.reached(offset)
-        while offset < size and (chunk := file.read(min(PACKET, size - offset))):
-            yield chunk
-            offset += len(chunk)
-            if offset - told >= REPORT:
-                told = offset
-                progress.reached(offset)
+    told = offset
+    progress.reached(offset)
+    for chunk in _pieces(source, offset, size, PACKET):
+        yield chunk
+        offset += len(chunk)
+        if offset - told >= REPORT:
+            told = offset
+            progress.reached(offset)
     if offset != size:
         raise _changed(source, size)
+
+
+def _pieces(source: Path, offset: int, end: int, most: int) -> Iterator[bytes]:
+    """Yield the bytes from ``offset`` to ``end`` by at most so many, fewer if the file is shorter.
+
+    An OSError that left here would pass for one of the line to the node.
+    """
+    try:
+        with source.open("rb", buffering=0) as file:
+            file.seek(offset)
+            while offset < end and (chunk := file.read(min(most, end - offset))):
+                yield chunk
+                offset += len(chunk)
+    except OSError as error:
+        raise _unreadable(source, error) from error
 
 
 def _trusted(source: Path, there: int, digest: str, size: int) -> int:
@@ -148,10 +166,9 @@ def _trusted(source: Path, there: int, digest: str, size: int) -> int:
         return 0
     mine = hashlib.sha256()
     left = there
-    with source.open("rb", buffering=0) as file:
-        while left and (chunk := file.read(min(1 << 20, left))):
-            mine.update(chunk)
-            left -= len(chunk)
+    for chunk in _pieces(source, 0, there, 1 << 20):
+        mine.update(chunk)
+        left -= len(chunk)
     return there if not left and mine.hexdigest() == digest else 0
 
 
@@ -196,6 +213,16 @@ def _changed(source: Path, size: int) -> StepFailed:
         f"{source} is not the file that was planned: it has not {size} bytes",
         where="jump host",
         next="fab scale.out --plan   # with the package as it is now",
+    )
+
+
+def _unreadable(source: Path, error: OSError) -> StepFailed:
+    return StepFailed(
+        "XFER-001",
+        f"{source} cannot be read: {error.strerror or error}",
+        where="jump host",
+        evidence="it could be when the run was planned",
+        next="put it back as it was, then: fab run.resume",
     )
 
 

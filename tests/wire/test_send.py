@@ -179,6 +179,23 @@ def test_a_source_of_another_size_is_refused_before_it_is_sent(server, package, 
     assert "XFER-001" == error.value.id
 
 
+@pytest.mark.parametrize("kind", ["gone", "a directory"])
+def test_a_source_that_cannot_be_read_is_not_blamed_on_the_node(server, package, tmp_path, kind):
+    """XFER-001 at once, with the system's words: when it is looked at, and when it is read."""
+    source, digest = package
+    source.unlink()
+    if kind == "a directory":
+        source.mkdir()
+    size = source.stat().st_size if source.exists() else 24 * MIB
+
+    with pytest.raises(StepFailed) as error:
+        dest = str(tmp_path / "dest")
+        transfer.send(server.shell(), source, dest, size, digest, lambda n: None, patience=-1)
+
+    assert ("XFER-001", "jump host") == (error.value.id, error.value.where)
+    assert "cannot be read: " in error.value.what
+
+
 def test_an_unreachable_node_is_given_up_in_the_end(package):
     """XFER-004 after its patience, with how much is there."""
     source, digest = package
