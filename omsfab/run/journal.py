@@ -170,7 +170,16 @@ def _broken(path: Path, number: int) -> PreflightError:
         f"line {number} of the journal does not follow from the line before",
         where=str(path),
         evidence="it was edited, or lines are missing: what was done cannot be told from it",
-        next="fab fleet.status",
+        next=_set_aside(path.parent),
+    )
+
+
+def _set_aside(directory: Path) -> str:
+    """A run that cannot be read stops every other, even if it has ended: this line ends that."""
+    return (
+        f"mv {directory} {directory.parent}/damaged-{directory.name}"
+        "   # then, if it had not ended, by the copy on the initial node: "
+        f"fab run.resume --run={directory.name} --from=NODE"
     )
 
 
@@ -227,9 +236,7 @@ def load_record(directory: Path) -> dict[str, Any]:
             f"run.json of run {directory.name} is damaged",
             where=str(directory / "run.json"),
             evidence="it does not say any more what was planned",
-            next=f"mv {directory} {directory.parent}/damaged-{directory.name}"
-            "   # then, by the copy on the initial node: "
-            f"fab run.resume --run={directory.name} --from=NODE",
+            next=_set_aside(directory),
         )
     if newer:
         raise PreflightError(

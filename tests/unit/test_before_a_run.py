@@ -183,6 +183,24 @@ def test_a_damaged_record_is_told_and_can_be_set_aside(tmp_path, text):
     assert [] == list(journals.runs(tmp_path))
 
 
+def test_a_damaged_journal_of_a_run_that_ended_can_be_set_aside(tmp_path):
+    """JRN-002 stops every other run: its next line ends that, as it does for the record."""
+    directory = tmp_path / "20261123T080521Z-scale-out-99d3"
+    journals.begin(directory, {"task": "scale.out", "args": {}})
+    book = journals.Journal(directory)
+    for text in ("began", "ended: 2 changes"):
+        book.write(Event(0, 0, "", "", "run", text))
+    book.close()
+    path = directory / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"began", b"begun"))
+
+    with pytest.raises(PreflightError, match="JRN-002") as refusal:
+        journals.read(path)
+    subprocess.run(["sh", "-c", pasteable(refusal.value.next)], check=True)
+
+    assert [] == list(journals.runs(tmp_path))
+
+
 def test_a_record_is_whole_or_not_there(tmp_path, monkeypatch):
     """The disk is full when run.json is written: no run is left that could not be read."""
 
