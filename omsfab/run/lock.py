@@ -14,21 +14,19 @@ from pathlib import Path
 
 from omsfab.errors import Locked, OmsfabError
 from omsfab.run import journal as journals
+from omsfab.run import jump
 
 
 @contextmanager
 def held(home: Path, run_id: str, owner: str, since: str) -> Iterator[None]:
-    """Hold the lock of this OMS on this jump host, or raise Locked at once.
+    """Hold the lock of this OMS on this jump host, or raise Locked at once; ENV-004 if none can be.
 
     ``flock`` goes with the process, so a killed run leaves nothing to break.
     """
     path = home / "lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _taken(path) from None
+        _flock(fd, fcntl.LOCK_EX, path)
         os.ftruncate(fd, 0)
         note = {"pid": os.getpid(), "run": run_id, "owner": owner, "since": since}
         os.write(fd, json.dumps(note).encode())
@@ -39,15 +37,22 @@ def held(home: Path, run_id: str, owner: str, since: str) -> Iterator[None]:
 
 
 def refuse_taken(home: Path) -> None:
-    """Raise Locked if a run holds the lock of this OMS on this jump host."""
+    """Raise Locked if a run holds the lock of this OMS on this jump host; ENV-004 as ``held``."""
     path = home / "lock"
     if not path.exists():
         return
     with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            raise _taken(path) from None
+        _flock(file.fileno(), fcntl.LOCK_SH, path)
+
+
+def _flock(fd: int, how: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _taken(path) from None
+    except OSError as error:  # a file system without locks: nobody has it, and nobody ever will
+        why = f"{path.name} cannot be locked: {error.strerror}"
+        raise jump.not_ours(path.parent, why) from error
 
 
 def _taken(path: Path) -> Locked:

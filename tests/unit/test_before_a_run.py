@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import os
 import resource
 import subprocess
@@ -226,3 +228,21 @@ def test_a_second_run_is_told_who_works_and_where(tmp_path):
 
     assert f"li@jump1#3fa9c1 (pid {os.getpid()}, run r1) since 09:57:12Z" in taken.value.what
     assert "it is at step stop-processes of oms1" in taken.value.evidence
+
+
+def test_a_file_system_without_locks_is_no_run_that_works(tmp_path, monkeypatch):
+    """ENV-004 in its own words: LOCK-001 would name a run for ever that there is not."""
+
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / "lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuses)
+
+    with pytest.raises(PreflightError, match=r"ENV-004 .*No locks available"):
+        lock.refuse_taken(tmp_path)
+    with (
+        pytest.raises(PreflightError, match=r"ENV-004 .*No locks available"),
+        lock.held(tmp_path, "r1", "li", "09:57:12Z"),
+    ):
+        pass
