@@ -130,14 +130,19 @@ def replace(path: Path, key: HostKey) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[list[str]]:
-    """Hold the directory's lock, so that two writers never lose each other's lines."""
+    """Hold a lock, so that two writers never lose each other's lines.
+
+    It is a file beside, which stays: known_hosts itself is replaced, and NFS gives a lock for
+    writing only on what is open for writing, which no directory ever is.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    real = path.resolve()
+    lock = os.open(real.with_name(f"{real.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield _lines(path)
     finally:
-        os.close(directory)
+        os.close(lock)
 
 
 def _store(path: Path, lines: list[str]) -> None:

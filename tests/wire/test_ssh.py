@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import getpass
 import hashlib
 import os
@@ -185,6 +187,22 @@ def test_two_writers_lose_no_key(tmp_path):
         thread.join()
 
     assert sorted(key.line for key in keys) == sorted(path.read_text().splitlines())
+
+
+def test_a_key_is_recorded_where_a_lock_wants_a_file_open_for_writing(tmp_path, monkeypatch):
+    """NFS makes of flock a lock of its own, which wants a descriptor that may write."""
+    real = fcntl.flock
+
+    def of_nfs(fd, how):
+        if how & fcntl.LOCK_EX and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    key = hostkeys.HostKey("oms1", "ssh-ed25519", "SHA256:x", f"oms1 {other_key(tmp_path)}")
+
+    assert hostkeys.record(tmp_path / "ssh" / "known_hosts", key)
+    assert [key.line] == (tmp_path / "ssh" / "known_hosts").read_text().splitlines()
 
 
 # --- no connection ---------------------------------------------------------------------------
