@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -22,7 +21,7 @@ from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
 from omsfab.commands.command import command, shown
-from omsfab.edges import hostkeys
+from omsfab.edges import hostkeys, sshconfig
 from omsfab.edges.hostkeys import HostKey
 from omsfab.errors import InputError, OmsfabError, PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Node, Ssh
@@ -158,7 +157,7 @@ class Dialer:
         self._patience = patience
         self._lock = threading.Lock()
         self._gateways: dict[tuple[object, ...], Gateway] = {}
-        self._ssh_config = _ssh_config()
+        self._ssh_config = sshconfig.read()
         self._host_keys = hostkeys.load(ssh)
         if ssh.key and not ssh.key.expanduser().is_file():
             raise InputError(
@@ -456,26 +455,3 @@ def _settle_keys(connection: Connection) -> None:
     kwargs["key_filename"] = [name for name in dict.fromkeys(names) if os.path.isfile(name)]
     if connection.ssh_config.get("identitiesonly", "no") == "yes":
         kwargs["allow_agent"] = kwargs["look_for_keys"] = False
-
-
-def _ssh_config() -> Callable[[], paramiko.SSHConfig]:
-    """Read the user's and the system's ssh_config once; returns a maker of copies.
-
-    A Config that reads the files by itself reads them again at each ``clone()``, and then
-    every key is offered several times, until sshd has had too many.
-    """
-    lines: list[str] = []
-    for path in (Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")):
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            lines += ["Host *", *path.read_text().splitlines()]
-
-    def make() -> paramiko.SSHConfig:
-        return paramiko.SSHConfig.from_text("\n".join(lines))
-
-    try:
-        make()
-    except paramiko.ConfigParseError as error:
-        raise InputError(
-            "SSH-014", "the ssh_config cannot be read", where="~/.ssh/config", evidence=str(error)
-        ) from error
-    return make
