@@ -147,6 +147,13 @@ GUARDS = (
         "tests/unit/test_node_scripts.py::test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others",
     ),
     Guard(
+        "a node writes no file here but those of a run",
+        "omsfab/run/mirror.py",
+        "if not _FILE.fullmatch(name):",
+        "if False:",
+        "tests/unit/test_mirror.py::test_a_node_writes_no_file_here_but_those_of_a_run",
+    ),
+    Guard(
         "an expired lease of another is not stolen",
         "omsfab/edges/metadb_lease.py",
         "            if held.run_id and not _mine(held, run_id, owner):",
