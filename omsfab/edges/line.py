@@ -146,6 +146,26 @@ class Watchdog:
 WATCHDOG = Watchdog()
 
 
+class Way(Connection):  # type: ignore[misc]  # Fabric ships no types
+    """A Connection by the gateways that OpenSSH would take.
+
+    Fabric takes ``ProxyJump none`` for a machine, and goes through several hops in reverse order.
+    """
+
+    def get_gateway(self) -> Connection | str | None:
+        hops = self.ssh_config.get("proxyjump")
+        if hops is None:
+            way: Connection | str | None = super().get_gateway()
+            return way
+        way = None
+        for hop in hops.split(",") if hops.lower() != "none" else ():
+            hop = hop.strip().removeprefix("ssh://")
+            if self.derive_shorthand(hop)["host"] in (self.original_host, self.host):
+                return None  # a gateway for all machines, itself one of them
+            way = Way(hop, gateway=way, config=self.config.clone())
+        return way
+
+
 class Dialer:
     """Opens connections to the nodes of one fleet; those behind one gateway share it.
 
@@ -231,13 +251,23 @@ class Dialer:
         if ssh.key:
             kwargs["key_filename"] = [str(ssh.key.expanduser())]
         config = Config(overrides={"connect_kwargs": kwargs}, ssh_config=self._ssh_config())
-        connection = Connection(
-            node.address or node.ip,
-            user=node.user or ssh.user,
-            port=node.port or ssh.port,
-            gateway=Connection(ssh.gateway, config=config.clone()) if ssh.gateway else None,
-            config=config,
-        )
+        try:
+            connection = Way(
+                node.address or node.ip,
+                user=node.user or ssh.user,
+                port=node.port or ssh.port,
+                gateway=Way(ssh.gateway, config=config.clone()) if ssh.gateway else None,
+                config=config,
+            )
+        except (ValueError, LookupError, RecursionError, paramiko.SSHException) as error:
+            circle = isinstance(error, RecursionError)
+            raise InputError(
+                "SSH-014",
+                f"what ~/.ssh/config says of {node.name} cannot be used",
+                where=f"{node.address or node.ip} in ~/.ssh/config or /etc/ssh/ssh_config",
+                evidence="ProxyJump leads in a circle" if circle else str(error),
+                next="mend the lines for that machine, then: fab fleet.check",
+            ) from error
         for hop in _hops(connection):
             _settle_keys(hop)
         return connection
@@ -336,8 +366,8 @@ class Reach:
         ]
         for key in c.connect_kwargs.get("key_filename", [])[:1]:
             words += ["-i", key]
-        if isinstance(c.gateway, Connection):
-            words += ["-J", f"{c.gateway.user}@{c.gateway.host}:{c.gateway.port}"]
+        if hops := _hops(c)[:0:-1]:
+            words += ["-J", ",".join(f"{hop.user}@{hop.host}:{hop.port}" for hop in hops)]
         return shown(command(*words, "-p", str(c.port), f"{c.user}@{c.host}", text))
 
     @property

@@ -89,6 +89,55 @@ def test_match_final_all_is_understood(config):
     assert "-p 2222 li@oms1" == way()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Host bastion\n  ProxyJump none\nHost *\n  User li\n  ProxyJump bastion\n",
+        "Host *\n  User li\n  ProxyJump bastion\n",
+        "Host bastion\n  HostName 10.9.9.9\nHost *\n  User li\n  ProxyJump bastion\n",
+        "Host oms1\n  User li\n  ProxyJump ssh://li@bastion\n",
+    ],
+)
+def test_a_gateway_for_all_machines_needs_none_itself(config, text):
+    """Whether `ProxyJump none` says so or not, and whatever its address."""
+    config(text)
+
+    assert "-J li@bastion:22 -p 22 li@oms1" == way().replace("10.9.9.9", "bastion")
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_proxyjump_none_is_no_machine(config, word):
+    """A node that is reached without the gateway of all others."""
+    config(f"Host oms1\n  ProxyJump {word}\nHost *\n  User li\n  ProxyJump bastion\n")
+
+    assert "-p 22 li@oms1" == way()
+
+
+def test_hops_are_visited_in_their_order(config):
+    """ssh_config(5): "visited sequentially"; the last one stands beside the node."""
+    config("Host oms1\n  ProxyJump a,b:2222, c\nHost *\n  User li\n")
+
+    assert "-J li@a:22,li@b:2222,li@c:22 -p 22 li@oms1" == way()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Host a\n  ProxyJump b\nHost *\n  ProxyJump a\n", "ProxyJump leads in a circle"),
+        ("Port ssh\n", "invalid literal for int() with base 10: 'ssh'"),
+        ("CanonicalizeHostname yes\n", "'canonicaldomains'"),
+    ],
+)
+def test_what_cannot_be_used_is_an_error_of_the_file(config, text, why):
+    """SSH-014, exit 2; not a defect of omsfab."""
+    config(text)
+
+    with pytest.raises(InputError) as error:
+        way()
+
+    assert ("SSH-014", why) == (error.value.id, error.value.evidence)
+
+
 @pytest.mark.parametrize("line", ['Host "oms1', 'Match exec "a', "Match user", "nonsense"])
 def test_a_line_that_cannot_be_read_is_named(config, tmp_path, line):
     """SSH-014: the file, included or not, and the line."""
