@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import getpass
 import inspect
 import io
 import os
@@ -35,6 +36,7 @@ def guarded(body: Body) -> Body:
         for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show shall not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        _name_the_user()
         try:
             return body(*args, **kwargs)
         except OmsfabError as error:
@@ -50,6 +52,17 @@ def guarded(body: Body) -> Body:
             return _told(unforeseen(error))
 
     return call
+
+
+def _name_the_user() -> None:
+    """A user without an entry in passwd (`docker run -u 4242`) goes by its number.
+
+    By the environment, since paramiko asks for the name, too.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def _told(error: Any) -> None:

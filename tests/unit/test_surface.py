@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from omsfab.edges import package as packages
 from omsfab.errors import InputError
-from omsfab.run import rows, views
+from omsfab.run import rows, under_way, views
 from omsfab.run.session import Flags, Session
-from tasks import namespace
+from tasks import guarded, namespace
 
 ROOT = Path(__file__).parents[2]
 FAB = Path(sys.executable).with_name("fab")
@@ -145,3 +146,16 @@ def test_nothing_heavy_is_imported_for_the_list():
     assert not {"pydantic", "rich", "pymysql"} & {
         word.strip("[]' \n").split(".")[0] for word in done.stdout.split(",")
     }, done.stdout
+
+
+def test_a_user_without_a_name_goes_by_its_number(monkeypatch, tmp_path):
+    """`docker run -u 4242`: the lock has an owner, and ssh_config may speak of users."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(os, "getuid", lambda: 4_242_424)
+    config = paramiko.SSHConfig.from_text("Match localuser 4242424\n  Port 2222\n")
+    asked = guarded(lambda: (under_way.owner(tmp_path), config.lookup("oms1")["port"]))
+
+    owner, port = asked()
+
+    assert ("4242424", "2222") == (owner.partition("@")[0], port)
