@@ -212,7 +212,7 @@ def _changed(source: Path, size: int) -> StepFailed:
         "XFER-001",
         f"{source} is not the file that was planned: it has not {size} bytes",
         where="jump host",
-        next="fab scale.out --plan   # with the package as it is now",
+        next="put the package that was planned there again, then: fab run.resume",
     )
 
 
