@@ -109,7 +109,7 @@ class OmsfabError(Exception):
 PROGRAMS = (
     "fab ", "docker ", "ssh ", "ssh-keygen ", "nc ", "sha256sum ", "scripts/", "rmdir ", "df ",
     "mount ", "openssl ", "sudo ", "ulimit ", "unset ", "ls ", "git ", "export ", "chmod ",
-    "mv ", "kill ", "read -", "pip ", "#", "$", "install -",
+    "mv ", "kill ", "ssh-add", "read -", "pip ", "#", "$", "install -",
 )  # fmt: skip
 """What a line to paste begins with; any other text is a sentence for the operator."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import logging
 import os
 import socket
@@ -152,6 +154,9 @@ class Way(Connection):  # type: ignore[misc]  # Fabric ships no types
     Fabric takes ``ProxyJump none`` for a machine, and goes through several hops in reverse order.
     """
 
+    only: tuple[str, ...] | None = None
+    """With IdentitiesOnly: the files whose keys may be offered."""
+
     def get_gateway(self) -> Connection | str | None:
         hops = self.ssh_config.get("proxyjump")
         if hops is None:
@@ -164,6 +169,21 @@ class Way(Connection):  # type: ignore[misc]  # Fabric ships no types
                 return None  # a gateway for all machines, itself one of them
             way = Way(hop, gateway=way, config=self.config.clone())
         return way
+
+
+class Chosen(paramiko.Agent):
+    """Of the agent's keys those that the files name: a key with a passphrase is only there."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__()
+        self._wanted: set[bytes] = set()
+        for file in files:
+            public = Path(file if file.endswith(".pub") else f"{file}.pub")
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                self._wanted.add(base64.b64decode(public.read_text().split()[1]))
+
+    def get_keys(self) -> tuple[paramiko.AgentKey, ...]:
+        return tuple(key for key in super().get_keys() if key.blob in self._wanted)
 
 
 class Dialer:
@@ -288,6 +308,8 @@ class Dialer:
         client.set_missing_host_key_policy(Judge(reach, self._host_keys))
         name = hostkeys.name_of(connection.host, connection.port)
         line = partial(Line, patience=self._patience, known=self._host_keys.of(name))
+        if connection.only is not None:
+            client._agent = Chosen(connection.only)  # type: ignore[attr-defined]
         sock = self._socket(connection)
         try:
             client.connect(
@@ -411,6 +433,15 @@ class Reach:
 
     def explain(self, error: Exception, patience: Patience) -> OmsfabError:
         """Return the error an operator can act on."""
+        if isinstance(error, paramiko.PasswordRequiredException):
+            files = self.connection.connect_kwargs.get("key_filename", [])
+            return PreflightError(
+                "SSH-004",
+                f"{self.name}: the key has a passphrase, and no agent holds it",
+                where=self.where,
+                evidence=", ".join(files) or str(error),
+                next=shown(command("ssh-add", *files)),
+            )
         kind, id, what = _kind(error, patience)
         text = str(error) or type(error).__name__
         return kind(
@@ -481,7 +512,8 @@ def _hops(connection: Connection) -> list[Connection]:
 def _settle_keys(connection: Connection) -> None:
     """What OpenSSH does and paramiko does not: missing files are no error, IdentitiesOnly holds."""
     kwargs = connection.connect_kwargs = dict(connection.connect_kwargs)
-    names = (os.path.expanduser(name) for name in kwargs.get("key_filename", ()))
-    kwargs["key_filename"] = [name for name in dict.fromkeys(names) if os.path.isfile(name)]
+    names = list(dict.fromkeys(map(os.path.expanduser, kwargs.get("key_filename", ()))))
+    kwargs["key_filename"] = [name for name in names if os.path.isfile(name)]
     if connection.ssh_config.get("identitiesonly", "no") == "yes":
-        kwargs["allow_agent"] = kwargs["look_for_keys"] = False
+        kwargs["look_for_keys"] = False
+        connection.only = tuple(names)

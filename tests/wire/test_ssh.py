@@ -309,6 +309,63 @@ def test_the_users_ssh_config_is_honoured(sshd, monkeypatch):
     assert "here\n" == shell.run(command("echo", "here")).out
 
 
+@pytest.fixture
+def locked(sshd, monkeypatch):
+    """A user key with a passphrase, its former self in an agent; IdentitiesOnly for all."""
+    home, sock, key = sshd.home / "operator", sshd.home / "agent", sshd.home / "user_key"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").write_text(f"IdentitiesOnly yes\nIdentityFile {key}\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL) as agent:
+        try:
+            while not sock.exists():
+                time.sleep(0.05)
+            subprocess.run(["ssh-add", "-q", str(key)], check=True)
+            subprocess.run(["ssh-keygen", "-q", "-p", "-N", "canary", "-f", str(key)], check=True)
+            yield key
+        finally:
+            agent.terminate()
+
+
+def test_identitiesonly_allows_the_key_that_the_agent_holds(sshd, locked):
+    """The file cannot be opened without its passphrase; the agent has what is in it."""
+    assert 0 == sshd.shell(key=None).run(command("true")).status
+
+
+def test_identitiesonly_needs_but_the_public_half(sshd, locked):
+    """A forwarded agent: the private file is elsewhere."""
+    locked.unlink()
+
+    assert 0 == sshd.shell(key=None).run(command("true")).status
+
+
+def test_identitiesonly_offers_no_other_key_of_the_agent(sshd, locked):
+    """Else sshd would soon have had too many."""
+    other_key(locked.parent)
+    config = locked.parent / "operator" / ".ssh" / "config"
+    config.write_text(f"IdentitiesOnly yes\nIdentityFile {locked.parent}/other\n")
+
+    with pytest.raises(PreflightError) as error:
+        sshd.shell(key=None).run(command("true"))
+
+    assert ("SSH-004", "oms1: it lets us not in: no key of ours is accepted") == (
+        error.value.id,
+        error.value.what,
+    )
+
+
+def test_a_passphrase_without_an_agent_is_told(sshd, locked, monkeypatch):
+    """SSH-004, with the line that gives the key to the agent."""
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+
+    with pytest.raises(PreflightError) as error:
+        sshd.shell(key=None).run(command("true"))
+
+    assert "oms1: the key has a passphrase, and no agent holds it" == error.value.what
+    assert f"ssh-add {locked}" == error.value.next
+
+
 # --- commands --------------------------------------------------------------------------------
 
 
