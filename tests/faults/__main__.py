@@ -103,8 +103,13 @@ def judge(place: Ground | None, one: Fault, metadb: str, tests: frozenset[str]) 
 
 @functools.cache
 def commit() -> str:
-    asked = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """The commit, with a mark if something else than the board itself was changed since."""
+    named = subprocess.run(
+        ["git", "describe", "--always"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    same = ["git", "diff", "--quiet", "HEAD", "--", ".", f":!{BOARD.relative_to(ROOT)}"]
+    changed = subprocess.run(same, cwd=ROOT, capture_output=True, check=False).returncode
+    return named.stdout.strip() + "-dirty" * bool(changed)
 
 
 def main() -> int:
