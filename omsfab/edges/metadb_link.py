@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -191,7 +190,7 @@ class Link:
             "ob_trx_idle_timeout": limits.idle * micro,
             "sql_safe_updates": 0,
         }
-        with suppress(pymysql.Error):  # before any answer, which it would cut short
+        with contextlib.suppress(pymysql.Error):  # before any answer, which it would cut short
             self.run(sql.SESSION.format(f"sql_select_limit = {2**63 - 1}"))
         names = ", ".join(f"'{name}'" for name in wanted)
         known = {str(row[0]).lower() for row in self.rows(sql.VARIABLES % names)}
