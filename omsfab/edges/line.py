@@ -33,6 +33,9 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our errors sa
 TRIES = 3
 """How often a slow or dropped connection is tried; refusals of any kind are final."""
 
+DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+"""Whose keys ``ssh`` offers where no file is named."""
+
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 KEX_FIRST = "curve25519-sha256@libssh.org"  # the post-quantum exchange costs 3 times as much
 
@@ -154,8 +157,9 @@ class Way(Connection):  # type: ignore[misc]  # Fabric ships no types
     Fabric takes ``ProxyJump none`` for a machine, and goes through several hops in reverse order.
     """
 
-    only: tuple[str, ...] | None = None
-    """With IdentitiesOnly: the files whose keys may be offered."""
+    first: tuple[str, ...] = ()
+    """The files whose keys are offered first; with IdentitiesOnly no others are."""
+    only = False
 
     def get_gateway(self) -> Connection | str | None:
         hops = self.ssh_config.get("proxyjump")
@@ -171,19 +175,33 @@ class Way(Connection):  # type: ignore[misc]  # Fabric ships no types
         return way
 
 
-class Chosen(paramiko.Agent):
-    """Of the agent's keys those that the files name: a key with a passphrase is only there."""
+class Chosen:
+    """The agent's keys, those that the files name first: sshd hears only so many (MaxAuthTries).
 
-    def __init__(self, files: Sequence[str]) -> None:
-        super().__init__()
-        self._wanted: set[bytes] = set()
+    ``only`` those, with IdentitiesOnly: of a key with a passphrase none but the agent's can be had.
+    An agent that is none, or speaks otherwise, has no key; it is asked when the files have failed.
+    """
+
+    def __init__(self, files: Sequence[str], *, only: bool) -> None:
+        self._only = only
+        self._agent: paramiko.Agent | None = None
+        self._named: set[bytes] = set()
         for file in files:
             public = Path(file if file.endswith(".pub") else f"{file}.pub")
             with contextlib.suppress(OSError, ValueError, IndexError):
-                self._wanted.add(base64.b64decode(public.read_text().split()[1]))
+                self._named.add(base64.b64decode(public.read_text().split()[1]))
 
     def get_keys(self) -> tuple[paramiko.AgentKey, ...]:
-        return tuple(key for key in super().get_keys() if key.blob in self._wanted)
+        with contextlib.suppress(paramiko.SSHException):
+            self._agent = self._agent or paramiko.Agent()
+        keys = self._agent.get_keys() if self._agent else ()
+        ours = [key for key in keys if key.blob in self._named]
+        others = [key for key in keys if key not in ours and not self._only]
+        return (*ours, *others)
+
+    def close(self) -> None:
+        if self._agent:
+            self._agent.close()
 
 
 class Dialer:
@@ -308,8 +326,7 @@ class Dialer:
         client.set_missing_host_key_policy(Judge(reach, self._host_keys))
         name = hostkeys.name_of(connection.host, connection.port)
         line = partial(Line, patience=self._patience, known=self._host_keys.of(name))
-        if connection.only is not None:
-            client._agent = Chosen(connection.only)  # type: ignore[attr-defined]
+        client._agent = Chosen(connection.first, only=connection.only)  # type: ignore[attr-defined]
         sock = self._socket(connection)
         try:
             client.connect(
@@ -469,6 +486,9 @@ def _kind(error: Exception, patience: Patience) -> tuple[type[OmsfabError], str,
         return Unreachable, "SSH-003", f"no SSH banner in {patience.banner:g} s: is this port SSH?"
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return Unreachable, "SSH-001", "it cannot be reached"
+    if "No existing session" in text:
+        what = "the connection was dropped while keys were offered: more than its MaxAuthTries?"
+        return Unreachable, "SSH-008", what
     return Unreachable, "SSH-008", "the connection was dropped before the login"
 
 
@@ -514,6 +534,7 @@ def _settle_keys(connection: Connection) -> None:
     kwargs = connection.connect_kwargs = dict(connection.connect_kwargs)
     names = list(dict.fromkeys(map(os.path.expanduser, kwargs.get("key_filename", ()))))
     kwargs["key_filename"] = [name for name in names if os.path.isfile(name)]
+    connection.first = tuple(names or map(os.path.expanduser, DEFAULT_KEYS))
     if connection.ssh_config.get("identitiesonly", "no") == "yes":
         kwargs["look_for_keys"] = False
-        connection.only = tuple(names)
+        connection.only = True

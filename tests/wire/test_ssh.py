@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import getpass
 import hashlib
 import os
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -353,6 +355,63 @@ def test_identitiesonly_offers_no_other_key_of_the_agent(sshd, locked):
         error.value.id,
         error.value.what,
     )
+
+
+@pytest.fixture
+def crowded(sshd, locked):
+    """An agent with more keys than sshd will hear, ours the last; it is named nowhere."""
+    for number in range(3):
+        key = locked.parent / f"crowd{number}"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        subprocess.run(["ssh-add", "-q", str(key)], check=True)
+    subprocess.run(["ssh-add", "-q", "-d", f"{locked}.pub"], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-p", "-P", "canary", "-N", "", "-f", str(locked)], check=True
+    )
+    subprocess.run(["ssh-add", "-q", str(locked)], check=True)
+    (locked.parent / "operator" / ".ssh" / "config").unlink()
+    sshd.stop()
+    sshd.more = "MaxAuthTries 2\n"
+    sshd.start()
+    return locked
+
+
+def test_of_many_keys_in_the_agent_the_operators_own_is_offered_first(sshd, crowded):
+    """As ssh does: what ~/.ssh/id_ed25519.pub names does not wait behind the others."""
+    shutil.copy(f"{crowded}.pub", crowded.parent / "operator" / ".ssh" / "id_ed25519.pub")
+
+    assert 0 == sshd.shell(key=None).run(command("true")).status
+
+
+def test_more_keys_than_sshd_hears_are_told(sshd, crowded):
+    """SSH-008 with the word to look for in sshd_config: the line is fine."""
+    with pytest.raises(Unreachable) as error:
+        sshd.shell(key=None).run(command("true"))
+
+    assert "SSH-008" == error.value.id
+    assert "MaxAuthTries" in error.value.what
+
+
+def test_an_agent_that_talks_nonsense_is_no_agent(sshd, monkeypatch, tmp_path):
+    """A key file is enough; and without one the error is about keys, not about the agent."""
+    sock = tmp_path / "agent"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
+    with socket.socket(socket.AF_UNIX) as fool:
+        fool.bind(str(sock))
+        fool.listen()
+        fool.settimeout(10)
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    peer, _ = fool.accept()
+                    peer.sendall(b"\0\0\0\1\5")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert 0 == sshd.shell().run(command("true")).status
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(PreflightError, match="no key of ours is accepted"):
+            sshd.shell(key=None).run(command("true"))
 
 
 def test_a_passphrase_without_an_agent_is_told(sshd, locked, monkeypatch):
