@@ -143,6 +143,13 @@ version=$(docker version --format '{{.Server.Version}}' 2>&1) || {
   printf '%s\n' "$version"; exit 1
 }
 version=$(printf '%s\n' "$version" | tail -n 1)
+at=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) || at=$DOCKER_HOST
+case $at in
+  tcp://127.* | tcp://localhost*) ;;
+  tcp:* | ssh:* | http*)
+    printf 'docker speaks to another machine here: %s\n' "$at"
+    echo 'DOCKER_HOST in a profile, or docker context use default'; exit 46;;
+esac
 case $(docker --version 2>&1) in
   *podman*) printf 'docker is podman here (%s)\n' "$version"; exit 46;;
 esac

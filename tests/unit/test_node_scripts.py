@@ -20,13 +20,18 @@ IMAGE = "sha256:" + "ab" * 32
 def node(tmp_path):
     """Return a way to run a command where ``docker`` is this script; it logs its words."""
 
-    def run(cmd, script="", **more):
+    def run(cmd, script="", environ=None, **more):
         fake = tmp_path / "docker"
         fake.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/log\n{script}\n')
         fake.chmod(0o755)
         path = f"{tmp_path}:{os.environ['PATH']}"
         return subprocess.run(
-            cmd.argv, env={"PATH": path}, capture_output=True, text=True, check=False, **more
+            cmd.argv,
+            env={"PATH": path, **(environ or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            **more,
         )
 
     return run
@@ -41,12 +46,20 @@ def node(tmp_path):
         ('case $1 in --version) echo "podman version 4";; *) echo 4.3;; esac', 46, "podman"),
         ("case $1 in info) echo '[name=rootless]';; *) echo 24.0.7;; esac", 46, "rootless"),
         ("case $1 in info) echo '[name=seccomp name=userns]';; *) echo 29.1;; esac", 46, "userns"),
+        ("case $1 in context) echo ssh://oms9;; *) echo 29.1;; esac", 46, "ssh://oms9"),
+        ("case $1 in context) echo tcp://127.0.0.1:2375;; *) echo 29.1;; esac", 0, "29.1"),
+        ("DOCKER_HOST=tcp://oms9:2375", 46, "tcp://oms9"),
         ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", 1, "Cannot connect"),
     ],
 )
 def test_a_docker_that_cannot_run_oms_is_told_apart(node, script, status, says):
-    """I08: down, older than 1.13, podman in its place, rootless, with userns-remap."""
-    done = node(checks.docker_fits(), script)
+    """I08: down, older than 1.13, podman in its place, rootless, with userns-remap, or that of
+    another machine, by a context or by what a profile exports."""
+    exported = {}
+    if script.startswith("DOCKER_HOST="):
+        exported = dict([script.split("=", 1)])
+        script = "[ $1 != context ] && echo 1.13.1"
+    done = node(checks.docker_fits(), script, environ=exported)
 
     assert status == done.returncode
     assert says in done.stdout
