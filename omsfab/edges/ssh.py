@@ -93,11 +93,11 @@ class SshShell:
                 raise self._no_answer(cmd)
             status = channel.recv_exit_status()
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self._lost(cmd, str(error)) from error
+            raise self._lost(cmd, str(error), channel) from error
         finally:
             channel.close()
         if status == -1:
-            raise self._lost(cmd, err.text() or err.noise)
+            raise self._lost(cmd, err.text() or err.noise, channel)
         if not out.begun:
             raise self._no_shell(status, err.noise or out.noise)
         result = Result(status, out.text(), err.text())
@@ -145,6 +145,14 @@ class SshShell:
             transport: paramiko.Transport = self._connection.transport
             return transport
 
+    def _drop(self, transport: paramiko.Transport) -> None:
+        """End this line.  Another thread may have a younger one already, and work on it."""
+        with self._lock:
+            if self._connection is None or self._connection.transport is not transport:
+                return
+            connection, self._connection = self._connection, None
+        connection.close()
+
     def _session(self) -> paramiko.Channel:
         """A channel for one command.  A line found dead here has carried nothing: open another.
 
@@ -155,7 +163,7 @@ class SshShell:
             try:
                 return transport.open_session()
             except (OSError, EOFError, paramiko.SSHException) as error:
-                self.close()
+                self._drop(transport)
                 if not again:
                     raise Unreachable(
                         "SSH-022",
@@ -167,8 +175,8 @@ class SshShell:
                     ) from error
         raise AssertionError("unreachable")
 
-    def _lost(self, cmd: Command, evidence: str) -> LostSession:
-        self.close()
+    def _lost(self, cmd: Command, evidence: str, channel: paramiko.Channel) -> LostSession:
+        self._drop(channel.get_transport())
         return LostSession(
             "SSH-020",
             f"the session to {self.node} ended without an exit status; the command may still run",
@@ -228,7 +236,7 @@ def _exchange(
     arrivals.register(channel.fileno(), select.POLLIN)
     chunk = next(chunks, None)
     if chunk is None:
-        channel.shutdown_write()
+        _end_input(channel)
     channel.settimeout(0.05)
     moved = time.monotonic()
     while True:
@@ -246,7 +254,7 @@ def _exchange(
             busy = busy or bool(sent)
             chunk = None if sent is None else chunk[sent:] or next(chunks, None)
             if chunk is None:
-                channel.shutdown_write()
+                _end_input(channel)
         if busy:
             moved = time.monotonic()
             continue
@@ -262,6 +270,21 @@ def _exchange(
     out.finish()
     err.finish()
     return True
+
+
+def _end_input(channel: paramiko.Channel) -> None:
+    """Send EOF, or nothing if the command has ended by itself.
+
+    paramiko's own shutdown sends it outside the lock, so behind the CLOSE that answers a command
+    which ends just then; sshd drops the whole line for that.  The first wait is for a new exchange
+    of keys: it could not end while we held the lock.
+    """
+    transport = channel.get_transport()
+    transport.clear_to_send.wait(transport.clear_to_send_timeout)
+    with channel.lock:
+        message = channel._send_eof()  # type: ignore[attr-defined]
+        if message is not None:
+            transport._send_user_message(message)  # type: ignore[attr-defined]
 
 
 def _send(channel: paramiko.Channel, chunk: bytes) -> int | None:

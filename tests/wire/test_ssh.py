@@ -20,7 +20,9 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.common import cMSG_CHANNEL_EOF
 
 from omsfab.commands import posix
 from omsfab.commands.command import command, script
@@ -423,6 +425,48 @@ def test_a_passphrase_without_an_agent_is_told(sshd, locked, monkeypatch):
 
     assert "oms1: the key has a passphrase, and no agent holds it" == error.value.what
     assert f"ssh-add {locked}" == error.value.next
+
+
+def test_a_lost_session_takes_no_younger_line_with_it(sshd, monkeypatch):
+    """Two threads, one node: while one still finds out that its line is dead, the other has a new
+    one and works on it."""
+    shell = sshd.shell()
+    shell.open()
+    lost = shell._lost
+
+    def late(*words):
+        time.sleep(1.5)
+        return lost(*words)
+
+    monkeypatch.setattr(shell, "_lost", late)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(shell.run, command("sleep", "60"))
+        time.sleep(0.3)
+        for pid in sshd.sessions():
+            os.kill(pid, signal.SIGKILL)
+        second = pool.submit(shell.run, script("sleep 2.5; echo here"))
+
+        assert "here\n" == second.result().out
+        with pytest.raises(LostSession):
+            first.result()
+
+
+def test_a_command_that_ends_at_once_does_not_cost_the_line(sshd, monkeypatch):
+    """sshd drops a line on which EOF comes behind CLOSE; here every EOF is slow."""
+    shell = sshd.shell()
+    shell.open()
+    send = paramiko.Transport._send_user_message
+
+    def slow(self, message):
+        if message.asbytes()[:1] == cMSG_CHANNEL_EOF:
+            time.sleep(0.3)
+        send(self, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", slow)
+    for _ in range(3):
+        assert 0 == shell.run(command("true")).status
+
+    assert 1 == shell.connections
 
 
 # --- commands --------------------------------------------------------------------------------
