@@ -76,6 +76,16 @@ there=$(docker inspect --type container --format "{{index .Config.Labels \"$labe
 exec "$@"
 """  # noqa: E501
 
+# A node that was restarted has its container, but down: docker run had no --restart.  Its programs
+# start with it, so where they were stopped on purpose they are stopped again.
+_UP = r"""# start the container if it is down, as after a power cut
+runs=$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)
+case $runs in true*) exit 0; esac
+docker start "$1" || exit
+for _ in $(seq 60); do docker exec "$1" supervisorctl pid >/dev/null 2>&1 && break; sleep 1; done
+[ -z "$2" ] || docker exec "$1" supervisorctl stop all
+"""
+
 _LOAD = r"""# docker load, once more if the daemon died in it
 docker load -i "$1" && exit 0
 docker info >/dev/null 2>&1 && exit 1
@@ -138,6 +148,11 @@ def version() -> Command:
 
 def start(container: str) -> Command:
     return command("docker", "start", container, limit=120)
+
+
+def up(container: str, *, stopped: bool = False) -> Command:
+    """Start the container if it is down; with ``stopped``, then without its programs."""
+    return script(_UP, container, "stopped" if stopped else "", limit=480)
 
 
 def stop(container: str) -> Command:

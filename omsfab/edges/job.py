@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from omsfab.commands import docker
 from omsfab.commands import job as words
 from omsfab.commands.command import Command
 from omsfab.edges.shell import OnLine, Result, Shell
@@ -141,6 +142,10 @@ class _Attempt:
     def follow(self) -> JobResult:
         seen = self._poll(0)
         if seen.age is None:
+            # Down since a power cut, perhaps.  Who initialises anew had stopped its programs.
+            stopped = self._job.habit == "always"
+            if self._check(self._ask(docker.up(self._job.container, stopped=stopped))).out:
+                self._on_state(f"{self._job.container} was down, and is started")
             own = self._itself() if self._job.habit != "always" else None
             if own:
                 return own

@@ -440,7 +440,7 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title=f"stop all processes in {container}",
         check=(stopped,),
-        apply=(Run(supervisor.stop_all(container)),),
+        apply=(Run(docker.up(container)), Run(supervisor.stop_all(container))),
         # A `stop all` of a run that was killed may be under way: ours then ends before it.
         verify=(Await(stopped, limit=30),),
         fault="RUN-002",
@@ -554,7 +554,7 @@ def refresh(fleet: Fleet, node: Node) -> Step:
         name="refresh",
         node=node.name,
         title="bring the changed config.yaml to the components",
-        apply=(Run(oms.refresh(fleet.install)),),
+        apply=(Run(docker.up(fleet.install.container)), Run(oms.refresh(fleet.install))),
         verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=120),),
         fault="RUN-003",
     )
@@ -571,7 +571,8 @@ def programs_run(fleet: Fleet, node: Node) -> Step:
         kind="read-only",
         verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=180),),
         fault="RUN-003",
-        fix=f"fab node.status --node={node.name}",
+        fix=f"fab node.status --node={node.name}"
+        f"   # where the container is down: docker start {fleet.install.container}",
     )
 
 

@@ -276,8 +276,11 @@ class _UnderWay:
         if "run.undo" in error.next or self._order.undoes:
             return error.next or f"fab run.resume --run={self._run}"
         hint = RESUME.sub("", error.next).strip(" ,:#")
-        forward = f"fab run.resume --run={self._run}" + (f"   # first: {hint}" if hint else "")
-        back = f"fab run.undo --run={self._run}   # takes back what it did"
+        which = f"--run={self._run}"
+        if self._mirror and not (self._order.directory / "run.json").exists():  # it was removed
+            which = f"--from={self._order.plan.initial} {which}"
+        forward = f"fab run.resume {which}" + (f"   # first: {hint}" if hint else "")
+        back = f"fab run.undo {which}   # takes back what it did"
         undoable = self._order.plan.task in UNDOABLE
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
         return f"{forward}\n{back}" if known else forward

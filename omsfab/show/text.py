@@ -110,6 +110,7 @@ def effect_text(effect: Effect) -> str:
             return f"send {source} to {dest} ({size / 1e6:.1f} MB)"
         case Job(container, argv, _, _, habit):
             words = shown_words(("docker", "exec", container, *argv))
+            words = f"docker start {container} if it is down; {words}"
             return {
                 "always": f"{words}, detached, followed until its banner",
                 "auto": f"{words}, detached, unless the container initialises itself",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 
+from omsfab.lab.system import run
 from tests.faults import oracle
 from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
 from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault
+from tests.faults.network import in_the_init
 
 # --- SSH ------------------------------------------------------------------------------------------
 
@@ -87,6 +91,27 @@ def odd_hosts(g: Ground) -> None:
         g.refused(g.fab(*OUT), 2, "INPUT-")
 
 
+@fault("J24", "the state directory is removed in the run", "rm -rf while docker_init.sh runs")
+def state_removed(g: Ground) -> None:
+    running = in_the_init(g)
+    shutil.rmtree(g.directory / "state")
+    outcome = g.ended(g.note(running.end()), 5, "DB-014")
+    g.ended(g.paste(outcome), 4, "DB-030")  # the name of this jump host is gone with it
+    g.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("J25", "omsfab sleeps, as with the lid of a laptop", "SIGSTOP for a minute, then SIGCONT")
+def asleep(g: Ground) -> None:
+    running = in_the_init(g)
+    running.process.send_signal(signal.SIGSTOP)
+    time.sleep(60)
+    running.process.send_signal(signal.SIGCONT)
+    outcome = g.note(running.end())
+    if outcome.code:
+        g.ended(g.paste(outcome), 0)
+
+
 # --- MetaDB ---------------------------------------------------------------------------------------
 
 
@@ -141,6 +166,48 @@ def read_only(g: Ground) -> None:
     g.lab.sql(f"revoke super, read_only admin on *.* from {user}")
     g.undo(lambda: g.lab.sql(f"grant all privileges on *.* to {user} with grant option"))
     g.ended(g.fab(*OUT), 3, "DB-027", "DB-032")
+
+
+@fault("D22", "the database of the lease is dropped in the run", "drop database omsfab at the stop")
+def lease_dropped(g: Ground) -> None:
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    g.lab.sql("drop database omsfab")
+    outcome = g.note(running.end())
+    if outcome.code not in (0, 4, 6, 7):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    if outcome.code:
+        g.ended(g.paste(outcome), 0)
+
+
+@fault("D23", "the right to delete is revoked in the run", "revoke at the stop, then granted again")
+def revoked(g: Ground) -> None:
+    user = f"'{g.lab.metadb.user}'@'%'"
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    g.lab.sql(f"revoke delete on *.* from {user}")
+    g.undo(lambda: g.lab.sql(f"grant delete on *.* to {user}"))
+    outcome = g.ended(g.note(running.end()), 6)
+    if not oracle.rows(g.lab, "oms_rm.cluster_info"):
+        raise Miss("rows are gone")
+    g.heal()
+    g.ended(g.paste(outcome), 0)
+
+
+@fault("D24", "the password of the user is changed in the run", "alter user at the stop, then back")
+def password_changed(g: Ground) -> None:
+    user = f"'{g.lab.metadb.user}'@'%'"
+    password = g.lab.metadb.password.replace("'", "''").replace("\\", "\\\\")
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    g.lab.sql(f"alter user {user} identified by 'another'")
+    g.undo(lambda: g.lab.sql(f"alter user {user} identified by '{password}'"))
+    outcome = g.note(running.end())
+    if outcome.code not in (6, 7):
+        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.says(outcome, "DB-002")
+    g.heal()
+    g.ended(g.paste(outcome), 0)
 
 
 # --- containers -----------------------------------------------------------------------------------
@@ -206,6 +273,20 @@ def restarting(g: Ground) -> None:
     )
     g.lab.knob(node, EXIT_AT_START=1)
     g.says(g.ended(g.fab(*OUT), 11, "RUN-004"), node)
+
+
+@fault("V17", "the VIP leaves in the run", "moved to nobody when production has stopped")
+def vip_leaves(g: Ground) -> None:
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    netns = g.lab.place.netns("balancer")
+    run("ip", "-n", netns, "addr", "del", f"{g.lab.vip}/24", "dev", "eth0")
+    g.undo(g.lab.move_vip)
+    outcome = g.note(running.end(600))
+    g.heal()
+    if outcome.code:
+        g.planned[g.first] = 2
+        g.ended(g.paste(outcome), 0)
 
 
 # --- nodes ----------------------------------------------------------------------------------------

@@ -305,6 +305,14 @@ class Ground:
         if changed:
             raise Miss(f"production was touched: {changed}")
 
+    def as_before(self) -> None:
+        """What was taken back is gone: rows, files and containers are those of the beginning, and
+        the programs run that did."""
+        now = oracle.snapshot(self.lab)
+        kept = {k: v for k, v in self._before.items() if not k.endswith(" inits")}
+        if changed := oracle.differences(kept, {k: now.get(k) for k in kept}):
+            raise Miss(f"not as before: {changed}")
+
     def ended(self, outcome: Outcome, code: int, *ids: str) -> Outcome:
         """The run ended with this status and, if any is named, one of these ids in its output."""
         if outcome.code != code:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from omsfab import lab as labs
 from tests.faults import oracle
 from tests.faults.environment import OUT, fill, sh, small_data
 from tests.faults.ground import Ground, Miss
@@ -134,12 +135,102 @@ def dockerd_restarted(g: Ground) -> None:
     g.lab.knob(g.first, INIT_SECONDS=0)
     outcome = g.note(running.end())
     g.planned[g.first] = 2
-    if outcome.code == 0:
-        return
     oracle.wait(lambda: g.lab.enter(g.first, ["docker", "info"]).returncode == 0, 30)
-    sh(g, g.first, "docker start oms_427")
-    time.sleep(2)
+    g.ended(g.paste(g.ended(outcome, 6, "INIT-012")), 0)
+
+
+@fault(
+    "C24",
+    "the old node loses power in the middle of docker_init.sh",
+    "all processes of oms1 killed, then started: docker run has no --restart",
+)
+def power_cut(g: Ground) -> None:
+    running = in_the_init(g)
+    off_and_on(g, g.first)
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    outcome = g.ended(g.note(running.end()), 6, "INIT-012")
+    g.planned[g.first] = 2
     g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "C24b",
+    "the old node loses power in the middle of docker_init.sh, and the run is taken back",
+    "as C24, then fab run.undo",
+)
+def power_cut_undone(g: Ground) -> None:
+    running = in_the_init(g)
+    off_and_on(g, g.first)
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    g.ended(g.note(running.end()), 6, "INIT-012")
+    g.planned[g.first] = 2
+    g.ended(g.fab("run.undo", "--yes"), 8, "RUN-028")
+    g.as_before()
+
+
+@fault(
+    "C24c",
+    "the old node loses power when its processes have been stopped, and the run is taken back",
+    "SIGKILL of omsfab and of all processes of oms1, then fab run.undo",
+)
+def power_cut_before(g: Ground) -> None:
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    off_and_on(g, g.first)
+    g.planned[g.first] = 0
+    g.ended(g.fab("run.undo", "--yes"), 8, "RUN-028")
+    g.as_before()
+
+
+@fault(
+    "C25",
+    "the old container is restarted in the middle of docker_init.sh",
+    "docker restart on oms1",
+)
+def container_restarted(g: Ground) -> None:
+    running = in_the_init(g)
+    sh(g, g.first, "docker restart -t 0 oms_427")
+    g.lab.knob(g.first, INIT_SECONDS=0)
+    outcome = g.ended(g.note(running.end()), 6, "INIT-012")
+    g.planned[g.first] = 2
+    g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "C26",
+    "what docker_init.sh said so far is removed under it",
+    "rm -rf of the attempt's directory on oms1",
+)
+def attempt_removed(g: Ground) -> None:
+    running = in_the_init(g)
+    sh(g, g.first, "rm -rf /data/oms/oms_logs/omsfab")
+    outcome = g.ended(g.note(running.end()), 6, "INIT-012")
+    g.planned[g.first] = 2
+    g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "C27",
+    "a new node loses power when it has been initialised",
+    "SIGKILL of omsfab and of all processes of oms2, then run.resume",
+)
+def new_node_off(g: Ground) -> None:
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="container@oms2:after:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    off_and_on(g, g.new[0])
+    g.ended(g.fab("run.resume", "--yes"), 0)
+
+
+def off_and_on(g: Ground, name: str) -> None:
+    """Power off, power on; docker starts no container by itself."""
+    labs.stop_node(g.lab, name)
+    g.undo(lambda: labs.start_node(g.lab, name))
+    time.sleep(2)
+    labs.start_node(g.lab, name)
+    if not oracle.wait(lambda: g.lab.enter(name, ["docker", "info"]).returncode == 0, 60):
+        raise Miss(f"dockerd of {name} does not come back")
 
 
 @fault(

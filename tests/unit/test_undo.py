@@ -199,4 +199,4 @@ def test_programs_that_did_not_run_before_are_not_started(fleet, present):
         run=RUN, region="", begun=frozenset({"stop-processes@oms1"}),
     )  # fmt: skip
 
-    assert ("supervisorctl", "start", "nginx", "sshd") == plan.steps[0].apply[0].command.argv[-4:]
+    assert ("supervisorctl", "start", "nginx", "sshd") == plan.steps[0].apply[-1].command.argv[-4:]

@@ -29,8 +29,10 @@ QUICK = Pace(fastest=0.05, slowest=0.2, alive=0.3, claim=5, settle=0, entry=0, s
 
 DOCKER = """\
 #!/bin/sh
-# exec [-d] CONTAINER WORDS | inspect … | logs …
+# exec [-d] CONTAINER WORDS | inspect … | logs … | start CONTAINER
+echo "$*" >>"$OMSFAB_TEST/asked"
 case $1 in
+start) sed -i s/false/true/ "$OMSFAB_TEST/inspect"; echo "$2" ;;
 exec)
   shift
   if [ "$1" = -d ]; then shift 2; setsid nohup "$@" >/dev/null 2>&1 </dev/null & exit 0; fi
@@ -523,6 +525,26 @@ def test_a_container_that_is_down_is_told_in_the_engines_words(container):
 
     assert "INIT-013" == error.value.id
     assert "Error: Container oms_423 is not running" == error.value.evidence
+
+
+@pytest.mark.parametrize(("habit", "stops"), [("always", 1), ("auto", 0)])
+def test_a_container_that_is_down_is_started_first(container, habit, stops):
+    """A power cut: docker run had no --restart.  Where programs had been stopped they are again."""
+    inspect = container.sshd.home / "inspect"
+    inspect.write_text(inspect.read_text().replace("true", "false"))
+    supervisorctl = container.sshd.home / "bin" / "supervisorctl"
+    supervisorctl.write_text("#!/bin/sh\n")
+    supervisorctl.chmod(0o755)
+    asked = container.sshd.home / "asked"
+    asked.unlink(missing_ok=True)
+
+    container.follow(job={"habit": habit})
+    container.follow("r1-2", job={"habit": habit})
+
+    said = asked.read_text().splitlines()
+    assert (2, 1) == (container.executions, said.count(f"start {container.job.container}"))
+    assert stops == sum(line.endswith("supervisorctl stop all") for line in said)
+    assert [f"{container.job.container} was down, and is started"] == container.states[:1]
 
 
 def test_a_node_that_stays_away_leaves_the_outcome_open(lonely):
