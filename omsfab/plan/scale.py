@@ -111,7 +111,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             _staging(fleet, where, present, where.nodes),
             Stage("rows as they are", (steps.save_rows(where),)),
             *_joining(fleet, where, present, where.nodes),
-            _proof(fleet, where, present, where.nodes, vip=True),
+            _proof(fleet, where, present, where.nodes),
         ),
     )
 
@@ -291,7 +291,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
                 else ()
             ),
             *_joining(fleet, region, present, new),
-            _proof(fleet, region, present, new, vip=True, others=True),
+            _proof(fleet, region, present, new, others=True),
         ),
         initial=theirs[0].name if theirs else new[0].name,
     )
@@ -476,12 +476,11 @@ def _proof(
     new: Sequence[Node],
     old_url: str = "",
     *,
-    vip: bool = False,
     others: bool = False,
 ) -> Stage:
     """What a DBA would look at afterwards, on every node and in MetaDB.
 
-    ``vip`` where it could not be proven before; ``others`` where rows were saved at the beginning.
+    cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then.
     """
     image, shown = present.image, present.pair(region).shown
     return Stage(
@@ -495,7 +494,7 @@ def _proof(
                     steps.programs_run(fleet, node),
                     steps.healthy(fleet, node, shown if node in new else ""),
                     steps.host_online(region, node),
-                    *((_last(steps.vip_answers(fleet, region, node)),) if vip else ()),
+                    steps.vip_answers(fleet, region, node, last=True),
                 )
             ),
             _last(steps.cm_url(region, old_url)),

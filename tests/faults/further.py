@@ -282,11 +282,9 @@ def vip_leaves(g: Ground) -> None:
     netns = g.lab.place.netns("balancer")
     run("ip", "-n", netns, "addr", "del", f"{g.lab.vip}/24", "dev", "eth0")
     g.undo(g.lab.move_vip)
-    outcome = g.note(running.end(600))
+    outcome = g.ended(g.note(running.end(600)), 5, "VIP-001")
     g.heal()
-    if outcome.code:
-        g.planned[g.first] = 2
-        g.ended(g.paste(outcome), 0)
+    g.ended(g.paste(outcome), 0)
 
 
 # --- nodes ----------------------------------------------------------------------------------------
