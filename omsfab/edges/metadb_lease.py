@@ -8,6 +8,7 @@ take-over changes nothing.  Another's lease is never stolen, expired or not: tha
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -161,7 +162,8 @@ def _taken_after_all(
     server: Server, cluster: str, run_id: str, owner: str, exc: Exception
 ) -> Lease:
     """The reply to COMMIT was lost: the row says whether it was done."""
-    with Link(server) as link:
+    with Link(server) as link, contextlib.suppress(DbError):  # a table of somebody else's, say
+        held = None
         schema = own_schema(link)
         held = read(link, schema, cluster, lock=True) if schema else None
     if held is not None and (held.run_id, held.owner) == (run_id, owner) and held.live:

@@ -192,7 +192,8 @@ def create_marker(table: str) -> str:
 
 def lease_first(table: str) -> str:
     return (
-        f"insert ignore into {table} values"
+        f"insert ignore into {table}"
+        " (`cluster`, `token`, `run_id`, `owner`, `since`, `renewed`, `expires`) values"
         " (%s, 0, '', '', utc_timestamp(6), utc_timestamp(6), utc_timestamp(6))"
     )
 
@@ -235,7 +236,10 @@ def marker_read(table: str) -> str:
 
 
 def marker_write(table: str) -> str:
-    return f"insert into {table} values (%s, %s, %s, %s, utc_timestamp(6))"
+    return (
+        f"insert into {table} (`run_id`, `step`, `token`, `detail`, `made`)"
+        " values (%s, %s, %s, %s, utc_timestamp(6))"
+    )
 
 
 def marker_drop(table: str) -> str:

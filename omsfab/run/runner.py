@@ -200,14 +200,18 @@ class Runner:
         what = f"{len(each)} steps of stage {stage.title!r} failed"
         first = each[0]
         if self.changed == "nothing":
-            kind = Locked if any(isinstance(error, Locked) for error in each) else PreflightError
-            return kind("RUN-010", what, evidence=text, next=first.next)
+            locked = any(isinstance(error, Locked) for error in each)
+            refusal = Locked if locked else PreflightError
+            return refusal("RUN-010", what, evidence=text, next=first.next)
         for error in each:
             if isinstance(error, OutcomeUnknown):
                 return OutcomeUnknown(
                     "RUN-011", what, changed=self.changed, evidence=text, next=error.next
                 )
-        return PartOfFleet("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
+        # One thing that is not so is seen from many nodes: cm_url, say.
+        wrong = all(isinstance(error, Mismatch) for error in each)
+        kind = Mismatch if wrong else PartOfFleet
+        return kind("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
 
     # --- a step ---
 

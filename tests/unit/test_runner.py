@@ -192,6 +192,17 @@ def test_all_lanes_end_before_a_failure_is_raised(events):
     assert "X-2" in caught.value.evidence
 
 
+def test_what_all_nodes_see_wrong_is_one_mismatch(events):
+    """Exit 5, not 11: the VIP is away, and every node says so."""
+    change = step("a")
+    asked = [step("vip", f"oms{n}", apply=(), check=(), kind="read-only") for n in (1, 2)]
+
+    with pytest.raises(Mismatch, match="RUN-011") as caught:
+        Runner(FakeWorld(), events.append).carry_out(plan((change,), tuple(asked)))
+
+    assert 5 == caught.value.exit_code
+
+
 def test_one_at_a_time_stops_at_the_first_failure(events):
     """Width 1: after oms1 failed, oms2 is not begun."""
     world = FakeWorld()

@@ -313,6 +313,23 @@ def test_missing_rights_are_found_before_anything_changes(oms, lacking):
     assert 1 == taken.token
 
 
+def test_a_lease_table_of_somebody_else_is_told(oms, edge):
+    """DB-004 in the server's words, exit 3, and his table is left alone."""
+    oms.engine.sql(
+        "drop database if exists omsfab",
+        "create database omsfab",
+        "create table omsfab.omsfab_lease (x int)",
+    )
+    try:
+        with pytest.raises(PreflightError, match="DB-004") as refused:
+            edge.lease_take("run-1", "li@jump1")
+
+        assert "cluster" in refused.value.evidence
+        assert ((0,),) == tuple(oms.engine.sql("select count(*) from omsfab.omsfab_lease"))
+    finally:
+        oms.engine.sql("drop database omsfab")
+
+
 def test_a_wrong_password_is_tried_once_and_never_shown(oms):
     """D16: five wrong tries lock an account; no text of the error has the password."""
     tries = []
