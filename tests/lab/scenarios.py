@@ -17,7 +17,7 @@ FRESH = (*NODE, "advice", "ready")
 OLD = (*NODE, "init-runs", "kept")
 STAGED = ("directories", "image", "config")
 JOINED = ("container", "initialise")
-PROVEN = ("image-id", "programs", "health", "host")
+PROVEN = ("image-id", "programs", "health", "host", "vip-last")
 
 EFFECTS = {
     "directories": 1,
@@ -25,8 +25,8 @@ EFFECTS = {
     "config": 1,
     "container": 1,
     "initialise": 1,
-    "refresh": 1,
-    "stop-processes": 1,
+    "refresh": 2,
+    "stop-processes": 2,
     "clear-rows": 1,
     "save-rows": 1,
 }
@@ -121,7 +121,7 @@ SCENARIOS = {
             (
                 *on("oms1", *FRESH, *STAGED),
                 *on("metadb", "save-rows"),
-                *on("oms1", *JOINED, *PROVEN, "vip-last"),
+                *on("oms1", *JOINED, *PROVEN),
                 *on("metadb", "cm-url-last"),
             ),
         ),
@@ -164,7 +164,7 @@ SCENARIOS = {
                 *on("oms2", *FRESH, "vip-held", *STAGED),
                 *on("metadb", "save-rows"),
                 *on("oms1", "config", "refresh", "health"),
-                *on("oms2", *JOINED, *PROVEN, "vip-last"),
+                *on("oms2", *JOINED, *PROVEN),
                 *on("metadb", "cm-url-last", "other-regions-last"),
             ),
         ),
