@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
 from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
@@ -53,6 +54,33 @@ def odd_shell(g: Ground) -> None:
     for shell in ("/usr/sbin/nologin", "/usr/bin/python3"):
         sh(g, node, 'usermod -s "$1" ops', shell)
         g.refused(g.fab(*OUT), 3, "SSH-013")
+
+
+@fault("N18", "large packets are lost", "iptables drops what is longer than 900 bytes on oms2")
+def black_hole_of_size(g: Ground) -> None:
+    large(g, g.new[0])
+    g.refused(g.fab(*OUT), 3, "SSH-")
+    g.heal()
+    g.ended(g.fab(*OUT), 0)
+
+
+@fault("N18b", "large packets are lost while the package is sent", "as N18, for 50 s")
+def black_hole_meanwhile(g: Ground) -> None:
+    g.reset(images=True)
+    running = g.start(*OUT)
+    running.says(r"oms2 +image +▸", 120)
+    large(g, g.new[0])
+    time.sleep(50)
+    g.heal_but(running)
+    g.ended(g.note(running.end()), 0)
+
+
+def large(g: Ground, node: str) -> None:
+    """A path whose MTU is smaller than both ends believe, and no ICMP that says so."""
+    for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
+        rule = f"{chain} -p tcp {side} 22 -m length --length 900:65535 -j DROP"
+        sh(g, node, f"iptables -I {rule}")
+        g.undo(lambda r=rule: sh(g, node, f"iptables -D {r}"))
 
 
 # --- jump host ------------------------------------------------------------------------------------
@@ -210,6 +238,32 @@ def password_changed(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
+@fault("D25", "the MetaDB has a table omsfab_lease that is not ours", "create table")
+def foreign_lease(g: Ground) -> None:
+    g.lab.sql("create database omsfab")
+    g.undo(lambda: g.lab.sql("drop database omsfab"))
+    g.lab.sql("create table omsfab.omsfab_lease (x int)")
+    g.refused(g.fab(*OUT), 3, "DB-004")
+
+
+@fault(
+    "D26",
+    "the jump host does not reach the MetaDB for longer than a lease lives",
+    "iptables DROP for 150 s in docker_init.sh",
+)
+def metadb_away(g: Ground) -> None:
+    running = in_the_init(g)
+    there = f"--net={network.NETNS / g.lab.place.netns('metadb')}"
+    jump = g.lab.node(g.first).ip.rpartition(".")[0] + ".1"
+    for rule in (("INPUT", "-s", jump), ("OUTPUT", "-d", jump)):
+        chain, *rest = rule
+        run("nsenter", there, "iptables", "-I", chain, *rest, "-j", "DROP")
+        g.undo(lambda r=rule: run("nsenter", there, "iptables", "-D", *r, "-j", "DROP"))
+    time.sleep(150)
+    g.heal_but(running)
+    g.ended(g.paste(g.ended(g.note(running.end()), 6, "DB-001")), 0)
+
+
 # --- containers -----------------------------------------------------------------------------------
 
 
@@ -275,6 +329,30 @@ def restarting(g: Ground) -> None:
     g.says(g.ended(g.fab(*OUT), 11, "RUN-004"), node)
 
 
+@fault("C28", "docker_init.sh is not in the old container", "renamed on oms1, then back")
+def no_script(g: Ground) -> None:
+    inside = "docker exec oms_427 sh -c"
+    sh(g, g.first, f"{inside} 'mv /root/docker_init.sh /root/away'")
+    back = "[ ! -e /root/away ] || mv /root/away /root/docker_init.sh"
+    g.undo(lambda: sh(g, g.first, f"{inside} '{back}'"))
+    outcome = g.ended(g.fab(*OUT), 6, "INIT-011")
+    g.heal()
+    g.planned[g.first] = 2
+    g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "V17b", "the VIP goes over to another member in the run", "moved when production has stopped"
+)
+def vip_moves(g: Ground) -> None:
+    g.lab.move_vip(g.first)
+    g.undo(g.lab.move_vip)
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    g.lab.move_vip(g.new[0])
+    g.ended(g.note(running.end()), 0)
+
+
 @fault("V17", "the VIP leaves in the run", "moved to nobody when production has stopped")
 def vip_leaves(g: Ground) -> None:
     running = g.start(*OUT)
@@ -285,6 +363,20 @@ def vip_leaves(g: Ground) -> None:
     outcome = g.ended(g.note(running.end(600)), 5, "VIP-001")
     g.heal()
     g.ended(g.paste(outcome), 0)
+
+
+@fault("I27", "docker run finds no room on a new node", "a docker whose run says so")
+def no_room_to_run(g: Ground) -> None:
+    said = "docker: Error response from daemon: no space left on device"
+    fake_docker(
+        g,
+        g.new[0],
+        f'#!/bin/sh\n[ "$1" = run ] && {{ echo "{said}" >&2; exit 125; }}\n'
+        'exec /usr/bin/docker "$@"\n',
+    )
+    g.says(g.ended(g.fab(*OUT), 11, "CMD-001"), said)
+    g.heal()
+    g.ended(g.paste(g.outcomes[-1]), 0)
 
 
 # --- nodes ----------------------------------------------------------------------------------------
