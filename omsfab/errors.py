@@ -153,6 +153,11 @@ class Unreachable(PreflightError):
     """No SSH connection could be had; what was asked for has certainly not begun."""
 
 
+class MetaDbAway(OmsfabError):
+    """The MetaDB was not reached in a run: what was to be done there has certainly not begun, or
+    was a question."""
+
+
 class Locked(OmsfabError):
     """Another run changes this fleet; two runs must never overlap."""
 

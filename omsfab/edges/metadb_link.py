@@ -12,7 +12,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from omsfab.edges import metadb_sql as sql
-from omsfab.errors import OmsfabError, PreflightError
+from omsfab.errors import MetaDbAway, OmsfabError, PreflightError
 from omsfab.fleet.model import MetaDb
 
 DbError: TypeAlias = pymysql.Error
@@ -66,6 +66,11 @@ class Server:
         """Before a run has begun nothing is changed; afterwards it is a failed step."""
         return OmsfabError if self.in_run else PreflightError
 
+    @property
+    def away(self) -> type[OmsfabError]:
+        """As ``refusal``; a run waits a while for a MetaDB whose leader changes."""
+        return MetaDbAway if self.in_run else PreflightError
+
     def clean(self, text: str) -> str:
         password = self.metadb.password.reveal()
         return text.replace(password, "****") if password else text
@@ -75,7 +80,7 @@ class Server:
         code = code_of(exc)
         text = self.clean(f"{exc.args[-1] if exc.args else exc}")
         if lost(exc):
-            return self.refusal(
+            return self.away(
                 "DB-005",
                 f"connection to the MetaDB lost while {doing}",
                 where=self.where,
@@ -113,7 +118,7 @@ class Server:
                 next="correct metadb.user or metadb.password in hosts.yaml, then: fab fleet.check",
             )
         if code in {2002, 2003, 2005, 2006, 2013}:
-            return self.refusal(
+            return self.away(
                 "DB-001",
                 "the MetaDB does not answer"
                 if "timed out" in text

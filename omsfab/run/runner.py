@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from omsfab.errors import (
     Detached,
     Locked,
     LostSession,
+    MetaDbAway,
     Mismatch,
     OmsfabError,
     OutcomeUnknown,
@@ -29,6 +31,11 @@ from omsfab.run.journal import Past
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
 """Seconds between tries of a step whose node was lost: ten minutes in all."""
+
+FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
+"""Seconds between tries to reach the MetaDB: a new leader is found in less."""
+
+T = TypeVar("T")
 
 
 class World(Protocol):
@@ -234,7 +241,7 @@ class Runner:
                 self._pause(pause)
 
     def _once(self, step: Step) -> None:
-        if step.check and all(self._world.ask(probe, step.node) is None for probe in step.check):
+        if step.check and all(self._ask(probe, step) is None for probe in step.check):
             with self._lock:
                 self.tally.satisfied += 1
             return self._say(step.node, step.name, "satisfied", step.title)
@@ -246,7 +253,8 @@ class Runner:
             if step.kind != "read-only":
                 self._guard()
             with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
-                self._world.perform(effect, step, self._attempt(step), tell)
+                act = partial(self._world.perform, effect, step, self._attempt(step), tell)
+                self._patiently(step, act)
         self._failpoint.reached(step, "after")
         why = self._why_not(step)
         if why and not step.warn:
@@ -270,11 +278,27 @@ class Runner:
                 self.tally.changes += 1  # a second try is no second change
                 self._changed.append(text)
 
+    def _ask(self, probe: Probe, step: Step) -> str | None:
+        return self._patiently(step, partial(self._world.ask, probe, step.node))
+
+    def _patiently(self, step: Step, act: Callable[[], T]) -> T:
+        """Do it, again where the MetaDB is away: production may be stopped, and must not stay so
+        for the half minute of a failover.  Before the first change the operator is told at once."""
+        for pause in FAILOVER:
+            try:
+                return act()
+            except MetaDbAway as away:
+                if self.changed == "nothing":
+                    raise
+                self._say(step.node, step.name, "state", f"{away.what}; again in {pause:.0f} s")
+                self._pause(pause)
+        return act()
+
     def _why_not(self, step: Step) -> str:
         """Return what is not as wanted; of questions alone all of it, to be cured at once."""
         wrong: list[str] = []
         for probe in step.verify:
-            why = self._world.ask(probe, step.node)
+            why = self._ask(probe, step)
             if why is not None:
                 wrong.append(why)
                 if step.apply:

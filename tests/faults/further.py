@@ -261,7 +261,22 @@ def metadb_away(g: Ground) -> None:
         g.undo(lambda r=rule: run("nsenter", there, "iptables", "-D", *r, "-j", "DROP"))
     time.sleep(150)
     g.heal_but(running)
-    g.ended(g.paste(g.ended(g.note(running.end()), 6, "DB-001")), 0)
+    outcome = g.note(running.end())
+    if outcome.code:  # it is waited for, but not for ever
+        g.ended(g.paste(g.ended(outcome, 6, "DB-001")), 0)
+
+
+@fault("D27", "the MetaDB fails over in the run", "its port refuses for 20 s from the stop on")
+def fails_over(g: Ground) -> None:
+    rule = ("INPUT", "-p", "tcp", "--dport", str(g.lab.metadb.port), "-j", "REJECT")
+    there = f"--net={network.NETNS / g.lab.place.netns('metadb')}"
+    running = g.start(*OUT)
+    running.says(r"oms1 +stop-processes +▸", 120)
+    run("nsenter", there, "iptables", "-I", *rule, "--reject-with", "tcp-reset")
+    g.undo(lambda: run("nsenter", there, "iptables", "-D", *rule, "--reject-with", "tcp-reset"))
+    time.sleep(20)
+    g.heal_but(running)
+    g.says(g.ended(g.note(running.end()), 0), "the MetaDB is not reached; again in")
 
 
 # --- containers -----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from omsfab.errors import (
     InputError,
     Locked,
     LostSession,
+    MetaDbAway,
     Mismatch,
     OmsfabError,
     OutcomeUnknown,
@@ -249,6 +250,49 @@ def test_a_node_that_is_away_in_the_middle_is_waited_for(events, kind):
 
     assert ["a", "b"] == world.done
     assert 2 == tally.changes
+
+
+def away():
+    return MetaDbAway("DB-001", "the MetaDB is not reached")
+
+
+def test_a_metadb_that_fails_over_is_waited_for(events):
+    """Neither the effect nor the question after it ends the run; nothing is done twice."""
+    world = FakeWorld()
+    world.broken["rows"] = [away(), away()]
+    asked = world.ask
+    lost = [away()]
+
+    def ask(probe, node):
+        if lost and "rows" in world.there:
+            raise lost.pop()
+        return asked(probe, node)
+
+    world.ask = ask
+    pauses = []
+    runner = Runner(world, events.append, pause=pauses.append)
+
+    runner.carry_out(plan((step("a"),), (step("rows", kind="transaction"),)))
+
+    assert (["a", "rows"], [1.0, 2.0, 1.0]) == (world.done, pauses)
+    assert 2 == sum(event.kind == "intent" for event in events)
+
+
+def test_a_metadb_that_stays_away_ends_the_run(events):
+    """After a minute of pauses; and at once while nothing was changed."""
+    world = FakeWorld()
+    world.broken["rows"] = [away() for _ in range(99)]
+    pauses = []
+
+    with pytest.raises(MetaDbAway):
+        Runner(world, events.append, pause=pauses.append).carry_out(
+            plan((step("a"),), (step("rows"),))
+        )
+    world.ask = lambda probe, node: (_ for _ in ()).throw(away())
+    with pytest.raises(MetaDbAway):
+        Runner(world, events.append, pause=pauses.append).carry_out(plan((step("b"),)))
+
+    assert 60 == sum(pauses)
 
 
 def test_a_node_that_is_away_before_any_change_is_told_at_once(events):
