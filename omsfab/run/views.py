@@ -297,15 +297,16 @@ def break_lock(run: str, *, yes: bool) -> None:
     loaded = hostsfile.load(hosts_path())
     metadb = _metadb(loaded)
     holder = metadb.lease_holder()
-    if holder and holder.run_id == run:
+    leased = bool(holder and holder.run_id == run)
+    if leased:
         metadb.lease_break(run, wait=wait)
         print(f"the lease of run {run} is free")
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     try:
         nodes = [node for node, held in claims.held(shells.values()).items() if held[0] == run]
-        if not nodes and not (holder and holder.run_id == run):
+        if not nodes and not leased:
             metadb.lease_break(run)  # says what is so instead
-        if nodes and not holder and not yes and not _surely(run, nodes):
+        if nodes and not leased and not yes and not _surely(run, nodes):
             raise InputError("INPUT-024", "not confirmed", next=f"fab lock.break --run={run}")
         claims.free((shells[node] for node in nodes), run)
     finally:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from omsfab.commands import claim, posix
+from omsfab.errors import InputError
+from omsfab.run import views
 
 
 def run(cmd, place):
@@ -89,3 +92,21 @@ def test_a_file_that_was_never_written_stays(tmp_path):
     path.write_text("old\n")
 
     assert (0, "old\n") == (put_back(path, tmp_path / "bak"), path.read_text())
+
+
+def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):
+    """A repair has claims only; that a scale-out holds the lease tells nothing about it."""
+    shell = SimpleNamespace(close=lambda: None)
+    freed = []
+    monkeypatch.setattr(views.hostsfile, "load", lambda path: SimpleNamespace(nodes=(), ssh=None))
+    holder = SimpleNamespace(run_id="r2")
+    monkeypatch.setattr(views, "_metadb", lambda _: SimpleNamespace(lease_holder=lambda: holder))
+    monkeypatch.setattr(views.ssh, "connect", lambda *_: {"oms1": shell})
+    monkeypatch.setattr(views.claims, "held", lambda _: {"oms1": ("r1", "li", "then")})
+    monkeypatch.setattr(views.claims, "free", lambda shells, run: freed.append(run))
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(InputError, match="INPUT-023"):
+        views.break_lock("r1", yes=False)
+
+    assert [] == freed
