@@ -31,6 +31,7 @@ from omsfab.edges.metadb_surgery import Cleared, Mirror
 from omsfab.errors import Mismatch, OmsfabError
 from omsfab.fleet.model import MetaDb
 from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
+from omsfab.plan.regions import same_url
 
 __all__ = [
     "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Keeper", "Lease", "Limits",
@@ -416,9 +417,24 @@ def _clusters(link: Link) -> tuple[ClusterRow, ...]:
         return ()
     info = scopes.look(link, ["cluster_info"])["cluster_info"]
     return tuple(
-        ClusterRow(int(code), str(region or ""), str(label or ""), str(url or ""), _true(default))
+        ClusterRow(
+            _code(link, code), str(region or ""), str(label or ""), str(url or ""), _true(default)
+        )
         for code, region, label, url, default in link.rows(sql.clusters(info.place))
     )
+
+
+def _code(link: Link, code: object) -> int:
+    try:
+        return int(str(code))
+    except ValueError:
+        raise link.server.refusal(
+            "DB-025",
+            f"cluster_info has a row whose code is {code!r}: that is no cm_location",
+            where=link.server.where,
+            evidence="an OMS writes one row per region",
+            next="fab meta.show",
+        ) from None
 
 
 def _hosts(link: Link, location: int) -> tuple[HostRow, ...]:
@@ -525,12 +541,12 @@ def _wrong_url(
     urls = _texts(link, info, where, "cm_url")
     if len(urls) != 1:
         return f"cluster_info has {len(urls)} rows for cm_location {location}, expected 1"
-    if endpoint(urls[0]) != endpoint(url):
+    if not same_url(urls[0], url):
         return f"cluster_info.cm_url is {urls[0]}, expected {url}"
     for here in _other_urls(link, location, found):
-        if endpoint(here) != endpoint(url):
+        if not same_url(here, url):
             return f"location_cm.cm_url is {here}, expected {url}"
-    if old is None or endpoint(old) == endpoint(url):
+    if old is None or same_url(old, url):
         return None
     stale = (_carries(link, table, old) for table in found.values())
     return next((text for text in stale if text), None)
@@ -558,8 +574,7 @@ def _carries(link: Link, table: Found, old: str) -> str | None:
     texts = [column for column in table.columns if column.text]
     if not texts:
         return None
-    parts = urlsplit(old)
-    address = re.escape(f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname))
+    address = re.escape(urlsplit(old).netloc)
     pattern = re.compile(rf"(?<![\w.-]){address}(?!\d)".encode(), re.IGNORECASE)
     for row in scopes.read_rows(link, table, "1 = 1", columns=texts):
         for column, value in zip(texts, row, strict=True):
@@ -567,13 +582,3 @@ def _carries(link: Link, table: Found, old: str) -> str | None:
                 text = value.decode("utf-8", "replace")[:100]
                 return f"{table.table}.{column.name} still carries the old cm_url: {text}"
     return None
-
-
-def endpoint(url: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path, so that two spellings of one URL are equal."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
-    except ValueError:
-        return ("", url, None, "")
-    return (parts.scheme.lower(), (parts.hostname or "").lower(), port, parts.path.rstrip("/"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
@@ -211,18 +212,26 @@ def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[str]
 
 
 def host_of(url: str) -> str:
-    return urlsplit(url.strip()).hostname or ""
+    """Return the host of a URL; empty where a row holds what is none."""
+    try:
+        return urlsplit(url.strip()).hostname or ""
+    except ValueError:
+        return ""
 
 
 def same_url(one: str, other: str) -> bool:
-    """Compare scheme, host and port; a trailing slash, case and blanks do not matter."""
+    """Compare scheme, host, port and path; a trailing slash, case and blanks do not matter."""
+    return endpoint(one) == endpoint(other)
 
-    def parts(text: str) -> tuple[str, str, int | None]:
-        url = urlsplit(text.strip().rstrip("/"))
-        try:
-            host = str(ipaddress.ip_address(url.hostname or ""))
-        except ValueError:
-            host = (url.hostname or "").lower()
-        return url.scheme.lower(), host, url.port
 
-    return parts(one) == parts(other)
+def endpoint(url: str) -> tuple[str, str, int | None, str]:
+    """Return scheme, host, port and path, so that two spellings of one URL are equal."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+    except ValueError:
+        return ("", url, None, "")
+    host = (parts.hostname or "").lower()
+    with suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
+    return (parts.scheme.lower(), host, port, parts.path.rstrip("/"))

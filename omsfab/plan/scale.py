@@ -69,7 +69,7 @@ def _scale_out(
         f"cm_url in MetaDB is {here}: neither {where.cm_url} nor the address of a node",
         where=f"cluster_info, location {where.location}",
         evidence="the guide knows two scenarios: cm_url is a node's own address, or the VIP",
-        next="correct cm_url in hosts.yaml, then: fab scale.out --plan",
+        next="correct cm_url in hosts.yaml (or that row), then: fab scale.out --plan",
     )
 
 

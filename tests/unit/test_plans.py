@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,11 +207,26 @@ def test_an_unknown_node_is_an_input_error(fleet, package, present):
         ("http://10.0.0.10:8088", "http://10.0.0.100:8088", False),
         ("http://10.0.0.100:8089", "http://10.0.0.100:8088", False),
         ("https://10.0.0.100:8088", "http://10.0.0.100:8088", False),
+        ("http://10.0.0.100:8088/cm", "http://10.0.0.100:8088", False),
+        ("http://10.0.0.100", "http://10.0.0.100:80", True),
+        ("http://10.0.0.100:80888", "http://10.0.0.100:8088", False),
+        ("http://[10.0.0.100:8088", "http://10.0.0.100:8088", False),
+        ("", "http://10.0.0.100:8088", False),
     ],
 )
 def test_cm_urls_are_compared_by_their_parts(one, other, same):
-    """Scheme, host and port count; a trailing slash does not, a substring never."""
+    """Scheme, host, port and path count; a trailing slash does not, a substring never.  A row may
+    hold what is no URL at all."""
     assert same is regions.same_url(one, other)
+
+
+@pytest.mark.parametrize("url", ["", "http://[10.0.0.1:8088", "nonsense"])
+def test_a_cm_url_in_metadb_that_is_none_is_refused(fleet, package, present, url):
+    """PLAN-003 with what is there; nothing is deleted for a row that nobody understands."""
+    now = replace(present(package), clusters={1: url})
+
+    with pytest.raises(PreflightError, match="PLAN-003"):
+        scale.scale_out(fleet, now)
 
 
 def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):

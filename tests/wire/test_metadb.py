@@ -330,6 +330,14 @@ def test_a_lease_table_of_somebody_else_is_told(oms, edge):
         oms.engine.sql("drop database omsfab")
 
 
+def test_a_region_without_a_location_is_told(oms, edge):
+    """DB-025: a row that belongs to nobody is not to be guessed at."""
+    oms.engine.sql("update oms_rm.cluster_info set code = null where code = 2")
+
+    with pytest.raises(PreflightError, match="DB-025"):
+        edge.clusters()
+
+
 def test_a_wrong_password_is_tried_once_and_never_shown(oms):
     """D16: five wrong tries lock an account; no text of the error has the password."""
     tries = []
