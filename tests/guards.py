@@ -532,6 +532,62 @@ GUARDS = (
         "if False:",
         "tests/wire/test_metadb_way.py::test_a_server_without_tls_is_refused",
     ),
+    Guard(
+        "a dead line is dropped, and not the younger one of another thread",
+        "omsfab/edges/ssh.py",
+        "if self._connection is None or self._connection.transport is not transport:",
+        "if self._connection is None:",
+        f"{SSH}a_lost_session_takes_no_younger_line_with_it",
+    ),
+    Guard(
+        "EOF never comes behind CLOSE",
+        "omsfab/edges/ssh.py",
+        "with channel.lock:",
+        "if True:",
+        f"{SSH}a_command_that_ends_at_once_does_not_cost_the_line",
+    ),
+    Guard(
+        "a docker that speaks to another machine is refused",
+        "omsfab/commands/checks.py",
+        "  tcp:* | ssh:* | http*)",
+        "  nothing)",
+        "tests/unit/test_node_scripts.py::test_a_docker_that_cannot_run_oms_is_told_apart",
+    ),
+    Guard(
+        "a container that went down with its node is started",
+        "omsfab/commands/docker.py",
+        "case $runs in true*) exit 0; esac",
+        "exit 0",
+        f"{JOB}a_container_that_is_down_is_started_first",
+    ),
+    Guard(
+        "its programs are stopped again, where they had been",
+        "omsfab/commands/docker.py",
+        '[ -z "$2" ] || docker exec "$1" supervisorctl stop all',
+        "true",
+        f"{JOB}a_container_that_is_down_is_started_first",
+    ),
+    Guard(
+        "a MetaDB that fails over is waited for",
+        "omsfab/run/runner.py",
+        "for pause in FAILOVER:",
+        "for pause in ():",
+        f"{RUN}a_metadb_that_fails_over_is_waited_for",
+    ),
+    Guard(
+        "cm_url is asked once more at the end",
+        "omsfab/plan/scale.py",
+        "steps.vip_answers(fleet, region, node, last=True),",
+        "",
+        "tests/unit/test_plans.py::test_physical_address_to_vip",
+    ),
+    Guard(
+        "claims without their run's lease are asked about before they are freed",
+        "omsfab/run/views.py",
+        "if nodes and not leased and not yes and not _surely(run, nodes):",
+        "if False:",
+        "tests/unit/test_claim.py::test_claims_beside_the_lease_of_another_run_are_asked_about",
+    ),
 )  # fmt: skip
 
 
