@@ -164,8 +164,16 @@ def restart(container: str) -> Command:
     return command("docker", "restart", "-t", "60", container, limit=240)
 
 
-def remove(container: str) -> Command:
-    return command("docker", "rm", container)
+_REMOVE_UNSTARTED = r"""# remove the container that a failed start left
+state=$(docker inspect --type container --format '{{.State.Status}}' "$1" 2>/dev/null)
+[ "$state" = created ] || exit 0
+exec docker rm "$1"
+"""
+
+
+def remove_unstarted(container: str) -> Command:
+    """Remove a container that has never run; one that has, or is gone, is left alone."""
+    return script(_REMOVE_UNSTARTED, container)
 
 
 # A container of that name that somebody else made stays.  -v is not given: data is kept.

@@ -294,6 +294,9 @@ class Step:
     """What to do then, as a line to paste; empty = resume the run."""
     warn: bool = False
     """Only tell when ``verify`` does not hold, and go on."""
+    lasting: bool = False
+    """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
+    image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""
 
     @property
     def key(self) -> str:

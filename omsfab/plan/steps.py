@@ -317,6 +317,7 @@ def directories(fleet: Fleet, node: Node) -> Step:
         check=(Succeeds(checks.directories(*paths), "they are missing"),),
         apply=(Run(checks.make_directories(*paths)),),
         verify=(Succeeds(checks.directories(*paths), "they are missing"),),
+        lasting=True,
     )
 
 
@@ -346,6 +347,7 @@ def loaded(
             verify=(there,),
             fault="IMG-001",
             fix=f"write its package as {part}.package in hosts.yaml, then: fab fleet.show",
+            lasting=True,
         )
     dest = f"{place}/{Path(package.path).name}"
     return Step(
@@ -360,6 +362,7 @@ def loaded(
         ),
         verify=(there,),
         fault="IMG-002",
+        lasting=True,
     )
 
 
@@ -381,6 +384,7 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         apply=(Write(path, content),),
         verify=(ConfigSays(path, content), private, *inside),
         fault="CFG-006",
+        lasting=True,
     )
 
 
@@ -411,6 +415,7 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> t
             ),
             verify=(there,),
             fault="CERT-003",
+            lasting=True,
         )
 
     return tuple(
@@ -531,7 +536,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
     install = fleet.install_of(node)
     runs = Says(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
     left_over = (
-        (Run(docker.remove(install.container)),) if facts.container == "created" else ()
+        (Run(docker.remove_unstarted(install.container)),) if facts.container == "created" else ()
     )  # a start that failed leaves the name taken
     return Step(
         name="container",
@@ -545,6 +550,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         verify=(Succeeds(checks.stays_up(install.container), "it ended"), runs),
         fault="RUN-004",
         fix=f"fab node.logs --node={node.name}",
+        lasting=True,
     )
 
 

@@ -116,15 +116,16 @@ class Runner:
             steps = tuple(
                 step
                 for step in stage.steps
-                if not self._is_done(step) and step.node not in self._dropped
+                if (step.lasting or not self._is_done(step)) and step.node not in self._dropped
             )
             if not steps:
                 continue
             self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
-            if stage.outage and self.tally.outage_began is None:
+            outage = stage.outage and not all(map(self._is_done, steps))
+            if outage and self.tally.outage_began is None:
                 self.tally.outage_began = self._outage_start()
             errors = self._stage(stage, steps)
-            if stage.outage and self.tally.outage_began is not None:
+            if outage and self.tally.outage_began is not None:
                 self.tally.outage = clock.now() - self.tally.outage_began
             if errors and not stage.apart:
                 raise self._together(stage, [*errors, *self._missing])
@@ -241,7 +242,13 @@ class Runner:
                 self._pause(pause)
 
     def _once(self, step: Step) -> None:
-        if step.check and all(self._ask(probe, step) is None for probe in step.check):
+        try:
+            there = bool(step.check) and all(self._ask(one, step) is None for one in step.check)
+        except (LostSession, Unreachable):
+            if not self._is_done(step):
+                raise
+            return None  # it was done: who needs that node tells
+        if there:
             with self._lock:
                 self.tally.satisfied += 1
             return self._say(step.node, step.name, "satisfied", step.title)

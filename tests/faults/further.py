@@ -394,7 +394,34 @@ def no_room_to_run(g: Ground) -> None:
     g.ended(g.paste(g.outcomes[-1]), 0)
 
 
+@fault(
+    "V06d",
+    "config.yaml of the old node is edited between a kill and the resume",
+    "SIGKILL before docker_init.sh, then cm_url changed by hand",
+)
+def edited_meanwhile(g: Ground) -> None:
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="initialise@oms1:before:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    edit = "sed 's/^cm_url:.*/cm_url: edited/' /data/config.yaml"
+    sh(g, g.first, f'text=$({edit}) && printf "%s\\n" "$text" >/data/config.yaml')
+    g.ended(g.fab("run.resume", "--yes"), 0)
+
+
 # --- nodes ----------------------------------------------------------------------------------------
+
+
+@fault(
+    "I28",
+    "what was staged on a new node is gone when the run is resumed",
+    "SIGKILL, then docker image rm and rm -rf /data on oms2",
+)
+def pruned(g: Ground) -> None:
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    sh(g, g.new[0], f"docker image rm -f {g.lab.image_id}; rm -rf /data/oms /data/config.yaml")
+    g.ended(g.fab("run.resume", "--yes"), 0)
 
 
 @fault("I21", "/data/oms is a symbolic link", "to a directory beside it, on oms2")

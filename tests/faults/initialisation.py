@@ -223,6 +223,19 @@ def new_node_off(g: Ground) -> None:
     g.ended(g.fab("run.resume", "--yes"), 0)
 
 
+@fault(
+    "C29",
+    "a new node loses power behind its initialisation",
+    "SIGKILL of omsfab and of all processes of oms2, then run.resume",
+)
+def new_node_off_later(g: Ground) -> None:
+    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="initialise@oms2:after:kill").end())
+    if killed.code != -9:
+        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    off_and_on(g, g.new[0])
+    g.ended(g.fab("run.resume", "--yes"), 0)
+
+
 def off_and_on(g: Ground, name: str) -> None:
     """Power off, power on; docker starts no container by itself."""
     labs.stop_node(g.lab, name)

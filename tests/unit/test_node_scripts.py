@@ -92,6 +92,27 @@ def test_a_container_left_by_a_failed_start_is_started(node, fleet, tmp_path, la
     assert word == (tmp_path / "log").read_text().splitlines()[-1].split()[0]
 
 
+@pytest.mark.parametrize(("state", "goes"), [("created", True), ("exited", False), ("", False)])
+def test_only_a_container_that_never_ran_is_removed(node, tmp_path, state, goes):
+    """A resumed run may find that it has run since; what is gone is no error."""
+    done = node(docker.remove_unstarted("oms_427"), f"[ $1 != inspect ] || echo {state}")
+
+    assert 0 == done.returncode
+    assert goes is ("rm oms_427" in (tmp_path / "log").read_text().splitlines())
+
+
+@pytest.mark.parametrize(("running", "status"), [("false", 0), ("true", 1)])
+def test_a_container_that_is_down_has_no_stale_file(node, tmp_path, running, status):
+    """It takes config.yaml as it is when it starts; one that runs must be asked."""
+    file = tmp_path / "config.yaml"
+    file.write_text("a: 1\n")
+    says = f"case $1 in exec) exit 1;; inspect) echo {running};; esac"
+
+    done = node(checks.same_inside("oms_427", str(file), "/config.yaml"), says)
+
+    assert status == done.returncode
+
+
 def test_an_image_is_loaded_again_when_the_daemon_died(node, tmp_path):
     """I08: once more after the daemon is back; a package that is refused is not tried twice."""
     flag = tmp_path / "died"

@@ -366,6 +366,47 @@ def test_a_resumed_run_does_not_repeat_what_is_done(tmp_path):
     assert [1, 2] == world.attempts
 
 
+def test_a_resumed_run_makes_again_what_is_gone(tmp_path):
+    """An image that was pruned, a file that was edited; but what is true only for a while, and what
+    cannot be asked, counts as done."""
+    lasting, passing, silent = step("a", lasting=True), step("b"), step("c", "oms2", lasting=True)
+    the_plan = plan((lasting, passing, silent), (step("d"),))
+    first = FakeWorld()
+    first.broken["d"] = [StepFailed("X-001", "no")]
+    with pytest.raises(StepFailed):
+        run_into(tmp_path, first, the_plan)
+    second = FakeWorld()
+    asked = second.ask
+
+    def ask(probe, node):
+        if node == "oms2":
+            raise Unreachable("SSH-001", "away")
+        return asked(probe, node)
+
+    second.ask = ask
+
+    run_into(tmp_path, second, the_plan, journals.read(tmp_path / "journal.jsonl"))
+
+    assert ["a", "d"] == second.done
+
+
+def test_an_outage_that_is_over_is_not_counted_at_a_resume(tmp_path):
+    """A lasting step of that stage is looked at again; production runs."""
+    stages = (
+        Stage("config", (step("a", lasting=True),), outage=True),
+        Stage("join", (step("b"),)),
+    )
+    the_plan = Plan("test", "a test", (), stages)
+    world = FakeWorld()
+    world.broken["b"] = [StepFailed("X-001", "no")]
+    with pytest.raises(StepFailed):
+        run_into(tmp_path, world, the_plan)
+
+    again = run_into(tmp_path, world, the_plan, journals.read(tmp_path / "journal.jsonl"))
+
+    assert (None, 1) == (again.outage, again.satisfied)
+
+
 @pytest.mark.parametrize(
     ("error", "attempt"),
     [("INIT-011", 2), ("INIT-012", 2), ("INIT-015", 2), ("INIT-014", 1), ("INIT-021", 1)],
