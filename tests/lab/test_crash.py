@@ -145,7 +145,7 @@ STOPPED_ON_THE_WAY_BACK = (
     ("physical", "restore-rows:mid"),
     ("physical", "put-back-config.yaml@oms1:mid"),
     ("physical", "initialise:after"),
-    ("physical", "start-processes:mid"),
+    ("physical", "health:after"),  # docker_init.sh may have started the processes already
 )
 
 
