@@ -12,7 +12,8 @@ from tests.faults import oracle
 from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
 from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault
-from tests.faults.network import in_the_init
+from tests.faults.metadb import unplug
+from tests.faults.network import blackhole, in_the_init
 
 # --- SSH ------------------------------------------------------------------------------------------
 
@@ -58,7 +59,7 @@ def odd_shell(g: Ground) -> None:
 
 @fault("N18", "large packets are lost", "iptables drops what is longer than 900 bytes on oms2")
 def black_hole_of_size(g: Ground) -> None:
-    large(g, g.new[0])
+    blackhole(g, g.new[0], LARGE)
     g.refused(g.fab(*OUT), 3, "SSH-")
     g.heal()
     g.ended(g.fab(*OUT), 0)
@@ -69,18 +70,14 @@ def black_hole_meanwhile(g: Ground) -> None:
     g.reset(images=True)
     running = g.start(*OUT)
     running.says(r"oms2 +image +▸", 120)
-    large(g, g.new[0])
+    blackhole(g, g.new[0], LARGE)
     time.sleep(50)
     g.heal_but(running)
     g.ended(g.note(running.end()), 0)
 
 
-def large(g: Ground, node: str) -> None:
-    """A path whose MTU is smaller than both ends believe, and no ICMP that says so."""
-    for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
-        rule = f"{chain} -p tcp {side} 22 -m length --length 900:65535 -j DROP"
-        sh(g, node, f"iptables -I {rule}")
-        g.undo(lambda r=rule: sh(g, node, f"iptables -D {r}"))
+LARGE = "-m length --length 900:65535"
+"""A path whose MTU is smaller than both ends believe, and no ICMP that says so."""
 
 
 # --- jump host ------------------------------------------------------------------------------------
@@ -92,9 +89,7 @@ def large(g: Ground, node: str) -> None:
 def package_replaced(g: Ground) -> None:
     g.reset(images=True)
     path = package(g, "true")
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="image@oms2:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("image@oms2:before", *OUT)
     path.write_bytes(path.read_bytes()[:-1000])
     outcome = g.fab("run.resume", "--yes")
     if outcome.code not in (3, 6, 11):  # the mount directories have been made
@@ -268,12 +263,9 @@ def metadb_away(g: Ground) -> None:
 
 @fault("D27", "the MetaDB fails over in the run", "its port refuses for 20 s from the stop on")
 def fails_over(g: Ground) -> None:
-    rule = ("INPUT", "-p", "tcp", "--dport", str(g.lab.metadb.port), "-j", "REJECT")
-    there = f"--net={network.NETNS / g.lab.place.netns('metadb')}"
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
-    run("nsenter", there, "iptables", "-I", *rule, "--reject-with", "tcp-reset")
-    g.undo(lambda: run("nsenter", there, "iptables", "-D", *rule, "--reject-with", "tcp-reset"))
+    unplug(g, g.lab.place.netns("metadb"))
     time.sleep(20)
     g.heal_but(running)
     g.says(g.ended(g.note(running.end()), 0), "the MetaDB is not reached; again in")
@@ -400,9 +392,7 @@ def no_room_to_run(g: Ground) -> None:
     "SIGKILL before docker_init.sh, then cm_url changed by hand",
 )
 def edited_meanwhile(g: Ground) -> None:
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="initialise@oms1:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("initialise@oms1:before", *OUT)
     edit = "sed 's/^cm_url:.*/cm_url: edited/' /data/config.yaml"
     sh(g, g.first, f'text=$({edit}) && printf "%s\\n" "$text" >/data/config.yaml')
     g.ended(g.fab("run.resume", "--yes"), 0)
@@ -417,9 +407,7 @@ def edited_meanwhile(g: Ground) -> None:
     "SIGKILL, then docker image rm and rm -rf /data on oms2",
 )
 def pruned(g: Ground) -> None:
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("clear-rows:before", *OUT)
     sh(g, g.new[0], f"docker image rm -f {g.lab.image_id}; rm -rf /data/oms /data/config.yaml")
     g.ended(g.fab("run.resume", "--yes"), 0)
 

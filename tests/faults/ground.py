@@ -234,6 +234,11 @@ class Ground:
         """Run `fab …` to its end."""
         return self.note(self.start(*words, **more).end(limit))
 
+    def killed_at(self, point: str, *words: str) -> None:
+        """Run `fab …`, which kills itself at this point."""
+        killed = self.note(self.start(*words, OMSFAB_FAILPOINT=f"{point}:kill").end())
+        self.ended(killed, -9)
+
     def note(self, outcome: Outcome) -> Outcome:
         """Keep an outcome for the board; a success that is none is counted."""
         self.outcomes.append(outcome)

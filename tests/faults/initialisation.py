@@ -174,9 +174,7 @@ def power_cut_undone(g: Ground) -> None:
     "SIGKILL of omsfab and of all processes of oms1, then fab run.undo",
 )
 def power_cut_before(g: Ground) -> None:
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("clear-rows:before", *OUT)
     off_and_on(g, g.first)
     g.planned[g.first] = 0
     g.ended(g.fab("run.undo", "--yes"), 8, "RUN-028")
@@ -216,9 +214,7 @@ def attempt_removed(g: Ground) -> None:
     "SIGKILL of omsfab and of all processes of oms2, then run.resume",
 )
 def new_node_off(g: Ground) -> None:
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="container@oms2:after:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("container@oms2:after", *OUT)
     off_and_on(g, g.new[0])
     g.ended(g.fab("run.resume", "--yes"), 0)
 
@@ -229,9 +225,7 @@ def new_node_off(g: Ground) -> None:
     "SIGKILL of omsfab and of all processes of oms2, then run.resume",
 )
 def new_node_off_later(g: Ground) -> None:
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="initialise@oms2:after:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("initialise@oms2:after", *OUT)
     off_and_on(g, g.new[0])
     g.ended(g.fab("run.resume", "--yes"), 0)
 

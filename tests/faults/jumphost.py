@@ -263,9 +263,7 @@ def name_moves(g: Ground) -> None:
     known_as(g, second, name)
     node = {"ip": lab.node(second).ip, "address": name}
     g.edit(lambda d: d["regions"]["cn-lab"]["nodes"].update({second: node}))
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT=f"directories@{second}:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at(f"directories@{second}:before", *OUT)
     clone_keys(g, second, third)
     known_as(g, second, f"{name},{lab.node(third).ip}", without=third)
     leads_to(third)
@@ -324,9 +322,7 @@ def clone_keys(g: Ground, source: str, dest: str) -> None:
 
 def killed_in_the_middle(g: Ground) -> Path:
     """A run that was killed with new nodes staged and production stopped; its directory."""
-    killed = g.note(g.start(*OUT, OMSFAB_FAILPOINT="clear-rows:before:kill").end())
-    if killed.code != -9:
-        raise Miss(f"exit {killed.code}: {killed.out[-800:]}")
+    g.killed_at("clear-rows:before", *OUT)
     (found,) = (p.parent for p in (g.directory / "state").glob("*/*/run.json"))
     return found
 

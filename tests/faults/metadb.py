@@ -128,7 +128,7 @@ def wrong_password(g: Ground) -> None:
 @fault("D16b", "the MetaDB is down", "its address taken away")
 def down(g: Ground) -> None:
     netns = g.lab.place.netns(lab_metadb.MEMBER)
-    _unplug(g, netns)
+    unplug(g, netns)
     g.ended(g.fab(*OUT), 3, "DB-001")
     g.heal()
     oracle.wait(
@@ -142,7 +142,7 @@ def goes_down(g: Ground) -> None:
     netns = g.lab.place.netns(lab_metadb.MEMBER)
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
-    _unplug(g, netns)
+    unplug(g, netns)
     outcome = g.note(running.end())
     if outcome.code not in (6, 7):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
@@ -150,7 +150,7 @@ def goes_down(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-def _unplug(g: Ground, netns: str) -> None:
+def unplug(g: Ground, netns: str) -> None:
     from omsfab.lab.system import run
 
     rule = (

@@ -37,10 +37,10 @@ def cut(g: Ground, node: str) -> None:
     )
 
 
-def blackhole(g: Ground, node: str) -> None:
-    """Nothing goes in or out on port 22, and nobody is told."""
+def blackhole(g: Ground, node: str, which: str = "") -> None:
+    """Nothing goes in or out on port 22, or only of ``which`` packets, and nobody is told."""
     for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
-        rule = f"{chain} -p tcp {side} 22 -j DROP"
+        rule = f"{chain} -p tcp {side} 22 {which} -j DROP"
         sh(g, node, f"iptables -I {rule}")
         g.undo(lambda r=rule: sh(g, node, f"iptables -D {r}"))
 
