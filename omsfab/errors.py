@@ -19,6 +19,7 @@ OmsfabError            6  a step failed
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
 
 PLACES = {
     "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 RUN-004",
@@ -55,6 +56,22 @@ PLACES = {
 GUIDE = {id: place for place, ids in PLACES.items() for id in ids.split()}
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What an operator does next; made by commands/next_line.py alone, which quotes.
+
+    ``line`` can be pasted whole, ``first`` is what a person does before, ``note`` says why.
+    """
+
+    line: str
+    first: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        said = "; ".join(filter(None, (self.first and f"first: {self.first}", self.note)))
+        return f"{self.line}   # {said}" if said else self.line
+
+
 class OmsfabError(Exception):
     """An error an operator can act on: five parts, and the exit status of its class.
 
@@ -72,7 +89,7 @@ class OmsfabError(Exception):
         where: str = "",
         changed: str = "nothing",
         evidence: str = "",
-        next: str = "",
+        next: str | Next = "",
     ) -> None:
         super().__init__(f"{id} {what}")
         self.id = id
@@ -80,7 +97,7 @@ class OmsfabError(Exception):
         self.where = where
         self.changed = changed
         self.evidence = evidence
-        self.next = next
+        self.next = str(next)
         self.node = ""
         """The node whose step it was; the runner fills it in."""
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,10 +123,10 @@ def _no_namespaces() -> str | None:
         what = kinds[status] if 0 < status < len(kinds) else "namespaces"
         return f"the lab needs {what}, and the kernel or the container around us refuses"
     base = Path("/sys/fs/cgroup")
-    probe = (base if (base / "cgroup.controllers").exists() else base / "devices") / "omslab-probe"
+    home = base if (base / "cgroup.controllers").exists() else base / "devices"
     try:
-        probe.mkdir(exist_ok=True)
-        probe.rmdir()
+        # Its caller's own: of two that asked at once, one would find it gone.
+        Path(tempfile.mkdtemp(prefix="omslab-probe-", dir=home)).rmdir()
     except OSError as error:
         return f"the lab needs control groups that docker may write to ({error})"
     return None
