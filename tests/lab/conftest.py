@@ -18,7 +18,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A lab that this machine cannot carry is a skip with its reason, never a pass."""
+    """A lab that this machine cannot carry is a skip with its reason, never a pass; where one is
+    expected, a failure (tests/conftest.py)."""
     why = labs.missing()
     if why:
         for item in items:

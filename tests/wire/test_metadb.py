@@ -256,9 +256,11 @@ def test_what_no_rollback_brings_back_is_refused(oms, kind):
     """D08: engines without transactions, views, triggers, cascades."""
     engine = oms.engine
     if engine.kind == "oceanbase" and kind in {"MyISAM", "Aria", "MEMORY"}:
-        pytest.skip("OceanBase has one engine, and takes the name of any other for it")
+        pytest.skip(
+            "does not apply: OceanBase has one engine, and takes the name of any other for it"
+        )
     if engine.kind == "mysql" and kind == "Aria":
-        pytest.skip("Aria is MariaDB's")
+        pytest.skip("does not apply: Aria is MariaDB's")
     create_oms(engine, "bad")
     fill(engine, "bad")
     with contextlib.closing(engine.connect(database="bad_cm")) as link, link.cursor() as cursor:
@@ -491,7 +493,7 @@ def test_save_takes_a_backup_and_nothing_else(edge, oms, tmp_path):
 def test_what_a_server_sets_for_everybody_changes_nothing(oms, tmp_path):
     """D18: safe updates and short answers, as a default of all sessions."""
     if not oms.engine.sql("show variables like 'sql_safe_updates'"):
-        pytest.skip("this engine has no such setting")
+        pytest.skip("does not apply: this engine has no such setting")
     oms.engine.sql("set global sql_safe_updates = 1", "set global sql_select_limit = 1")
     try:
         edge = oms.engine.edge()

@@ -104,7 +104,7 @@ def test_a_server_without_tls_is_refused(engine, secure):
 def test_a_server_that_signed_its_own_certificate(engine, oms):
     """MySQL makes CA and certificate at its first start; metadb.tls.ca is that CA."""
     if engine.kind != "mysql":
-        pytest.skip("only MySQL makes them by itself")
+        pytest.skip("does not apply: only MySQL makes them by itself")
     (made,) = engine.sql("select concat(@@datadir, @@ssl_ca)")[0]
 
     assert metadb_way.edge(engine.metadb(tls=Tls(ca=Path(made))), {}).exists()
