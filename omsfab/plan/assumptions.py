@@ -1,0 +1,194 @@
+"""What omsfab believes about the real OMS: each belief with its evidence, and what if it is wrong.
+
+Once production is stopped, a run stops only for what protects data or proves a failure; everything
+else warns, and what refuses without protecting data can be accepted (plan/acceptance.py).
+docs/assumptions.md is made of this table (tests/unit/test_assumptions.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Broken: TypeAlias = Literal["hard", "warning"]
+"""``hard``: refused before the outage, or stopped with resume and undo as ways on.
+``warning``: the run ends in service, and says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """One belief.  ``evidence`` names its source, ``otherwise`` says what happens if it is wrong,
+    ``test`` is the function of tests/ in which it is broken."""
+
+    id: str
+    belief: str
+    evidence: str
+    broken: Broken
+    otherwise: str
+    test: str = ""
+
+
+ASSUMPTIONS = (
+    Assumption(
+        "A01",
+        "`supervisorctl stop all` ends every program; FATAL and EXITED are ends as well",
+        "Supervisor documentation, process states; startsecs=10 and startretries=0 in the ini files"
+        " of a 3.3.0 container",
+        "warning",
+        "only RUNNING, STARTING, BACKOFF and STOPPING count as not stopped",
+    ),
+    Assumption(
+        "A02",
+        "docker_init.sh ends with 0",
+        "none: the vendor's own upgrade code does not trust the status",
+        "warning",
+        "judged by banner or flag file, by what follows them, and by MetaDB; the status is told",
+    ),
+    Assumption(
+        "A03",
+        "the banner is the line `【结束】全部初始化步骤执行成功`",
+        "documents up to 3.3.1; from 4.0.0 on the sentence only",
+        "warning",
+        "the sentence counts with any signs around it; without it a fresh flag file does",
+    ),
+    Assumption(
+        "A04",
+        "an initialisation that is not ours has ended well",
+        "none",
+        "hard",
+        "adopted only on evidence of this start (flag, log, banner); else ours runs afterwards",
+    ),
+    Assumption(
+        "A05",
+        "omsflow.scripts.units runs only within an initialisation",
+        "against it: the entry script of a 3.3.0 container runs a unit at each start",
+        "warning",
+        "its end is waited for, and docker_init.sh runs",
+    ),
+    Assumption(
+        "A06",
+        "an image that initialises itself shows it by log or flag file",
+        "the vendor's deployer polls both, for images from 4.2.11 on",
+        "warning",
+        "from 4.2.11 on it is waited for; without a sign ours runs, never two at once",
+    ),
+    Assumption(
+        "A07",
+        "`OMS service start successfully` is among the last lines of docker logs",
+        "the vendor's deployer polls it; supervisord logs to the same stream",
+        "warning",
+        "the last 200 lines of this start are read, and the flag file",
+    ),
+    Assumption(
+        "A08",
+        "omsflow is importable from /root, and needs no login shell",
+        "the documents' `/root/omsflow`; real output of the init steps",
+        "hard",
+        "asked in the preflight; docker exec gets /root as its directory",
+    ),
+    Assumption(
+        "A09",
+        "supervisorctl speaks to the supervisord of its own container",
+        "against it: serverurl=http://127.0.0.1:8084, which is one per host with --net host",
+        "hard",
+        "the container's own socket is asked first; a second OMS on the host is refused before",
+    ),
+    Assumption(
+        "A10",
+        "docker_init.sh restarts what `stop all` has stopped",
+        "documents, step 4 of the script: five programs; crond in 3.3.1 only",
+        "warning",
+        "what ran before is started again",
+    ),
+    Assumption(
+        "A11",
+        "all programs are RUNNING at the end",
+        "against it: autostart=false of the console in the Enterprise Edition",
+        "warning",
+        "those that ran before and those that OMS needs are asked for, others are told",
+    ),
+    Assumption(
+        "A12",
+        "`stop all` ends all who write",
+        "against it: Stores and connectors are processes of their own",
+        "hard",
+        "ports and processes of ds and admin are looked at, and MetaDB must be quiet before rows go",
+    ),
+    Assumption(
+        "A13",
+        "the columns of resource_group, host and location_cm",
+        "two of them in part, location_cm by name only; cluster_info by the vendor's deployer",
+        "warning",
+        "hard for cluster_info only; unknown columns, other urls and a missing table are told",
+    ),
+    Assumption(
+        "A14",
+        "nothing refers to the ids of resource_group and host",
+        "none: the guide deletes, every upgrade page initialises upon existing rows",
+        "warning",
+        "references are looked for and counted; --rows=update keeps the ids",
+    ),
+    Assumption(
+        "A15",
+        "docker_init.sh makes the rows again that were deleted",
+        "guide, step 5",
+        "warning",
+        "each row is looked for by code, name or ip, and what is missing is told with its remedy",
+    ),
+    Assumption(
+        "A16",
+        "the image id tells the version of OMS",
+        "against it: a hot update keeps the container",
+        "hard",
+        "oms_version of MetaDB is compared with the image; can be accepted",
+    ),
+    Assumption(
+        "A17",
+        "who reads config.yaml is root",
+        "against it: oms_drc_supervisor runs as user ds",
+        "warning",
+        "owner and mode stay as found; a new file can be read by the users of the image",
+    ),
+    Assumption(
+        "A18",
+        "the health page is there, and healthy within 900 s",
+        "the vendor's deployer, for images from 4.2.11 on; no document names the page",
+        "warning",
+        "where it is absent the page of CM and the programs' states count",
+    ),
+    Assumption(
+        "A19",
+        "a refresh need not restart oms_drc_cm",
+        "the vendor's line for a changed config.yaml leaves it out",
+        "warning",
+        "it is restarted where oms_meta_* have changed, since it holds the same login",
+    ),
+    Assumption(
+        "A20",
+        "in rows of other regions only times and host_status move",
+        "none: cpu, memory, disk and version columns may exist",
+        "warning",
+        "compared by what identifies a row; anything else that moved is told",
+    ),
+    Assumption(
+        "A21",
+        "no other OMS shares the host",
+        "five custom ports, and 8084 is not among them",
+        "hard",
+        "looked for in the preflight",
+    ),
+    Assumption(
+        "A22",
+        "docker_init.sh comes to an end",
+        "documents: two to four minutes",
+        "hard",
+        "after some minutes the screen says how to end it; run.resume and run.undo can",
+    ),
+    Assumption(
+        "A23",
+        "docker_init.sh works with the former config.yaml on the way back",
+        "guide, step 5: it may be repeated",
+        "warning",
+        "rows and file are restored, what ran is started, and what was not done is told",
+    ),
+)
