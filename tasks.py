@@ -72,14 +72,16 @@ def _told(error: Any) -> None:
     raise Exit(code=error.exit_code) from None
 
 
-def flagged(body: Body) -> Body:
-    """Add --plan, --yes and --json; the body gets them as one Flags."""
+def flagged(body: Body, *, accepts: bool = False) -> Body:
+    """Add --plan, --yes and --json, and --accept if it ``accepts``; the body gets one Flags."""
 
     @functools.wraps(body)
-    def call(c: Context, *, plan: bool, yes: bool, json: bool, **kwargs: Any) -> Any:
+    def call(
+        c: Context, *, plan: bool, yes: bool, json: bool, accept: str = "", **kwargs: Any
+    ) -> Any:
         from omsfab.run.session import Flags
 
-        return body(c, flags=Flags(bool(c.config.run.dry), plan, yes, json), **kwargs)
+        return body(c, flags=Flags(bool(c.config.run.dry), plan, yes, json, accept), **kwargs)
 
     shape = inspect.signature(body)
     kept = [p for p in shape.parameters.values() if p.name != "flags"]
@@ -87,6 +89,10 @@ def flagged(body: Body) -> Body:
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
         for name in ("plan", "yes", "json")
     ]
+    if accepts:
+        added.append(
+            inspect.Parameter("accept", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="")
+        )
     call.__signature__ = shape.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     return call
 
@@ -96,6 +102,7 @@ FLAGS_HELP = {
     "yes": "do not ask for confirmation",
     "json": "events as JSON lines on standard output",
 }
+ACCEPT_HELP = {"accept": "go on although of these error ids, comma separated (docs/errors.md)"}
 
 
 def fleet_task(**words: str) -> Callable[[Body], Any]:
@@ -128,16 +135,17 @@ def fleet_task(**words: str) -> Callable[[Body], Any]:
     return make
 
 
-def operator_task(**words: str) -> Callable[[Body], Any]:
+def operator_task(*, accepts: bool = False, **words: str) -> Callable[[Body], Any]:
     """A task on the whole fleet that may change it; ``words`` explain its own flags."""
 
     def make(body: Body) -> Any:
-        return fleet_task(**words, **FLAGS_HELP)(flagged(body))
+        told = {**words, **FLAGS_HELP, **(ACCEPT_HELP if accepts else {})}
+        return fleet_task(**told)(flagged(body, accepts=accepts))
 
     return make
 
 
-def node_task(**words: str) -> Callable[[Body], Any]:
+def node_task(*, accepts: bool = False, **words: str) -> Callable[[Body], Any]:
     """A task on single nodes: named by --node, or by `fab -H name-or-address`."""
 
     def make(body: Body) -> Any:
@@ -146,8 +154,9 @@ def node_task(**words: str) -> Callable[[Body], Any]:
             named = c.host if isinstance(c, Connection) else node
             return body(c, node=named, **kwargs)
 
-        made = task(guarded(flagged(call)))
-        made.help = {"node": "names or addresses, comma separated", **words, **FLAGS_HELP}
+        made = task(guarded(flagged(call, accepts=accepts)))
+        told = {**words, **FLAGS_HELP, **(ACCEPT_HELP if accepts else {})}
+        made.help = {"node": "names or addresses, comma separated", **told}
         return made
 
     return make
@@ -166,6 +175,7 @@ REGION = "found out where only one differs from MetaDB; needed where several do,
 
 
 @operator_task(
+    accepts=True,
     nodes="add only these of the missing nodes",
     region=REGION,
     accept_interruption="stop OMS although HA is on or projects run",
@@ -183,19 +193,19 @@ def out(
     carry_out("scale.out", flags, nodes=nodes, region=region, accept_interruption=accepted)
 
 
-@operator_task(nodes="only these nodes", region=REGION)
+@operator_task(accepts=True, nodes="only these nodes", region=REGION)
 def deploy(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
     """Deploy the very first region; a further one is for scale.out."""
     carry_out("oms.deploy", flags, nodes=nodes, region=region)
 
 
-@operator_task()
+@operator_task(accepts=True)
 def deploy_tsdb(c: Context, *, flags: Any) -> None:
     """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
     carry_out("tsdb.deploy", flags)
 
 
-@operator_task()
+@operator_task(accepts=True)
 def enable_tsdb(c: Context, *, flags: Any) -> None:
     """Bring the time-series database into every region's config.yaml; every node logs in first."""
     carry_out("tsdb.enable", flags)
@@ -249,7 +259,7 @@ def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     keys.trust(node, replace, flags)
 
 
-@node_task()
+@node_task(accepts=True)
 def check_node(c: Context, node: str = "", *, flags: Any) -> None:
     """Ask a node everything that can be asked before or after a change; change nothing."""
     carry_out("node.check", flags, node=node)
@@ -267,55 +277,55 @@ def logs(c: Context, node: str = "", lines: int = 50, *, flags: Any) -> None:
     carry_out("node.logs", flags, node=node, lines=str(lines))
 
 
-@node_task()
+@node_task(accepts=True)
 def push_config(c: Context, node: str = "", *, flags: Any) -> None:
     """Write config.yaml from hosts.yaml, in place, the former one kept."""
     carry_out("node.push-config", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def refresh(c: Context, node: str = "", *, flags: Any) -> None:
     """Write config.yaml and bring it to the components without docker_init.sh."""
     carry_out("node.refresh", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def push_certs(c: Context, node: str = "", *, flags: Any) -> None:
     """Bring certificate and key of hosts.yaml to the nodes, checked; nginx reads them anew."""
     carry_out("node.push-certs", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def load_image(c: Context, node: str = "", *, flags: Any) -> None:
     """Send the package and load it, where the image id is missing."""
     carry_out("node.load-image", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def run(c: Context, node: str = "", *, flags: Any) -> None:
     """Run the OMS container with the guide's flags: directories, image, config, docker run."""
     carry_out("node.run", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def stop(c: Context, node: str = "", *, flags: Any) -> None:
     """Stop all processes in the container (supervisorctl stop all)."""
     carry_out("node.stop", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def start(c: Context, node: str = "", *, flags: Any) -> None:
     """Start the container if it is stopped, then all processes in it."""
     carry_out("node.start", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def restart(c: Context, node: str = "", *, flags: Any) -> None:
     """Restart the container, one node at a time."""
     carry_out("node.restart", flags, node=node)
 
 
-@node_task()
+@node_task(accepts=True)
 def initialise(c: Context, node: str = "", *, flags: Any) -> None:
     """Run docker_init.sh detached and follow it until its banner."""
     carry_out("node.initialise", flags, node=node)
@@ -384,7 +394,11 @@ def report(c: Context, run: str = "", out: str = "") -> None:
 FROM = "fetch the run from this node's copy: for a jump host that has lost it"
 
 
-@operator_task(run="a run id of fab run.list; the newest unfinished one without it", from_=FROM)
+@operator_task(
+    accepts=True,
+    run="a run id of fab run.list; the newest unfinished one without it",
+    from_=FROM,
+)
 def resume(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
     """Finish a run that was cut off: what is done stays, what is unknown is asked."""
     from omsfab.run.session import Session
@@ -392,7 +406,9 @@ def resume(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
     Session(flags).resume(run, from_)
 
 
-@operator_task(run="a run id of fab run.list; the newest that can be without it", from_=FROM)
+@operator_task(
+    accepts=True, run="a run id of fab run.list; the newest that can be without it", from_=FROM
+)
 def undo(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
     """Take back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
     from omsfab.run.session import Session

@@ -98,8 +98,17 @@ class OmsfabError(Exception):
         self.changed = changed
         self.evidence = evidence
         self.next = str(next)
+        self.accept: str | Next = ""
+        """The line that goes on all the same, where the id can be accepted (plan/acceptance.py)."""
+        self.parts: tuple[OmsfabError, ...] = ()
+        """The errors that this one sums up."""
         self.node = ""
         """The node whose step it was; the runner fills it in."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Its own id, or those of the errors that it sums up."""
+        return tuple(id for part in self.parts for id in part.ids) or (self.id,)
 
     def render(self) -> str:
         """The error as an operator reads it; empty parts are left out, but never ``changed``.
@@ -113,6 +122,7 @@ class OmsfabError(Exception):
             ("changed", self.changed),
             ("evidence", "\n".join(filter(None, (self.evidence, guide)))),
             ("next", pasteable(self.next)),
+            ("accept", str(self.accept)),
         )
         lines = [f"{self.id}  {self.what}"]
         for label, text in parts:

@@ -10,6 +10,7 @@ Kind: TypeAlias = Literal[
     "stage",  # a stage begins
     "satisfied",  # a step's outcome is there already
     "intent",  # a step is about to change something
+    "accepted",  # the operator accepts an error; text is its id
     "warning",  # something is not as it should be, and nothing is refused
     "line",  # a line of output of a job
     "state",  # where a job is, or that a line dropped

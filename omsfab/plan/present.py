@@ -95,6 +95,8 @@ class Present:
     """The id of the image all nodes shall run."""
     certificates: Mapping[str, Pair] = field(default_factory=dict)
     """The digests of certificate and key of each region that has https, by its name."""
+    waived: tuple[str, ...] = ()
+    """The ids of refusals that the planner leaves out: the operator has accepted them."""
 
     def pair(self, region: Region) -> Pair:
         return self.certificates.get(region.name, Pair())
@@ -133,6 +135,7 @@ class Present:
             certificates={
                 name: Pair(**row) for name, row in record.get("certificates", {}).items()
             },
+            waived=tuple(record.get("waived", ())),
         )
 
 

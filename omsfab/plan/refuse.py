@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omsfab.commands import docker
-from omsfab.errors import PreflightError
+from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import regions
 from omsfab.plan.present import Present
 from omsfab.plan.regions import names
+
+
+def stop(
+    present: Present, id: str, what: str, *, where: str, evidence: str, next: str | Next
+) -> None:
+    """Raise the refusal, unless it was waived: accepted by the operator (acceptance.py)."""
+    if id not in present.waived:
+        raise PreflightError(id, what, where=where, evidence=evidence, next=next)
 
 
 def identity(fleet: Fleet, region: Region, present: Present) -> None:
@@ -36,7 +44,8 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
     if strangers and region.location not in present.clusters:
         wrong.append(f"{', '.join(strangers)} report in heartbeat_db {region.heartbeat_db}")
     if wrong:
-        raise PreflightError(
+        stop(
+            present,
             "PLAN-009",
             f"region {region.name} of hosts.yaml would take what another region has",
             where="cluster_info and heart_beat",
@@ -74,7 +83,8 @@ def name_kept(region: Region, present: Present) -> None:
         and not any(line.startswith("cm_region:") for line in facts.drift)
     ]
     if named not in ("", region.name) and says:
-        raise PreflightError(
+        stop(
+            present,
             "PLAN-009",
             f"location {region.location} is region {named} in MetaDB, {region.name} in config.yaml",
             where=f"cluster_info, and config.yaml of {', '.join(says)}",
@@ -96,7 +106,8 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
         for line in regions.container_drift(fleet, node, present.facts(node.name))
     ]
     if wrong:
-        raise PreflightError(
+        stop(
+            present,
             "CFG-008",
             "a container has other mounts or another OMS_HOST_IP than hosts.yaml",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
@@ -113,7 +124,8 @@ def one_image(running: Sequence[Node], present: Present) -> None:
         if (image := present.facts(node.name).image) and image != present.image
     }
     if other:
-        raise PreflightError(
+        stop(
+            present,
             "IMG-007",
             f"the running nodes have another image than hosts.yaml: {present.image[:19]}",
             where=", ".join(other),
@@ -140,7 +152,8 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
         if line.partition(":")[0] in FIXED
     ]
     if wrong:
-        raise PreflightError(
+        stop(
+            present,
             "CFG-011",
             "hosts.yaml has other databases or another location than the running nodes",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
@@ -167,7 +180,8 @@ def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
     for other in others:
         here = present.clusters.get(other.location)
         if here is not None and not present.assumed and not regions.same_url(here, other.cm_url):
-            raise PreflightError(
+            stop(
+                present,
                 "PLAN-010",
                 f"region {other.name} has cm_url {here} in MetaDB, {other.cm_url} in hosts.yaml",
                 where=f"cluster_info, location {other.location}",
@@ -180,7 +194,8 @@ def all_known(region: Region, present: Present) -> None:
     """Every node that MetaDB knows must be in hosts.yaml: an unknown one would go on writing."""
     strangers = sorted(set(present.hosts) - set(region.ips))
     if strangers:
-        raise PreflightError(
+        stop(
+            present,
             "PLAN-007",
             f"MetaDB has hosts that hosts.yaml does not name: {', '.join(strangers)}",
             where=f"table host, location {region.location}",
@@ -198,7 +213,8 @@ def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node])
     strangers = [node for node in holders if node not in members]
     if len(holders) > 1 or strangers:
         what = "is bound twice" if len(holders) > 1 else "is bound on a node that is not to serve"
-        raise PreflightError(
+        stop(
+            present,
             "VIP-002",
             f"the VIP {region.cm_host} {what}: {names(holders)}",
             where=names(holders),
@@ -210,7 +226,8 @@ def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node])
 def at_rest(region: Region, present: Present) -> None:
     """Stopping a region that is at work is a decision, and it is not ours."""
     if present.traffic:
-        raise PreflightError(
+        stop(
+            present,
             "PLAN-011",
             f"region {region.name} is at work, and its processes would be stopped",
             where="oms_normal_config and the projects in MetaDB",
@@ -225,7 +242,8 @@ def all_included(whole: Region, chosen: Region, present: Present) -> None:
     left = [n for n in whole.nodes if n not in chosen.nodes]
     running = [n for n in left if present.facts(n.name).container == "running"]
     if running:
-        raise PreflightError(
+        stop(
+            present,
             "PLAN-012",
             f"{regions.have_the_container(running)}, it runs, and --nodes leaves it out",
             where=names(running),
@@ -245,7 +263,8 @@ def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
             continue
         if facts.container == "created" and facts.spec:
             continue  # a start of ours that failed: it never ran
-        raise PreflightError(
+        stop(
+            present,
             "HOST-004",
             f"{node.name} has a container {name} that is not this one ({facts.container})",
             where=node.name,
@@ -260,7 +279,8 @@ def images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
     """Without a package nothing can be sent: an image that is missing stays missing."""
     lacking = [node for node in new if not present.facts(node.name).has_image]
     if lacking and present.package is None and not present.assumed:
-        raise PreflightError(
+        stop(
+            present,
             "IMG-001",
             f"{fleet.install.image} is not on {names(lacking)}, and hosts.yaml names no package",
             where=names(lacking),
@@ -274,7 +294,8 @@ def keys_known(old: Sequence[Node], present: Present) -> None:
     unknown = {node.name: present.facts(node.name).unknown_keys for node in old}
     if any(unknown.values()):
         keys = sorted({key for keys in unknown.values() for key in keys})
-        raise PreflightError(
+        stop(
+            present,
             "CFG-005",
             f"config.yaml has keys that hosts.yaml does not: {', '.join(keys)}",
             where=", ".join(name for name, keys in unknown.items() if keys),

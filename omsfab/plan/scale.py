@@ -339,7 +339,8 @@ def changed_config(
         if not line.startswith((only, "("))
     ]
     if further:
-        raise PreflightError(
+        refuse.stop(
+            present,
             "CFG-012",
             f"config.yaml differs from hosts.yaml in more than {only}*",
             where=", ".join(drifts),

@@ -25,7 +25,7 @@ from omsfab.errors import OmsfabError, PreflightError
 from omsfab.plan.events import Event
 
 SCHEMA = 1
-FLUSHED = {"run", "intent", "done", "failed"}
+FLUSHED = {"run", "accepted", "intent", "done", "failed"}
 """Kinds that must be on disk before anything else happens."""
 
 OVER = ("INIT-011", "INIT-012", "INIT-015")
@@ -51,6 +51,8 @@ class Past:
     ended: bool
     torn: bool
     head: str
+    accepted: frozenset[str] = frozenset()
+    """The ids that the operator accepted (``--accept``), in this session or an earlier one."""
 
     @property
     def well(self) -> bool:
@@ -151,7 +153,8 @@ def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
         elif event.kind == "failed" and event.text.startswith(OVER):
             failures[key] = failures.get(key, 0) + 1
     ended = any(event.kind == "run" and event.text.startswith("ended") for event in events)
-    return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head)
+    accepted = frozenset(event.text for event in events if event.kind == "accepted")
+    return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head, accepted)
 
 
 def _unwritable(path: Path, error: OSError) -> OmsfabError:

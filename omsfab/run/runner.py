@@ -23,6 +23,7 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
+from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
 from omsfab.run import clock
@@ -73,8 +74,10 @@ class Runner:
         pause: Callable[[float], None] = time.sleep,
         guard: Callable[[], None] = lambda: None,
         failpoint: Failpoint | None = None,
+        accepted: frozenset[str] = frozenset(),
     ) -> None:
         self._world = world
+        self._accepted = accepted & ACCEPTABLE.keys()
         self._emit = emit
         self._past = past
         self._pause = pause
@@ -204,6 +207,11 @@ class Runner:
         each = list(dict.fromkeys(errors))
         if len(each) == 1:
             return each[0]
+        summed = self._summed_up(stage, each)
+        summed.parts = tuple(each)
+        return summed
+
+    def _summed_up(self, stage: Stage, each: Sequence[OmsfabError]) -> OmsfabError:
         text = "\n".join(_told(error) for error in each)
         what = f"{len(each)} steps of stage {stage.title!r} failed"
         first = each[0]
@@ -261,16 +269,29 @@ class Runner:
                 self._guard()
             with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
                 act = partial(self._world.perform, effect, step, self._attempt(step), tell)
-                self._patiently(step, act)
+                self._unless_accepted(step, partial(self._patiently, step, act))
         self._failpoint.reached(step, "after")
         why = self._why_not(step)
-        if why and not step.warn:
+        if why and not step.warn and step.fault not in self._accepted:
             raise self._not_so(step, why)
         with self._lock:
             self._busy.pop(step.key, None)
         if why:
-            return self._say(step.node, step.name, "warning", f"{step.fault} {step.title}: {why}")
+            said = f"{step.fault} accepted: " if step.fault in self._accepted else f"{step.fault} "
+            self._say(step.node, step.name, "warning", f"{said}{step.title}: {why}")
+            if not step.apply:
+                return None
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _unless_accepted(self, step: Step, act: Callable[[], None]) -> None:
+        """Do it; what the operator has accepted is told, and the outcome is asked all the same."""
+        try:
+            act()
+        except OmsfabError as error:
+            if error.id not in self._accepted:
+                raise
+            said = "\n".join(filter(None, (error.what, error.evidence)))
+            self._say(step.node, step.name, "warning", f"{error.id} accepted: {said}")
 
     def _intend(self, step: Step) -> None:
         """Say so on disk, and count it: one thing, or Ctrl-C could fall between them and call a run

@@ -8,9 +8,9 @@ import os
 import re
 import secrets as randomness
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,12 +18,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges import package as packages
 from omsfab.errors import (
     Detached,
     InputError,
     Locked,
+    Next,
     OmsfabError,
     PreflightError,
     RollbackIncomplete,
@@ -34,7 +36,7 @@ from omsfab.fleet import certificate as certificates
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
-from omsfab.plan import meta, regions, repair, scale, tsdb, undo
+from omsfab.plan import acceptance, meta, regions, repair, scale, tsdb, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Bring, Plan, Step
@@ -45,17 +47,19 @@ from omsfab.run.runner import Runner
 from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import Found, plan_lines
+from omsfab.show.text import Found, accepted_line, plan_lines
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What every changing task takes: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``."""
+    """What changing tasks take: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``."""
 
     dry: bool = False
     plan: bool = False
     yes: bool = False
     json: bool = False
+    accept: str = ""
+    """Error ids, comma separated: ``--accept``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class Session:
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
+        accepted = self._accepted(under_way.call(name, args, plan=True))
         jump.ready(self.home)
         failpoint.wanted()  # a misspelt one is refused before anything is locked
         if task.lease and not (self.flags.dry or self.flags.plan):
@@ -139,20 +144,33 @@ class Session:
         present = replace(
             self._present(name, package, args), certificates=certificates.pairs(self.fleet.regions)
         )
-        plan = task.planner(self.fleet, present, **args)
-        self._refuse_unfit(task, plan)
+        with _offering(name, args, accepted):
+            plan, present, waived = planned(task.planner, self.fleet, present, args, accepted)
+            self._refuse_unfit(task, plan, accepted)
         if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
             self._print("\n".join(plan_lines(plan)))
+        if not self.flags.json:
+            self._tell_accepted(accepted, waived)
         if self.flags.dry:
             self._print(f"dry: nothing was contacted{_about(present)}")
         elif self.flags.plan:
-            self._compare(plan, args)
+            with _offering(name, args, accepted):
+                self._compare(plan, args, accepted)
         elif plan.changes:
             self._refuse_second(name)
             self._confirm(under_way.line_of(name, args))
-            self._new_run(name, args, present, plan, task)
+            self._new_run(name, args, present, plan, accepted)
         else:
             self._only_ask(plan)
+
+    def _accepted(self, again: Next) -> frozenset[str]:
+        """Return the ids of ``--accept``, or raise INPUT-029."""
+        return acceptance.parsed(self.flags.accept, again) if self.flags.accept else frozenset()
+
+    def _tell_accepted(self, ids: frozenset[str], waived: Sequence[OmsfabError] = ()) -> None:
+        why = {error.id: error for error in waived}
+        for id in sorted(ids):
+            self._print(accepted_line(id, why.get(id)))
 
     def _region(self, name: str) -> str:
         """Return the name of the region that is meant when none was named."""
@@ -203,13 +221,18 @@ class Session:
             image = found.pop() if len(found) == 1 else part.image
         return Present(nodes=facts, package=package, image=image)
 
-    def _refuse_unfit(self, task: Task, plan: Plan) -> None:
+    def _refuse_unfit(self, task: Task, plan: Plan, accepted: frozenset[str]) -> None:
         """A certificate that could not work is not sent.  One that is on the nodes already stops
         nobody, and a run once begun ends with the one it began with."""
         sent = {e.source for step in plan.steps for e in step.apply if isinstance(e, Bring)}
         for region in self.fleet.regions:
             if region.https and region.https.crt in sent:
-                certificates.judge(region, region.https, dates=not task.any_dates)
+                try:
+                    certificates.judge(region, region.https, dates=not task.any_dates)
+                except OmsfabError as error:
+                    if error.id not in accepted:
+                        raise
+                    self._print(f"! {accepted_line(error.id, error)}")
 
     def _refuse_beside_another(self, name: str) -> None:
         """Beside a run that is under way nothing is looked at: what is seen is half a change."""
@@ -249,7 +272,12 @@ class Session:
     # --- runs on disk ---
 
     def _new_run(
-        self, name: str, args: Mapping[str, str], present: Present, plan: Plan, task: Task
+        self,
+        name: str,
+        args: Mapping[str, str],
+        present: Present,
+        plan: Plan,
+        accepted: frozenset[str],
     ) -> None:
         now = datetime.now(timezone.utc)
         run = f"{now:%Y%m%dT%H%M%SZ}-{name.replace('.', '-')}-{randomness.token_hex(2)}"
@@ -269,7 +297,8 @@ class Session:
         def still() -> None:
             fresh.as_planned(self.fleet, present, self.shells, self.metadb, name)
 
-        self._carry_out(Order(directory, plan, lease=task.lease, fresh=still))
+        lease = TASKS[name].lease
+        self._carry_out(Order(directory, plan, lease=lease, fresh=still, accepted=accepted))
 
     def _carry_out(self, order: Order) -> None:
         if order.lease:
@@ -284,13 +313,14 @@ class Session:
 
         ``source`` is a node with a copy of the run, for a jump host that has none.
         """
+        accepted = self._accepted(fab("run.resume", run=run, from_=source))
         jump.ready(self.home)
         if source:
             run = self._fetch(run, source).name
         directory = self._unfinished(run)
         record = journals.load_record(directory)
         if record["task"] == UNDO:
-            return self._resume_undo(directory, record)
+            return self._resume_undo(directory, record, accepted)
         self._refuse_undone(directory, record)
         if record["task"] == "node.exec":
             raise PreflightError(
@@ -319,7 +349,10 @@ class Session:
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
 
-        self._carry_out(Order(directory, plan, lease=task.lease, past=past, fresh=still))
+        accepted |= past.accepted
+        self._tell_accepted(accepted)
+        order = Order(directory, plan, task.lease, past, fresh=still, accepted=accepted)
+        self._carry_out(order)
 
     def _refuse_undone(self, directory: Path, record: Mapping[str, Any]) -> None:
         """What a way back has changed, steps that are done would not do again."""
@@ -410,16 +443,20 @@ class Session:
 
     def undo(self, run: str = "", source: str = "") -> None:
         """Take back what a run did: the newest one that changed something, or the one named."""
+        accepted = self._accepted(fab("run.undo", run=run, from_=source))
         jump.ready(self.home)
         if not source and (idle := self._idle(run)):
             return self._undo_idle(idle)
         directory = self._fetch(run, source) if source else self._changed(run)
         for name, past in self._ways_back(directory):
             if not past.ended:
-                return self._resume_undo(self.home / name, journals.load_record(self.home / name))
+                record = journals.load_record(self.home / name)
+                return self._resume_undo(self.home / name, record, accepted)
         args = {"run": directory.name, "all": "yes" if source else ""}
         plan = self._undo_plan(args)
         self._print("\n".join(plan_lines(plan)))
+        accepted |= journals.read(directory / "journal.jsonl").accepted
+        self._tell_accepted(accepted)
         if self.flags.dry or self.flags.plan:
             return self._print("nothing was changed")
         self._confirm(under_way.line_of(UNDO, {"run": directory.name}))
@@ -433,7 +470,8 @@ class Session:
             "initial": plan.initial,
         }
         journals.begin(self.home / name, record)
-        self._carry_out_undo(Order(self.home / name, plan, lease=True, undoes=directory))
+        order = Order(self.home / name, plan, True, undoes=directory, accepted=accepted)
+        self._carry_out_undo(order)
 
     def _undo_plan(self, args: Mapping[str, str]) -> Plan:
         directory = self.home / args["run"]
@@ -453,11 +491,15 @@ class Session:
             begun=begun,
         )
 
-    def _resume_undo(self, directory: Path, record: Mapping[str, Any]) -> None:
+    def _resume_undo(
+        self, directory: Path, record: Mapping[str, Any], accepted: frozenset[str]
+    ) -> None:
         plan = self._undo_plan(record["args"])
         past = self._past(directory)
         undoes = self.home / record["args"]["run"]
-        self._carry_out_undo(Order(directory, plan, lease=True, past=past, undoes=undoes))
+        accepted |= past.accepted
+        self._tell_accepted(accepted)
+        self._carry_out_undo(Order(directory, plan, True, past, undoes, accepted=accepted))
 
     def _carry_out_undo(self, order: Order) -> None:
         """A way back that fails is the worst case, so it has an exit status of its own; and so has
@@ -549,7 +591,7 @@ class Session:
             self._print(reason)
         self._print(f"{plan.task}: 0 changes")
 
-    def _compare(self, plan: Plan, args: Mapping[str, str]) -> None:
+    def _compare(self, plan: Plan, args: Mapping[str, str], accepted: frozenset[str]) -> None:
         """Ask the preflight, and the checks of every other step; print the plan with what they
         said (``--plan``).  A preflight that would stop the run ends this, too."""
         site = Site("", self.home, self.shells, self.metadb, secrets=secrets_of(self.fleet))
@@ -575,7 +617,9 @@ class Session:
                 lanes.setdefault(step.node, []).append(step)
         try:
             try:
-                Runner(site, hear).carry_out(replace(plan, stages=tuple(preflight)))
+                Runner(site, hear, accepted=accepted).carry_out(
+                    replace(plan, stages=tuple(preflight))
+                )
             except OmsfabError as error:
                 refused = error
             with ThreadPoolExecutor(min(look.WIDTH, len(lanes))) as pool:
@@ -603,6 +647,42 @@ class Session:
     def _hang_up(self) -> None:
         for shell in self.shells.values():
             shell.close()
+
+
+def planned(
+    planner: Callable[..., Plan],
+    fleet: Fleet,
+    present: Present,
+    args: Mapping[str, str],
+    accepted: frozenset[str],
+) -> tuple[Plan, Present, tuple[OmsfabError, ...]]:
+    """Return the plan, the Present that gives it, and the accepted refusals that stood against it.
+
+    A refusal that is accepted is waived, and the planner asked again: nothing else is left out.
+    """
+    waived: list[OmsfabError] = []
+    while True:
+        ids = tuple(error.id for error in waived)
+        present = replace(present, waived=ids)
+        try:
+            return planner(fleet, present, **args), present, tuple(waived)
+        except OmsfabError as error:
+            if error.id in ids or not acceptance.acceptable(accepted & {error.id}):
+                raise
+            waived.append(error)
+
+
+@contextmanager
+def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> Iterator[None]:
+    """What can be accepted of a refusal is offered as a line, with what was accepted already."""
+    try:
+        yield
+    except OmsfabError as error:
+        if ids := acceptance.acceptable(error.ids):
+            error.accept = under_way.call(
+                name, args, plan=True, accept=",".join(sorted({*ids, *accepted}))
+            )
+        raise
 
 
 def _taken_back(directory: Path, way: str) -> PreflightError:

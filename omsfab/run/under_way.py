@@ -14,10 +14,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import Detached, Mismatch, OmsfabError, PartOfFleet, StepFailed, sentence
+from omsfab.errors import (
+    Detached,
+    Mismatch,
+    Next,
+    OmsfabError,
+    PartOfFleet,
+    StepFailed,
+    sentence,
+)
 from omsfab.fleet.secret import Secret
+from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan
 from omsfab.plan.undo import UNDOABLE
@@ -58,6 +68,8 @@ class Order:
     past: journals.Past | None = None
     undoes: Path | None = None
     fresh: Callable[[], None] = lambda: None
+    accepted: frozenset[str] = frozenset()
+    """The ids that the operator accepts; no part of the plan, so a later session may add some."""
 
 
 def carry_out(world: World, order: Order) -> tuple[Tally, str]:
@@ -162,6 +174,7 @@ class _UnderWay:
             order.past,
             guard=keeper.check if keeper else lambda: None,
             failpoint=failpoint.wanted(),
+            accepted=order.accepted,
         )
 
     def close(self) -> None:
@@ -172,6 +185,8 @@ class _UnderWay:
         past = self._order.past
         resumed = f"resumed {self._run}; {len(past.done)} steps are done" if past else ""
         self._say("run", resumed or f"begun {self._run}")
+        for id in sorted(self._order.accepted - (past.accepted if past else frozenset())):
+            self._say("accepted", id)
         try:
             self._order.fresh()
             if self._mirror:
@@ -208,7 +223,7 @@ class _UnderWay:
     def _redacted(self, event: Event) -> str:
         """What only says our own words stays as it is: a run that has ended must be found as that,
         also with a password that is a part of "ended"."""
-        if event.kind in ("run", "stage", "intent", "done", "satisfied"):
+        if event.kind in ("run", "accepted", "stage", "intent", "done", "satisfied"):
             return event.text
         if event.kind == "failed":
             id, blank, text = event.text.partition(" ")
@@ -256,6 +271,7 @@ class _UnderWay:
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
         error.next = self._next(error)
+        error.accept = self._accept(error)
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end_unchanged()
@@ -284,6 +300,19 @@ class _UnderWay:
         undoable = self._order.plan.task in UNDOABLE
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
         return f"{forward}\n{back}" if known else forward
+
+    def _accept(self, error: OmsfabError) -> Next | str:
+        """The line that goes on although, where all or some of what failed can be accepted."""
+        ids = acceptable(error.ids)
+        if not ids:
+            return ""
+        order, every = self._order, ",".join(sorted({*ids, *self._order.accepted}))
+        if self._runner.changed == "nothing" and order.undoes is None and order.past is None:
+            record = journals.load_record(order.directory)
+            return call(record["task"], record["args"], accept=every)
+        if order.undoes:
+            return fab("run.undo", run=order.undoes.name, accept=every)
+        return fab("run.resume", run=self._run, accept=every)
 
     def _detached(self) -> Detached:
         jobs = self._runner.jobs_under_way
@@ -332,6 +361,12 @@ def line_of(task: str, args: Mapping[str, str]) -> str:
         flag = f"--{name.replace('_', '-')}"
         words += [flag if value == "yes" else f"{flag}={value}"] if value else []
     return " ".join(words)
+
+
+def call(task: str, args: Mapping[str, str], **more: str | bool) -> Next:
+    """Return the line of a task with its flags; "yes" is a flag that stands alone."""
+    flags = {name: value == "yes" or value for name, value in args.items()}
+    return fab(task, first="", note="", **{**flags, **more})
 
 
 def close(directory: Path, text: str) -> None:

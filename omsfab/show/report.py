@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from omsfab.plan.events import Event
-from omsfab.show.text import seconds
+from omsfab.show.text import accepted_line, seconds
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "report.html"
 
@@ -55,7 +55,7 @@ def html(name: str, owner: str, events: Sequence[Event]) -> str:
             for label, kind, text in facts
         ),
         rows="\n".join(_rows(bars, begin, end, outage)),
-        failures=_failures(events),
+        failures=_accepted(events) + _failures(events),
         legend="blue: changed · grey: asked, or already so · red: failed"
         + (" · shaded: OMS processes were stopped" if outage else ""),
     )
@@ -123,6 +123,14 @@ def _rows(
             f'<i class="{look.get(bar.kind, "")}" style="{span(bar.begin, bar.end)}"></i></div>'
             f'<div class="time">{bar.end - bar.begin:.1f} s</div></div>'
         )
+
+
+def _accepted(events: Sequence[Event]) -> str:
+    ids = dict.fromkeys(event.text for event in events if event.kind == "accepted")
+    if not ids:
+        return ""
+    items = "".join(f"<li>{escape(accepted_line(id))}</li>" for id in ids)
+    return f"<h2>What the operator accepted</h2><ul>{items}</ul>"
 
 
 def _failures(events: Sequence[Event]) -> str:

@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from typing_extensions import assert_never
 
 from omsfab.commands.command import shown
+from omsfab.errors import OmsfabError
+from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event
 from omsfab.plan.records import (
     Await,
@@ -183,6 +185,8 @@ def event_line(event: Event) -> str:
     clock = datetime.fromtimestamp(event.at, timezone.utc).strftime("%H:%M:%SZ")
     if event.kind in ("stage", "run"):
         return f"{clock}  {event.kind}  {event.text}"
+    if event.kind == "accepted":
+        return f"{clock}  {accepted_line(event.text)}"
     mark = {
         "warning": "!",
         "line": "│",
@@ -193,6 +197,12 @@ def event_line(event: Event) -> str:
     }
     sign = mark.get(event.kind, "·")
     return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {event.text}".rstrip()
+
+
+def accepted_line(id: str, why: OmsfabError | None = None) -> str:
+    """``accepted: ENV-006 a clock …``; ``why`` is what was refused for it in the plan."""
+    said = f": {why.what} ({why.where})" if why else ""
+    return f"accepted: {id} {ACCEPTABLE.get(id, '')}{said}"
 
 
 def seconds(span: float) -> str:

@@ -16,7 +16,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import claims, under_way
 from omsfab.run import journal as journals
-from omsfab.run.session import Session
+from omsfab.run.session import Flags, Session
 from omsfab.run.under_way import Order, World
 
 FORWARD, BACK = "20260101T000000Z-scale-out-aaaa", "20260102T000000Z-run-undo-bbbb"
@@ -154,6 +154,7 @@ class Asking(Session):
     """A session with a home and nodes, without hosts.yaml."""
 
     def __init__(self, home, shell=None):
+        self.flags = Flags()
         self.home, self.shells = home, {"oms1": shell or Shell("oms1")}
 
 
