@@ -112,7 +112,7 @@ ASSUMPTIONS = (
         "`stop all` ends all who write",
         "against it: Stores and connectors are processes of their own",
         "hard",
-        "ports and processes of ds and admin are looked at, and MetaDB must be quiet before rows go",
+        "ports and processes of ds and admin are looked at; MetaDB must be quiet before rows go",
     ),
     Assumption(
         "A13",
