@@ -8,7 +8,8 @@ OmsfabError            6  a step failed
 ├─ Locked              4  another run changes this fleet
 ├─ Mismatch            5  what was verified is not what was planned
 ├─ OutcomeUnknown      7  the line dropped; `fab run.resume` finds out
-│  └─ LostSession      7  one SSH session ended without an exit status
+│  ├─ LostSession      7  one SSH session ended without an exit status
+│  └─ LockLost         7  the lock was lost: somebody else may have acted meanwhile
 ├─ RolledBack          8  failed, and everything is as before, verified
 ├─ RollbackIncomplete  9  failed, and the way back too
 ├─ SecurityRefusal    10  host key, secret file: never skipped by a flag
@@ -205,6 +206,11 @@ class OutcomeUnknown(OmsfabError):
 
 class LostSession(OutcomeUnknown):
     """An SSH session ended without an exit status: the command may still run."""
+
+
+class LockLost(OutcomeUnknown):
+    """The lock of this run was broken or taken over, or not renewed for its whole life: whatever is
+    seen now may be somebody else's work, so nothing is done, judged or advised any more."""
 
 
 class RolledBack(OmsfabError):

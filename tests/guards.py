@@ -367,9 +367,23 @@ GUARDS = (
     Guard(
         "nothing more is done once the lock is lost",
         "omsfab/run/runner.py",
-        "                self._guard()\n",
-        "                pass\n",
+        'if step.kind != "read-only":\n                self._guard()\n',
+        "pass\n",
         f"{RUN}a_run_that_lost_its_lock_does_nothing_more",
+    ),
+    Guard(
+        "nothing is judged once the lock is lost",
+        "omsfab/run/runner.py",
+        "error = self._lost_instead(failure)",
+        "error = failure",
+        f"{RUN}what_is_seen_after_the_lock_was_lost_is_nobodys_failure",
+    ),
+    Guard(
+        "the copy of another jump host that went on is not overwritten",
+        "omsfab/commands/posix.py",
+        """  head -c "$(wc -c <"$path")" -- "$new" | cmp -s - "$path" || { rm -f -- "$new"; exit 46; }\n""",
+        "  :\n",
+        "tests/unit/test_node_scripts.py::test_a_journal_only_grows",
     ),
     Guard(
         "nobody is begun while an initialisation may still run",

@@ -5,6 +5,7 @@ A script is a constant; data arrives as "$1", "$2", …; its first line says wha
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import urlsplit
 
 from omsfab.commands.command import Command, command, script
@@ -49,6 +50,17 @@ _FILES_BELOW = r"""# the files below a directory
 cd -- "$1" && find . -type f | sed 's,^\./,,' | sort
 """
 
+# A journal only ever grows.  One that is there and is no beginning of what comes was written by
+# somebody else, who may be ahead of us.
+_EXTEND = r"""# bring a longer journal
+path=$1; new=$path.$$.new; umask 077
+base64 -d | dd of="$new" conv=fsync bs=64k 2>/dev/null || { rm -f -- "$new"; exit 42; }
+if [ -s "$path" ]; then
+  head -c "$(wc -c <"$path")" -- "$new" | cmp -s - "$path" || { rm -f -- "$new"; exit 46; }
+fi
+mv -f -- "$new" "$path" && sha256sum <"$path"
+"""
+
 _KEEP_NEWEST = r"""# remove the copies of runs that have ended, but for the newest
 cd -- "$1" || exit
 ls -1r | while read -r run; do
@@ -60,6 +72,12 @@ done
 
 def private_directory(path: str) -> Command:
     return script(_PRIVATE_DIRECTORY, path)
+
+
+def extend(path: str, content: bytes) -> Command:
+    """Write a file that may only grow, and print its digest; ends with AHEAD if what is there is no
+    beginning of the content."""
+    return script(_EXTEND, path, stdin=Secret(base64.b64encode(content).decode()), limit=60)
 
 
 def keep_newest(path: str, count: int) -> Command:
@@ -216,6 +234,9 @@ rm -f -- "$1.part" "$1.part.pid"
 
 NOT_THAT_LONG = 45
 """Exit status of ``append`` when the part has not the length that was said."""
+
+AHEAD = 46
+"""Exit status of ``extend`` when the file there is another one, or goes further."""
 
 
 def part_state(dest: str, size: int) -> Command:

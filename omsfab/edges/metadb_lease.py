@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from types import TracebackType
 
 import pymysql
 
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges.metadb_link import DENIED, LOCK_WAIT, NO_TABLE, DbError, Link, Server, code_of
-from omsfab.errors import InputError, Locked, OmsfabError, PreflightError
+from omsfab.errors import InputError, Locked, LockLost, OmsfabError, PreflightError
 
 LIFE, RENEW = 120, 20
 
@@ -172,7 +174,7 @@ def _taken_after_all(
 
 
 def renew(server: Server, lease: Lease, life: int = LIFE, link: Link | None = None) -> None:
-    """Push the end of the lease out; raises Locked DB-031 when it is no longer ours."""
+    """Push the end of the lease out; raises LockLost DB-031 when it is no longer ours."""
     own = link or Link(server)
     try:
         schema = own_schema(own)
@@ -285,17 +287,26 @@ def _busy(server: Server) -> Locked:
     )
 
 
-def lost_lease(server: Server, lease: Lease, held: Holder | None) -> Locked:
+def lost_lease(server: Server, lease: Lease, held: Holder | None) -> LockLost:
+    """The error of a run whose lock is gone.  It names no way back: what is there now may be the
+    work of others, and ``run.resume`` asks them first."""
+    at = f"{datetime.now(timezone.utc):%H:%M:%SZ}"
     if held is not None and held.run_id:
         now = f"held by {held.owner} (run {held.run_id}) since {held.since}, token {held.token}"
     else:
         now = "free" if held is not None else "no lease row"
-    return Locked(
+    return LockLost(
         "DB-031",
-        f"run {lease.run_id} has lost its lock: it was broken or taken over meanwhile",
+        f"run {lease.run_id} has lost its lock (seen at {at}): it was broken, taken over or not "
+        "renewed in time; somebody else may have acted",
         where=server.where,
-        evidence=f"our token {lease.token}; now: {now}",
-        next=f"fab lock.show   # and when it is free: fab run.resume --run={lease.run_id}",
+        evidence=f"our token {lease.token}; now: {now}\n"
+        "nothing more was done, judged or copied since",
+        next=fab(
+            "lock.show",
+            note="and fab run.list on the other jump host; once it is free: "
+            f"fab run.resume --run={lease.run_id}, which asks first what others did",
+        ),
     )
 
 
@@ -316,7 +327,7 @@ def _awake() -> float:
 class Keeper:
     """Renews a lease from a thread of its own while the ``with`` block runs.
 
-    ``check()`` raises Locked DB-031 once the lease is lost: broken, taken over, or not renewed
+    ``check()`` raises LockLost DB-031 once the lease is lost: broken, taken over, or not renewed
     for its whole life.  Durations are by the clock since the boot.  A process that was stopped for
     a while and wakes asks at its first ``check()``, before its thread does.
     """
@@ -327,17 +338,23 @@ class Keeper:
         self.lease = lease
         self._server, self._every, self._life = server, every, life
         self._stop = threading.Event()
-        self._lost: OmsfabError | None = None
+        self._lost: LockLost | None = None
         self._renewed = _awake()
+        self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="omsfab-lease", daemon=True)
 
     def check(self) -> None:
-        if self._lost is None and _awake() - self._renewed > 1.5 * self._every:
-            self._renew()
+        if self._lost is None and self._overdue():
+            with self._asking:  # many lanes may wake at once: one of them asks
+                if self._overdue():
+                    self._renew()
         if self._lost is None and _awake() - self._renewed > self._life:
             self._lost = lost_lease(self._server, self.lease, None)
         if self._lost is not None:
             raise self._lost
+
+    def _overdue(self) -> bool:
+        return _awake() - self._renewed > 1.5 * self._every
 
     def _run(self) -> None:
         while not self._stop.wait(self._every) and self._lost is None:
@@ -347,7 +364,7 @@ class Keeper:
         try:
             renew(self._server, self.lease, self._life)
             self._renewed = _awake()
-        except Locked as exc:
+        except LockLost as exc:
             self._lost = exc
         except (OmsfabError, pymysql.Error, OSError):
             pass  # a MetaDB that is away for a while; check() counts the seconds

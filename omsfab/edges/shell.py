@@ -30,6 +30,9 @@ class Shell(Protocol):
     """One node, reached over SSH (edges/ssh.py), or a fake of six lines in a unit test."""
 
     node: str
+    guard: Callable[[], None]
+    """Asked before every command: it raises once the lock of the run is lost, so that a process
+    which was stopped for a while does nothing more on any node when it wakes."""
     connections: int
     """How often a connection was opened: more than once means that the line dropped."""
 

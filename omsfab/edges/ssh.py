@@ -7,7 +7,7 @@ import secrets
 import select
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import paramiko
@@ -54,6 +54,7 @@ class SshShell:
 
     def __init__(self, node: Node, ssh: Ssh, dialer: Dialer | None = None) -> None:
         self.node = node.name
+        self.guard: Callable[[], None] = lambda: None
         self.connections = 0
         self._target = node
         self._sudo = ssh.sudo
@@ -84,6 +85,7 @@ class SshShell:
 
     def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
         """Run the words with the chunks (of at most PACKET bytes) as their standard input."""
+        self.guard()
         mark = f"omsfab-{secrets.token_hex(8)}"
         out, err = Stream(mark, on_line), Stream(mark, on_line)
         channel = self._session()

@@ -62,7 +62,7 @@ HARD: Mapping[str, str] = {
     ),
     "another run, or another docker_init.sh, is under way; or this one has its own way on": (
         "DB-030 DB-031 DB-032 DB-033 LOCK-001 LOCK-002 LOCK-003 RUN-020 RUN-026 RUN-029 RUN-030"
-        " RUN-031 RUN-032 INIT-010 INIT-021 INIT-022 INIT-030"
+        " RUN-031 RUN-032 RUN-033 INIT-010 INIT-021 INIT-022 INIT-030"
     ),
     "there is nothing to plan: another task is the right one": (
         "PLAN-002 PLAN-005 PLAN-008 PLAN-013"

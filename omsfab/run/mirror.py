@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -18,9 +19,9 @@ from pathlib import Path
 from omsfab.commands import posix
 from omsfab.commands.claim import PLACE
 from omsfab.commands.command import command
+from omsfab.commands.next_line import fab
 from omsfab.edges.shell import Shell
-from omsfab.errors import InputError, OmsfabError, StepFailed
-from omsfab.fleet.secret import Secret
+from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
 
 CHUNK = 1 << 20
 
@@ -112,10 +113,35 @@ class Mirror:
         self._shell.send(file, dest, len(data), digest, lambda _: None)
 
     def _journal(self) -> None:
-        """It grows while it is copied: what is there now goes, beside the former copy."""
-        text = (self._directory / "journal.jsonl").read_bytes().decode(errors="surrogateescape")
+        """It grows while it is copied: its whole lines of now go.  They are on this disk before, so
+        a copy that has others is the work of another jump host, and stays."""
+        with (self._directory / "journal.jsonl").open("rb") as file:
+            os.fsync(file.fileno())
+            data = file.read()
+        data = data[: data.rfind(b"\n") + 1]
         there = f"{self._there}/journal.jsonl"
-        self._shell.write(there, Secret(text), 0o600, f"{there}.bak")
+        done = self._shell.run(posix.extend(there, data))
+        if done.status == posix.AHEAD:
+            raise PreflightError(
+                "RUN-033",
+                f"another jump host has gone on with run {self._directory.name}",
+                where=f"{self._shell.node}:{there}",
+                evidence=f"the copy there is no beginning of the journal in {self._directory}",
+                next=fab(
+                    "run.resume",
+                    run=self._directory.name,
+                    from_=self._shell.node,
+                    note="goes on from that copy",
+                ),
+            )
+        if done.status or done.out.split()[:1] != [hashlib.sha256(data).hexdigest()]:
+            raise StepFailed(
+                "RUN-022",
+                f"the copy of the run cannot be written on {self._shell.node}",
+                where=f"{self._shell.node}:{there}",
+                evidence=done.err.strip(),
+                next=self._shell.by_hand(f"df -P {PLACE}"),
+            )
 
 
 def last_word(shell: Shell, run: str) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from omsfab.errors import (
     Detached,
     Locked,
+    LockLost,
     LostSession,
     MetaDbAway,
     Mismatch,
@@ -63,7 +64,9 @@ class Tally:
 class Runner:
     """Carries a plan out.  ``emit`` journals and shows an event, in this order.
 
-    ``guard`` is called before every effect that changes something: it raises when the lock is lost.
+    ``guard`` raises when the lock is lost.  It is called before every effect that changes something
+    and before every judgement: what a process sees that was stopped for a while may be the work of
+    others, and no failure (or success) of ours.
     """
 
     def __init__(
@@ -173,17 +176,20 @@ class Runner:
                         return  # one at a time: the next node is not begun after a failure
                     try:
                         self._step(step)
-                    except OmsfabError as error:
+                    except OmsfabError as failure:
+                        error = self._lost_instead(failure)
                         error.where = error.where or f"{step.node}, step {step.name}"
                         error.changed = self.changed
                         error.node = step.node
                         if isinstance(error, PreflightError) and self.changed != "nothing":
                             error.exit_code = StepFailed.exit_code  # 3: nothing was changed
                         errors.append(error)
-                        return self._say_failed(step, f"{error.id} {error.what}")
-                    except (Exception, SystemExit) as error:  # a defect of ours
-                        errors.append(_defect(error, step, self.changed))
-                        return self._say_failed(step, repr(error))
+                        lost = isinstance(error, LockLost)  # that is no failure of this node
+                        says: Kind = "state" if lost else "failed"
+                        return self._say_failed(step, f"{error.id} {error.what}", says)
+                    except (Exception, SystemExit) as defect:
+                        errors.append(_defect(defect, step, self.changed))
+                        return self._say_failed(step, repr(defect))
 
         # Daemon threads: Ctrl-C must be able to leave; what runs on the nodes goes on there.
         threads = [
@@ -202,9 +208,21 @@ class Runner:
             raise
         return errors
 
+    def _lost_instead(self, failure: OmsfabError) -> OmsfabError:
+        """The lost lock, if it is lost: then nobody knows whose failure this is."""
+        try:
+            self._guard()
+        except LockLost as lost:
+            return lost
+        except OmsfabError:  # a lock that cannot be asked about proves nothing
+            pass
+        return failure
+
     def _together(self, stage: Stage, errors: Iterable[OmsfabError]) -> OmsfabError:
         """Return one error for all; an unknown outcome stays one, whatever else failed."""
         each = list(dict.fromkeys(errors))
+        if lost := next((error for error in each if isinstance(error, LockLost)), None):
+            return lost
         if len(each) == 1:
             return each[0]
         summed = self._summed_up(stage, each)
@@ -248,6 +266,7 @@ class Runner:
                     raise
                 self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
                 self._pause(pause)
+                self._guard()
 
     def _once(self, step: Step) -> None:
         try:
@@ -257,6 +276,7 @@ class Runner:
                 raise
             return None  # it was done: who needs that node tells
         if there:
+            self._guard()
             with self._lock:
                 self.tally.satisfied += 1
             return self._say(step.node, step.name, "satisfied", step.title)
@@ -272,6 +292,7 @@ class Runner:
                 self._unless_accepted(step, partial(self._patiently, step, act))
         self._failpoint.reached(step, "after")
         why = self._why_not(step)
+        self._guard()  # what was seen may be somebody else's by now
         if why and not step.warn and step.fault not in self._accepted:
             raise self._not_so(step, why)
         with self._lock:
@@ -320,6 +341,7 @@ class Runner:
                     raise
                 self._say(step.node, step.name, "state", f"{away.what}; again in {pause:.0f} s")
                 self._pause(pause)
+                self._guard()
         return act()
 
     def _why_not(self, step: Step) -> str:
@@ -367,10 +389,10 @@ class Runner:
                     return min(event.at, clock.now())  # that session's clock may have been ahead
         return clock.now()
 
-    def _say_failed(self, step: Step, text: str) -> None:
+    def _say_failed(self, step: Step, text: str, kind: Kind = "failed") -> None:
         """The error is kept already: a journal that cannot be written must not hide it."""
         with contextlib.suppress(OmsfabError):
-            self._say(step.node, step.name, "failed", text)
+            self._say(step.node, step.name, kind, text)
 
     def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
         if self.let_go:  # the operator let go: a lane that dies now has nothing to say

@@ -25,6 +25,7 @@ from omsfab.errors import (
     Detached,
     InputError,
     Locked,
+    LockLost,
     Next,
     OmsfabError,
     PreflightError,
@@ -508,7 +509,7 @@ class Session:
         well = journals.read(directory / "journal.jsonl").well
         try:
             self._carry_out(order)
-        except (Locked, Detached):
+        except (Locked, LockLost, Detached):
             raise
         except OmsfabError as error:
             if error.changed == "nothing":

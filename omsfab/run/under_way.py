@@ -19,6 +19,8 @@ from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import (
     Detached,
+    Locked,
+    LockLost,
     Mismatch,
     Next,
     OmsfabError,
@@ -153,6 +155,9 @@ class _UnderWay:
     def __init__(self, world: World, order: Order, keeper: Keeper | None) -> None:
         self._world, self._order, self._keeper = world, order, keeper
         self._run = order.directory.name
+        self._guard = keeper.check if keeper else lambda: None
+        for one in world.shells.values():
+            one.guard = self._guard
         self._journal = journals.Journal(order.directory)
         self._blind = False
         initial = order.plan.initial
@@ -172,7 +177,7 @@ class _UnderWay:
             self._site,
             self.emit,
             order.past,
-            guard=keeper.check if keeper else lambda: None,
+            guard=self._guard,
             failpoint=failpoint.wanted(),
             accepted=order.accepted,
         )
@@ -204,6 +209,9 @@ class _UnderWay:
             self._end(summary)
         except OmsfabError as error:  # all is done; only the locks are not free
             error.changed = self._runner.changed
+            if isinstance(error, LockLost):
+                self._lost(error)
+                raise
             error.next = self._next(error)
             raise
         return tally, summary
@@ -234,6 +242,7 @@ class _UnderWay:
 
     def _end(self, text: str) -> None:
         """End the run for good: free the locks, then say so."""
+        self._guard()
         self._free()
         if self._order.undoes:
             self._close(self._order.undoes)
@@ -270,6 +279,8 @@ class _UnderWay:
 
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
+        if isinstance(error, LockLost):
+            return self._lost(error)
         error.next = self._next(error)
         error.accept = self._accept(error)
         self._say("run", f"failed: {error.id}")
@@ -277,6 +288,13 @@ class _UnderWay:
             self._end_unchanged()
         elif self._mirror:
             self._mirror.refresh_now()
+
+    def _lost(self, error: LockLost) -> None:
+        """The locks and the copy on the node are those of others by now: only the journal here
+        hears of it."""
+        if self._runner.changed == "nothing":
+            error.exit_code = Locked.exit_code
+        self._say("run", f"failed: {error.id}")
 
     def _next(self, error: OmsfabError) -> str:
         """Lines that work as they stand: forward, and where something was changed also back.

@@ -225,3 +225,27 @@ def test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others(node, tmp_p
 
     assert (0, "") == (done.returncode, done.stderr)
     assert ["1-a", "3-c", "4-d", "claim"] == sorted(os.listdir(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize(
+    ("there", "comes", "status", "left"),
+    [
+        (None, b"a\n", 0, b"a\n"),
+        (b"", b"a\n", 0, b"a\n"),
+        (b"a\n", b"a\n", 0, b"a\n"),
+        (b"a\n", b"a\nb\xff\n", 0, b"a\nb\xff\n"),
+        (b"a\nb\n", b"a\n", posix.AHEAD, b"a\nb\n"),
+        (b"a\nx\n", b"a\nb\nc\n", posix.AHEAD, b"a\nx\n"),
+    ],
+)
+def test_a_journal_only_grows(node, tmp_path, there, comes, status, left):
+    """A copy that goes further, or otherwise, is the work of another jump host: it stays."""
+    path = tmp_path / "journal.jsonl"
+    if there is not None:
+        path.write_bytes(there)
+    cmd = posix.extend(str(path), comes)
+
+    done = node(cmd, input=cmd.stdin.reveal())
+
+    assert (status, left) == (done.returncode, path.read_bytes())
+    assert ["journal.jsonl"] == [one.name for one in tmp_path.glob("journal*")]

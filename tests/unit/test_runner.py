@@ -15,6 +15,7 @@ from omsfab.commands.command import command
 from omsfab.errors import (
     InputError,
     Locked,
+    LockLost,
     LostSession,
     MetaDbAway,
     Mismatch,
@@ -444,16 +445,52 @@ def test_a_wrong_outcome_is_looked_at_again_without_doing_it_again(tmp_path):
 def test_a_run_that_lost_its_lock_does_nothing_more(events):
     """The guard is asked before each effect, so a holder that slept changes nothing."""
     world = FakeWorld()
-    answers = iter([None, Locked("DB-031", "lost")])
 
     def guard():
-        if lost := next(answers):
-            raise lost
+        if "a" in world.done and events[-1].step == "b":
+            raise LockLost("DB-031", "lost")
 
-    with pytest.raises(Locked):
+    with pytest.raises(LockLost):
         Runner(world, events.append, guard=guard).carry_out(plan((step("a"), step("b"))))
 
     assert ["a"] == world.done
+
+
+@pytest.mark.parametrize("ends", ["fails", "is not proven", "is proven"])
+def test_what_is_seen_after_the_lock_was_lost_is_nobodys_failure(events, ends):
+    """A holder slept in the effect while others acted: exit 7, no step has failed, none is done."""
+    world, lost = FakeWorld(), []
+    effect = world.perform
+
+    def perform(*args):
+        lost.append(LockLost("DB-031", "lost"))
+        if ends == "fails":
+            raise StepFailed("INIT-012", "ended by signal")
+        effect(*args)
+
+    def guard():
+        if lost:
+            raise lost[0]
+
+    world.perform = perform
+    verify = (Succeeds(command("other" if ends == "is not proven" else "a"), "no"),)
+    one = step("a", verify=verify, kind="once-only")
+
+    with pytest.raises(LockLost) as error:
+        Runner(world, events.append, guard=guard).carry_out(plan((one,), (step("b"),)))
+
+    assert 7 == error.value.exit_code
+    assert ["stage", "intent", "state"] == [event.kind for event in events]
+    assert "b" not in world.done
+
+
+def test_a_lost_lock_is_told_before_all_else(events):
+    """Of the lanes of one stage one saw it: the failures of the others may be anybody's."""
+    lost = LockLost("DB-031", "lost")
+    runner = Runner(FakeWorld(), events.append)
+    runner._changed = ["something"]
+
+    assert lost is runner._together(Stage("s", ()), [StepFailed("X-1", "x"), lost])
 
 
 # --- failpoints ----------------------------------------------------------------------------

@@ -24,7 +24,14 @@ from omsfab.edges import metadb_backup
 from omsfab.edges.metadb import Keeper, Lease, MetaDbEdge
 from omsfab.edges.metadb_backup import BadBackup
 from omsfab.edges.metadb_link import Link
-from omsfab.errors import Locked, Mismatch, OmsfabError, OutcomeUnknown, PreflightError
+from omsfab.errors import (
+    Locked,
+    LockLost,
+    Mismatch,
+    OmsfabError,
+    OutcomeUnknown,
+    PreflightError,
+)
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
 from tests.wire.metadb_fixtures import (
@@ -1143,12 +1150,12 @@ def test_a_holder_that_wakes_after_a_takeover_changes_nothing(edge, oms, lease, 
     edge.lease_break("run-1", wait=at_once)
     edge.lease_take("run-2", "wu@jump2")
 
-    with pytest.raises(Locked, match="DB-031"):
+    with pytest.raises(LockLost, match="DB-031"):
         edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
-    with pytest.raises(Locked, match="DB-031"):
+    with pytest.raises(LockLost, match="DB-031"):
         edge.lease_renew(lease)
     edge.save(1, tmp_path, "run-1")
-    with pytest.raises(Locked, match="DB-031"):
+    with pytest.raises(LockLost, match="DB-031"):
         edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
     edge.lease_release(lease)
 
@@ -1192,5 +1199,5 @@ def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
         oms.engine.sql("update omsfab.omsfab_lease set token = token + 1")
         keeper._thread.join(5)
 
-        with pytest.raises(Locked, match="DB-031"):
+        with pytest.raises(LockLost, match="DB-031"):
             keeper.check()
