@@ -105,6 +105,8 @@ class OmsfabError(Exception):
         """The errors that this one sums up."""
         self.node = ""
         """The node whose step it was; the runner fills it in."""
+        self.outage = ""
+        """What it means for production: since when OMS is down, and what brings it back."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -125,7 +127,8 @@ class OmsfabError(Exception):
             ("next", pasteable(self.next)),
             ("accept", str(self.accept)),
         )
-        lines = [f"{self.id}  {self.what}"]
+        lines = [f"OUTAGE  {self.outage}", ""] if self.outage else []
+        lines.append(f"{self.id}  {self.what}")
         for label, text in parts:
             if text:
                 first, *rest = text.splitlines()

@@ -127,6 +127,10 @@ found=$(docker exec -i "$1" sh -s '' '' "$2" "$3" '') || exit "$4"
 ! printf '%s\n' "$found" | sed -n 's/^running /pid /p' | grep . >&2
 """
 
+_ENDED = """# seconds since the attempt ended
+there=$(stat -c %Y -- "$1/status") && echo "$(($(date +%s) - there))"
+"""
+
 _MARKS = r"""# lines of an output that decide
 grep -aiE -e 'init failed!' -e '【结束】' -e '\[Completed\]' -- "$1/output" | head -c 100000
 true
@@ -193,3 +197,8 @@ def over(container: str, argv: tuple[str, ...], *, unasked: bool = False) -> Com
 def marks(directory: str) -> Command:
     """Print the lines that decide, of an output that was not read as a whole."""
     return script(_MARKS, directory, limit=120)
+
+
+def ended(directory: str) -> Command:
+    """Print for how many seconds the attempt has been over, by the node's clock."""
+    return script(_ENDED, directory)

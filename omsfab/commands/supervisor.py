@@ -12,10 +12,14 @@ from omsfab.commands.command import Command
 from omsfab.commands.docker import inside
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
+CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
+"""What OMS is; the others serve it."""
 
 _ROW = re.compile(
     r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b", re.MULTILINE
 )
+
+_UPTIME = re.compile(r"^(\S+)\s+RUNNING\b.*\buptime (?:(\d+) days?, )?(\d+):(\d+):(\d+)", re.M)
 
 
 def stop_all(container: str) -> Command:
@@ -44,3 +48,11 @@ def status(container: str, *programs: str) -> Command:
 def states(text: str) -> dict[str, str]:
     """Return program -> state out of what ``supervisorctl status`` printed."""
     return dict(_ROW.findall(text))
+
+
+def uptimes(text: str) -> dict[str, float]:
+    """Return program -> seconds since its start, of those RUNNING, out of the same text."""
+    return {
+        name: ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60.0 + int(seconds)
+        for name, days, hours, minutes, seconds in _UPTIME.findall(text)
+    }

@@ -47,7 +47,7 @@ class Pace:
     slowest: float = 2.0
     alive: float = 10
     """Silence after which the wrapper is asked whether it lives."""
-    beat: float = 15
+    beat: float = 12
     notice: float = 6 * 60
     warn: float = 10 * 60
     claim: float = 10

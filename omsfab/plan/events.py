@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
     "run",  # a run begins, is resumed, or ends; text says which
@@ -14,6 +15,7 @@ Kind: TypeAlias = Literal[
     "warning",  # something is not as it should be, and nothing is refused
     "line",  # a line of output of a job
     "state",  # where a job is, or that a line dropped
+    "programs",  # what the programs of a node do: they are stopped, or seen in these states
     "progress",  # bytes of a transfer; shown, never journalled
     "done",  # a step's outcome is proven
     "failed",  # a step failed
@@ -25,6 +27,9 @@ class Event:
     """``at`` is seconds since the epoch, jump host clock; durations come from ``clock``.
 
     ``clock`` is the monotonic clock in seconds: comparable within one session of a run only.
+    ``data`` are values where others would have to read a sentence: of "programs" ``act`` "stop", or
+    ``states`` (program -> state), ``uptime`` (program -> seconds) and ``settled`` (when what
+    started them had ended); of the first "run" ``serving`` (region -> nodes).
     """
 
     at: float
@@ -33,6 +38,15 @@ class Event:
     step: str
     kind: Kind
     text: str = ""
+    data: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, object]:
-        return asdict(self)
+        record = asdict(self)
+        if self.data is None:
+            del record["data"]
+        return record
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Event:
+        """Return the event of a record; what a later omsfab added to it is left out."""
+        return cls(**{key: value for key, value in record.items() if key in cls.__slots__})

@@ -153,10 +153,14 @@ Probe: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run the command; it must end with 0, unless it is a mere look (``any_status``)."""
+    """Run the command; it must end with 0, unless it is a mere look (``any_status``).
+
+    ``programs`` says what it does to all programs of the container, so that an outage is known.
+    """
 
     command: Command
     any_status: bool = False
+    programs: Literal["", "stop", "start", "restart"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -448,7 +448,7 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title=f"stop all processes in {container}",
         check=(stopped,),
-        apply=(Run(docker.up(container)), Run(supervisor.stop_all(container))),
+        apply=(Run(docker.up(container)), Run(supervisor.stop_all(container), programs="stop")),
         # A `stop all` of a run that was killed may be under way: ours then ends before it.
         verify=(Await(stopped, limit=30),),
         fault="RUN-002",

@@ -294,7 +294,7 @@ def _started(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
         node=node.name,
         title=f"start the processes in {container} that ran before",
         check=(up,),
-        apply=(Run(docker.up(container)), Run(run)),
+        apply=(Run(docker.up(container)), Run(run, programs="start")),
         verify=(Await(up, limit=180),),
         fault="RUN-003",
     )

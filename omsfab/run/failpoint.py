@@ -54,8 +54,8 @@ class Failpoint:
         if isinstance(effect, (Run, Write, Bring)) and self.what == "kill":
             threading.Timer(SOON, self._strike).start()
 
-        def told(kind: str, text: str) -> None:
-            tell(kind, text)
+        def told(kind: str, text: str, *data: object) -> None:
+            tell(kind, text, *data)
             if _under_way(effect, kind, text):
                 self._strike()
 

@@ -24,8 +24,10 @@ from typing import Any
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.plan.events import Event
 
-SCHEMA = 1
-FLUSHED = {"run", "accepted", "intent", "done", "failed"}
+SCHEMA = 2
+"""2: events may have data, and some are of kind "programs"."""
+
+FLUSHED = {"run", "accepted", "intent", "done", "failed", "programs"}
 """Kinds that must be on disk before anything else happens."""
 
 OVER = ("INIT-011", "INIT-012", "INIT-015")
@@ -127,7 +129,7 @@ def read(path: Path) -> Past:
         try:
             record = json.loads(line)
             previous = record.pop("prev")
-            event = Event(**record)
+            event = Event.of(record)
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):  # the disk filled, or the machine died, in its middle
                 torn = True

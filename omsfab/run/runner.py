@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from omsfab.errors import (
     Detached,
@@ -26,6 +26,7 @@ from omsfab.errors import (
 )
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event, Kind
+from omsfab.plan.outage import Outage
 from omsfab.plan.records import Effect, Plan, Probe, Stage, Step
 from omsfab.run import clock
 from omsfab.run.failpoint import Failpoint
@@ -37,13 +38,16 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
 FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between tries to reach the MetaDB: a new leader is found in less."""
 
+SIGN_EVERY = 15.0
+"""Seconds without a word of a node after which it is told that its step goes on."""
+
 T = TypeVar("T")
 
 
 class World(Protocol):
     """What a runner needs of the outside: ask, and do (run/site.py)."""
 
-    def ask(self, probe: Probe, node: str) -> str | None:
+    def ask(self, probe: Probe, node: str, tell: Callable[..., None]) -> str | None:
         """Return None if it is so, else why not, in the operator's words."""
 
     def perform(self, effect: Effect, step: Step, attempt: int, tell: Callable[..., None]) -> None:
@@ -56,9 +60,7 @@ class Tally:
 
     changes: int = 0
     satisfied: int = 0
-    outage_began: float | None = None
-    outage: float | None = None
-    """Seconds the OMS processes were stopped, upper bound; None = they were not."""
+    outage: Outage | None = None
 
 
 class Runner:
@@ -89,6 +91,8 @@ class Runner:
         self._lock = threading.Lock()
         self._changed: list[str] = []
         self._busy: dict[str, Step] = {}
+        self._going: dict[str, tuple[Step, float]] = {}
+        self._heard: dict[str, float] = {}
         self.let_go = False
         """No effect is begun any more."""
         self._dropped: dict[str, list[OmsfabError]] = {}
@@ -127,12 +131,7 @@ class Runner:
             if not steps:
                 continue
             self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
-            outage = stage.outage and not all(map(self._is_done, steps))
-            if outage and self.tally.outage_began is None:
-                self.tally.outage_began = self._outage_start()
             errors = self._stage(stage, steps)
-            if outage and self.tally.outage_began is not None:
-                self.tally.outage = clock.now() - self.tally.outage_began
             if errors and not stage.apart:
                 raise self._together(stage, [*errors, *self._missing])
             for error in errors:
@@ -174,6 +173,7 @@ class Runner:
                 for step in lane:
                     if self.let_go or (stage.width and _blocks(stage, errors)):
                         return  # one at a time: the next node is not begun after a failure
+                    self._going[step.node] = step, time.monotonic()
                     try:
                         self._step(step)
                     except OmsfabError as failure:
@@ -190,6 +190,8 @@ class Runner:
                     except (Exception, SystemExit) as defect:
                         errors.append(_defect(defect, step, self.changed))
                         return self._say_failed(step, repr(defect))
+                    finally:
+                        self._going.pop(step.node, None)
 
         # Daemon threads: Ctrl-C must be able to leave; what runs on the nodes goes on there.
         threads = [
@@ -199,9 +201,9 @@ class Runner:
             for thread in threads:
                 thread.start()
                 if stage.width == 1:
-                    _join(thread)
+                    self._join(thread)
             for thread in threads:
-                _join(thread)
+                self._join(thread)
         except KeyboardInterrupt:
             self.leave()
             _wait_for_transactions(lanes, threads)
@@ -217,6 +219,20 @@ class Runner:
         except OmsfabError:  # a lock that cannot be asked about proves nothing
             pass
         return failure
+
+    def _join(self, thread: threading.Thread) -> None:
+        """Join in short slices, since a join without limit cannot be interrupted by Ctrl-C."""
+        while thread.is_alive():
+            thread.join(0.2)
+            self._sign_of_life()
+
+    def _sign_of_life(self) -> None:
+        """A command may say nothing for minutes (docker load, a stop): nobody shall wonder."""
+        now = time.monotonic()
+        for node, (step, since) in list(self._going.items()):
+            if now - max(since, self._heard.get(node, 0.0)) >= SIGN_EVERY:
+                with contextlib.suppress(OmsfabError):  # its own lane tells that
+                    self._say(node, step.name, "state", f"{step.title}: {now - since:.0f} s so far")
 
     def _together(self, stage: Stage, errors: Iterable[OmsfabError]) -> OmsfabError:
         """Return one error for all; an unknown outcome stays one, whatever else failed."""
@@ -328,7 +344,8 @@ class Runner:
                 self._changed.append(text)
 
     def _ask(self, probe: Probe, step: Step) -> str | None:
-        return self._patiently(step, partial(self._world.ask, probe, step.node))
+        ask = partial(self._world.ask, probe, step.node, self._teller(step))
+        return self._patiently(step, ask)
 
     def _patiently(self, step: Step, act: Callable[[], T]) -> T:
         """Do it, again where the MetaDB is away: production may be stopped, and must not stay so
@@ -369,8 +386,8 @@ class Runner:
         )
 
     def _teller(self, step: Step) -> Callable[..., None]:
-        def tell(kind: Kind, text: str) -> None:
-            self._say(step.node, step.name, kind, text)
+        def tell(kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
+            self._say(step.node, step.name, kind, text, data)
 
         return tell
 
@@ -381,27 +398,24 @@ class Runner:
         """Return 1, or one more for each attempt that came to a known end (journal.OVER)."""
         return 1 + (self._past.failures.get(step.key, 0) if self._past else 0)
 
-    def _outage_start(self) -> float:
-        """Return when the first program was stopped, be it by an earlier session of this run."""
-        if self._past:
-            for event in self._past.events:
-                if event.kind == "intent" and event.step == "stop-processes":
-                    return min(event.at, clock.now())  # that session's clock may have been ahead
-        return clock.now()
-
     def _say_failed(self, step: Step, text: str, kind: Kind = "failed") -> None:
         """The error is kept already: a journal that cannot be written must not hide it."""
         with contextlib.suppress(OmsfabError):
             self._say(step.node, step.name, kind, text)
 
-    def _say(self, node: str, step: str, kind: Kind, text: str) -> None:
+    def _say(
+        self, node: str, step: str, kind: Kind, text: str, data: Mapping[str, Any] | None = None
+    ) -> None:
         if self.let_go:  # the operator let go: a lane that dies now has nothing to say
             return
-        self._emit(_event(node, step, kind, text))
+        self._heard[node] = time.monotonic()
+        self._emit(_event(node, step, kind, text, data))
 
 
-def _event(node: str, step: str, kind: Kind, text: str) -> Event:
-    return Event(clock.now(), time.monotonic(), node, step, kind, text)
+def _event(
+    node: str, step: str, kind: Kind, text: str, data: Mapping[str, Any] | None = None
+) -> Event:
+    return Event(clock.now(), time.monotonic(), node, step, kind, text, data)
 
 
 ROLLBACK = 15.0
@@ -415,12 +429,6 @@ def _wait_for_transactions(
     for lane, thread in zip(lanes.values(), threads, strict=True):
         if any(step.kind == "transaction" for step in lane) and thread.ident:
             thread.join(max(0.0, end - time.monotonic()))
-
-
-def _join(thread: threading.Thread) -> None:
-    """Join in short slices, since a join without limit cannot be interrupted by Ctrl-C."""
-    while thread.is_alive():
-        thread.join(0.2)
 
 
 def _blocks(stage: Stage, errors: Sequence[OmsfabError]) -> bool:

@@ -37,7 +37,7 @@ from omsfab.fleet import certificate as certificates
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
-from omsfab.plan import acceptance, meta, regions, repair, scale, tsdb, undo
+from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.records import Bring, Plan, Step
@@ -298,8 +298,16 @@ class Session:
         def still() -> None:
             fresh.as_planned(self.fleet, present, self.shells, self.metadb, name)
 
-        lease = TASKS[name].lease
-        self._carry_out(Order(directory, plan, lease=lease, fresh=still, accepted=accepted))
+        self._carry_out(
+            Order(
+                directory,
+                plan,
+                lease=TASKS[name].lease,
+                fresh=still,
+                accepted=accepted,
+                serving=outage.serving(self.fleet, present),
+            )
+        )
 
     def _carry_out(self, order: Order) -> None:
         if order.lease:
@@ -508,22 +516,30 @@ class Session:
         directory = order.undoes or order.directory
         well = journals.read(directory / "journal.jsonl").well
         try:
-            self._carry_out(order)
+            self._carry_out(replace(order, serving=self._served(directory)))
         except (Locked, LockLost, Detached):
             raise
         except OmsfabError as error:
             if error.changed == "nothing":
                 raise
-            raise RollbackIncomplete(
+            incomplete = RollbackIncomplete(
                 "RUN-025",
                 f"run {directory.name} is taken back in part only: {error.id} {error.what}",
                 where=error.where,
                 changed=error.changed,
                 evidence=error.evidence,
                 next=f"fab run.undo --run={directory.name}   # goes on where it stopped",
-            ) from error
+            )
+            incomplete.outage = error.outage
+            raise incomplete from error
         if not well:
             raise _rolled_back(directory, "images and data directories, each step verified")
+
+    def _served(self, directory: Path) -> dict[str, list[str]]:
+        """Where OMS served before the run that is rolled back."""
+        record = journals.load_record(directory)
+        fleet = undo.fleet_of(record, self.fleet)
+        return outage.serving(fleet, Present.of(record["present"]))
 
     def _idle(self, run: str) -> Path | None:
         """The newest run, or the one named, if it was stopped before it had begun anything."""

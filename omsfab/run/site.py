@@ -7,16 +7,19 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from typing_extensions import assert_never
 
 from omsfab.commands import checks, posix, supervisor
+from omsfab.commands import job as job_words
 from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
-from omsfab.errors import InputError, OmsfabError, StepFailed
+from omsfab.errors import InputError, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.secret import Secret
@@ -49,9 +52,20 @@ from omsfab.plan.records import (
     Succeeds,
     Write,
 )
+from omsfab.run import clock
 
 PROGRESS_EVERY = 0.2
 """Seconds between two words about a transfer."""
+
+SIGN_EVERY = 10.0
+"""Seconds between two words about a wait: longer silence looks like a standstill."""
+
+Tell: TypeAlias = Callable[..., None]
+"""Takes kind, text, and data where the kind has any (plan/events.py)."""
+
+
+def silent(*said: object) -> None:
+    """Tell nobody."""
 
 
 class Site:
@@ -78,10 +92,12 @@ class Site:
         self._secrets = tuple(secrets)
         self._mirror = mirror
         self._lease = lease
+        self._states: dict[str, Mapping[str, str]] = {}
+        self._settled: dict[str, float] = {}
 
     # --- questions ---
 
-    def ask(self, probe: Probe, node: str) -> str | None:
+    def ask(self, probe: Probe, node: str, tell: Tell = silent) -> str | None:
         """Return None if it is so, else why not, in the operator's words."""
         match probe:
             case Says(command, text):
@@ -113,23 +129,47 @@ class Site:
             case Quick(limit):
                 return self._quick(node, limit)
             case Programs(command, state):
-                return _programs(self._shells[node].run(command), state)
+                result = self._shells[node].run(command)
+                self._seen(node, result, tell)
+                return _programs(result, state)
             case SameTime(command, apart):
                 return self._same_time(node, command, apart)
             case Healthy(command):
                 return health_says(self._shells[node].run(command))
             case Await(inner, limit, every):
-                return self._await(inner, node, limit, every)
+                return self._await(inner, node, limit, every, tell)
             case _:
                 assert_never(probe)
 
-    def _await(self, probe: Probe, node: str, limit: float, every: float) -> str | None:
-        end = time.monotonic() + limit
-        while (why := self.ask(probe, node)) is not None:
-            if time.monotonic() > end:
+    def _await(self, probe: Probe, node: str, limit: float, every: float, tell: Tell) -> str | None:
+        began = told = time.monotonic()
+        while (why := self.ask(probe, node, tell)) is not None:
+            now = time.monotonic()
+            if now - began > limit:
                 return f"{why} (asked for {limit:.0f} s)"
+            if now - told >= SIGN_EVERY:
+                told = now
+                tell("state", f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}")
             time.sleep(every)
         return None
+
+    def _seen(self, node: str, result: Result, tell: Tell) -> None:
+        """Tell the programs' states where they are not those last told."""
+        states = supervisor.states(result.out)
+        settled = self._settled.pop(node, None)
+        if not states or (states == self._states.get(node) and settled is None):
+            return
+        self._states[node] = states
+        data: dict[str, object] = {"states": states, "uptime": supervisor.uptimes(result.out)}
+        if settled is not None:
+            data["settled"] = settled
+        runs = sum(state == "RUNNING" for state in states.values())
+        tell("programs", f"{runs} of {len(states)} programs RUNNING", data)
+
+    def _look(self, node: str, container: str, tell: Tell) -> None:
+        """See what the programs do now; who cannot be asked tells nothing."""
+        with suppress(OmsfabError):
+            self._seen(node, self._shells[node].run(supervisor.status(container)), tell)
 
     def _arrives(self, node: str, host: str, port: int, members: Sequence[str]) -> str | None:
         """Hold a connection open and look for it, by the address it comes from, on the members."""
@@ -182,10 +222,13 @@ class Site:
 
     # --- changes ---
 
-    def perform(self, effect: Effect, step: Step, attempt: int, tell: Callable[..., None]) -> None:
+    def perform(self, effect: Effect, step: Step, attempt: int, tell: Tell) -> None:
         """Carry the effect out, or raise what stands in its way."""
         match effect:
-            case Run(command, any_status):
+            case Run(command, any_status, programs):
+                if programs in ("stop", "restart"):
+                    self._states.pop(step.node, None)
+                    tell("programs", "all programs are being stopped", {"act": "stop"})
                 result = self._shells[step.node].run(command, lambda line: tell("line", line))
                 if result.status != 0 and not any_status:
                     raise OmsfabError(
@@ -194,6 +237,8 @@ class Site:
                         evidence=self.redact(result.err.strip() or result.out.strip())[-2000:],
                         next=step.fix,
                     )
+                if programs in ("start", "restart"):
+                    self._settled[step.node] = clock.now()
             case Write(path, content, mode):
                 self._write(step.node, path, content, mode)
             case Bring(source, path, sha256, mode):
@@ -207,14 +252,7 @@ class Site:
                 )
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():
-                jobs.follow(
-                    self._shells[step.node],
-                    effect,
-                    f"{self._run_id}-{step.name}-{attempt}",
-                    on_line=lambda line: tell("line", line),
-                    on_state=lambda text: tell("state", text),
-                    secrets=self._secrets,
-                )
+                self._job(effect, step, f"{self._run_id}-{step.name}-{attempt}", tell)
             case ClearRows():
 
                 def mirror(path: Path) -> None:
@@ -249,6 +287,28 @@ class Site:
                 tell("state", restored_text(restored))
             case _:
                 assert_never(effect)
+
+    def _job(self, job: Job, step: Step, attempt: str, tell: Tell) -> None:
+        """Follow it to its end, and see what the programs do then, however it ended."""
+        shell = self._shells[step.node]
+        try:
+            jobs.follow(
+                shell,
+                job,
+                attempt,
+                on_line=lambda line: tell("line", line),
+                on_state=lambda text: tell("state", text),
+                secrets=self._secrets,
+            )
+        except OutcomeUnknown:  # it goes on, or the node is away
+            raise
+        except OmsfabError:
+            self._look(step.node, job.container, tell)
+            raise
+        with suppress(OmsfabError, ValueError):
+            ago = float(shell.run(job_words.ended(f"{job.directory}/{attempt}")).out)
+            self._settled[step.node] = clock.now() - max(ago, 0.0)
+        self._look(step.node, job.container, tell)
 
     def _write(self, node: str, path: str, content: Secret, mode: int) -> None:
         self._shells[node].write(path, content, mode, f"{path}.omsfab-{self._run_id}.bak")

@@ -10,9 +10,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import Keeper, MetaDbEdge
@@ -31,15 +32,17 @@ from omsfab.errors import (
 from omsfab.fleet.secret import Secret
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import Event, Kind
+from omsfab.plan.outage import Outage, outage
 from omsfab.plan.records import Plan
 from omsfab.plan.undo import UNDOABLE
 from omsfab.run import claims, clock, failpoint, letting_go, lock
 from omsfab.run import journal as journals
 from omsfab.run.mirror import Mirror
+from omsfab.run.outages import History, cure
 from omsfab.run.runner import Runner, Tally
 from omsfab.run.site import Site
 from omsfab.show.terminal import Show
-from omsfab.show.text import seconds
+from omsfab.show.text import outage_text, seconds
 
 CLOSED = "ended"
 """First word of the last event of a run that needs no resume."""
@@ -70,6 +73,8 @@ class Order:
     past: journals.Past | None = None
     undoes: Path | None = None
     fresh: Callable[[], None] = lambda: None
+    serving: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Region -> nodes on which OMS served before the run (plan/outage.py)."""
     accepted: frozenset[str] = frozenset()
     """The ids that the operator accepts; no part of the plan, so a later session may add some."""
 
@@ -160,6 +165,7 @@ class _UnderWay:
             one.guard = self._guard
         self._journal = journals.Journal(order.directory)
         self._blind = False
+        self._heard = _heard_before(order)
         initial = order.plan.initial
         shell = world.shells.get(initial) if initial else None
         self._mirror = Mirror(shell, order.directory, self._mirror_says) if shell else None
@@ -189,7 +195,8 @@ class _UnderWay:
         began = time.monotonic()
         past = self._order.past
         resumed = f"resumed {self._run}; {len(past.done)} steps are done" if past else ""
-        self._say("run", resumed or f"begun {self._run}")
+        serving = None if resumed else {"serving": self._order.serving}
+        self._say("run", resumed or f"begun {self._run}", serving)
         for id in sorted(self._order.accepted - (past.accepted if past else frozenset())):
             self._say("accepted", id)
         try:
@@ -204,7 +211,8 @@ class _UnderWay:
             with suppress(OmsfabError):  # what failed is the news, not a full disk behind it
                 self._failed(error)
             raise
-        summary = _summary(tally, time.monotonic() - began)
+        tally.outage = self._outage()
+        summary = _summary(self._order.plan.task, tally, time.monotonic() - began)
         try:
             self._end(summary)
         except OmsfabError as error:  # all is done; only the locks are not free
@@ -220,6 +228,8 @@ class _UnderWay:
         """Journal the event, then show it; a terminal that is gone ends no run."""
         clean = replace(event, text=self._redacted(event))
         self._journal.write(clean)
+        if event.kind == "programs" or event.data:
+            self._heard.append(clean)
         if event.kind == "stage" and self._mirror:
             self._mirror.refresh()
         if not self._blind:
@@ -277,10 +287,21 @@ class _UnderWay:
             self._free()
         self._say("run", f"{CLOSED}: {text}")
 
+    def _outage(self) -> Outage | None:
+        return outage(self._heard, clock.now())
+
+    def _down(self) -> str:
+        """What production suffers now, if it does, and what ends it."""
+        found = self._outage()
+        if not (found and found.down):
+            return ""
+        return outage_text(found, cure(self._order.plan.task, ended=False))
+
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
         if isinstance(error, LockLost):
             return self._lost(error)
+        error.outage = self._down()
         error.next = self._next(error)
         error.accept = self._accept(error)
         self._say("run", f"failed: {error.id}")
@@ -343,7 +364,7 @@ class _UnderWay:
             if jobs
             else "let go; what was under way has ended, or run.resume finds out"
         )
-        return Detached(
+        detached = Detached(
             "INIT-030" if jobs else "RUN-030",
             what,
             where=", ".join(jobs),
@@ -352,6 +373,8 @@ class _UnderWay:
             if self._runner.changed == "nothing"
             else f"fab run.resume --run={self._run}",
         )
+        detached.outage = self._down()
+        return detached
 
     # --- helpers ---
 
@@ -364,9 +387,9 @@ class _UnderWay:
         with suppress(OmsfabError, OSError):  # from a thread, perhaps after the end
             self._say("state", text)
 
-    def _say(self, kind: Kind, text: str) -> None:
+    def _say(self, kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
         node = self._order.plan.initial if kind == "state" else ""
-        self.emit(Event(clock.now(), time.monotonic(), node, "", kind, text))
+        self.emit(Event(clock.now(), time.monotonic(), node, "", kind, text, data))
 
 
 RESUME = re.compile(r"(,? *(and )?(then)?:? *)?fab run\.resume( --run=\S+)?")
@@ -394,8 +417,17 @@ def close(directory: Path, text: str) -> None:
     book.close()
 
 
-def _summary(tally: Tally, took: float) -> str:
+def _summary(task: str, tally: Tally, took: float) -> str:
     text = f"{tally.changes} changes, {tally.satisfied} already so, in {seconds(took)}"
-    if tally.outage is not None:
-        text += f"; OMS processes were stopped for {seconds(tally.outage)}"
+    if tally.outage:
+        ended = cure(task, ended=True) if tally.outage.down else ""
+        text += f"; {outage_text(tally.outage, ended)}"
     return text
+
+
+def _heard_before(order: Order) -> list[Event]:
+    """What earlier sessions, and the run that is rolled back, tell of the programs."""
+    earlier = list(order.past.events) if order.past else []
+    if order.undoes is None:
+        return earlier
+    return [*History(order.undoes.parent).before(order.undoes), *earlier]

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import regions, undo
 from omsfab.plan.present import Present
-from omsfab.run import claims, look
+from omsfab.run import claims, clock, look
 from omsfab.run import journal as journals
+from omsfab.run.outages import History
 from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.run.site import health_says
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
-from omsfab.show.text import event_line
+from omsfab.show.text import clock_span, event_line, outage_text
 
 
 def fleet() -> None:
@@ -53,20 +55,69 @@ class Row:
     host: str
     beat: str
 
+    listed: bool = False
+    """Whether MetaDB has a host row of it."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Its programs, as supervisord says."""
+
+    @property
+    def deployed(self) -> bool:
+        """Whether OMS belongs there."""
+        return self.container in ("running", "stopped") or self.listed
+
+    @property
+    def idle(self) -> bool:
+        """Whether no part of OMS runs there; a node that cannot be asked is not called so."""
+        if self.container == "running":
+            return bool(self.states) and len(self.missing) == len(supervisor.CORE)
+        return self.container in ("stopped", "absent")
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts of OMS that do not run, with their states."""
+        states = {name: self.states.get(name, "absent") for name in supervisor.CORE}
+        return [f"{name} {state}" for name, state in states.items() if state != "RUNNING"]
+
+    def shown(self) -> dict[str, str]:
+        return {head: getattr(self, head) for head in HEADS}
+
+
+HEADS = ("node", "ip", "region", "container", "programs", "health", "host", "beat")
+
 
 def status(*, as_json: bool = False) -> None:
     """Print a row per node; what cannot be asked stands there as a word."""
     loaded = hostsfile.load(hosts_path())
     rows = status_rows(loaded)
+    down = list(down_lines(loaded, rows, History(home_of(loaded))))
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        print(json.dumps([row.shown() for row in rows], ensure_ascii=False))
         return
+    for line in down:
+        print(line)
     table = Table()
-    for head in ("node", "address", "region", "container", "programs", "health", "host", "beat"):
-        table.add_column(head)
+    for head in HEADS:
+        table.add_column("address" if head == "ip" else head)
     for row in rows:
-        table.add_row(*(str(cell) for cell in asdict(row).values()))
+        table.add_row(*row.shown().values())
     Console().print(table)
+
+
+def down_lines(loaded: Fleet, rows: list[Row], history: History) -> Iterator[str]:
+    """Yield where OMS does not serve, as the containers say; since when, as runs here know."""
+    for region in loaded.regions:
+        there = [row for row in rows if row.region == region.name and row.deployed]
+        known = {row.node: history.down(row.node) for row in there if row.idle or row.missing}
+        down = [row.node for row in there if row.idle or (row.missing and known[row.node])]
+        told = next((found for node in down if (found := known[node])), None)
+        if told and set(told.nodes) == set(down):
+            yield f"OUTAGE  {outage_text(told, 'fab run.list names the run')}"
+        elif down:
+            on = "" if len(down) == len(there) else f" on {', '.join(down)}"
+            yield f"OUTAGE  OMS of {region.name} is DOWN{on} (since when is not known here)"
+        for row in there:
+            if row.container == "running" and row.states and row.missing and row.node not in down:
+                yield f"{row.node}: {', '.join(row.missing)}"
 
 
 def status_rows(loaded: Fleet) -> list[Row]:
@@ -75,6 +126,7 @@ def status_rows(loaded: Fleet) -> list[Row]:
     metadb = metadb_way.edge(loaded.metadb, shells)
     hosts: dict[str, str] = {}
     beats: dict[str, str] = {}
+    away = False
     try:
         known = {row.code for row in metadb.clusters()} if metadb.exists() else set()
         for region in loaded.regions:
@@ -83,13 +135,18 @@ def status_rows(loaded: Fleet) -> list[Row]:
                 ages = metadb.beats(region.heartbeat_db)
                 beats |= {ip: f"{age:.0f} s" for ip, age in ages.items()}
     except OmsfabError as error:
-        hosts = {node.ip: error.id for node in loaded.nodes}
+        hosts, away = {node.ip: error.id for node in loaded.nodes}, True
 
     def ask(node: Node) -> Row:
-        container, programs, health = _node(loaded, node, shells[node.name])
+        container, states, health = _node(loaded, node, shells[node.name])
+        running = sum(now == "RUNNING" for now in states.values())
+        programs = f"{running}/{len(states)}" if container == "running" else "-"
         region = loaded.region_of(node).name
         host, beat = hosts.get(node.ip, "no row"), beats.get(node.ip, "-")
-        return Row(node.name, node.ip, region, container, programs, health, host, beat)
+        listed = node.ip in hosts and not away
+        return Row(
+            node.name, node.ip, region, container, programs, health, host, beat, listed, states
+        )
 
     try:
         with ThreadPoolExecutor(min(look.WIDTH, len(loaded.nodes))) as pool:
@@ -99,22 +156,21 @@ def status_rows(loaded: Fleet) -> list[Row]:
             shell.close()
 
 
-def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, str, str]:
+def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, dict[str, str], str]:
     try:
         if shell.run(docker.version()).status != 0:
-            return "docker is silent", "-", "-"
+            return "docker is silent", {}, "-"
         state = shell.run(docker.running(loaded.install.container))
         if state.status != 0:
-            return "absent", "-", "-"
+            return "absent", {}, "-"
         if state.out.strip() != "true":
-            return "stopped", "-", "-"
+            return "stopped", {}, "-"
         programs = supervisor.states(shell.run(supervisor.status(loaded.install.container)).out)
-        running = sum(now == "RUNNING" for now in programs.values())
         why = health_says(shell.run(posix.http_get(oms.health_url(node, loaded.install_of(node)))))
     except OmsfabError as error:
-        return error.id, "-", "-"
+        return error.id, {}, "-"
     else:
-        return "running", f"{running}/{len(programs)}", "unhealthy" if why else "healthy"
+        return "running", programs, "unhealthy" if why else "healthy"
 
 
 def _metadb(loaded: Fleet) -> MetaDbEdge:
@@ -150,6 +206,7 @@ def runs() -> None:
     """Print a line per run: id, state, owner, last word.  One that cannot be read says why."""
     home = _home()
     found = list(journals.runs(home))
+    history = History(home)
     for directory in found:
         try:
             owner = journals.load_record(directory)["owner"]
@@ -159,6 +216,9 @@ def runs() -> None:
             continue
         last = next((e.text for e in reversed(past.events) if e.kind == "run"), "no word")
         print(f"{directory.name}  {_state(past):<6}  {owner}  {last.removeprefix('ended: ')}")
+        down = history.outage(directory)
+        if down and down.down:
+            print(f"  OUTAGE  {outage_text(down, history.brings_back(directory))}")
     if not found:
         print(f"no runs in {home}")
 
@@ -183,12 +243,21 @@ def run(name: str, *, whole: bool) -> None:
     else:
         _summary(directory, record, past)
     print(f"run {directory.name} in {directory}")
+    history = History(directory.parent)
+    if found := history.outage(directory):
+        print(f"OUTAGE  {outage_text(found, history.brings_back(directory))}")
+        if found.down:
+            print(f"        last seen {_ago(found.seen)} ago; what is so now: fab fleet.status")
     if past.torn:
         print("the last line of its journal is torn, and counts as not written")
     if not past.ended:
         print(f"it has not ended; next: fab run.resume --run={directory.name}")
         if record["task"] in undo.UNDOABLE:
             print(f"or back:                fab run.undo --run={directory.name}")
+
+
+def _ago(at: float) -> str:
+    return clock_span(max(clock.now() - at, 0.0))
 
 
 def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> None:
@@ -232,7 +301,10 @@ def report(name: str, out: str) -> None:
     record = journals.load_record(directory)
     past = journals.read(directory / "journal.jsonl")
     path = Path(out) if out else directory / "report.html"
-    page = html(directory.name, record["owner"], past.events)
+    history = History(directory.parent)
+    found = history.outage(directory)
+    line = outage_text(found, history.brings_back(directory)) if found else ""
+    page = html(directory.name, record["owner"], past.events, found, line)
     journals.write_durably(path, page.encode(errors="replace"))
     print(path)
 

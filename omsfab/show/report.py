@@ -10,7 +10,8 @@ from pathlib import Path
 from string import Template
 
 from omsfab.plan.events import Event
-from omsfab.show.text import accepted_line, seconds
+from omsfab.plan.outage import Outage
+from omsfab.show.text import accepted_line, clock_span, seconds
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "report.html"
 
@@ -29,27 +30,31 @@ class Bar:
     """done, failed, satisfied, ask (a question), or open (no end in the journal)."""
 
 
-def html(name: str, owner: str, events: Sequence[Event]) -> str:
-    """Return the page of a run."""
+def html(
+    name: str, owner: str, events: Sequence[Event], outage: Outage | None = None, line: str = ""
+) -> str:
+    """Return the page of a run; ``line`` says what its outage means for production."""
     bars = list(_bars(events))
     begin = events[0].at if events else 0.0
     end = max((event.at for event in events), default=begin)
-    outage = _outage(bars)
     last = next((event.text for event in reversed(events) if event.kind == "run"), "no word")
     well = last.startswith("ended") and not any(bar.kind == "failed" for bar in bars)
     changed = sum(bar.kind == "done" for bar in bars)
     same = sum(bar.kind == "satisfied" for bar in bars)
-    stopped = seconds(outage[1] - outage[0]) if outage else "not at all"
+    stopped = "not at all"
+    if outage:
+        stopped = clock_span(outage.seconds) + (", still down" if outage.down else "")
     facts = (
         ("outcome", "good" if well else "bad", "finished" if well else last.split(":")[0]),
         ("in all", "", seconds(end - begin)),
-        ("OMS processes stopped for", "", stopped),
+        ("OMS was down", "bad" if outage and outage.down else "", stopped),
         ("steps that changed something", "", str(changed)),
         ("already so", "", str(same)),
     )
     return Template(TEMPLATE.read_text()).substitute(
         title=escape(name),
         meta=escape(f"by {owner}, {_clock(begin, '%Y-%m-%d %H:%M:%S')} UTC. {last}"),
+        outage=f'<p class="bad">OUTAGE {escape(line)}</p>' if outage and outage.down else "",
         facts="".join(
             f'<div><span>{label}</span><b class="{kind}">{escape(text)}</b></div>'
             for label, kind, text in facts
@@ -57,7 +62,7 @@ def html(name: str, owner: str, events: Sequence[Event]) -> str:
         rows="\n".join(_rows(bars, begin, end, outage)),
         failures=_accepted(events) + _failures(events),
         legend="blue: changed · grey: asked, or already so · red: failed"
-        + (" · shaded: OMS processes were stopped" if outage else ""),
+        + (" · shaded: OMS was down" if outage else ""),
     )
 
 
@@ -90,25 +95,14 @@ def _bars(events: Sequence[Event]) -> Iterator[Bar]:
     yield from going.values()
 
 
-def _outage(bars: Sequence[Bar]) -> tuple[float, float] | None:
-    """From the first stop of all processes to the end of the last initialisation of those nodes."""
-    stops = [bar for bar in bars if bar.step == "stop-processes"]
-    if not stops:
-        return None
-    nodes = {bar.node for bar in stops}
-    ends = [bar.end for bar in bars if bar.step == "initialise" and bar.node in nodes]
-    return min(bar.begin for bar in stops), max(ends, default=max(bar.end for bar in bars))
-
-
-def _rows(
-    bars: Sequence[Bar], begin: float, end: float, outage: tuple[float, float] | None
-) -> Iterator[str]:
+def _rows(bars: Sequence[Bar], begin: float, end: float, outage: Outage | None) -> Iterator[str]:
     whole = max(end - begin, 0.001)
 
     def span(start: float, stop: float) -> str:
         return f"left:{(start - begin) / whole:.2%};width:{(stop - start) / whole:.2%}"
 
-    shade = f'<u style="{span(*outage)}"></u>' if outage else ""
+    shown = ((max(a, begin), min(b, end)) for a, b in outage.spans) if outage else ()
+    shade = "".join(f'<u style="{span(a, b)}"></u>' for a, b in shown if a < b)
     stage = ""
     for bar in bars:
         if bar.stage != stage:

@@ -24,6 +24,7 @@ STYLES = {
     "satisfied": "dim",
     "failed": "bold red",
     "state": "cyan",
+    "programs": "cyan",
     "line": "",
     "warning": "yellow",
     "intent": "",

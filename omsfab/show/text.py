@@ -12,6 +12,7 @@ from omsfab.commands.command import shown
 from omsfab.errors import OmsfabError
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event
+from omsfab.plan.outage import Outage
 from omsfab.plan.records import (
     Await,
     Bring,
@@ -99,7 +100,7 @@ def step_lines(step: Step) -> Iterator[str]:
 
 def effect_text(effect: Effect) -> str:
     match effect:
-        case Run(command, _):
+        case Run(command, _, _):
             return shown(command)
         case Write(path, content, mode):
             size = len(content.reveal().encode())
@@ -209,3 +210,29 @@ def seconds(span: float) -> str:
     """Return a duration for people: ``48 s``, ``4 min 05 s``."""
     whole = round(span)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def clock_span(span: float) -> str:
+    """Return a duration as a clock shows it: ``0:09``, ``14:20``, ``1:02:03``."""
+    minutes, rest = divmod(round(span), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def outage_text(found: Outage, cure: str = "") -> str:
+    """Return what an outage means for production, in a line; ``cure`` says what ends it."""
+    where = f"OMS of {', '.join(found.regions)}" if found.regions else "OMS"
+    on = "" if found.whole else f" on {', '.join(found.nodes)}"
+    lasted = clock_span(found.seconds)
+    if found.until is None:
+        said = f"{where} is DOWN{on} for {lasted} (since {_moment(found.since, found)})"
+        return f"{said}; {cure}" if cure else said
+    times = f"{_moment(found.since, found)} to {_moment(found.until, found)}"
+    total = f"in {len(found.spans)} parts, " if len(found.spans) > 1 else ""
+    return f"{where} was DOWN{on} for {lasted} ({total}{times})"
+
+
+def _moment(at: float, found: Outage) -> str:
+    """A time of day, UTC; with its day where the outage is longer than one."""
+    shape = "%H:%M:%SZ" if found.spans[-1][1] - found.since < 86400 else "%Y-%m-%d %H:%M:%SZ"
+    return datetime.fromtimestamp(at, timezone.utc).strftime(shape)

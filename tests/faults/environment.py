@@ -83,7 +83,7 @@ def undisturbed(g: Ground) -> None:
         thread.join()
     began, _, _, at = oracle.ended_inits(g.lab, g.first)[-1]
     g.measure(STOPPED, (down[1] - down[0]) - (float(began) - float(at)), 20)
-    g.says(outcome, "OMS processes were stopped for")
+    g.says(outcome, "was DOWN for")
 
 
 @fault("V01c", "the VIP is an address of a member", "ip addr add on oms1: proven, no warning")

@@ -196,10 +196,11 @@ def faked(g: Ground, by: float) -> Path:
 def stopped_for(outcome: object) -> float:
     """Seconds of outage, as the summary says."""
     text = getattr(outcome, "out", "")
-    found = re.findall(r"OMS processes were stopped for (?:(\d+) min )?(\d+) s", text)
+    found = re.findall(r"was DOWN(?: on \S+)? for (?:(\d+):)?(\d+):(\d\d) ", text)
     if not found:
         raise Miss(f"no figure of the outage:\n{text[-500:]}")
-    return int(found[-1][0] or 0) * 60 + int(found[-1][1])
+    hours, minutes, seconds = (int(word or 0) for word in found[-1])
+    return (hours * 60 + minutes) * 60 + seconds
 
 
 @fault("J09", "the jump host lives ten years ahead", "the wall clock that Python sees")

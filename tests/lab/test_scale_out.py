@@ -125,7 +125,7 @@ def test_the_screen_shows_each_initialisation_until_its_banner(fleet, scaled):
         lines = [line for line in out.splitlines() if f"  {node} " in line]
         assert any("【结束】全部初始化步骤执行成功" in line for line in lines)
         assert all(any(f"step {n} of 5" in line for line in lines) for n in range(1, 6))
-    assert "OMS processes were stopped for" in out
+    assert "OMS of cn-lab was DOWN for" in out
 
 
 def test_the_password_is_nowhere_but_in_config_yaml(fleet, scaled):

@@ -17,7 +17,7 @@ class World:
         self.broken = broken
         self.done = []
 
-    def ask(self, probe, node):
+    def ask(self, probe, node, tell=None):
         return "no" if probe.command.argv[0] in self.broken else None
 
     def perform(self, effect, step, attempt, tell):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from omsfab.plan.events import Event
+from omsfab.plan.outage import Outage
 from omsfab.show.report import html
 
 TIMES = iter(range(10_000))
@@ -58,9 +59,24 @@ def test_the_page_is_whole_and_runs_nothing():
     assert "http" not in page
 
 
-def test_the_outage_is_from_the_stop_to_the_end_of_the_initialisation():
-    """10 s to 42 s: 32 s."""
-    assert '<b class="">32 s</b>' in html("run-1", "li@jump1", RUN)
+def test_the_outage_is_the_one_that_it_is_given():
+    """One figure on the page, and the shade is as long: from 10 s to 42 s of 50."""
+    found = Outage(("cn-lab",), ("oms1",), 10, 42, 32, ((10, 42),), whole=True, seen=42)
+
+    page = html("run-1", "li@jump1", RUN, found)
+
+    assert '<b class="">0:32</b>' in page
+    assert '<u style="left:20.00%;width:64.00%"></u>' in page
+
+
+def test_an_outage_that_lasts_stands_at_the_top():
+    """Whoever opens the page of a failed run sees first that production stands still."""
+    found = Outage(("cn-lab",), ("oms1",), 10, None, 40, ((10, 50),), whole=True, seen=42)
+
+    page = html("run-1", "li@jump1", RUN, found, "OMS of cn-lab is DOWN for 0:40")
+
+    assert '<p class="bad">OUTAGE OMS of cn-lab is DOWN for 0:40</p>' in page
+    assert "0:40, still down" in page
 
 
 def test_a_failure_is_told_with_its_id():

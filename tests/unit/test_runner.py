@@ -43,7 +43,7 @@ class FakeWorld:
         self.attempts: list[int] = []
         self.lock = threading.Lock()
 
-    def ask(self, probe, node):
+    def ask(self, probe, node, tell=None):
         return None if probe.command.argv[0] in self.there else "not there"
 
     def perform(self, effect, step, attempt, tell):
@@ -120,7 +120,7 @@ def test_nothing_begins_after_ctrl_c(events):
     asked, go = threading.Event(), threading.Event()
     world = FakeWorld()
 
-    def ask(probe, node):
+    def ask(probe, node, tell=None):
         asked.set()
         go.wait(10)
         return "not so"
@@ -264,7 +264,7 @@ def test_a_metadb_that_fails_over_is_waited_for(events):
     asked = world.ask
     lost = [away()]
 
-    def ask(probe, node):
+    def ask(probe, node, tell=None):
         if lost and "rows" in world.there:
             raise lost.pop()
         return asked(probe, node)
@@ -289,7 +289,7 @@ def test_a_metadb_that_stays_away_ends_the_run(events):
         Runner(world, events.append, pause=pauses.append).carry_out(
             plan((step("a"),), (step("rows"),))
         )
-    world.ask = lambda probe, node: (_ for _ in ()).throw(away())
+    world.ask = lambda probe, node, tell: (_ for _ in ()).throw(away())
     with pytest.raises(MetaDbAway):
         Runner(world, events.append, pause=pauses.append).carry_out(plan((step("b"),)))
 
@@ -379,7 +379,7 @@ def test_a_resumed_run_makes_again_what_is_gone(tmp_path):
     second = FakeWorld()
     asked = second.ask
 
-    def ask(probe, node):
+    def ask(probe, node, tell=None):
         if node == "oms2":
             raise Unreachable("SSH-001", "away")
         return asked(probe, node)
@@ -389,23 +389,6 @@ def test_a_resumed_run_makes_again_what_is_gone(tmp_path):
     run_into(tmp_path, second, the_plan, journals.read(tmp_path / "journal.jsonl"))
 
     assert ["a", "d"] == second.done
-
-
-def test_an_outage_that_is_over_is_not_counted_at_a_resume(tmp_path):
-    """A lasting step of that stage is looked at again; production runs."""
-    stages = (
-        Stage("config", (step("a", lasting=True),), outage=True),
-        Stage("join", (step("b"),)),
-    )
-    the_plan = Plan("test", "a test", (), stages)
-    world = FakeWorld()
-    world.broken["b"] = [StepFailed("X-001", "no")]
-    with pytest.raises(StepFailed):
-        run_into(tmp_path, world, the_plan)
-
-    again = run_into(tmp_path, world, the_plan, journals.read(tmp_path / "journal.jsonl"))
-
-    assert (None, 1) == (again.outage, again.satisfied)
 
 
 @pytest.mark.parametrize(
