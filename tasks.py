@@ -72,31 +72,6 @@ def _told(error: Any) -> None:
     raise Exit(code=error.exit_code) from None
 
 
-def flagged(body: Body, *, accepts: bool = False) -> Body:
-    """Add --plan, --yes and --json, and --accept if it ``accepts``; the body gets one Flags."""
-
-    @functools.wraps(body)
-    def call(
-        c: Context, *, plan: bool, yes: bool, json: bool, accept: str = "", **kwargs: Any
-    ) -> Any:
-        from omsfab.run.session import Flags
-
-        return body(c, flags=Flags(bool(c.config.run.dry), plan, yes, json, accept), **kwargs)
-
-    shape = inspect.signature(body)
-    kept = [p for p in shape.parameters.values() if p.name != "flags"]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
-        for name in ("plan", "yes", "json")
-    ]
-    if accepts:
-        added.append(
-            inspect.Parameter("accept", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="")
-        )
-    call.__signature__ = shape.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
-    return call
-
-
 FLAGS_HELP = {
     "plan": "ask the live fleet what is already so, and print what would change",
     "yes": "do not ask for confirmation",
@@ -104,11 +79,38 @@ FLAGS_HELP = {
 }
 ACCEPT_HELP = {"accept": "go on although of these error ids, comma separated (docs/errors.md)"}
 
+ALL = ("plan", "yes", "json")
 
-def fleet_task(**words: str) -> Callable[[Body], Any]:
+
+def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Body:
+    """Add these flags, out of --plan, --yes and --json, and --accept if it ``accepts``; the body
+    gets them as one Flags."""
+
+    @functools.wraps(body)
+    def call(c: Context, **kwargs: Any) -> Any:
+        from omsfab.run.asking import Flags
+
+        given = {name: bool(kwargs.pop(name)) for name in names}
+        accept = kwargs.pop("accept", "") if accepts else ""
+        flags = Flags(dry=bool(c.config.run.dry), accept=accept, **given)
+        return body(c, flags=flags, **kwargs)
+
+    shape = inspect.signature(body)
+    kept = [p for p in shape.parameters.values() if p.name != "flags"]
+    defaults: dict[str, Any] = dict.fromkeys(names, False) | ({"accept": ""} if accepts else {})
+    added = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for name, default in defaults.items()
+    ]
+    call.__signature__ = shape.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    return call
+
+
+def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any]:
     """A task on the whole fleet: `fab -H` is refused, since hosts.yaml says where.
 
-    ``words`` explain its flags.
+    With `fab --dry` its body is not called, unless it ``heeds_dry``: by itself it contacts nobody
+    and changes nothing then.  ``words`` explain its flags.
     """
 
     def make(body: Body) -> Any:
@@ -121,11 +123,16 @@ def fleet_task(**words: str) -> Callable[[Body], Any]:
                     "INPUT-026",
                     "this task works on the whole fleet, so -H has no meaning here",
                     where=f"-H {c.host}",
-                    evidence="the nodes are those of hosts.yaml; --nodes chooses among them",
+                    evidence="the nodes are those of hosts.yaml; --nodes chooses among them"
+                    if "nodes" in kwargs
+                    else "the nodes are those of hosts.yaml",
                     next="fab " + " ".join(sys.argv[sys.argv.index("-H") + 2 :])
                     if "-H" in sys.argv
                     else "",
                 )
+            if c.config.run.dry and not heeds_dry:
+                print(DRY)
+                return None
             return body(c, **kwargs)
 
         made = task(guarded(call))
@@ -135,17 +142,24 @@ def fleet_task(**words: str) -> Callable[[Body], Any]:
     return make
 
 
-def operator_task(*, accepts: bool = False, **words: str) -> Callable[[Body], Any]:
+DRY = "dry: nothing was contacted and nothing changed; what hosts.yaml says: fab fleet.show"
+
+
+def operator_task(
+    *, flags: tuple[str, ...] = ALL, accepts: bool = False, **words: str
+) -> Callable[[Body], Any]:
     """A task on the whole fleet that may change it; ``words`` explain its own flags."""
 
     def make(body: Body) -> Any:
-        told = {**words, **FLAGS_HELP, **(ACCEPT_HELP if accepts else {})}
-        return fleet_task(**told)(flagged(body, accepts=accepts))
+        told = {name: FLAGS_HELP[name] for name in flags} | (ACCEPT_HELP if accepts else {})
+        return fleet_task(heeds_dry=True, **words, **told)(flagged(body, flags, accepts=accepts))
 
     return make
 
 
-def node_task(*, accepts: bool = False, **words: str) -> Callable[[Body], Any]:
+def node_task(
+    *, flags: tuple[str, ...] = ALL, accepts: bool = False, **words: str
+) -> Callable[[Body], Any]:
     """A task on single nodes: named by --node, or by `fab -H name-or-address`."""
 
     def make(body: Body) -> Any:
@@ -154,9 +168,9 @@ def node_task(*, accepts: bool = False, **words: str) -> Callable[[Body], Any]:
             named = c.host if isinstance(c, Connection) else node
             return body(c, node=named, **kwargs)
 
-        made = task(guarded(flagged(call, accepts=accepts)))
-        told = {**words, **FLAGS_HELP, **(ACCEPT_HELP if accepts else {})}
-        made.help = {"node": "names or addresses, comma separated", **told}
+        made = task(guarded(flagged(call, flags, accepts=accepts)))
+        told = {name: FLAGS_HELP[name] for name in flags} | (ACCEPT_HELP if accepts else {})
+        made.help = {"node": "names or addresses, comma separated", **words, **told}
         return made
 
     return make
@@ -214,7 +228,7 @@ def enable_tsdb(c: Context, *, flags: Any) -> None:
 # --- fleet -----------------------------------------------------------------------------------
 
 
-@fleet_task()
+@fleet_task(heeds_dry=True)
 def show(c: Context) -> None:
     """Show what hosts.yaml says, checked, without contact; local files that lack are warned of."""
     from omsfab.run import views
@@ -238,7 +252,7 @@ def check(c: Context, region: str = "") -> None:
     views.check(region)
 
 
-@fleet_task()
+@fleet_task(heeds_dry=True)
 def schema(c: Context) -> None:
     """Print the JSON schema of hosts.yaml, for editors."""
     import json as codec
@@ -251,7 +265,10 @@ def schema(c: Context) -> None:
 # --- node ------------------------------------------------------------------------------------
 
 
-@node_task(replace="accept a changed key with exactly this fingerprint (SHA256:…)")
+@node_task(
+    flags=("plan", "yes"),
+    replace="accept a changed key with exactly this fingerprint (SHA256:…)",
+)
 def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     """Show the host key of a node and, once confirmed, record it in known_hosts."""
     from omsfab.run import trust as keys
@@ -259,19 +276,19 @@ def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     keys.trust(node, replace, flags)
 
 
-@node_task(accepts=True)
+@node_task(flags=("json",), accepts=True)
 def check_node(c: Context, node: str = "", *, flags: Any) -> None:
     """Ask a node everything that can be asked before or after a change; change nothing."""
     carry_out("node.check", flags, node=node)
 
 
-@node_task()
+@node_task(flags=("json",))
 def status_node(c: Context, node: str = "", *, flags: Any) -> None:
     """Show container, programs and health of a node."""
     carry_out("node.status", flags, node=node)
 
 
-@node_task(lines="how many lines of each log")
+@node_task(flags=("json",), lines="how many lines of each log")
 def logs(c: Context, node: str = "", lines: int = 50, *, flags: Any) -> None:
     """Show the newest lines of the logs where faults show first."""
     carry_out("node.logs", flags, node=node, lines=str(lines))
@@ -348,12 +365,12 @@ def show_rows(c: Context, region: str = "") -> None:
     rows.show(region)
 
 
-@fleet_task(region="needed with several regions")
-def save_rows(c: Context, region: str = "") -> None:
+@operator_task(flags=("plan",), region="needed with several regions")
+def save_rows(c: Context, region: str = "", *, flags: Any) -> None:
     """Back up the rows of a region, verified, as JSON lines and as plain .sql; change nothing."""
     from omsfab.run import rows
 
-    rows.save(region)
+    rows.save(region, flags)
 
 
 @operator_task(file="a backup: .jsonl of meta.save or of a run", region="checked against the file")
@@ -367,7 +384,7 @@ def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None
 # --- run, lock -------------------------------------------------------------------------------
 
 
-@fleet_task()
+@fleet_task(heeds_dry=True)
 def list_runs(c: Context) -> None:
     """List the runs of this OMS, newest first."""
     from omsfab.run import views
@@ -375,7 +392,7 @@ def list_runs(c: Context) -> None:
     views.runs()
 
 
-@fleet_task(run="a run id of fab run.list", whole="every event")
+@fleet_task(heeds_dry=True, run="a run id of fab run.list", whole="every event")
 def show_run(c: Context, run: str = "", whole: bool = False) -> None:
     """Show what a run did and what it did not (--whole: every event): the newest, or one named."""
     from omsfab.run import views
@@ -416,7 +433,7 @@ def undo(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
     Session(flags).undo(run, from_)
 
 
-@operator_task(run="a run id of fab run.list")
+@operator_task(flags=("plan",), run="a run id of fab run.list")
 def abandon(c: Context, run: str, *, flags: Any) -> None:
     """Close a run without finishing it; what it changed stays as it is."""
     from omsfab.run.session import Session
@@ -432,12 +449,12 @@ def show_lock(c: Context) -> None:
     views.lock()
 
 
-@operator_task(run="the exact id of the run whose lease shall be broken")
+@operator_task(flags=("plan", "yes"), run="the exact id of the run whose lease shall be broken")
 def break_lock(c: Context, run: str, *, flags: Any) -> None:
     """Free the lease of a run that is dead: exact run id, expired, and unchanged while watched."""
     from omsfab.run import views
 
-    views.break_lock(run, yes=flags.yes)
+    views.break_lock(run, flags)
 
 
 # --- lab -------------------------------------------------------------------------------------
@@ -445,7 +462,7 @@ def break_lock(c: Context, run: str, *, flags: Any) -> None:
 
 def lab_task(**words: str) -> Callable[[Body], Any]:
     """A task on a lab of one's own."""
-    return fleet_task(name="several labs do not collide", **words)
+    return fleet_task(heeds_dry=False, name="several labs do not collide", **words)
 
 
 @lab_task(nodes="how many servers", metadb="oceanbase, mariadb or mysql", bare="do not deploy OMS")

@@ -349,6 +349,10 @@ class MetaDbEdge:
             self._server, self.cluster, run_id, still=still, watch=watch, wait=wait
         )
 
+    def lease_breakable(self, run_id: str) -> None:
+        """Raise Locked DB-033 unless ``lease_break`` might free the lease of this run."""
+        leases.breakable(self._server, self.cluster, run_id)
+
     def lease_refuse_taken(self) -> None:
         """Raise Locked DB-030 if a run has the lock."""
         held = self.lease_holder()

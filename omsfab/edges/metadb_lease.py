@@ -225,6 +225,15 @@ def break_(
         raise server.error(exc, "breaking the lease") from exc
 
 
+def breakable(server: Server, cluster: str, run_id: str) -> Holder:
+    """Return the lease if it is this run's and has expired; raises Locked DB-033 otherwise."""
+    try:
+        with Link(server) as link:
+            return _breakable(link, cluster, run_id)
+    except DbError as exc:
+        raise server.error(exc, "reading the lease") from exc
+
+
 def _free(link: Link, cluster: str, run_id: str, before: Holder) -> Holder:
     schema = own_schema(link) or sql.OWN_SCHEMA
     link.begin()

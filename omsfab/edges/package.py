@@ -42,12 +42,14 @@ def examine(
     on_bytes: Callable[[int], None] = lambda _: None,
     *,
     part: str = "oms",
+    keep: bool = True,
 ) -> Package:
     """Return size, sha256 and image id of a ``docker save`` package, .tar or .tar.gz.
 
     ``reference`` is the image wanted by hosts.yaml; a package that does not hold it is refused,
     since it would load with status 0 as ``<none>``.  ``cache`` is a directory: an unchanged package
-    (path, size, time of change) is not read twice.  ``part`` of hosts.yaml names both.
+    (path, size, time of change) is not read twice, unless ``keep`` is False: then nothing is
+    written there.  ``part`` of hosts.yaml names both.
     """
     if not path.is_file():
         raise PreflightError(
@@ -65,7 +67,7 @@ def examine(
     record = _noted(note)
     if record is None:
         record = _read(path, on_bytes)
-        if note:
+        if note and keep:
             with contextlib.suppress(OSError):  # then it is read again the next time
                 note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 note.write_text(json.dumps(record))

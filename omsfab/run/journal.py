@@ -227,6 +227,13 @@ def begin(directory: Path, record: Mapping[str, Any]) -> None:
         raise _unwritable(directory, error) from error
 
 
+def forget_unbegun(directory: Path) -> None:
+    """Remove a run whose journal has no word: nothing happens before one is written."""
+    book = directory / "journal.jsonl"
+    if not (book.exists() and book.stat().st_size):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def load_record(directory: Path) -> dict[str, Any]:
     """Return run.json; one that is cut off or written by a newer omsfab is refused."""
     try:

@@ -22,10 +22,22 @@ ASTRAY = 60.0
 """Seconds by which the clock may differ from that of MetaDB before it is worth a word."""
 
 
+def make(home: Path) -> None:
+    """Make the state directory, for the operator alone; ENV-004 where that is refused."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise not_ours(home, error.strerror or str(error)) from error
+
+
 def ready(home: Path) -> None:
     """Raise ENV-002 for a full disk, ENV-003 for too few file descriptors, ENV-004 for a place
-    where nothing can be written, ENV-005 where files may not grow as large as they will."""
-    if not os.access(home, os.W_OK | os.X_OK):
+    where nothing can be written, ENV-005 where files may not grow as large as they will.
+
+    A state directory that is not there yet is judged by the place where it would be made.
+    """
+    home = next((path for path in (home, *home.parents) if path.exists()), home)
+    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
         raise not_ours(home, "not writable")
     disk = os.statvfs(home)
     free = disk.f_bavail * disk.f_frsize

@@ -8,11 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from omsfab.commands import next_line
 from omsfab.edges import metadb_way, ssh
-from omsfab.errors import InputError
+from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hostsfile
 from omsfab.plan import regions, steps
-from omsfab.run.session import Flags, Session, home_of, hosts_path
+from omsfab.run import jump
+from omsfab.run.asking import Flags
+from omsfab.run.session import Session, home_of, hosts_path
+
+CARRY_OUT = Flags()
 
 
 def show(region: str) -> None:
@@ -38,13 +43,25 @@ def show(region: str) -> None:
                 print(f"  {line}")
 
 
-def save(region: str) -> None:
+def save(region: str, flags: Flags = CARRY_OUT) -> None:
     """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
     loaded = hostsfile.load(hosts_path())
     where = regions.named(loaded, region, "fab meta.save")
+    home = home_of(loaded)
+    if flags.dry:
+        print(
+            f"dry: nothing was contacted; rows of region {where.name} would be saved below {home}"
+        )
+        return
     metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
     now = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-meta-save"
-    saved = metadb.save(where.location, home_of(loaded) / "saved" / now, now)
+    if flags.plan:
+        for line in metadb.preflight(where.location, steps.TABLES).prose:
+            print(line)
+        print(f"these rows would be saved below {home / 'saved'}; nothing was changed")
+        return
+    jump.make(home)
+    saved = metadb.save(where.location, home / "saved" / now, now)
     for table, count in saved.rows.items():
         print(f"{table:<16} {count} rows")
     lines, script = saved.files
@@ -59,7 +76,18 @@ def restore(file: str, region: str, flags: Flags) -> None:
     path = Path(file).expanduser().absolute()
     if path.suffix == ".sql":
         path = path.with_suffix(".jsonl")
-    backup = session.metadb.read_backup(path)
+    if not path.is_file():
+        raise InputError(
+            "INPUT-041",
+            f"there is no backup {path}",
+            where="--file",
+            next=_others(session.home, path),
+        )
+    try:
+        backup = session.metadb.read_backup(path)
+    except Mismatch as error:  # no run is under way that could be resumed
+        error.next = str(_others(session.home, path))
+        raise
     where = next((one for one in session.fleet.regions if one.location == backup.location), None)
     if where is None or region not in ("", where.name):
         raise InputError(
@@ -72,3 +100,13 @@ def restore(file: str, region: str, flags: Flags) -> None:
     if not flags.json:
         print(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
     session.carry_out("meta.restore", file=str(path), region=where.name)
+
+
+def _others(home: Path, path: Path) -> Next:
+    """The newest backup there is besides this one; without any, where they would be."""
+    found = [*home.glob("saved/*/*.jsonl"), *home.glob("[0-9]*/backup/*.jsonl")]
+    others = sorted((one for one in found if one != path), key=lambda one: one.stat().st_mtime)
+    if others:
+        newest = str(others[-1])
+        return next_line.fab("meta.restore", file=newest, plan=True, note="the newest backup here")
+    return next_line.shell("ls", str(path.parent), note="no backup is in the state directory")

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import secrets as randomness
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from rich.console import Console
@@ -40,27 +40,20 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
+from omsfab.plan.progress import progress
 from omsfab.plan.records import Bring, Plan, Step
-from omsfab.run import claims, failpoint, fresh, jump, lock, look, under_way
+from omsfab.run import claims, clock, failpoint, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
+from omsfab.run.asking import Flags as Flags
+from omsfab.run.asking import confirm
+from omsfab.run.outages import History
 from omsfab.run.runner import Runner
 from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
+from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import Found, accepted_line, plan_lines
-
-
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What changing tasks take: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``."""
-
-    dry: bool = False
-    plan: bool = False
-    yes: bool = False
-    json: bool = False
-    accept: str = ""
-    """Error ids, comma separated: ``--accept``."""
+from omsfab.show.text import Found, accepted_line, outage_lines, outage_text, plan_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +100,19 @@ def hosts_path() -> Path:
 
 
 def home_of(fleet: Fleet) -> Path:
-    """Return the state directory of this OMS, named by its MetaDB: all its runs share one lock."""
+    """Return the state directory of this OMS, named by its MetaDB: all its runs share one lock.
+
+    It need not be there: who writes makes it (``jump.make``).
+    """
     root = Path(os.environ.get("OMSFAB_HOME", "~/.local/state/omsfab")).expanduser()
     metadb = fleet.metadb
-    home = root / re.sub(r"[^\w.-]", "_", f"{metadb.host}_{metadb.port}_{metadb.rm_db}")
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise jump.not_ours(home, error.strerror or str(error)) from error
-    return home
+    return root / re.sub(r"[^\w.-]", "_", f"{metadb.host}_{metadb.port}_{metadb.rm_db}")
 
 
 class Session:
     """One call of a task."""
+
+    flags = Flags()
 
     def __init__(self, flags: Flags, fleet: Fleet | None = None) -> None:
         self.flags = flags
@@ -135,9 +128,9 @@ class Session:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
         accepted = self._accepted(under_way.call(name, args, plan=True))
-        jump.ready(self.home)
+        self._ready()
         failpoint.wanted()  # a misspelt one is refused before anything is locked
-        if task.lease and not (self.flags.dry or self.flags.plan):
+        if task.lease and not self.flags.looks:
             self._refuse_beside_another(name)
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
             args["region"] = self._region(name)
@@ -156,10 +149,10 @@ class Session:
             self._print(f"dry: nothing was contacted{_about(present)}")
         elif self.flags.plan:
             with _offering(name, args, accepted):
-                self._compare(plan, args, accepted)
+                self._compare(plan, under_way.call(name, args), accepted)
         elif plan.changes:
             self._refuse_second(name)
-            self._confirm(under_way.line_of(name, args))
+            confirm(self.flags, "carry this out?", under_way.call(name, args))
             self._new_run(name, args, present, plan, accepted)
         else:
             self._only_ask(plan)
@@ -172,6 +165,12 @@ class Session:
         why = {error.id: error for error in waived}
         for id in sorted(ids):
             self._print(accepted_line(id, why.get(id)))
+
+    def _ready(self) -> None:
+        """The jump host can keep a run; a task that only looks leaves nothing there."""
+        if not self.flags.looks:
+            jump.make(self.home)
+        jump.ready(self.home)
 
     def _region(self, name: str) -> str:
         """Return the name of the region that is meant when none was named."""
@@ -189,7 +188,8 @@ class Session:
             return None
         with self.console.status(f"reading {part.package.name} (once)"):
             key = "tsdb" if task.tsdb else "oms"
-            return packages.examine(part.package, part.image, self.home, part=key)
+            keep = not self.flags.looks
+            return packages.examine(part.package, part.image, self.home, part=key, keep=keep)
 
     def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> Present:
         task = TASKS[name]
@@ -257,19 +257,6 @@ class Session:
                     next=f"fab run.resume --run={directory.name}",
                 )
 
-    def _confirm(self, line: str) -> None:
-        if self.flags.yes:
-            return
-        if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
-            raise InputError(
-                "INPUT-023",
-                "there is no terminal to ask on",
-                where=line,
-                next=f"{line} --plan   # and when you have read it: {line} --yes",
-            )
-        if input("carry this out? [yes/no] ").strip().lower() not in ("y", "yes"):
-            raise InputError("INPUT-024", "not confirmed", next=line)
-
     # --- runs on disk ---
 
     def _new_run(
@@ -310,10 +297,14 @@ class Session:
         )
 
     def _carry_out(self, order: Order) -> None:
-        if order.lease:
-            jump.tell_time(self.metadb, self._print)
         world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), self._show())
-        _, summary = under_way.carry_out(world, order)
+        try:
+            if order.lease:
+                jump.tell_time(self.metadb, self._print)
+            _, summary = under_way.carry_out(world, order)
+        finally:
+            if order.past is None:
+                journals.forget_unbegun(order.directory)
         self._print(f"{order.plan.task}: {summary}")
         self._print(f"journal: {order.directory}")
 
@@ -323,8 +314,10 @@ class Session:
         ``source`` is a node with a copy of the run, for a jump host that has none.
         """
         accepted = self._accepted(fab("run.resume", run=run, from_=source))
-        jump.ready(self.home)
+        self._ready()
         if source:
+            if self.flags.dry:
+                return self._print(f"dry: nothing was contacted, so nothing is known of {source}")
             run = self._fetch(run, source).name
         directory = self._unfinished(run)
         record = journals.load_record(directory)
@@ -354,20 +347,47 @@ class Session:
                 next=f"fab run.{'undo' if back else 'abandon'} --run={directory.name}"
                 f"   # or take that change back, and: fab run.resume --run={directory.name}",
             )
+        left = _left(plan, past)
+        self._tell_progress(directory, record, plan, past)
+        accepted |= past.accepted
+        self._tell_accepted(accepted)
+        again = fab("run.resume", run=directory.name)
+        if self.flags.dry:
+            return self._print("dry: nothing was contacted; what is so now, --plan asks")
+        if self.flags.plan:
+            return self._compare(left, again, accepted, directory)
+        confirm(self.flags, "go on with this run?", again)
 
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
 
-        accepted |= past.accepted
-        self._tell_accepted(accepted)
         order = Order(directory, plan, task.lease, past, fresh=still, accepted=accepted)
         self._carry_out(order)
+
+    def _tell_progress(
+        self, directory: Path, record: Mapping[str, Any], plan: Plan, past: journals.Past
+    ) -> None:
+        """Say what of a run is done, failed, unknown and left, and what that will interrupt."""
+        if self.flags.json:
+            return
+        lines = progress_lines(
+            progress(plan, past.events),
+            run=directory.name,
+            of=str(under_way.call(record["task"], record["args"])),
+            by=record["owner"],
+            now=clock.now(),
+        )
+        found = History(self.home).outage(directory)
+        down = [f"  OUTAGE    {outage_text(found)}"] if found and found.down else []
+        self._print("\n".join([*lines, *down, *outage_lines(_left(plan, past))]))
 
     def _refuse_undone(self, directory: Path, record: Mapping[str, Any]) -> None:
         """What a way back has changed, steps that are done would not do again."""
         for way, past in self._ways_back(directory):
             if past.changed:
                 raise _taken_back(directory, way)
+        if self.flags.dry:
+            return
         initial = self.shells.get(record["initial"])
         word = ""
         with suppress(Unreachable):  # the run itself tells that
@@ -391,7 +411,7 @@ class Session:
     def _complete(self, directory: Path, record: Mapping[str, Any]) -> None:
         """A run without a journal was killed before its first word, or has lost it since."""
         initial = self.shells.get(record["initial"])
-        if initial is None or (directory / "journal.jsonl").exists():
+        if initial is None or (directory / "journal.jsonl").exists() or self.flags.looks:
             return
         if mirrors.complete(initial, directory):
             self._print(f"note: the journal was not here; its copy on {initial.node} is used")
@@ -411,16 +431,30 @@ class Session:
         return replace(present, package=replace(present.package, path=str(path)))
 
     def _fetch(self, run: str, source: str) -> Path:
+        """With ``--plan`` the copy is looked at elsewhere, and gone when this ends."""
         (node,) = repair.nodes_named(self.fleet, source)[:1]
+        if self.flags.plan:
+            self._scratch = TemporaryDirectory(prefix="omsfab-")
+            looked_at = mirrors.fetch(self.shells[node.name], run, Path(self._scratch.name))
+            if not (self.home / looked_at.name / "run.json").exists():
+                self.home = looked_at.parent
+            return self.home / looked_at.name
         directory = mirrors.fetch(self.shells[node.name], run, self.home)
         self._print(f"run {directory.name} is here, from {node.name}")
         return directory
 
     def _unfinished(self, run: str) -> Path:
+        """The run named, or the newest one that goes on by itself: not one that was never begun,
+        nor a line in a container, which is not repeated."""
         for directory in journals.runs(self.home):
-            journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
+            record = journals.load_record(directory)  # a newer omsfab's journal is of another kind
+            if run not in ("", directory.name):
+                continue
+            if not run and record["task"] in TASKS:
+                self._complete(directory, record)
             past = journals.read(directory / "journal.jsonl")
-            if run in ("", directory.name) and not past.ended:
+            chosen = run or (past.events and record["task"] != "node.exec")
+            if chosen and not past.ended:
                 return directory
         raise InputError(
             "INPUT-025",
@@ -435,6 +469,11 @@ class Session:
         for way, past in self._ways_back(directory):
             if past.changed and not past.ended:
                 raise _taken_back(directory, way)
+        if self.flags.looks:
+            return self._print(
+                f"run {directory.name} would be closed, its lease and its claims freed;"
+                " nothing was changed"
+            )
         self._close(directory, "abandoned by the operator")
         self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
 
@@ -453,7 +492,9 @@ class Session:
     def undo(self, run: str = "", source: str = "") -> None:
         """Take back what a run did: the newest one that changed something, or the one named."""
         accepted = self._accepted(fab("run.undo", run=run, from_=source))
-        jump.ready(self.home)
+        self._ready()
+        if self.flags.dry and source:
+            return self._print(f"dry: nothing was contacted, so nothing is known of {source}")
         if not source and (idle := self._idle(run)):
             return self._undo_idle(idle)
         directory = self._fetch(run, source) if source else self._changed(run)
@@ -463,12 +504,17 @@ class Session:
                 return self._resume_undo(self.home / name, record, accepted)
         args = {"run": directory.name, "all": "yes" if source else ""}
         plan = self._undo_plan(args)
-        self._print("\n".join(plan_lines(plan)))
+        what = self._of_age(directory)
+        if not self.flags.json:
+            found = History(self.home).outage(directory)
+            down = [f"OUTAGE {outage_text(found)}"] if found and found.down else []
+            self._print("\n".join([what, *plan_lines(plan), *down]))
         accepted |= journals.read(directory / "journal.jsonl").accepted
         self._tell_accepted(accepted)
-        if self.flags.dry or self.flags.plan:
+        if self.flags.looks:
             return self._print("nothing was changed")
-        self._confirm(under_way.line_of(UNDO, {"run": directory.name}))
+        again = fab(UNDO, run=directory.name)
+        confirm(self.flags, f"roll back {what}?", again)
         now = datetime.now(timezone.utc)
         name = f"{now:%Y%m%dT%H%M%SZ}-{UNDO.replace('.', '-')}-{randomness.token_hex(2)}"
         record = {
@@ -500,14 +546,27 @@ class Session:
             begun=begun,
         )
 
+    def _of_age(self, directory: Path) -> str:
+        """Return e.g. ``run 20261125T…-5f98 (fab scale.out, started 3 days ago by li@jump1)``."""
+        record = journals.load_record(directory)
+        events = journals.read(directory / "journal.jsonl").events
+        since = f", started {age(clock.now() - events[0].at)} ago" if events else ""
+        line = under_way.call(record["task"], record["args"])
+        return f"run {directory.name} ({line}{since} by {record['owner']})"
+
     def _resume_undo(
         self, directory: Path, record: Mapping[str, Any], accepted: frozenset[str]
     ) -> None:
         plan = self._undo_plan(record["args"])
         past = self._past(directory)
         undoes = self.home / record["args"]["run"]
+        self._tell_progress(directory, record, plan, past)
         accepted |= past.accepted
         self._tell_accepted(accepted)
+        if self.flags.looks:
+            return self._print("nothing was changed")
+        again = fab(UNDO, run=undoes.name)
+        confirm(self.flags, f"go on rolling back {self._of_age(undoes)}?", again)
         self._carry_out_undo(Order(directory, plan, True, past, undoes, accepted=accepted))
 
     def _carry_out_undo(self, order: Order) -> None:
@@ -549,15 +608,20 @@ class Session:
                 if record["task"] in TASKS:
                     self._complete(directory, record)
                 past = journals.read(directory / "journal.jsonl")
+                if not (run or past.events):
+                    continue  # it was never begun
                 idle = record["task"] in TASKS and not (past.ended or past.changed)
                 return directory if idle else None
         return None
 
     def _undo_idle(self, directory: Path) -> None:
         """Its lease and its claims are all there is to take back."""
-        self._print(f"run {directory.name} had begun nothing: only its locks are to be freed")
-        if self.flags.dry or self.flags.plan:
+        if not self.flags.json:
+            what = self._of_age(directory)
+            self._print(f"{what} had begun nothing: only its locks are to be freed")
+        if self.flags.looks:
             return self._print("nothing was changed")
+        confirm(self.flags, "free its locks?", fab(UNDO, run=directory.name))
         self._close(directory, "nothing was changed")
         raise _rolled_back(directory, "its journal")
 
@@ -608,10 +672,20 @@ class Session:
             self._print(reason)
         self._print(f"{plan.task}: 0 changes")
 
-    def _compare(self, plan: Plan, args: Mapping[str, str], accepted: frozenset[str]) -> None:
+    def _compare(
+        self,
+        plan: Plan,
+        again: Next,
+        accepted: frozenset[str],
+        directory: Path | None = None,
+    ) -> None:
         """Ask the preflight, and the checks of every other step; print the plan with what they
-        said (``--plan``).  A preflight that would stop the run ends this, too."""
-        site = Site("", self.home, self.shells, self.metadb, secrets=secrets_of(self.fleet))
+        said (``--plan``).  A preflight that would stop the run ends this, too.
+
+        ``again`` is the line of the task, ``directory`` that of a run which is looked at.
+        """
+        run, place = (directory.name, directory) if directory else ("", self.home)
+        site = Site(run, place, self.shells, self.metadb, secrets=secrets_of(self.fleet))
         found: dict[str, Found] = {}
         refused: OmsfabError | None = None
 
@@ -639,7 +713,7 @@ class Session:
                 )
             except OmsfabError as error:
                 refused = error
-            with ThreadPoolExecutor(min(look.WIDTH, len(lanes))) as pool:
+            with ThreadPoolExecutor(min(look.WIDTH, len(lanes) or 1)) as pool:
                 list(pool.map(ask, lanes.values()))
         finally:
             self._hang_up()
@@ -650,7 +724,7 @@ class Session:
             "nothing was changed"
         )
         if refused:
-            refused.next = refused.next or f"{under_way.line_of(plan.task, args)} --plan"
+            refused.next = refused.next or f"{again} --plan"
             raise refused
 
     # --- helpers ---
@@ -700,6 +774,15 @@ def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> I
                 name, args, plan=True, accept=",".join(sorted({*ids, *accepted}))
             )
         raise
+
+
+def _left(plan: Plan, past: journals.Past) -> Plan:
+    """The plan with those steps alone that a resumed run looks at; stages keep their numbers."""
+    stages = tuple(
+        replace(stage, steps=tuple(s for s in stage.steps if s.lasting or s.key not in past.done))
+        for stage in plan.stages
+    )
+    return replace(plan, stages=stages)
 
 
 def _taken_back(directory: Path, way: str) -> PreflightError:

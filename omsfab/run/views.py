@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from omsfab.commands import docker, oms, posix, supervisor
+from omsfab.commands import docker, next_line, oms, posix, supervisor
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
@@ -26,6 +25,7 @@ from omsfab.plan import regions, undo
 from omsfab.plan.present import Present
 from omsfab.run import claims, clock, look
 from omsfab.run import journal as journals
+from omsfab.run.asking import Flags, confirm
 from omsfab.run.outages import History
 from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.run.site import health_says
@@ -351,7 +351,7 @@ def _note(path: Path) -> dict[str, Any] | None:
     return note
 
 
-def break_lock(run: str, *, yes: bool) -> None:
+def break_lock(run: str, flags: Flags) -> None:
     """Free the lease of a dead run, and its claims on the nodes.
 
     A lease must have expired by the clock of MetaDB, and lie still.  A claim has no life of its
@@ -366,20 +366,29 @@ def break_lock(run: str, *, yes: bool) -> None:
         )
         time.sleep(span)
 
+    if flags.dry:
+        print(f"dry: nothing was contacted; lease and claims of run {run} would be freed")
+        return
     loaded = hostsfile.load(hosts_path())
     metadb = _metadb(loaded)
     holder = metadb.lease_holder()
     leased = bool(holder and holder.run_id == run)
-    if leased:
+    if leased and flags.plan:
+        metadb.lease_breakable(run)
+    elif leased:
         metadb.lease_break(run, wait=wait)
         print(f"the lease of run {run} is free")
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     try:
         nodes = [node for node, held in claims.held(shells.values()).items() if held[0] == run]
         if not nodes and not leased:
-            metadb.lease_break(run)  # says what is so instead
-        if nodes and not leased and not yes and not _surely(run, nodes):
-            raise InputError("INPUT-024", "not confirmed", next=f"fab lock.break --run={run}")
+            metadb.lease_breakable(run)  # says what is so
+        if flags.plan:
+            return print(f"{_holdings(run, nodes, leased=leased)}; nothing was changed")
+        if nodes and not leased:
+            print(f"run {run} has claimed {', '.join(nodes)}; whether it is alive, nobody can tell")
+            line = next_line.fab("lock.break", run=run)
+            confirm(flags, "is its omsfab certainly dead?", line)
         claims.free((shells[node] for node in nodes), run)
     finally:
         for shell in shells.values():
@@ -388,13 +397,7 @@ def break_lock(run: str, *, yes: bool) -> None:
         print(f"the claims of run {run} are free: {', '.join(nodes)}")
 
 
-def _surely(run: str, nodes: list[str]) -> bool:
-    if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
-        raise InputError(
-            "INPUT-023",
-            "there is no terminal to ask on",
-            where="lock.break",
-            next=f"fab lock.break --run={run} --yes   # after making sure that run is dead",
-        )
-    print(f"run {run} has claimed {', '.join(nodes)}; whether it is alive, nobody can tell")
-    return input("is its omsfab certainly dead? [yes/no] ").strip().lower() == "yes"
+def _holdings(run: str, nodes: list[str], *, leased: bool) -> str:
+    """What of a run would be freed."""
+    held = [*(["its lease, once watched"] if leased else []), *(f"its claim on {n}" for n in nodes)]
+    return f"of run {run} would be freed: {', '.join(held)}"

@@ -54,6 +54,8 @@ def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator
     for reason in plan.reasons:
         yield f"   because {reason}"
     for number, stage in enumerate(plan.stages, 1):
+        if not stage.steps:  # a resumed run has done it
+            continue
         outage = "  [OMS processes are stopped]" if stage.outage else ""
         yield f"{number}. {stage.title}{outage}"
         width = max((len(step.node) for step in stage.steps), default=0)
@@ -64,12 +66,12 @@ def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator
             yield from (f"   {'':<{width}}   {line}" for line in lines)
             for text in seen.lacking if seen else ():
                 yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
-    yield from _outage(plan)
+    yield from outage_lines(plan)
 
 
-def _outage(plan: Plan) -> Iterator[str]:
+def outage_lines(plan: Plan) -> Iterator[str]:
     """Yield how long production will be down, as far as it can be known before."""
-    stages = [number for number, stage in enumerate(plan.stages, 1) if stage.outage]
+    stages = [n for n, stage in enumerate(plan.stages, 1) if stage.outage and stage.steps]
     if not stages:
         return
     effects = [e for s in plan.stages if s.outage for step in s.steps for e in step.apply]

@@ -11,6 +11,7 @@ import pytest
 from omsfab.commands import claim, posix
 from omsfab.errors import InputError
 from omsfab.run import views
+from omsfab.run.asking import Flags
 
 
 def run(cmd, place):
@@ -107,6 +108,6 @@ def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
 
     with pytest.raises(InputError, match="INPUT-023"):
-        views.break_lock("r1", yes=False)
+        views.break_lock("r1", Flags())
 
     assert [] == freed

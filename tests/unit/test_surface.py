@@ -39,8 +39,8 @@ def reference() -> str:
     for name in sorted(namespace.task_names):
         task = namespace[name]
         arguments = sorted(task.get_arguments(), key=lambda one: one.name)
-        changes = "plan" in {argument.name for argument in arguments}
-        common = {"plan", "yes", "json", "node"} if changes else set()
+        names = {argument.name for argument in arguments}
+        common = {"plan", "yes", "json", "node"} if {"plan", "yes"} <= names else {"node"}
         flags = [
             f"`--{argument.name.strip('_').replace('_', '-')}` {argument.help or ''}".strip()
             for argument in arguments

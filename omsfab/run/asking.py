@@ -1,0 +1,71 @@
+"""What every task may be told beforehand, and the one question that it asks."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from omsfab.errors import InputError, Next
+
+TRIES = 3
+"""Answers that are neither yes nor no before that counts as no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What every changing task takes: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``."""
+
+    dry: bool = False
+    plan: bool = False
+    yes: bool = False
+    json: bool = False
+    accept: str = ""
+    """Error ids, comma separated: ``--accept``."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether nothing may be changed, nowhere."""
+        return self.dry or self.plan
+
+
+def confirm(flags: Flags, question: str, line: str | Next) -> None:
+    """Ask for a "yes" in full; ``--yes`` has said it.  Raises INPUT-023 or INPUT-024.
+
+    ``line`` is the task as it was called.
+    ``--json`` never asks: its plan is not on the screen, and its output is for a program.
+    """
+    if flags.yes:
+        return
+    shown = f"{line} --plan"
+    first = f"{shown}   # and when you have read it: {line} --yes"
+    if flags.json:
+        raise InputError(
+            "INPUT-023",
+            "--json asks nothing: it wants --yes, or --plan",
+            where=str(line),
+            next=first,
+        )
+    if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
+        raise InputError("INPUT-023", "there is no terminal to ask on", where=str(line), next=first)
+    for _ in range(TRIES):
+        answer = _answer(f"{question} [yes/no] ")
+        if answer == "yes":
+            return
+        if answer in ("", "n", "no"):
+            break
+        question = "please type yes or no"
+    raise InputError("INPUT-024", "not confirmed", where=str(line), next=shown)
+
+
+def _answer(prompt: str) -> str:
+    """Ask on the terminal, whatever standard output is: a file that somebody keeps, say."""
+    with ExitStack() as stack:
+        out = sys.stderr
+        if not (out and out.isatty()):
+            try:
+                out = stack.enter_context(open("/dev/tty", "w", encoding="utf-8"))
+            except OSError:
+                out = sys.stderr
+        print(prompt, end="", file=out, flush=True)
+        return sys.stdin.readline().strip().lower()
