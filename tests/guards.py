@@ -578,7 +578,7 @@ GUARDS = (
     Guard(
         "its programs are stopped again, where they had been",
         "omsfab/commands/docker.py",
-        '[ -z "$2" ] || docker exec "$1" supervisorctl stop all',
+        '[ -z "$2" ] || ctl "$1" stop all',
         "true",
         f"{JOB}a_container_that_is_down_is_started_first",
     ),

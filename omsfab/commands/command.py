@@ -58,4 +58,7 @@ def shown(cmd: Command) -> str:
     if cmd.argv[:2] == ("sh", "-c"):
         first = cmd.argv[2].strip().splitlines()[0].lstrip("# ")
         return " ".join((f"[{first}]", *(shlex.quote(word) for word in cmd.argv[4:])))
+    for at, word in enumerate(cmd.argv[:-3]):
+        if (word, cmd.argv[at + 1]) == ("sh", "-c"):  # in a container: its name says what it does
+            return shlex.join((*cmd.argv[:at], *cmd.argv[at + 3 :]))
     return shlex.join(cmd.argv)

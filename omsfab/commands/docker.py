@@ -68,6 +68,18 @@ def run(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> 
     )  # fmt: skip
 
 
+# With --net host a port is one per host, so 127.0.0.1:8084, where supervisorctl asks, may be
+# another container's supervisord.  A socket is the container's own.
+_OWN = (
+    '[ ! -S /tmp/supervisor.sock ] || set -- -s unix:///tmp/supervisor.sock "$@"; '
+    'exec supervisorctl "$@"'
+)
+CTL = f"""ctl() {{
+name=$1; shift
+docker exec "$name" sh -c '{_OWN}' supervisorctl "$@"
+}}
+"""
+
 # A start that failed half way leaves the container: it has the same label, so it is the same one.
 _RUN_OR_START = r"""# docker run, or docker start where this very container was left
 name=$1; label=$2; spec=$3; shift 3
@@ -78,13 +90,20 @@ exec "$@"
 
 # A node that was restarted has its container, but down: docker run had no --restart.  Its programs
 # start with it, so where they were stopped on purpose they are stopped again.
-_UP = r"""# start the container if it is down, as after a power cut
+_UP = (
+    "# start the container if it is down, as after a power cut\n"
+    + CTL
+    + r"""
 runs=$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)
 case $runs in true*) exit 0; esac
 docker start "$1" || exit
-for _ in $(seq 60); do docker exec "$1" supervisorctl pid >/dev/null 2>&1 && break; sleep 1; done
-[ -z "$2" ] || docker exec "$1" supervisorctl stop all
+for _ in $(seq 60); do
+  case $(ctl "$1" pid 2>/dev/null) in [1-9]*) break ;; esac
+  sleep 1
+done
+[ -z "$2" ] || ctl "$1" stop all
 """
+)
 
 _LOAD = r"""# docker load, once more if the daemon died in it
 docker load -i "$1" && exit 0
@@ -106,6 +125,11 @@ def run_or_start(node: Node, install: Install, image: str, *, pull_flag: bool = 
 def inside(container: str, *words: str, limit: float = 30) -> Command:
     """Run words in the container.  Never -i or -t: there is no terminal, and one would hang."""
     return command("docker", "exec", container, *words, limit=limit)
+
+
+def supervisorctl(container: str, *words: str, limit: float = 30) -> Command:
+    """Ask or tell the container's own supervisord, by its socket where there is one."""
+    return inside(container, "sh", "-c", _OWN, "supervisorctl", *words, limit=limit)
 
 
 def state(container: str) -> Command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omsfab.commands import posix
 from omsfab.commands.command import Command, script
-from omsfab.commands.docker import LOGS
+from omsfab.commands.docker import CTL, LOGS
 from omsfab.fleet.model import Install, Node
 
 INIT = ("bash", "/root/docker_init.sh")
@@ -14,12 +14,19 @@ ATTEMPTS = "omsfab"
 """Directory below the logs mount where the attempts of an initialisation are kept."""
 
 # Vendor's procedure for a changed config.yaml (OMS docs, deployment pages): component files anew,
-# then restart what reads them.
-_REFRESH = """# refresh the component files from config.yaml, restart console and supervisor
-docker exec "$1" python -m omsflow.scripts.units.oms_init_manager --init-config-file &&
-docker exec "$1" supervisorctl restart oms_console oms_drc_supervisor
+# then restart what reads them.  omsflow lies in /root and is found from there only.  What the
+# restart came to, the programs' states tell, and not supervisorctl.
+_FILES = r"""docker exec "$1" sh -c 'cd /root && exec python -m omsflow.scripts.units.oms_init_manager --init-config-file'"""  # noqa: E501
+
+_REFRESH = f"""# refresh the component files from config.yaml, restart what reads them
+{CTL}
+{_FILES} || exit
+ctl "$@" || true
 """
 
+_COMPONENTS = f"""# refresh the component files from config.yaml
+{_FILES}
+"""
 
 _RECENT = """# the newest logs of OMS: initialisation first, as a collector would look
 docker logs --tail "$2" "$1" 2>&1 | tail -n "$2"
@@ -33,10 +40,12 @@ for file in "$3"/supervisord.log "$3"/cm/log/service.log "$3"/ghana/Ghana/common
 done
 """
 
-_STATUS = """# container, programs, health
-docker inspect --type container \
-  --format '{{.Name}} {{.State.Status}} since {{.State.StartedAt}} image {{.Image}}' "$1" || exit 0
-docker exec "$1" supervisorctl status
+_STATUS = f"""# container, programs, health
+{CTL}
+docker inspect --type container --format \
+  '{{{{.Name}}}} {{{{.State.Status}}}} since {{{{.State.StartedAt}}}} image {{{{.Image}}}}' "$1" ||
+  exit 0
+ctl "$1" status
 exit 0
 """
 
@@ -51,9 +60,21 @@ def status(node: Node, install: Install) -> tuple[Command, ...]:
     return (script(_STATUS, install.container), posix.http_get(health_url(node, install)))
 
 
-def refresh(install: Install) -> Command:
-    """Bring a changed config.yaml to the components without a full initialisation."""
-    return script(_REFRESH, install.container, limit=300)
+READERS = ("oms_console", "oms_drc_supervisor")
+"""What the vendor's procedure restarts after a change of config.yaml."""
+
+
+def refresh(install: Install, *more: str) -> Command:
+    """Bring a changed config.yaml to the components without a full initialisation.
+
+    ``more`` programs are restarted beside the vendor's.
+    """
+    return script(_REFRESH, install.container, "restart", *READERS, *more, limit=300)
+
+
+def component_files(install: Install) -> Command:
+    """Write the component files anew out of config.yaml, and restart nothing."""
+    return script(_COMPONENTS, install.container, limit=120)
 
 
 def health_url(node: Node, install: Install) -> str:

@@ -1,5 +1,7 @@
 """Words for supervisord in the container, and how to read what it says.
 
+What counts is the text: supervisorctl of Supervisor 3 ends with 0 whatever came of it.
+
 Source: oms "Check the deployment"; states and the harmless ``ERROR (not running)`` from
 Supervisor's own supervisorctl.
 """
@@ -9,11 +11,14 @@ from __future__ import annotations
 import re
 
 from omsfab.commands.command import Command
-from omsfab.commands.docker import inside
+from omsfab.commands.docker import supervisorctl
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
 """What OMS is; the others serve it."""
+
+ALIVE = frozenset({"RUNNING", "STARTING", "BACKOFF", "STOPPING"})
+"""States of a program that is not stopped; one that is FATAL, EXITED or UNKNOWN has no process."""
 
 _ROW = re.compile(
     r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b", re.MULTILINE
@@ -24,25 +29,25 @@ _UPTIME = re.compile(r"^(\S+)\s+RUNNING\b.*\buptime (?:(\d+) days?, )?(\d+):(\d+
 
 def stop_all(container: str) -> Command:
     """Stop every program; a Store may take its time, hence five minutes."""
-    return inside(container, "supervisorctl", "stop", "all", limit=300)
+    return supervisorctl(container, "stop", "all", limit=300)
 
 
 def start_all(container: str) -> Command:
-    return inside(container, "supervisorctl", "start", "all", limit=300)
+    return supervisorctl(container, "start", "all", limit=300)
 
 
 def start(container: str, *programs: str) -> Command:
     """Start these programs; one that runs already is no error for supervisorctl."""
-    return inside(container, "supervisorctl", "start", *programs, limit=300)
+    return supervisorctl(container, "start", *programs, limit=300)
 
 
 def restart(container: str, *programs: str) -> Command:
-    return inside(container, "supervisorctl", "restart", *programs, limit=300)
+    return supervisorctl(container, "restart", *programs, limit=300)
 
 
 def status(container: str, *programs: str) -> Command:
     """Print a row per program, or for these; ends with 3 in supervisor 4 if one is down."""
-    return inside(container, "supervisorctl", "status", *programs)
+    return supervisorctl(container, "status", *programs)
 
 
 def states(text: str) -> dict[str, str]:

@@ -73,7 +73,7 @@ HARD: Mapping[str, str] = {
         " INIT-016 VER-001"
     ),
     "it sums up others, which stand in it": "RUN-010 RUN-011 RUN-012 RUN-025 RUN-028",
-    "it only warns, and stops nothing": "HOST-010 NET-004 VIP-003 TSDB-007",
+    "it only warns, and stops nothing": "HOST-010 NET-004 VIP-003 TSDB-007 RUN-006",
 }
 """Why nobody can accept them -> the ids."""
 

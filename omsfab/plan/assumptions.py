@@ -36,6 +36,7 @@ ASSUMPTIONS = (
         " of a 3.3.0 container",
         "warning",
         "only RUNNING, STARTING, BACKOFF and STOPPING count as not stopped",
+        "unit/test_programs: test_a_program_without_a_process_counts_as_stopped",
     ),
     Assumption(
         "A02",
@@ -92,6 +93,7 @@ ASSUMPTIONS = (
         "against it: serverurl=http://127.0.0.1:8084, which is one per host with --net host",
         "hard",
         "the container's own socket is asked first; a second OMS on the host is refused before",
+        "unit/test_programs: test_the_containers_own_socket_goes_before_the_port_of_the_host",
     ),
     Assumption(
         "A10",
@@ -99,6 +101,7 @@ ASSUMPTIONS = (
         "documents, step 4 of the script: five programs; crond in 3.3.1 only",
         "warning",
         "what ran before is started again",
+        "unit/test_programs: test_what_docker_init_does_not_start_is_started",
     ),
     Assumption(
         "A11",
@@ -106,6 +109,7 @@ ASSUMPTIONS = (
         "against it: autostart=false of the console in the Enterprise Edition",
         "warning",
         "those that ran before and those that OMS needs are asked for, others are told",
+        "unit/test_programs: test_only_what_is_named_must_run",
     ),
     Assumption(
         "A12",

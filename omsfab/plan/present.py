@@ -38,6 +38,8 @@ class NodeFacts:
     unknown_keys: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     """The programs of its supervisord that run."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """program -> state, of all that its supervisord has."""
     id: str = ""
     """The id of the container."""
     config_sha256: str = ""

@@ -109,10 +109,16 @@ class Quick:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Every program of the container's supervisord is in this state."""
+    """RUNNING: every program of the container's supervisord runs, or each of ``names``.
+
+    STOPPED: none of them has a process; one that is FATAL or EXITED has none.  ``known`` narrows
+    RUNNING to those of ``names`` that this supervisord has at all.
+    """
 
     command: Command
     state: Literal["RUNNING", "STOPPED"] = "RUNNING"
+    names: tuple[str, ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Start the container if it is stopped, then every program in it."""
     container = fleet.install.container
     runs = Says(docker.running(container), "true")
-    programs = Await(Programs(supervisor.status(container)), limit=180)
+    status = supervisor.status(container)
+    every = Programs(status)
+    programs = Await(Programs(status, names=supervisor.PROGRAMS, known=True), limit=180)
 
     def build(one: Node) -> tuple[Step, ...]:
         return (
@@ -138,11 +140,12 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 "start-processes",
                 one.name,
                 f"start all processes in {container}",
-                check=(programs.probe,),
-                apply=(Run(supervisor.start_all(container), programs="start"),),
+                check=(every,),
+                apply=(Run(supervisor.start_all(container), any_status=True, programs="start"),),
                 verify=(programs,),
                 fault="RUN-003",
             ),
+            steps.programs_all(fleet, one),
         )
 
     return _plan("node.start", fleet, node, build)
@@ -159,9 +162,10 @@ def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 one.name,
                 f"restart {container}",
                 apply=(Run(docker.restart(container), programs="restart"),),
-                verify=(Await(Programs(supervisor.status(container)), limit=180),),
+                verify=steps.programs_run(fleet, one, present.facts(one.name)).verify,
                 fault="RUN-003",
             ),
+            steps.programs_all(fleet, one),
         )
 
     return _plan("node.restart", fleet, node, build, width=1)
@@ -175,7 +179,8 @@ def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
         node,
         lambda one: (
             steps.initialise(fleet, fleet.region_of(one), one, again=True),
-            steps.programs_run(fleet, one),
+            steps.programs_run(fleet, one, present.facts(one.name)),
+            steps.programs_all(fleet, one),
             steps.healthy(fleet, one),
         ),
         width=1,
@@ -190,7 +195,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
         node,
         lambda one: (
             _config(fleet, present, one),
-            steps.refresh(fleet, one),
+            steps.refresh(fleet, one, present.facts(one.name)),
         ),
         width=1,
     )
@@ -226,7 +231,11 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
         facts = present.facts(one.name)
         if facts.container == "running":
             shown = present.pair(fleet.region_of(one)).shown
-            return (steps.programs_run(fleet, one), steps.healthy(fleet, one, shown))
+            return (
+                steps.programs_run(fleet, one),
+                steps.programs_all(fleet, one),
+                steps.healthy(fleet, one, shown),
+            )
         return (steps.docker_answers(one), steps.ready(fleet, one, present.package))
 
     return _plan("node.check", fleet, node, build)

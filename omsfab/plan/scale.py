@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, refuse, regions, steps
-from omsfab.plan.present import Present
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
 from omsfab.plan.regions import names
 
@@ -139,6 +140,7 @@ def _from_physical(
         *present.scopes,
         *(f"despite {text}" for text in present.traffic),
         *_flags(old, present),
+        *_not_running(old, present),
     )
     return Plan(
         "scale.out",
@@ -160,7 +162,10 @@ def _from_physical(
             ),
             Stage(
                 "initialise the first node",
-                (steps.initialise(fleet, region, first, again=True, old_url=here),),
+                (
+                    steps.initialise(fleet, region, first, again=True, old_url=here),
+                    *_started(fleet, first, present),
+                ),
                 outage=True,
             ),
             Stage(
@@ -172,7 +177,14 @@ def _from_physical(
                 (
                     Stage(
                         "initialise the other old nodes",
-                        tuple(steps.initialise(fleet, region, node, again=True) for node in rest),
+                        tuple(
+                            step
+                            for node in rest
+                            for step in (
+                                steps.initialise(fleet, region, node, again=True),
+                                *_started(fleet, node, present),
+                            )
+                        ),
                         width=1,
                         outage=True,
                     ),
@@ -213,7 +225,7 @@ def _behind_vip(
         for node in drifted
         for step in (
             steps.config(fleet, region, node, present.facts(node.name)),
-            steps.refresh(fleet, node),
+            steps.refresh(fleet, node, present.facts(node.name)),
         )
     )
     title = f"scale out region {region.name}: {names(old)} + {names(new)}"
@@ -224,6 +236,7 @@ def _behind_vip(
             *reasons,
             *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
             *_flags(old, present),
+            *_not_running(old, present),
         ),
         (
             *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
@@ -329,7 +342,7 @@ def changed_config(
                 drifts[node.name] = drift
                 made += [
                     steps.config(fleet, where, node, facts),
-                    steps.refresh(fleet, node),
+                    steps.refresh(fleet, node, facts),
                     steps.healthy(fleet, node),
                 ]
     further = [
@@ -492,7 +505,8 @@ def _proof(
                 for node in region.nodes
                 for step in (
                     *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
-                    steps.programs_run(fleet, node),
+                    steps.programs_run(fleet, node, _before(node, new, present)),
+                    steps.programs_all(fleet, node),
                     steps.healthy(fleet, node, shown if node in new else ""),
                     steps.host_online(region, node),
                     steps.vip_answers(fleet, region, node, last=True),
@@ -515,3 +529,29 @@ def _flags(old: Sequence[Node], present: Present) -> tuple[str, ...]:
         for node in old
         for line in present.facts(node.name).flags
     )
+
+
+def _not_running(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """Programs that do not run now: nobody waits for them afterwards."""
+    return tuple(
+        f"warning: {name} is {state} on {node.name}; the run does not wait for it in the end"
+        for node in old
+        for name, state in present.facts(node.name).states.items()
+        if state != "RUNNING"
+    )
+
+
+def _started(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+    """Nothing, where all programs had been stopped before: docker_init.sh starts its own."""
+    facts = present.facts(node.name)
+    return (steps.start_processes(fleet, node, facts),) if facts.programs else ()
+
+
+def _before(node: Node, new: Sequence[Node], present: Present) -> NodeFacts:
+    """What ran before on this node; on a new one OMS's own programs must, unless they run on no
+    node of the region."""
+    if node not in new:
+        return present.facts(node.name)
+    seen = [facts for facts in present.nodes.values() if facts.programs]
+    anywhere = {name for facts in seen for name in facts.programs}
+    return NodeFacts(programs=tuple(n for n in PROGRAMS if n in anywhere))

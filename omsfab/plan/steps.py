@@ -430,8 +430,8 @@ def serve_certificate(fleet: Fleet, node: Node) -> Step:
         name="nginx",
         node=node.name,
         title="restart nginx, which reads its certificate at the start",
-        apply=(Run(supervisor.restart(container, "nginx")),),
-        verify=(Await(Programs(supervisor.status(container)), limit=120),),
+        apply=(Run(supervisor.restart(container, "nginx"), any_status=True),),
+        verify=(Await(Programs(supervisor.status(container), names=("nginx",)), limit=120),),
         fault="RUN-003",
     )
 
@@ -440,7 +440,10 @@ def serve_certificate(fleet: Fleet, node: Node) -> Step:
 
 
 def stop_processes(fleet: Fleet, node: Node) -> Step:
-    """All programs are stopped (guide, step 2); supervisord itself and docker exec stay."""
+    """All programs are stopped (guide, step 2); supervisord itself and docker exec stay.
+
+    A program that is FATAL or EXITED has no process, so it stops nobody.
+    """
     container = fleet.install.container
     stopped = Programs(supervisor.status(container), "STOPPED")
     return Step(
@@ -448,9 +451,12 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title=f"stop all processes in {container}",
         check=(stopped,),
-        apply=(Run(docker.up(container)), Run(supervisor.stop_all(container), programs="stop")),
+        apply=(
+            Run(docker.up(container)),
+            Run(supervisor.stop_all(container), any_status=True, programs="stop"),
+        ),
         # A `stop all` of a run that was killed may be under way: ours then ends before it.
-        verify=(Await(stopped, limit=30),),
+        verify=(Await(stopped, limit=120),),
         fault="RUN-002",
     )
 
@@ -554,17 +560,23 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
     )
 
 
-def refresh(fleet: Fleet, node: Node) -> Step:
+def refresh(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     """The components of a node that is not initialised anew know its changed config.yaml.
 
-    No check: a file on the node does not tell whether the components have read it.
+    No check: a file on the node does not tell whether the components have read it.  oms_drc_cm
+    holds the login of the MetaDB as well, which the vendor's line does not think of.
     """
+    login = any(line.startswith("oms_meta_") for line in facts.drift)
+    more = ("oms_drc_cm",) if login else ()
+    wanted = tuple(n for n in (*oms.READERS, *more) if n in facts.programs or not facts.states)
+    install = fleet.install
+    run = Programs(supervisor.status(install.container), names=wanted)
     return Step(
         name="refresh",
         node=node.name,
         title="bring the changed config.yaml to the components",
-        apply=(Run(docker.up(fleet.install.container)), Run(oms.refresh(fleet.install))),
-        verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=120),),
+        apply=(Run(docker.up(install.container)), Run(oms.refresh(install, *more))),
+        verify=(Await(run, limit=120),) if wanted else (),
         fault="RUN-003",
     )
 
@@ -572,17 +584,58 @@ def refresh(fleet: Fleet, node: Node) -> Step:
 # --- final verification: read-only ---------------------------------------------------------------
 
 
-def programs_run(fleet: Fleet, node: Node) -> Step:
+def programs_run(fleet: Fleet, node: Node, facts: NodeFacts | None = None) -> Step:
+    """Those that ran before run, or OMS's own where none did: what else there is may be off on
+    purpose (autostart=false) or was broken before, and ``programs_all`` tells of it."""
     return Step(
         name="programs",
         node=node.name,
-        title="every program of supervisord is RUNNING",
+        title="the programs that ran before, or OMS's own, are RUNNING",
         kind="read-only",
-        verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=180),),
+        verify=(Await(_expected(fleet, facts), limit=180),),
         fault="RUN-003",
         fix=f"fab node.status --node={node.name}"
         f"   # where the container is down: docker start {fleet.install.container}",
     )
+
+
+def programs_all(fleet: Fleet, node: Node) -> Step:
+    return Step(
+        name="programs-all",
+        node=node.name,
+        title="every program of supervisord is RUNNING",
+        kind="read-only",
+        verify=(Await(Programs(supervisor.status(fleet.install.container)), limit=15),),
+        fault="RUN-006",
+        warn=True,
+    )
+
+
+def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
+    """Programs that ran before run again; where that is not known, all of them.
+
+    docker_init.sh restarts the programs that it names, which need not be all that were stopped.
+    """
+    container = fleet.install.container
+    names = facts.programs
+    run = supervisor.start(container, *names) if names else supervisor.start_all(container)
+    up = _expected(fleet, facts)
+    return Step(
+        name="start-processes",
+        node=node.name,
+        title=f"start the processes in {container} that ran before",
+        check=(up,),
+        apply=(Run(docker.up(container)), Run(run, any_status=True, programs="start")),
+        verify=(Await(up, limit=180),),
+        fault="RUN-003",
+    )
+
+
+def _expected(fleet: Fleet, facts: NodeFacts | None) -> Programs:
+    status = supervisor.status(fleet.install.container)
+    if facts and facts.programs:
+        return Programs(status, names=facts.programs)
+    return Programs(status, names=supervisor.PROGRAMS, known=True)
 
 
 def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from omsfab.commands import docker, job, oms, posix, supervisor
+from omsfab.commands import docker, job, oms, posix
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import regions, steps
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -22,7 +22,6 @@ from omsfab.plan.records import (
     DropHosts,
     Plan,
     Probe,
-    Programs,
     PutBack,
     RestoreRows,
     RowsAsSaved,
@@ -147,10 +146,17 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
         )
     stage(
         "the components read the former configuration, 1 node at a time",
-        [steps.refresh(fleet, node) for node in refreshed],
+        [steps.refresh(fleet, node, facts(node)) for node in refreshed],
         width=1,
     )
-    stage("start what ran", [_started(fleet, node, facts(node)) for node in stopped])
+    stage(
+        "start what ran",
+        [
+            steps.start_processes(fleet, node, facts(node))
+            for node in stopped
+            if facts(node).programs or not facts(node).states
+        ],
+    )
     stage(
         "final verification",
         [
@@ -280,23 +286,6 @@ def _initialised(
         steps.initialise(fleet, region, node, again=True),
         check=kept,
         verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
-    )
-
-
-def _started(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
-    """Programs that ran before run again; where that is not known, all of them."""
-    container = fleet.install.container
-    names = facts.programs
-    run = supervisor.start(container, *names) if names else supervisor.start_all(container)
-    up = Programs(supervisor.status(container, *names))
-    return Step(
-        name="start-processes",
-        node=node.name,
-        title=f"start the processes in {container} that ran before",
-        check=(up,),
-        apply=(Run(docker.up(container)), Run(run, programs="start")),
-        verify=(Await(up, limit=180),),
-        fault="RUN-003",
     )
 
 

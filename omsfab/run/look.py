@@ -153,6 +153,7 @@ def at_node(
         docker=version.out.strip(),
         **facts,
         programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
+        states=programs,
         has_image=has.status == 0,
         loaded=has.out.strip() if has.status == 0 else "",
         drift=drift,

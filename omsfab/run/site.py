@@ -128,10 +128,10 @@ class Site:
                 return self._arrives(node, host, port, members)
             case Quick(limit):
                 return self._quick(node, limit)
-            case Programs(command, state):
+            case Programs(command):
                 result = self._shells[node].run(command)
                 self._seen(node, result, tell)
-                return _programs(result, state)
+                return programs_say(result, probe)
             case SameTime(command, apart):
                 return self._same_time(node, command, apart)
             case Healthy(command):
@@ -392,12 +392,19 @@ def _absent(name: str, result: Result) -> str:
     return f"{name} is not there" if result.status and absent else ""
 
 
-def _programs(result: Result, state: str) -> str | None:
+def programs_say(result: Result, probe: Programs) -> str | None:
+    """Return None if the programs are as the probe wants them, else which are not."""
     found = supervisor.states(result.out)
     if not found:
         return f"supervisorctl says: {(result.out.strip() or result.err.strip())!r}"
-    wrong = [f"{name} is {now}" for name, now in found.items() if now != state]
-    return ", ".join(wrong) or None
+    if probe.state == "STOPPED":
+        wrong = [f"{name} is {now}" for name, now in found.items() if now in supervisor.ALIVE]
+        return ", ".join(wrong) or None
+    wanted = probe.names or tuple(found)
+    states = {name: found.get(name, "not there") for name in wanted}
+    if probe.known:
+        states = {name: now for name, now in states.items() if name in found}
+    return ", ".join(f"{name} is {now}" for name, now in states.items() if now != "RUNNING") or None
 
 
 def health_says(result: Result) -> str | None:

@@ -157,8 +157,10 @@ def probe_text(probe: Probe) -> str:
             return f"a connection to {host}:{port} arrives at one of {', '.join(members)}"
         case Quick(limit):
             return f"it answers within {limit:g} s"
-        case Programs(command, state):
-            return f"{shown(command)}: every program {state}"
+        case Programs(command, "STOPPED"):
+            return f"{shown(command)}: no program has a process"
+        case Programs(command, state, names):
+            return f"{shown(command)}: {', '.join(names) or 'every program'} {state}"
         case SameTime(command, apart):
             return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less, and its zone"
         case Healthy(command):

@@ -17,7 +17,7 @@ FRESH = (*NODE, "advice", "ready")
 OLD = (*NODE, "init-runs", "kept")
 STAGED = ("directories", "image", "config")
 JOINED = ("container", "initialise")
-PROVEN = ("image-id", "programs", "health", "host", "vip-last")
+PROVEN = ("image-id", "programs", "programs-all", "health", "host", "vip-last")
 
 EFFECTS = {
     "directories": 1,
@@ -27,6 +27,7 @@ EFFECTS = {
     "initialise": 1,
     "refresh": 2,
     "stop-processes": 2,
+    "start-processes": 2,
     "clear-rows": 1,
     "save-rows": 1,
 }
@@ -134,7 +135,7 @@ SCENARIOS = {
                 *on("oms2", *FRESH, "vip", "vip-member", *STAGED),
                 *on("oms1", "stop-processes"),
                 *on("metadb", "clear-rows"),
-                *on("oms1", "config", "initialise"),
+                *on("oms1", "config", "initialise", "start-processes"),
                 *on("metadb", "cm-url", "other-regions"),
                 *on("oms2", *JOINED, *PROVEN),
                 *on("oms1", *PROVEN),

@@ -1,0 +1,151 @@
+"""States of supervisord's programs: what counts as stopped, and what must run in the end."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+import pytest
+
+from omsfab.commands import docker, supervisor
+from omsfab.commands.command import shown
+from omsfab.edges.shell import Result
+from omsfab.plan import scale, undo
+from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.records import Await, Programs
+from omsfab.run.site import programs_say
+
+STATUS = supervisor.status("oms_427")
+
+
+def listed(**states: str) -> Result:
+    text = "".join(
+        f"{name:<20} {state:<9} pid 7, uptime 0:01:00\n" for name, state in states.items()
+    )
+    return Result(0, text, "")
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "FATAL", "EXITED", "UNKNOWN"])
+def test_a_program_without_a_process_counts_as_stopped(state):
+    """R1.1: with startretries=0 FATAL is the normal state of a broken component."""
+    said = programs_say(listed(nginx="STOPPED", oms_console=state), Programs(STATUS, "STOPPED"))
+
+    assert said is None
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "STARTING", "BACKOFF", "STOPPING"])
+def test_a_program_with_a_process_does_not(state):
+    """It may write rows while they are deleted."""
+    said = programs_say(listed(nginx="STOPPED", oms_drc_cm=state), Programs(STATUS, "STOPPED"))
+
+    assert f"oms_drc_cm is {state}" == said
+
+
+def test_a_supervisord_that_does_not_answer_is_not_stopped():
+    """Supervisor 3 ends with 0 and says it in words: no state read is no state proven."""
+    said = programs_say(
+        Result(0, "unix:///tmp/supervisor.sock no such file", ""), Programs(STATUS, "STOPPED")
+    )
+
+    assert said is not None
+
+
+@pytest.mark.parametrize(
+    ("probe", "says"),
+    [
+        (Programs(STATUS), "sshd is FATAL, other is STOPPED"),
+        (Programs(STATUS, names=("nginx",)), None),
+        (Programs(STATUS, names=("nginx", "sshd")), "sshd is FATAL"),
+        (Programs(STATUS, names=("crond",)), "crond is not there"),
+        (Programs(STATUS, names=("nginx", "crond"), known=True), None),
+    ],
+)
+def test_only_what_is_named_must_run(probe, says):
+    """Of others it is only told; one that this image does not have is missed if it ran before."""
+    assert says == programs_say(listed(nginx="RUNNING", sshd="FATAL", other="STOPPED"), probe)
+
+
+@pytest.fixture
+def ill(fleet, package, present):
+    """oms1 has a program that is FATAL before anything begins."""
+    states = dict.fromkeys(supervisor.PROGRAMS, "RUNNING") | {"sshd": "FATAL", "crond": "RUNNING"}
+    running = tuple(name for name, state in states.items() if state == "RUNNING")
+    facts = NodeFacts(
+        container="running",
+        has_image=True,
+        host_ip="10.0.0.1",
+        cm_nodes=("10.0.0.1",),
+        states=states,
+        programs=running,
+    )
+    return present(package, oms1=facts, oms2=NodeFacts(), oms3=NodeFacts())
+
+
+def hard(plan, node: str) -> set[str]:
+    """The programs of a node without which the plan does not end well."""
+    (step,) = (step for step in plan.steps if step.key == f"programs@{node}")
+    (probe,) = step.verify
+    assert isinstance(probe, Await)
+    assert isinstance(probe.probe, Programs)
+    return set(probe.probe.names)
+
+
+def test_a_program_that_is_fatal_before_is_told_and_not_waited_for(fleet, ill):
+    """R1.1: the plan says it, the run goes through: nobody can make it run by scaling out."""
+    plan = scale.scale_out(fleet, ill)
+
+    assert "warning: sshd is FATAL on oms1; the run does not wait for it in the end" in plan.reasons
+    assert {"nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "crond"} == hard(
+        plan, "oms1"
+    )
+    assert {"nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor"} == hard(plan, "oms2")
+
+
+def test_what_docker_init_does_not_start_is_started(fleet, ill):
+    """R6: crond is in the script's line of one version only, and `stop all` stops it everywhere."""
+    plan = scale.scale_out(fleet, ill)
+    keys = [step.key for step in plan.steps]
+    (step,) = (step for step in plan.steps if step.key == "start-processes@oms1")
+
+    assert keys.index("initialise@oms1") + 1 == keys.index(step.key)
+    assert "crond" in step.apply[-1].command.argv
+
+
+def test_a_rollback_waits_for_what_ran_before_only(fleet, ill):
+    """R1.1b: FATAL is no dead end on the way back either."""
+    begun = {"stop-processes@oms1", "clear-rows@metadb", "initialise@oms1"}
+    plan = undo.undo(fleet, ill, run="r", region="", begun=begun)
+    (step,) = (step for step in plan.steps if step.name == "start-processes")
+
+    assert "sshd" not in step.check[0].names
+    assert {"crond", "nginx"} < set(step.check[0].names)
+
+
+def test_states_survive_the_run_directory(ill):
+    """A resumed run plans with what was so then: through JSON and back."""
+    assert ill.nodes == Present.of(ill.record()).nodes
+
+
+def test_the_containers_own_socket_goes_before_the_port_of_the_host(tmp_path):
+    """With --net host 127.0.0.1:8084 may be another container's supervisord."""
+    fake = tmp_path / "supervisorctl"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    *_, text, name, stop, every = docker.supervisorctl("oms_427", "stop", "all").argv
+    text = text.replace("/tmp/supervisor.sock", str(tmp_path / "sock"), 1)
+
+    def say() -> str:
+        argv = ["sh", "-c", text, name, stop, every]
+        return subprocess.check_output(argv, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    without = say()
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(tmp_path / "sock"))
+        assert ("stop all\n", "-s unix:///tmp/supervisor.sock stop all\n") == (without, say())
+
+
+def test_the_way_to_the_socket_is_not_shown():
+    """A plan is read by people."""
+    said = shown(docker.supervisorctl("oms_427", "stop", "all"))
+
+    assert "docker exec oms_427 supervisorctl stop all" == said
