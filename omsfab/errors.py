@@ -20,7 +20,9 @@ OmsfabError            6  a step failed
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 PLACES = {
     "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 RUN-004",
@@ -73,6 +75,34 @@ class Next:
         return f"{self.line}   # {said}" if said else self.line
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as wanted: where, what was found, what was wanted, how to fix it.
+
+    ``weight``: "hard" stops the run, "accepted" did until the operator accepted it.
+    """
+
+    id: str
+    node: str
+    what: str
+    found: str
+    wanted: str = ""
+    fix: str = ""
+    weight: Literal["hard", "accepted", "warning"] = "hard"
+
+    def lines(self) -> list[str]:
+        """A line for the finding, and one for each part of it that is known."""
+        sign = {"hard": "✗", "accepted": "!", "warning": "!"}[self.weight]
+        said = " (accepted)" if self.weight == "accepted" else ""
+        parts = (("found", self.found), ("wanted", self.wanted), ("fix", pasteable(self.fix)))
+        told = [f"{sign} {self.id} {self.node}: {self.what}{said}"]
+        for label, text in parts:
+            first, *rest = text.splitlines() or [""]
+            told += [f"    {label + ':':<8}{first}"] * bool(first)
+            told += [f"{'':12}{line}" for line in rest]
+        return told
+
+
 class OmsfabError(Exception):
     """An error an operator can act on: five parts, and the exit status of its class.
 
@@ -103,6 +133,9 @@ class OmsfabError(Exception):
         """The line that goes on all the same, where the id can be accepted (plan/acceptance.py)."""
         self.parts: tuple[OmsfabError, ...] = ()
         """The errors that this one sums up."""
+        self.findings: tuple[Finding, ...] = ()
+        """All that was found before a change, where this is a refusal; warnings as well."""
+        self.wanted = ""
         self.node = ""
         """The node whose step it was; the runner fills it in."""
         self.outage = ""
@@ -120,10 +153,12 @@ class OmsfabError(Exception):
         """
         place = "" if "guide" in self.evidence else GUIDE.get(self.id, "")
         guide = f"guide: {place}" if place else ""
+        found = "\n".join(line for one in self.findings for line in one.lines())
         parts = (
             ("where", self.where),
             ("changed", self.changed),
-            ("evidence", "\n".join(filter(None, (self.evidence, guide)))),
+            ("findings", found),
+            ("evidence", "" if found else "\n".join(filter(None, (self.evidence, guide)))),
             ("next", pasteable(self.next)),
             ("accept", str(self.accept)),
         )
@@ -244,6 +279,47 @@ class Detached(OmsfabError):
     """The operator let go (Ctrl-C); what runs on the nodes goes on."""
 
     exit_code = 130
+
+
+def finding_of(error: OmsfabError) -> Finding:
+    """Return an error as one of several findings."""
+    return Finding(
+        error.id,
+        error.node or error.where,
+        error.what,
+        error.evidence.strip(),
+        error.wanted,
+        error.next,
+    )
+
+
+def refusal(
+    errors: Iterable[OmsfabError], warnings: Iterable[Finding] = (), what: str = ""
+) -> OmsfabError:
+    """Return one refusal for all that was found while nothing was changed.
+
+    A single error stays itself; its exit status and id stay where all have the same one.
+    """
+    parts = dict.fromkeys(part for error in errors for part in error.parts or (error,))
+    each = sorted(parts, key=lambda error: error.node or error.where)
+    told = sorted(warnings, key=lambda one: one.node)
+    findings = (*map(finding_of, each), *told)
+    if len(each) == 1:
+        each[0].findings = findings if told else ()
+        return each[0]
+    kinds = {type(error) for error in each}
+    kind = kinds.pop() if len(kinds) == 1 else PreflightError
+    for held in (SecurityRefusal, Locked):
+        kind = held if any(isinstance(error, held) for error in each) else kind
+    ids = dict.fromkeys(error.id for error in each)
+    summed = kind(
+        next(iter(ids)) if len(ids) == 1 else "RUN-010",
+        what or f"{len(each)} things are not as they must be, and {len(told)} are warned of",
+        where=", ".join(dict.fromkeys(filter(None, (one.node for one in findings)))),
+        next=each[0].next,
+    )
+    summed.parts, summed.findings = tuple(each), findings
+    return summed
 
 
 def unforeseen(error: Exception) -> OmsfabError:

@@ -33,6 +33,8 @@ class NodeFacts:
     has_image: bool = False
     loaded: str = ""
     """The id of the wanted image on this node."""
+    tagged: str = ""
+    """The id of the image that has the name of hosts.yaml on this node."""
     drift: tuple[str, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()

@@ -302,6 +302,8 @@ class Step:
     """Id of the error when ``verify`` does not hold."""
     fix: str = ""
     """What to do then, as a line to paste; empty = resume the run."""
+    wanted: str = ""
+    """What is wanted instead, in the operator's words, where the title does not say it."""
     warn: bool = False
     """Only tell when ``verify`` does not hold, and go on."""
     lasting: bool = False
@@ -328,6 +330,8 @@ class Stage:
     """True while the OMS processes of production are stopped."""
     apart: bool = False
     """Each node for itself: one that fails drops out of the plan, the others go on."""
+    gather: bool = False
+    """Every step is asked, whatever the others said: all that is not so is told at once."""
 
     @property
     def asks_only(self) -> bool:

@@ -407,7 +407,7 @@ def _preflight(
     host holds it.
     """
     free = not vip and region.cm_host not in region.ips
-    members = tuple(node.name for node in (*old, *new))
+    members = tuple(node.name for node in (*old, *new)) or ("",)
 
     def questions(node: Node) -> tuple[Step, ...]:
         fresh = node in new and present.facts(node.name).container != "running"
@@ -428,7 +428,18 @@ def _preflight(
             *((steps.tsdb_login(fleet.tsdb, node),) if fleet.tsdb else ()),
         )
 
-    return Stage("preflight", tuple(step for node in (*old, *new) for step in questions(node)))
+    asked = tuple(step for node in (*old, *new) for step in questions(node))
+    return Stage("preflight", asked, gather=True)
+
+
+def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
+    """The questions to the nodes that answer, where there is no plan: of a container that runs what
+    an outage would need, of any other node what a new one needs."""
+    known = [node for node in region.nodes if node.name in present.nodes]
+    old = [node for node in known if present.facts(node.name).container == "running"]
+    new = [node for node in known if node not in old]
+    vip = bool(old) and region.location in present.clusters
+    return _preflight(fleet, region, present, old, new, vip=vip)
 
 
 def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]) -> Stage:

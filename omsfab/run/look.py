@@ -6,19 +6,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import OmsfabError, PreflightError
+from omsfab.errors import OmsfabError, PreflightError, refusal
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, regions, steps
 from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
+from omsfab.plan.records import METADB
 
 WIDTH = 50
 """Nodes asked side by side."""
+
+
+Seen: TypeAlias = "tuple[Present, list[OmsfabError]]"
+"""What is so, as far as it could be asked, and all that stands against it."""
 
 
 def at_region(
@@ -27,40 +33,51 @@ def at_region(
     shells: Mapping[str, Shell],
     metadb: MetaDbEdge,
     package: Package | None,
-) -> Present:
-    """Return what MetaDB and the region's nodes say; every node that fails is told of."""
-    rows = metadb.clusters() if metadb.exists() else ()
-    clusters = {row.code: row.cm_url for row in rows}
-    new = bool(clusters) and region.location not in clusters
-    hosts: dict[str, str] = {}
-    scopes: tuple[str, ...] = ()
-    traffic: tuple[str, ...] = ()
-    if region.location in clusters:
-        hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
-        traffic = (
-            metadb.traffic()
-            if not regions.same_url(clusters[region.location], region.cm_url)
-            else ()
-        )
-        scope = metadb.preflight(region.location, steps.TABLES)
-        scopes = tuple(scope.prose)
+) -> Seen:
+    """Return what MetaDB and the region's nodes say, asked side by side, and every error of them.
+
+    A node with an error that leaves it unknown is not among the nodes.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        rows = pool.submit(_rows, fleet, region, metadb)
+        nodes, errors = ask_nodes(fleet, region.nodes, shells, package)
+        seen, wrong = rows.result()
     # A new region may change config.yaml of the others, which so far needed no cm_region.
-    asked = fleet.nodes if new else region.nodes
-    nodes = at_nodes(fleet, asked, shells, package)
-    facts = metadb.facts()
-    return Present(
-        clusters=clusters,
-        regions={row.code: row.region for row in rows},
-        defaults=tuple(row.code for row in rows if row.is_default),
-        notes=tuple(caveats.of_metadb(fleet, facts.kind, facts.version)),
-        beats=tuple(sorted(metadb.beats(region.heartbeat_db))) if clusters else (),
-        hosts=hosts,
-        traffic=traffic,
-        scopes=scopes,
-        nodes=nodes,
-        package=package,
-        image=wanted_image(fleet, nodes, package),
-    )
+    if seen.clusters and region.location not in seen.clusters:
+        rest = [node for node in fleet.nodes if node not in region.nodes]
+        others, further = ask_nodes(fleet, rest, shells, package)
+        nodes |= others
+        errors += further
+    image = wanted_image(fleet, nodes, package)
+    return replace(seen, nodes=nodes, package=package, image=image), [*wrong, *errors]
+
+
+def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge) -> Seen:
+    """What MetaDB says of the region; a question that fails hides no other's answer."""
+    errors: list[OmsfabError] = []
+    seen = Present()
+    try:
+        rows = metadb.clusters() if metadb.exists() else ()
+        clusters = {row.code: row.cm_url for row in rows}
+        facts = metadb.facts()
+        seen = Present(
+            clusters=clusters,
+            regions={row.code: row.region for row in rows},
+            defaults=tuple(row.code for row in rows if row.is_default),
+            notes=tuple(caveats.of_metadb(fleet, facts.kind, facts.version)),
+            beats=tuple(sorted(metadb.beats(region.heartbeat_db))) if clusters else (),
+        )
+        if region.location in clusters:
+            hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
+            seen = replace(seen, hosts=hosts)
+            if not regions.same_url(clusters[region.location], region.cm_url):
+                seen = replace(seen, traffic=metadb.traffic())
+            scope = metadb.preflight(region.location, steps.TABLES)
+            seen = replace(seen, scopes=tuple(scope.prose))
+    except OmsfabError as error:
+        error.node = METADB
+        errors.append(error)
+    return seen, errors
 
 
 def chosen_region(fleet: Fleet, metadb: MetaDbEdge, again: str) -> str:
@@ -78,45 +95,54 @@ def at_nodes(
     package: Package | None,
     image: str = "",
 ) -> dict[str, NodeFacts]:
-    """Return the facts of each node by name; nodes are asked side by side.
+    """Return the facts of each node by name, or raise all that stands against it on any node."""
+    facts, errors = ask_nodes(fleet, nodes, shells, package, image)
+    if errors:
+        raise refusal(errors, what=f"{len({e.node for e in errors})} nodes cannot be used")
+    return facts
+
+
+def ask_nodes(
+    fleet: Fleet,
+    nodes: Iterable[Node],
+    shells: Mapping[str, Shell],
+    package: Package | None,
+    image: str = "",
+) -> tuple[dict[str, NodeFacts], list[OmsfabError]]:
+    """Return the facts of each node by name, and the errors of all; nodes are asked side by side.
 
     ``image`` is the one looked for where there is no package, if not that of OMS.
     """
     wanted = package.image if package else image or fleet.install.image
     targets = list(nodes)
 
-    def ask(node: Node) -> NodeFacts | OmsfabError:
+    def ask(node: Node) -> tuple[NodeFacts | None, list[OmsfabError]]:
+        errors: list[OmsfabError] = []
+        facts = None
         try:
-            return at_node(fleet, node, shells[node.name], wanted, package=package is not None)
+            facts = _at_node(fleet, node, shells[node.name], wanted, errors, package is not None)
         except OmsfabError as error:
-            return error
+            errors.append(error)
+        for one in errors:
+            one.node = node.name
+        return facts, errors
 
     with ThreadPoolExecutor(min(WIDTH, len(targets) or 1)) as pool:
-        answers = dict(zip((node.name for node in targets), pool.map(ask, targets), strict=True))
-    errors = [answer for answer in answers.values() if isinstance(answer, OmsfabError)]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise type(errors[0])(
-            errors[0].id,
-            f"{len(errors)} nodes cannot be used",
-            where=", ".join(error.where for error in errors),
-            evidence="\n".join(_in_a_line(error) for error in errors),
-            next=errors[0].next,
-        )
-    return {name: facts for name, facts in answers.items() if isinstance(facts, NodeFacts)}
+        answers = list(zip(targets, pool.map(ask, targets), strict=True))
+    facts = {node.name: one for node, (one, _) in answers if one}
+    return facts, [error for _, (_, errors) in answers for error in errors]
 
 
-def _in_a_line(error: OmsfabError) -> str:
-    """Where, what, and the last thing that was said there."""
-    said = error.evidence.strip().splitlines()[-1:]
-    return f"{error.where}: {error.id} {error.what}" + "".join(f": {line[:300]}" for line in said)
-
-
-def at_node(
-    fleet: Fleet, node: Node, shell: Shell, wanted: str, *, package: bool = False
-) -> NodeFacts:
-    """Return docker's version, the container, the image and the drift of one node."""
+def _at_node(
+    fleet: Fleet,
+    node: Node,
+    shell: Shell,
+    wanted: str,
+    errors: list[OmsfabError],
+    package: bool,
+) -> NodeFacts | None:
+    """Return docker's version, the container, the image and the drift of one node; what stands
+    against it goes to ``errors``."""
     version = shell.run(checks.docker_fits(package=package))
     if version.status != 0:
         unfit = version.status == checks.UNFIT
@@ -124,38 +150,49 @@ def at_node(
         cure = "change" if unfit else "start"
         if "permission denied" in said:
             cure = "ssh.sudo: true in hosts.yaml, or the user in the group of"
-        raise PreflightError(
-            "HOST-006" if unfit else "HOST-001",
-            "this docker cannot run OMS" if unfit else "docker does not answer",
-            where=node.name,
-            evidence=said,
-            next=f"{cure} docker on {node.name}, then: fab node.check --node={node.name}",
+        errors.append(
+            PreflightError(
+                "HOST-006" if unfit else "HOST-001",
+                "this docker cannot run OMS" if unfit else "docker does not answer",
+                where=node.name,
+                evidence=said,
+                next=f"{cure} docker on {node.name}, then: fab node.check --node={node.name}",
+            )
         )
+        if not unfit:
+            return None
     inspected = shell.run(docker.inspect(fleet.install.container))
     has = shell.run(docker.image_id(wanted))
+    named = shell.run(docker.image_id(fleet.install.image))
     config = shell.run(posix.read_file(fleet.install.mounts.config))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
     drift: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     if config.status == 0 and container:
-        have = configfile.read(config.out, origin=f"{node.name}:{fleet.install.mounts.config}")
+        try:
+            origin = f"{node.name}:{fleet.install.mounts.config}"
+            have = configfile.read(config.out, origin=origin)
+        except OmsfabError as error:
+            errors.append(error)
+            have = {}
         want = configfile.wanted(fleet, fleet.region_of(node))
         found = have.get("cm_nodes")
         cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
-        drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want)
+        drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want) if have else ()
         unknown = tuple(sorted(set(configfile.unknown(have)) - set(want)))
     facts = _container(container)
     programs: dict[str, str] = {}
     if facts.get("container") == "running":
         programs = supervisor.states(shell.run(supervisor.status(fleet.install.container)).out)
     return NodeFacts(
-        docker=version.out.strip(),
+        docker="" if version.status else version.out.strip(),
         **facts,
         programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
         states=programs,
         has_image=has.status == 0,
         loaded=has.out.strip() if has.status == 0 else "",
+        tagged=named.out.strip() if named.status == 0 else "",
         drift=drift,
         cm_nodes=cm_nodes,
         unknown_keys=unknown,

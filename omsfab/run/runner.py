@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from omsfab.errors import (
     Detached,
+    Finding,
     Locked,
     LockLost,
     LostSession,
@@ -21,8 +22,10 @@ from omsfab.errors import (
     OutcomeUnknown,
     PartOfFleet,
     PreflightError,
+    SecurityRefusal,
     StepFailed,
     Unreachable,
+    refusal,
 )
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event, Kind
@@ -96,6 +99,8 @@ class Runner:
         self.let_go = False
         """No effect is begun any more."""
         self._dropped: dict[str, list[OmsfabError]] = {}
+        self.warnings: list[Finding] = []
+        """What was only warned of, or accepted."""
         self.tally = Tally()
         if past:
             self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
@@ -186,7 +191,9 @@ class Runner:
                         errors.append(error)
                         lost = isinstance(error, LockLost)  # that is no failure of this node
                         says: Kind = "state" if lost else "failed"
-                        return self._say_failed(step, f"{error.id} {error.what}", says)
+                        self._say_failed(step, f"{error.id} {error.what}", says)
+                        if not _asks_on(stage, error):
+                            return None
                     except (Exception, SystemExit) as defect:
                         errors.append(_defect(defect, step, self.changed))
                         return self._say_failed(step, repr(defect))
@@ -239,6 +246,9 @@ class Runner:
         each = list(dict.fromkeys(errors))
         if lost := next((error for error in each if isinstance(error, LockLost)), None):
             return lost
+        if self.changed == "nothing":
+            told = self.warnings if stage.gather else ()
+            return refusal(each, told, f"{len(each)} findings in stage {stage.title!r}")
         if len(each) == 1:
             return each[0]
         summed = self._summed_up(stage, each)
@@ -249,10 +259,6 @@ class Runner:
         text = "\n".join(_told(error) for error in each)
         what = f"{len(each)} steps of stage {stage.title!r} failed"
         first = each[0]
-        if self.changed == "nothing":
-            locked = any(isinstance(error, Locked) for error in each)
-            refusal = Locked if locked else PreflightError
-            return refusal("RUN-010", what, evidence=text, next=first.next)
         for error in each:
             if isinstance(error, OutcomeUnknown):
                 return OutcomeUnknown(
@@ -314,7 +320,13 @@ class Runner:
         with self._lock:
             self._busy.pop(step.key, None)
         if why:
-            said = f"{step.fault} accepted: " if step.fault in self._accepted else f"{step.fault} "
+            accepted = not step.warn
+            said = f"{step.fault} accepted: " if accepted else f"{step.fault} "
+            weight: Literal["accepted", "warning"] = "accepted" if accepted else "warning"
+            with self._lock:
+                self.warnings.append(
+                    Finding(step.fault, step.node, step.title, why, step.wanted, step.fix, weight)
+                )
             self._say(step.node, step.name, "warning", f"{said}{step.title}: {why}")
             if not step.apply:
                 return None
@@ -376,7 +388,7 @@ class Runner:
         kind: type[OmsfabError] = PreflightError if self.changed == "nothing" else Mismatch
         if step.fault == "INIT-010":  # the one question that asks for a lock
             kind = Locked
-        return kind(
+        error = kind(
             step.fault,
             f"not so: {step.title}",
             where=f"{step.node}, step {step.name}",
@@ -384,6 +396,8 @@ class Runner:
             evidence=why,
             next=step.fix,
         )
+        error.wanted = step.wanted
+        return error
 
     def _teller(self, step: Step) -> Callable[..., None]:
         def tell(kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
@@ -429,6 +443,11 @@ def _wait_for_transactions(
     for lane, thread in zip(lanes.values(), threads, strict=True):
         if any(step.kind == "transaction" for step in lane) and thread.ident:
             thread.join(max(0.0, end - time.monotonic()))
+
+
+def _asks_on(stage: Stage, error: OmsfabError) -> bool:
+    """Whether the next question to this node makes sense: not to one that does not answer."""
+    return stage.gather and not isinstance(error, (Unreachable, OutcomeUnknown, SecurityRefusal))
 
 
 def _blocks(stage: Stage, errors: Sequence[OmsfabError]) -> bool:

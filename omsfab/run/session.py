@@ -23,6 +23,7 @@ from omsfab.edges import metadb_way, ssh
 from omsfab.edges import package as packages
 from omsfab.errors import (
     Detached,
+    Finding,
     InputError,
     Locked,
     LockLost,
@@ -32,6 +33,7 @@ from omsfab.errors import (
     RollbackIncomplete,
     RolledBack,
     Unreachable,
+    refusal,
 )
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import hostsfile
@@ -41,7 +43,7 @@ from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, 
 from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.progress import progress
-from omsfab.plan.records import Bring, Plan, Step
+from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
 from omsfab.run import claims, clock, failpoint, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
@@ -135,11 +137,10 @@ class Session:
         if task.scope == "region" and not args.get("region") and not self.flags.dry:
             args["region"] = self._region(name)
         package = self._package(task)
-        present = replace(
-            self._present(name, package, args), certificates=certificates.pairs(self.fleet.regions)
-        )
         with _offering(name, args, accepted):
-            plan, present, waived = planned(task.planner, self.fleet, present, args, accepted)
+            present, errors = self._present(name, package, args)
+            present = replace(present, certificates=certificates.pairs(self.fleet.regions))
+            plan, present, waived = self._planned(task, present, errors, args, accepted)
             self._refuse_unfit(task, plan, accepted)
         if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
             self._print("\n".join(plan_lines(plan)))
@@ -172,6 +173,50 @@ class Session:
             jump.make(self.home)
         jump.ready(self.home)
 
+    def _planned(
+        self,
+        task: Task,
+        present: Present,
+        errors: Sequence[OmsfabError],
+        args: Mapping[str, str],
+        accepted: frozenset[str],
+    ) -> tuple[Plan, Present, tuple[OmsfabError, ...]]:
+        """Return the plan and what was accepted of all that stands against it, or raise all of it,
+        with what the preflight finds on the nodes that answer."""
+        plan: Plan | None = None
+        refused = tuple(errors)
+        if all(error.id in accepted for error in errors):
+            plan, present, more = planned(task.planner, self.fleet, present, args)
+            refused = (*errors, *more)
+        hard = [error for error in refused if error.id not in accepted]
+        if plan and not hard:
+            return plan, present, refused
+        if self.flags.dry or task.scope != "region":
+            raise refusal(hard or refused)
+        region = regions.named(self.fleet, args.get("region", ""))
+        stage = next((one for one in plan.stages if one.gather), None) if plan else None
+        stage = stage or scale.preflight(self.fleet, region, present)
+        if any(error.node == METADB for error in errors):  # told once
+            asked = (step for step in stage.steps if not asks_metadb(step))
+            stage = replace(stage, steps=tuple(asked))
+        with self.console.status("asking everything else that the plan would need"):
+            found, warnings = self._asked(stage, accepted)
+        raise refusal([*(hard or refused), *found], warnings)
+
+    def _asked(
+        self, stage: Stage, accepted: frozenset[str]
+    ) -> tuple[list[OmsfabError], list[Finding]]:
+        """Return what the questions of a stage find: refusals, and warnings."""
+        site = Site("", self.home, self.shells, self.metadb, secrets=secrets_of(self.fleet))
+        runner = Runner(site, lambda event: None, accepted=accepted)
+        try:
+            runner.carry_out(Plan("preflight", "", (), (stage,)))
+        except OmsfabError as error:
+            return [error], runner.warnings
+        finally:
+            self._hang_up()
+        return [], runner.warnings
+
     def _region(self, name: str) -> str:
         """Return the name of the region that is meant when none was named."""
         if len(self.fleet.regions) == 1:
@@ -191,19 +236,19 @@ class Session:
             keep = not self.flags.looks
             return packages.examine(part.package, part.image, self.home, part=key, keep=keep)
 
-    def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> Present:
+    def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> look.Seen:
         task = TASKS[name]
         if task.scope == "region":
             again = f"fab --dry {name}" if self.flags.dry else f"fab {name} --plan"
             region = regions.named(self.fleet, args.get("region", ""), again)
             if self.flags.dry:
                 deployed = task.planner is not scale.deploy
-                return assumed(self.fleet, region, package, deployed=deployed)
+                return assumed(self.fleet, region, package, deployed=deployed), []
             with self.console.status("asking MetaDB and the nodes"):
                 return look.at_region(self.fleet, region, self.shells, self.metadb, package)
         if task.scope == "metadb":
             rows = () if self.flags.dry else self.metadb.clusters()
-            return Present(clusters={row.code: row.cm_url for row in rows})
+            return Present(clusters={row.code: row.cm_url for row in rows}), []
         all_of_them = task.scope == "fleet"
         nodes = (
             self.fleet.nodes
@@ -213,14 +258,14 @@ class Session:
         part = self._part(task) or self.fleet.install
         if self.flags.dry:
             image = package.image if package else part.image
-            return Present(assumed=True, package=package, image=image)
+            return Present(assumed=True, package=package, image=image), []
         with self.console.status("asking the nodes"):
-            facts = look.at_nodes(self.fleet, nodes, self.shells, package, part.image)
+            facts, errors = look.ask_nodes(self.fleet, nodes, self.shells, package, part.image)
         image = look.wanted_image(self.fleet, facts, package)
         if task.tsdb and not package:  # what runs is OMS; the id of this image is asked for
             found = {one.loaded for one in facts.values() if one.loaded}
             image = found.pop() if len(found) == 1 else part.image
-        return Present(nodes=facts, package=package, image=image)
+        return Present(nodes=facts, package=package, image=image), errors
 
     def _refuse_unfit(self, task: Task, plan: Plan, accepted: frozenset[str]) -> None:
         """A certificate that could not work is not sent.  One that is on the nodes already stops
@@ -741,26 +786,26 @@ class Session:
 
 
 def planned(
-    planner: Callable[..., Plan],
-    fleet: Fleet,
-    present: Present,
-    args: Mapping[str, str],
-    accepted: frozenset[str],
-) -> tuple[Plan, Present, tuple[OmsfabError, ...]]:
-    """Return the plan, the Present that gives it, and the accepted refusals that stood against it.
+    planner: Callable[..., Plan], fleet: Fleet, present: Present, args: Mapping[str, str]
+) -> tuple[Plan | None, Present, tuple[OmsfabError, ...]]:
+    """Return the plan, the Present that gives it, and all refusals that stand against it.
 
-    A refusal that is accepted is waived, and the planner asked again: nothing else is left out.
+    Each refusal is waived and the planner asked again, so that all are told at once; the caller
+    goes on only if every one of them is accepted.  None is returned where one cannot be left out.
     """
-    waived: list[OmsfabError] = []
+    refused: list[OmsfabError] = []
     while True:
-        ids = tuple(error.id for error in waived)
-        present = replace(present, waived=ids)
+        present = replace(present, waived=tuple(error.id for error in refused))
         try:
-            return planner(fleet, present, **args), present, tuple(waived)
-        except OmsfabError as error:
-            if error.id in ids or not acceptance.acceptable(accepted & {error.id}):
-                raise
-            waived.append(error)
+            return planner(fleet, present, **args), present, tuple(refused)
+        except PreflightError as error:
+            if error.id in present.waived:
+                return None, present, tuple(refused)
+            refused.append(error)
+
+
+def asks_metadb(step: Step) -> bool:
+    return step.node == METADB or any(isinstance(probe, SameTime) for probe in step.verify)
 
 
 @contextmanager

@@ -299,6 +299,9 @@ class _UnderWay:
 
     def _failed(self, error: OmsfabError) -> None:
         error.evidence = self._site.redact(error.evidence)
+        error.findings = tuple(
+            replace(one, found=self._site.redact(one.found)) for one in error.findings
+        )
         if isinstance(error, LockLost):
             return self._lost(error)
         error.outage = self._down()

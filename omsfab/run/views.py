@@ -18,7 +18,7 @@ from omsfab.commands import docker, next_line, oms, posix, supervisor
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import InputError, OmsfabError
+from omsfab.errors import InputError, OmsfabError, refusal
 from omsfab.fleet import hostsfile
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import regions, undo
@@ -184,7 +184,11 @@ def check(region: str) -> None:
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
     try:
-        found = {where.name: look.at_region(loaded, where, shells, metadb, None) for where in asked}
+        found = {}
+        for where in asked:
+            found[where.name], errors = look.at_region(loaded, where, shells, metadb, None)
+            if errors:
+                raise refusal(errors)
     finally:
         for shell in shells.values():
             shell.close()

@@ -111,7 +111,7 @@ def test_an_initialisation_that_runs_already_is_a_lock(events):
     with pytest.raises(Locked) as error:
         Runner(FakeWorld(), events.append).carry_out(plan((asked, other)))
 
-    assert "INIT-010" in error.value.evidence
+    assert "INIT-010" in error.value.ids
     assert "nothing" == error.value.changed
 
 

@@ -1,0 +1,139 @@
+"""Before anything is changed all that is wrong is told at once: node, found, wanted, fix."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from omsfab.commands.command import command
+from omsfab.errors import (
+    Finding,
+    Locked,
+    OmsfabError,
+    PreflightError,
+    SecurityRefusal,
+    Unreachable,
+    refusal,
+)
+from omsfab.plan import scale
+from omsfab.plan.records import Plan, Stage, Step, Succeeds
+from omsfab.run.runner import Runner
+from omsfab.run.session import planned
+from tests.unit.test_runner import FakeWorld
+
+
+def question(word, node, **fields):
+    made = Step(word, node, f"{word} is so", verify=(Succeeds(command(word), "no"),), fault="A-001")
+    return dataclasses.replace(made, **fields)
+
+
+def asked(*steps, there=(), gather=True, world=None):
+    runner = Runner(world or FakeWorld(*there), lambda event: None)
+    with pytest.raises(OmsfabError) as caught:
+        runner.carry_out(Plan("t", "t", (), (Stage("preflight", steps, gather=gather),)))
+    return caught.value
+
+
+def test_every_question_of_every_node_is_asked():
+    """A node does not stop at its first fault, and warnings stand beside what is hard."""
+    error = asked(
+        question("a", "oms1"),
+        question("b", "oms1", fault="B-001", fix="fab b", wanted="a good b"),
+        question("c", "oms2", fault="C-001"),
+        question("d", "oms2", fault="D-001", warn=True),
+        question("e", "oms2", fault="E-001"),
+        there=["e"],
+    )
+
+    found = {(one.id, one.node, one.weight) for one in error.findings}
+    assert {
+        ("A-001", "oms1", "hard"),
+        ("B-001", "oms1", "hard"),
+        ("C-001", "oms2", "hard"),
+        ("D-001", "oms2", "warning"),
+    } == found
+    assert 3 == error.exit_code
+    assert "nothing" == error.changed
+
+
+def test_each_finding_says_where_what_was_found_what_is_wanted_and_how_to_fix_it():
+    error = asked(
+        question("a", "oms1"),
+        question("b", "oms2", fault="B-001", fix="mend b, then: fab b", wanted="a good b"),
+    )
+
+    told = error.render()
+    assert (
+        "✗ B-001 oms2: not so: b is so\n"
+        "                found:  not there\n"
+        "                wanted: a good b\n"
+        "                fix:    fab b   # first: mend b"
+    ) in told
+    assert "✗ A-001 oms1" in told
+
+
+def test_a_node_that_does_not_answer_is_asked_no_further():
+    """It would only say the same once more."""
+    world = FakeWorld()
+    calls = []
+
+    def ask(probe, node, *_):
+        calls.append(probe.command.argv[0])
+        raise Unreachable("SSH-002", "silence", next="fab x")
+
+    world.ask = ask
+    asked(question("a", "oms1"), question("b", "oms1"), world=world)
+
+    assert ["a"] == calls
+
+
+def test_a_stage_that_changes_something_stops_at_the_first_fault():
+    error = asked(question("a", "oms1"), question("b", "oms1", fault="B-001"), gather=False)
+
+    assert "A-001" == error.id
+    assert ("A-001",) == error.ids
+
+
+def test_the_sharpest_exit_status_wins():
+    """A lock or a host key that changed is not drowned by a full disk."""
+    faults = [PreflightError("A-001", "a"), PreflightError("B-001", "b")]
+
+    assert 10 == refusal([*faults, SecurityRefusal("SSH-010", "key")]).exit_code
+    assert 4 == refusal([*faults, Locked("INIT-010", "runs")]).exit_code
+    assert ("RUN-010", 3) == (refusal(faults).id, refusal(faults).exit_code)
+
+
+def test_errors_that_sum_up_others_are_taken_apart():
+    inner = refusal([PreflightError("A-001", "a"), PreflightError("B-001", "b")])
+    warned = Finding("W-001", "oms1", "w", "x", weight="warning")
+
+    outer = refusal([inner, PreflightError("C-001", "c")], [warned])
+
+    assert ("A-001", "B-001", "C-001") == outer.ids
+    assert ["A-001", "B-001", "C-001", "W-001"] == [one.id for one in outer.findings]
+
+
+def test_all_refusals_of_a_planner_are_told_at_once(fleet, package, present):
+    """Unknown hosts in MetaDB, keys that nobody knows, a region at work: one look tells all."""
+    seen = present(package)
+    first = dataclasses.replace(seen.nodes["oms1"], unknown_keys=("a_key",))
+    seen = dataclasses.replace(
+        seen,
+        hosts={**seen.hosts, "10.0.0.77": "ONLINE"},
+        traffic=("project 7 runs",),
+        nodes={**seen.nodes, "oms1": first},
+    )
+
+    _, _, refused = planned(scale.scale_out, fleet, seen, {})
+
+    assert ["PLAN-007", "CFG-005", "PLAN-011"] == [error.id for error in refused]
+
+
+def test_a_refusal_that_cannot_be_left_out_ends_the_planning(fleet, package, present):
+    """No plan, and what was found so far."""
+    seen = dataclasses.replace(present(package), hosts={})
+
+    plan, _, refused = planned(scale.scale_out, fleet, seen, {})
+
+    assert (None, ["PLAN-006"]) == (plan, [error.id for error in refused])
