@@ -67,8 +67,11 @@ def _name_the_user() -> None:
 
 def _told(error: Any) -> None:
     """Say the five parts and leave; a terminal that is gone hears nothing."""
+    from omsfab.fleet.mask import Redactor, plain
+
+    error.shown_by(Redactor())
     with contextlib.suppress(OSError):
-        print(error.render(), file=sys.stderr)
+        print(plain(error.render()), file=sys.stderr)
     raise Exit(code=error.exit_code) from None
 
 

@@ -20,8 +20,8 @@ OmsfabError            6  a step failed
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 PLACES = {
@@ -145,6 +145,15 @@ class OmsfabError(Exception):
     def ids(self) -> tuple[str, ...]:
         """Its own id, or those of the errors that it sums up."""
         return tuple(id for part in self.parts for id in part.ids) or (self.id,)
+
+    def shown_by(self, shows: Callable[[str], str]) -> OmsfabError:
+        """What it quotes, as it may be shown; the next line is ours, and stays."""
+        self.what, self.where = shows(self.what), shows(self.where)
+        self.changed, self.evidence = shows(self.changed), shows(self.evidence)
+        self.findings = tuple(
+            replace(one, what=shows(one.what), found=shows(one.found)) for one in self.findings
+        )
+        return self
 
     def render(self) -> str:
         """The error as an operator reads it; empty parts are left out, but never ``changed``.

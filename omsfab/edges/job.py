@@ -21,6 +21,7 @@ from omsfab.edges.stream import Lines
 from omsfab.edges.transfer import pauses
 from omsfab.edges.verdict import Reading, verdict
 from omsfab.errors import Locked, LostSession, OmsfabError, OutcomeUnknown, StepFailed, Unreachable
+from omsfab.fleet.mask import Redactor
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import Job
 
@@ -129,7 +130,7 @@ class _Attempt:
     ) -> None:
         self._shell, self._job, self._attempt, self._pace = shell, job, attempt, pace
         self._on_line, self._on_state = on_line, on_state
-        self._hidden = sorted((s.reveal() for s in secrets if s), key=len, reverse=True)
+        self._hide = Redactor(secrets)
         self._script = words.script_name(job.argv)
         self._directory = f"{job.directory}/{attempt}"
         self._inside = f"{job.inside}/{attempt}"
@@ -296,11 +297,6 @@ class _Attempt:
             self._on_line(line)
             if self._reading.line(said, line):
                 self._on_state(f"step {self._reading.step} of 5: {self._reading.title}".strip(": "))
-
-    def _hide(self, line: str) -> str:
-        for hidden in self._hidden:
-            line = line.replace(hidden, "****")
-        return line
 
     def _skip_to(self, offset: int) -> None:
         self._say(self._lines.rest())

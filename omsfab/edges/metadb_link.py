@@ -13,6 +13,7 @@ from pymysql.cursors import Cursor
 
 from omsfab.edges import metadb_sql as sql
 from omsfab.errors import MetaDbAway, OmsfabError, PreflightError
+from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import MetaDb
 
 DbError: TypeAlias = pymysql.Error
@@ -72,8 +73,8 @@ class Server:
         return MetaDbAway if self.in_run else PreflightError
 
     def clean(self, text: str) -> str:
-        password = self.metadb.password.reveal()
-        return text.replace(password, "****") if password else text
+        """Return what the server said as it may be shown."""
+        return Redactor((self.metadb.password,))(text)
 
     def error(self, exc: Exception, doing: str) -> OmsfabError:
         """The error for a statement that failed outside of a transaction of ours."""

@@ -17,11 +17,12 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omsfab.errors import OmsfabError, PreflightError
+from omsfab.fleet.mask import plain
 from omsfab.plan.events import Event
 
 SCHEMA = 2
@@ -130,6 +131,7 @@ def read(path: Path) -> Past:
             record = json.loads(line)
             previous = record.pop("prev")
             event = Event.of(record)
+            event = replace(event, text=plain(event.text))
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):  # the disk filled, or the machine died, in its middle
                 torn = True

@@ -6,16 +6,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from omsfab.commands import next_line
 from omsfab.edges import metadb_way, ssh
 from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hostsfile
+from omsfab.fleet.mask import one_line
 from omsfab.plan import regions, steps
 from omsfab.run import jump
 from omsfab.run.asking import Flags
 from omsfab.run.session import Session, home_of, hosts_path
+from omsfab.show.text import say
 
 CARRY_OUT = Flags()
 
@@ -31,16 +34,21 @@ def show(region: str) -> None:
     found = metadb.clusters() if metadb.exists() else ()
     for row in found:
         hosts = ", ".join(f"{host.ip} {host.status}" for host in metadb.hosts(row.code))
-        table.add_row(
-            str(row.code), row.region, row.cm_url, str(row.is_default).lower(), hosts or "none"
+        cells = (
+            str(row.code),
+            row.region,
+            row.cm_url,
+            str(row.is_default).lower(),
+            hosts or "none",
         )
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
     console = Console()
     console.print(table)
     for one in (named,) if named else loaded.regions:
         if one.location in {row.code for row in found}:
             print(f"rows of region {one.name}:")
             for line in metadb.preflight(one.location, steps.TABLES).prose:
-                print(f"  {line}")
+                say(f"  {line}")
 
 
 def save(region: str, flags: Flags = CARRY_OUT) -> None:
@@ -98,7 +106,7 @@ def restore(file: str, region: str, flags: Flags) -> None:
         )
     rows = ", ".join(f"{table} {count}" for table, count in backup.counts.items())
     if not flags.json:
-        print(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
+        say(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
     session.carry_out("meta.restore", file=str(path), region=where.name)
 
 

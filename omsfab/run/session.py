@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 from rich.console import Console
 
@@ -37,6 +38,7 @@ from omsfab.errors import (
 )
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import hostsfile
+from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.fleet.secret import Secret
 from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, undo
@@ -111,21 +113,42 @@ def home_of(fleet: Fleet) -> Path:
     return root / re.sub(r"[^\w.-]", "_", f"{metadb.host}_{metadb.port}_{metadb.rm_db}")
 
 
+Call = TypeVar("Call", bound=Callable[..., None])
+
+
+def told_safely(call: Call) -> Call:
+    """What leaves the session as an error quotes no secret of the fleet."""
+
+    @functools.wraps(call)
+    def wrapped(self: Session, *args: Any, **kwargs: Any) -> None:
+        try:
+            call(self, *args, **kwargs)
+        except OmsfabError as error:
+            error.shown_by(self.redact)
+            raise
+
+    return cast("Call", wrapped)
+
+
 class Session:
     """One call of a task."""
 
     flags = Flags()
+    redact = Redactor()
+    """Makes what nodes and MetaDB say fit to be shown."""
 
     def __init__(self, flags: Flags, fleet: Fleet | None = None) -> None:
         self.flags = flags
         self.fleet = fleet or hostsfile.load(hosts_path())
         self.home = home_of(self.fleet)
+        self.redact = Redactor(secrets_of(self.fleet))
         self.console = Console(stderr=flags.json)
         self.shells = ssh.connect(self.fleet.nodes, self.fleet.ssh)
         self.metadb = metadb_way.edge(self.fleet.metadb, self.shells)
 
     # --- a new run ---
 
+    @told_safely
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
@@ -353,6 +376,7 @@ class Session:
         self._print(f"{order.plan.task}: {summary}")
         self._print(f"journal: {order.directory}")
 
+    @told_safely
     def resume(self, run: str = "", source: str = "") -> None:
         """Finish a run that has not ended: the newest, or the one named.
 
@@ -508,6 +532,7 @@ class Session:
             next="fab run.list",
         )
 
+    @told_safely
     def abandon(self, run: str) -> None:
         """Close a run without finishing it; what it did stays as it is."""
         directory = self._unfinished(run)
@@ -534,6 +559,7 @@ class Session:
 
     # --- taking a run back ---
 
+    @told_safely
     def undo(self, run: str = "", source: str = "") -> None:
         """Take back what a run did: the newest one that changed something, or the one named."""
         accepted = self._accepted(fab("run.undo", run=run, from_=source))
@@ -778,7 +804,7 @@ class Session:
         return JsonLines(print) if self.flags.json else Terminal(self.console)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(self.redact(text), highlight=False, markup=False, soft_wrap=True)
 
     def _hang_up(self) -> None:
         for shell in self.shells.values():

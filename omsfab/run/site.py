@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from omsfab.edges.shell import Result, Shell
 from omsfab.errors import InputError, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
+from omsfab.fleet.mask import Redactor
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import (
     Await,
@@ -90,6 +91,7 @@ class Site:
         self._shells = shells
         self._metadb = metadb
         self._secrets = tuple(secrets)
+        self._redact = Redactor(self._secrets)
         self._mirror = mirror
         self._lease = lease
         self._states: dict[str, Mapping[str, str]] = {}
@@ -229,7 +231,8 @@ class Site:
                 if programs in ("stop", "restart"):
                     self._states.pop(step.node, None)
                     tell("programs", "all programs are being stopped", {"act": "stop"})
-                result = self._shells[step.node].run(command, lambda line: tell("line", line))
+                with self._lines(tell) as on_line:
+                    result = self._shells[step.node].run(command, on_line)
                 if result.status != 0 and not any_status:
                     raise OmsfabError(
                         "CMD-001",
@@ -292,14 +295,15 @@ class Site:
         """Follow it to its end, and see what the programs do then, however it ended."""
         shell = self._shells[step.node]
         try:
-            jobs.follow(
-                shell,
-                job,
-                attempt,
-                on_line=lambda line: tell("line", line),
-                on_state=lambda text: tell("state", text),
-                secrets=self._secrets,
-            )
+            with self._lines(tell) as on_line:
+                jobs.follow(
+                    shell,
+                    job,
+                    attempt,
+                    on_line=on_line,
+                    on_state=lambda text: tell("state", text),
+                    secrets=self._secrets,
+                )
         except OutcomeUnknown:  # it goes on, or the node is away
             raise
         except OmsfabError:
@@ -331,11 +335,23 @@ class Site:
         return self._lease
 
     def redact(self, text: str) -> str:
-        """Return the text without any secret of the fleet."""
-        words = {secret.reveal() for secret in self._secrets} - {""}
-        for word in sorted(words, key=len, reverse=True):  # one may be a part of another
-            text = text.replace(word, "****")
-        return text
+        """Return the text as it may be shown: nothing a terminal obeys, no secret of the fleet."""
+        return self._redact(text)
+
+    @contextmanager
+    def _lines(self, tell: Callable[..., None]) -> Iterator[Callable[[str], None]]:
+        """Tell lines as they may be shown; one that may hold half a secret waits for the next."""
+        lines = self._redact.lines()
+
+        def on_line(line: str) -> None:
+            for shown in lines.feed(line):
+                tell("line", shown)
+
+        try:
+            yield on_line
+        finally:
+            for shown in lines.rest():
+                tell("line", shown)
 
 
 def _confirmed(source: Path, sha256: str, mode: int) -> Secret:

@@ -298,10 +298,7 @@ class _UnderWay:
         return outage_text(found, cure(self._order.plan.task, ended=False))
 
     def _failed(self, error: OmsfabError) -> None:
-        error.evidence = self._site.redact(error.evidence)
-        error.findings = tuple(
-            replace(one, found=self._site.redact(one.found)) for one in error.findings
-        )
+        error.shown_by(self._site.redact)
         if isinstance(error, LockLost):
             return self._lost(error)
         error.outage = self._down()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from omsfab.commands import docker, next_line, oms, posix, supervisor
@@ -20,6 +21,7 @@ from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, refusal
 from omsfab.fleet import hostsfile
+from omsfab.fleet.mask import one_line
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import regions, undo
 from omsfab.plan.present import Present
@@ -31,7 +33,7 @@ from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.run.site import health_says
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
-from omsfab.show.text import clock_span, event_line, outage_text
+from omsfab.show.text import clock_span, event_line, outage_text, say
 
 
 def fleet() -> None:
@@ -99,7 +101,7 @@ def status(*, as_json: bool = False) -> None:
     for head in HEADS:
         table.add_column("address" if head == "ip" else head)
     for row in rows:
-        table.add_row(*row.shown().values())
+        table.add_row(*(escape(one_line(str(cell))) for cell in row.shown().values()))
     Console().print(table)
 
 
@@ -194,7 +196,7 @@ def check(region: str) -> None:
             shell.close()
     lines = tuple(regions.differences(loaded, found))
     for line in lines:
-        print(line)
+        say(line)
     count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
     print(f"fleet.check: {count} from {hosts_path()}")
 
@@ -333,7 +335,7 @@ def lock() -> None:
         print("MetaDB: free")
     else:
         life = f"alive until {holder.expires}" if holder.live else f"expired at {holder.expires}"
-        print(f"MetaDB: run {holder.run_id} of {holder.owner} since {holder.since}, {life}")
+        say(f"MetaDB: run {holder.run_id} of {holder.owner} since {holder.since}, {life}")
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     try:
         held = claims.held(shells.values())
@@ -342,7 +344,7 @@ def lock() -> None:
             shell.close()
     for node in loaded.nodes:
         run, owner, since = held.get(node.name, ("", "", ""))
-        print(f"{node.name}: {f'run {run} of {owner} since {since}' if run else 'free'}")
+        say(f"{node.name}: {f'run {run} of {owner} since {since}' if run else 'free'}")
 
 
 def _note(path: Path) -> dict[str, Any] | None:

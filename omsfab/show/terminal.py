@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from omsfab.fleet.mask import one_line, plain
 from omsfab.plan.events import Event
 from omsfab.show.text import event_line, seconds
 
@@ -95,7 +96,7 @@ class Terminal:
                 row = self._going[event.node] = _Going(event.step, time.monotonic())
             if event.kind == "state" and event.text.startswith("step "):
                 row.phase = event.text.split(":")[0] + "  "
-            row.last = _progress(event.text) if event.kind == "progress" else event.text
+            row.last = _progress(event.text) if event.kind == "progress" else one_line(event.text)
 
     def _tenth(self, event: Event) -> None:
         there, size = (int(number) for number in event.text.split("/"))
@@ -133,7 +134,8 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            self._out(json.dumps(event.record(), ensure_ascii=False))
+            shown = replace(event, text=plain(event.text))
+            self._out(json.dumps(shown.record(), ensure_ascii=False))
 
 
 def _progress(text: str) -> str:

@@ -10,6 +10,7 @@ from typing_extensions import assert_never
 
 from omsfab.commands.command import shown
 from omsfab.errors import OmsfabError
+from omsfab.fleet.mask import plain
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
@@ -188,10 +189,11 @@ SIGNS = {
 def event_line(event: Event) -> str:
     """One line for a terminal that cannot be redrawn, and for logs; times are UTC."""
     clock = datetime.fromtimestamp(event.at, timezone.utc).strftime("%H:%M:%SZ")
+    text = plain(event.text)  # also of a journal that an older omsfab wrote
     if event.kind in ("stage", "run"):
-        return f"{clock}  {event.kind}  {event.text}"
+        return f"{clock}  {event.kind}  {text}"
     if event.kind == "accepted":
-        return f"{clock}  {accepted_line(event.text)}"
+        return f"{clock}  {accepted_line(text)}"
     mark = {
         "warning": "!",
         "line": "│",
@@ -201,7 +203,12 @@ def event_line(event: Event) -> str:
         "intent": "▸",
     }
     sign = mark.get(event.kind, "·")
-    return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {event.text}".rstrip()
+    return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {text}".rstrip()
+
+
+def say(text: str) -> None:
+    """Print what may come from a node, from MetaDB or from a file of a node."""
+    print(plain(text))
 
 
 def accepted_line(id: str, why: OmsfabError | None = None) -> str:

@@ -9,10 +9,15 @@ import traceback
 
 import pytest
 
+from omsfab.commands.command import command
+from omsfab.edges.shell import Result
 from omsfab.errors import OmsfabError
 from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
+from omsfab.plan.events import Event
 from omsfab.plan.present import assumed
+from omsfab.plan.records import Run, Step
+from omsfab.run import journal as journals
 from omsfab.run.session import digest
 from omsfab.run.site import Site
 from omsfab.show.text import plan_lines
@@ -112,3 +117,59 @@ def test_a_secret_within_another_leaves_nothing_of_it(tmp_path):
     site = Site("r", tmp_path, {}, None, secrets=secrets)
 
     assert "password=****" == site.redact("password=oms-2024-tsdb!")
+
+
+class Talker:
+    """A node that says these lines, whatever it is asked."""
+
+    def __init__(self, *lines):
+        self.lines = lines
+
+    def run(self, cmd, on_line=None):
+        for line in self.lines:
+            on_line(line)
+        return Result(1, "\n".join(self.lines), "")
+
+
+def test_what_a_line_in_the_container_says_is_fit_for_a_screen(tmp_path):
+    """node.exec and node.logs show what a node says: no clipboard is written, nothing leaks."""
+    said = (
+        "\x1b]52;c;Y3VybCBldmls\x07\x1b[31mok\x1b[0m",
+        "{'username': 'u', 'password_original': 'another', 'port': 1}",
+        "pw CANARY-",
+        "7f3-of-oms end",
+    )
+    told = []
+    site = Site("r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3-of-oms")])
+    step = Step("exec", "oms1", "exec", apply=(Run(command("x"), any_status=True),))
+
+    site.perform(step.apply[0], step, 1, lambda kind, text: told.append((kind, text)))
+
+    assert [
+        ("line", "ok"),
+        ("line", "{'username': 'u', 'password_original': '****', 'port': 1}"),
+        ("line", "pw **** end"),
+    ] == told
+
+
+def test_an_error_quotes_no_escape_and_no_secret(tmp_path):
+    """The output of a command that failed is its evidence."""
+    said = ("\x1b[2Jpassword=x\x9b0m", "%43ANARY-7f3")
+    site = Site("r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3")])
+    step = Step("exec", "oms1", "exec", apply=(Run(command("x")),))
+
+    with pytest.raises(OmsfabError) as caught:
+        site.perform(step.apply[0], step, 1, lambda *_: None)
+
+    assert "password=****\n****" == caught.value.evidence
+
+
+def test_a_journal_of_others_moves_no_cursor(tmp_path):
+    """A copy fetched from a node, or one of an older omsfab, is shown like anything of a node."""
+    book = journals.Journal(tmp_path)
+    book.write(Event(0, 0, "oms1", "x", "line", "\x1b]0;you\x07 \x1b[8mhidden"))
+    book.close()
+
+    (event,) = journals.read(tmp_path / "journal.jsonl").events
+
+    assert " hidden" == event.text
