@@ -468,14 +468,24 @@ def lab_task(**words: str) -> Callable[[Body], Any]:
     return fleet_task(heeds_dry=False, name="several labs do not collide", **words)
 
 
-@lab_task(nodes="how many servers", metadb="oceanbase, mariadb or mysql", bare="do not deploy OMS")
+@lab_task(
+    nodes="how many servers",
+    metadb="oceanbase, mariadb or mysql",
+    bare="do not deploy OMS",
+    profile="the OMS that the image stands in for: 3.3.1, 4.2.0, 4.2.7 or 4.2.11+",
+)
 def lab_up(
-    c: Context, name: str = "lab", nodes: int = 3, metadb: str = "oceanbase", bare: bool = False
+    c: Context,
+    name: str = "lab",
+    nodes: int = 3,
+    metadb: str = "oceanbase",
+    bare: bool = False,
+    profile: str = "",
 ) -> None:
     """Start the local fleet: servers, MetaDB, VIP; OMS on the first server (root, Linux)."""
     from omsfab.lab import demo
 
-    demo.up(name, nodes, metadb, bare=bare)
+    demo.up(name, nodes, metadb, bare=bare, profile=profile)
 
 
 @lab_task()

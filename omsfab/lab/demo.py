@@ -15,15 +15,20 @@ ROOT = Path(__file__).parents[2]
 FAB = Path(sys.executable).with_name("fab")
 
 
-def up(name: str, nodes: int, metadb: str, *, bare: bool) -> labs.Lab:
-    """Start the lab and, unless ``bare``, deploy OMS on its first server."""
+def up(
+    name: str, nodes: int, metadb: str, *, bare: bool, profile: str = "", start_secs: str = ""
+) -> labs.Lab:
+    """Start the lab and, unless ``bare``, deploy OMS on its first server.
+
+    ``profile`` and ``start_secs`` are those of labs.up: real figures unless said otherwise.
+    """
     why = labs.missing()
     if why:
         raise PreflightError("LAB-001", why, where="this machine", next="scripts/test")
     engine = next((known for known in ENGINES if known == metadb), None)
     if engine is None:
         raise OmsfabError("LAB-002", f"no such MetaDB: {metadb}", next="fab lab.up")
-    lab = labs.up(name, nodes, engine)
+    lab = labs.up(name, nodes, engine, profile=profile, start_secs=start_secs)
     first = lab.nodes[0]
     write(lab, "initial.yaml", f"http://{first.ip}:8088", [first.name])
     write(lab, "hosts.yaml", f"http://{lab.vip}:8088", [node.name for node in lab.nodes])

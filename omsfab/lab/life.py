@@ -11,6 +11,7 @@ from pathlib import Path
 from omsfab.lab import balancer, machine, metadb, mysql, network, node, package, places
 from omsfab.lab.model import BALANCER, Engine, Lab, NodeOfLab, read
 from omsfab.lab.places import Place, place
+from omsfab.lab.profiles import chosen
 from omsfab.lab.system import LabError, Say, answers, only_one, private_dir, private_file, run
 
 
@@ -21,11 +22,15 @@ def up(
     password: str | None = None,
     image: bool = True,
     say: Say = print,
+    profile: str = "",
+    start_secs: str = "",
 ) -> Lab:
     """A lab with these nodes runs, waited for; what runs already is left as it is.
 
     ``password`` is that of OMS's database user, any characters; ``image=False`` leaves the
-    stand-in image and its package out.  OMS itself is not deployed.
+    stand-in image and its package out.  OMS itself is not deployed.  ``profile`` is the version
+    of OMS that the image stands in for (profiles.py); with ``start_secs`` its programs count as
+    RUNNING after so many seconds instead of ten.
 
     Raises LabError when the machine cannot carry a lab, or a part does not come up.
     """
@@ -38,7 +43,8 @@ def up(
     with only_one(where.lock, say):
         lab = _planned(where, nodes, metadb, password)
         say(f"lab {name}: {len(lab.nodes)} nodes, {metadb}, {lab.subnet}")
-        lab = _run(lab, image, say)
+        made = (lambda: package.build(say, "", chosen(profile), start_secs)) if image else None
+        lab = _run(lab, made, say)
         say(f"lab {name} is up after {time.monotonic() - begun:.1f} s")
     return lab
 
@@ -132,7 +138,7 @@ def _write_secrets(lab: Lab) -> None:
     private_file(private_dir(lab.password_file.parent) / "metadb", lab.metadb.password)
 
 
-def _run(lab: Lab, image: bool, say: Say) -> Lab:
+def _run(lab: Lab, image: Callable[[], package.Package] | None, say: Say) -> Lab:
     """Start every part at the same time; all are waited for before a failure is raised."""
     jobs: dict[str, Callable[[], object]] = {
         "metadb": lambda: metadb.start(lab),
@@ -140,7 +146,7 @@ def _run(lab: Lab, image: bool, say: Say) -> Lab:
         **{part.name: _starter(lab, part) for part in lab.nodes},
     }
     with ThreadPoolExecutor(len(jobs) + 1) as pool:
-        built = pool.submit(package.build, say) if image else None
+        built = pool.submit(image) if image else None
         running = {name: pool.submit(job) for name, job in jobs.items()}
         for name, job in running.items():
             if job.exception() is None:

@@ -189,7 +189,8 @@ class Lab:
                 knobs.pop(name, None)
             else:
                 knobs[name] = str(value)
-        private_file(path, "".join(f"{name}={value}\n" for name, value in knobs.items()))
+        # User ds of the image reads them, too.
+        private_file(path, "".join(f"{name}={value}\n" for name, value in knobs.items()), 0o644)
 
     def counters(self, node: str) -> dict[str, Any]:
         """What docker_init.sh of the node's container wrote down about its own executions.

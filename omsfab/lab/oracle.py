@@ -106,6 +106,10 @@ class Fleet:
         }
         return {name: done.stdout.strip() for name, done in found.items() if done.returncode == 0}
 
+    def shape(self, node: str) -> None:
+        """Bring the tables into the shape that the knobs of this node say, or back."""
+        self.docker(node, "exec", CONTAINER, "python", "-m", "omslab.shape")
+
     def programs(self, node: str) -> set[str]:
         """The states of the programs in the container, e.g. ``{"RUNNING"}``."""
         done = self.lab.enter(node, ["docker", "exec", CONTAINER, "supervisorctl", "status"])

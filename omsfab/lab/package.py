@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omsfab.lab import places
+from omsfab.lab.profiles import SUPERVISORD, Profile, chosen
 from omsfab.lab.system import LabError, Say, only_one, private_dir, private_file, run
-
-TAG = "reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce"
 
 SOURCES = Path(__file__).with_name("image")
 
@@ -41,6 +40,21 @@ LEFT_OUT_PATHS = (
     *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/aarch64-linux-gnu/gconv", "usr/share/awk"),
 )
 
+# Only where step 4 of docker_init.sh names it.
+CROND = """\
+[program:crond]
+command=sleep infinity
+user=root
+autostart=true
+autorestart=true
+startsecs=10
+startretries=0
+stopasgroup=true
+killasgroup=true
+stdout_logfile=/home/admin/logs/crond_stdout.log
+stderr_logfile=/home/admin/logs/crond_stderr.log
+"""
+
 # Counted up when the way of building the base changes.
 BASE_FORMAT = 3
 
@@ -54,27 +68,35 @@ class Package:
     path: Path
 
 
-def build(say: Say = print, tag: str = TAG) -> Package:
-    """The package, from the cache if nothing changed.  Another ``tag`` makes another image."""
+def build(
+    say: Say = print, tag: str = "", profile: Profile | None = None, start_secs: str = ""
+) -> Package:
+    """The package, from the cache if nothing changed.  Another ``tag`` makes another image.
+
+    ``start_secs`` stands in the place of the real startsecs of the programs.
+    """
+    profile = profile or chosen()
+    tag = tag or profile.tag
     cache = private_dir(places.cache())
     with only_one(cache / ".lock"):
         base = base_layer(say)
-        app = app_layer(tag)
-        config = json.dumps(configuration(tag, [base.read_bytes(), app]), sort_keys=True).encode()
+        app = app_layer(tag, profile, start_secs)
+        layers = [base.read_bytes(), app]
+        config = json.dumps(configuration(tag, layers, profile.cmd), sort_keys=True).encode()
         name = hashlib.sha256(config).hexdigest()
         version = tag.rpartition("feature_")[2].replace("_", "-")
         path = cache / f"oms_{version}-{name[:12]}.tar.gz"
         if not path.exists():
             started = time.monotonic()
             say("packing the stand-in image")
-            write(path, tag, name, config, [base.read_bytes(), app])
+            write(path, tag, name, config, layers)
             size = path.stat().st_size / 1e6
             say(f"packed {path.name}, {size:.0f} MB, in {time.monotonic() - started:.1f} s")
         return Package(tag, f"sha256:{name}", path)
 
 
 def configuration(
-    tag: str, layers: list[bytes], cmd: Sequence[str] = ("/bin/bash", "/root/docker_cmd.sh")
+    tag: str, layers: list[bytes], cmd: Sequence[str] = ("/bin/sh", "-c", SUPERVISORD)
 ) -> dict[str, object]:
     """The image configuration; its sha256 is the image id (OCI image specification)."""
     machines = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -141,13 +163,19 @@ def debian_layer(
     return path
 
 
-def app_layer(tag: str) -> bytes:
+def app_layer(tag: str, profile: Profile, start_secs: str = "") -> bytes:
     """The layer of our own files, laid out in ``image`` as they lie in the container."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
         for member in sorted(_walk(SOURCES)):
             if "__pycache__" not in member and member != "README":
                 _add(out, SOURCES / member, member, plain=True)
+        _add_link(out, "home/ds", "/u01/ds")
+        # As in CentOS; it leaves its place as process 1 to supervisord, where dash would not.
+        _add_link(out, "usr/bin/sh", "bash")
+        _add_text(out, "usr/lib/omslab/profile", profile.text(start_secs))
+        if "CROND" in profile.knobs:
+            _add_text(out, "etc/supervisor/conf.d/crond.ini", CROND)
         version = tag.rpartition(":")[2].removeprefix("feature_").upper().replace("_", "-")
         _add_text(out, "home/admin/version", f"{version}\n")
     return buffer.getvalue()
@@ -234,12 +262,19 @@ def _add(out: tarfile.TarFile, path: Path, name: str, *, plain: bool = False) ->
     member.mtime, member.uname, member.gname = 0, "", ""
     if plain:
         member.uid = member.gid = 0
-        member.mode = 0o755 if member.isdir() or name.endswith(".sh") else 0o644
+        program = name.endswith(".sh") or name.startswith("usr/bin/")
+        member.mode = 0o755 if member.isdir() or program else 0o644
     if member.isreg():
         with path.open("rb") as source:
             out.addfile(member, source)
     else:
         out.addfile(member)
+
+
+def _add_link(out: tarfile.TarFile, name: str, to: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.mode = tarfile.SYMTYPE, to, 0o777
+    out.addfile(member)
 
 
 def _add_text(out: tarfile.TarFile, name: str, text: str) -> None:

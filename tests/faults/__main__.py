@@ -19,6 +19,7 @@ from typing import Any
 
 from omsfab import lab as labs
 from omsfab.lab import demo
+from omsfab.lab.profiles import QUICK
 from tests.faults import ground as grounds
 from tests.faults import matrix
 from tests.faults.ground import ROOT, Figures, Ground, Miss, Skip, packages
@@ -43,7 +44,7 @@ class Result:
 
 def ground(name: str, metadb: str, work: Path) -> Ground:
     """A lab with OMS deployed on its first node."""
-    lab = demo.up(name, 3, metadb, bare=False)
+    lab = demo.up(name, 3, metadb, bare=False, start_secs=QUICK)
     return Ground(lab, work)
 
 

@@ -379,13 +379,16 @@ class Ground:
         if lab.sql("select 1 from information_schema.schemata where schema_name = 'omsfab'"):
             lab.sql("drop database omsfab")
         lab.sql("delete from oms_rm.oms_project")
+        counted = (lab.node_directory(name) / labs.model.KNOBS for name in self.names)
+        shapes = [path / "shape" for path in counted]
+        shaped = any(path.exists() and path.read_text() for path in shapes)
         for name in self.new:
             if oracle.container(lab, name):
                 lab.enter(name, ["docker", "rm", "-f", oracle.CONTAINER])
             lab.enter(name, ["sh", "-c", "rm -rf /data/* /data/.[!.]* /var/lib/omsfab/*"])
             self._image(name, there=not images)
             lab.knob(name, **QUICK)
-        self._reset_first()
+        self._reset_first(shaped=shaped)
 
     def _image(self, name: str, *, there: bool) -> None:
         lab = self.lab
@@ -397,7 +400,8 @@ class Ground:
             if done.returncode:
                 raise RuntimeError(done.stderr)
 
-    def _reset_first(self) -> None:
+    def _reset_first(self, *, shaped: bool) -> None:
+        """``shaped``: knobs have changed tables or keys, which have to come back."""
         lab, first = self.lab, self.first
         counted = lab.node_directory(first) / labs.model.KNOBS
         (counted / "knobs").unlink(missing_ok=True)
@@ -405,6 +409,9 @@ class Ground:
         (counted / "init.overlap").unlink(missing_ok=True)
         lab.enter(first, ["sh", "-c", "rm -rf /var/lib/omsfab/* /data/oms/oms_logs/omsfab"])
         lab.enter(first, ["sh", "-c", "rm -f /data/config.yaml.*"])
+        if shaped:
+            lab.enter(first, ["docker", "start", oracle.CONTAINER])
+            self._shape()
         path = lab.path(first, oracle.CONFIG)
         same = path.read_bytes() == self._config
         if not same:
@@ -420,6 +427,8 @@ class Ground:
             inside = ["docker", "exec", oracle.CONTAINER]
             lab.enter(first, [*inside, "supervisorctl", "stop", "all"])
             self._put_rows()
+            if shaped:
+                self._shape()
             module = "omsflow.scripts.units.oms_init_manager"
             lab.enter(first, [*inside, "python", "-m", module, "--init-config-file"])
         if not same or set(oracle.programs(lab, first).values()) != {"RUNNING"}:
@@ -430,6 +439,13 @@ class Ground:
             raise RuntimeError(f"{first} does not come back ONLINE")
         if not oracle.wait(lambda: set(oracle.programs(lab, first).values()) == {"RUNNING"}, 60):
             raise RuntimeError(f"{first} does not come back to RUNNING")
+
+    def _shape(self) -> None:
+        """Tables and keys as the knobs of the first node say."""
+        words = ["docker", "exec", oracle.CONTAINER, "python", "-m", "omslab.shape"]
+        done = self.lab.enter(self.first, words)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
 
     def _rows_same(self) -> bool:
         return all(

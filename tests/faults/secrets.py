@@ -17,8 +17,12 @@ from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault
 
 CANARIES = {"tsdb": 'CANARY-7f3 ts\'db "$HOME"', "extra": "CANARY-7f3-extra#: x"}
-ALLOWED = ("config.yaml", "/secrets/")
-"""Where a secret may lie: config.yaml with its backups, 0600, and the files it was taken from."""
+ALLOWED = ("config.yaml", "/secrets/", "/oms_logs/omsfab/")
+"""Where a secret may lie, for its owner alone: config.yaml with its backups, the files it was taken
+from, and what docker_init.sh said in an attempt, since step 2 prints the password of MetaDB."""
+
+OF_OMS = ("/overlay2/", "/docker_init.log.")
+"""What OMS itself writes, in its container and beside it."""
 
 
 def canaries(g: Ground) -> list[bytes]:
@@ -88,8 +92,9 @@ def lying_about(roots: list[Path], wanted: list[bytes], since: float) -> Iterato
                     continue
                 if not any(text in data for text in wanted):
                     continue
-                inside = "/overlay2/" in str(path)  # what OMS itself writes in its container
-                allowed = any(word in str(path) for word in ALLOWED) or inside
+                if any(word in str(path) for word in OF_OMS):
+                    continue
+                allowed = any(word in str(path) for word in ALLOWED)
                 if not allowed or stat.st_mode & 0o077:
                     yield f"{path} {stat.st_mode & 0o777:o}"
 

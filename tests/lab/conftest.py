@@ -11,6 +11,7 @@ import pytest
 
 from omsfab import lab as labs
 from omsfab.lab.oracle import Fleet
+from omsfab.lab.profiles import QUICK
 
 # A shell that begins the tests in the background has SIGINT ignored, and fab would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -33,6 +34,7 @@ def make_fleet() -> Iterator[Callable[..., Fleet]]:
 
     The lab is bare; ``initial.yaml`` has the first node under its own address, ``hosts.yaml`` all
     nodes behind the VIP.  Further words go into both, as ``Lab.hosts_yaml`` takes them.
+    Programs are RUNNING soon after their start; ``start_secs=""`` has the real ten seconds.
     """
     made: list[str] = []
 
@@ -41,11 +43,14 @@ def make_fleet() -> Iterator[Callable[..., Fleet]]:
         nodes: int = 3,
         metadb: str = "oceanbase",
         password: str | None = None,
+        start_secs: str = QUICK,
         **extra: object,
     ) -> Fleet:
         name = f"t{os.getpid()}-{name}"
         made.append(name)
-        lab = labs.up(name, nodes, metadb, password=password, say=lambda _: None)
+        lab = labs.up(
+            name, nodes, metadb, password=password, say=lambda _: None, start_secs=start_secs
+        )
         fleet = Fleet(lab)
         first = lab.nodes[0]
         fleet.write("initial.yaml", f"http://{first.ip}:8088", [first.name], **extra)

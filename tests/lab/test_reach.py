@@ -16,6 +16,7 @@ import yaml
 
 from omsfab.lab import package
 from omsfab.lab.metadb import USER_OF_PROXY
+from omsfab.lab.profiles import QUICK
 
 PORTS = {"cm": 18088, "nginx": 18089, "ghana": 18090, "supervisor": 19000, "sshd": 12023}
 SLS = {
@@ -33,7 +34,7 @@ REGISTRY = "registry.example:5000/oceanbase/oms:feature_4.2.7_ce"
 
 def made():
     """The package of an image that comes from a registry with a port."""
-    return package.build(lambda _: None, REGISTRY)
+    return package.build(lambda _: None, REGISTRY, start_secs=QUICK)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,11 @@
 #!/bin/bash
-# Entry of the container: directories, then supervisord in the foreground.
+# Entry of the container up to 3.3.x: component files by the units of omsflow, then supervisord.
 cd /root || exit 1
-lab=/home/admin/logs/.lab
-knob() { sed -n "s/^$1=//p" "$lab/knobs" 2>/dev/null | tail -n 1; }
+knob() { cat /usr/lib/omslab/profile /home/admin/logs/.lab/knobs 2>/dev/null | sed -n "s/^$1=//p" | tail -n 1; }
 
-mkdir -p /home/admin/conf /home/admin/logs/ghana/Ghana /home/admin/logs/cm/log \
-    /home/admin/logs/supervisor /home/ds/store /home/ds/run "$lab"
-if [ "$(knob EXIT_AT_START)" = 1 ]; then
-    echo "docker_cmd.sh: cannot start: no configuration for this host" >&2
-    exit 1
+if [ "$(knob ENTRY_UNITS)" = 1 ]; then
+    python -m omsflow.scripts.units.oms_init_manager --init-config-file
 fi
-
-# Newer images initialise themselves; theirs is another entry, so this one does not name the script.
-if [ "$(knob SELF_INIT)" = 1 ]; then
-    exec bash /root/docker_self.sh
-fi
-exec supervisord -n -c /etc/supervisor/supervisord.conf
+[ "$1" != units ] || exit 0
+export ENTRY_UNITS_RAN=1
+exec /usr/bin/supervisord -c /etc/supervisor/supervisord.conf --nodaemon

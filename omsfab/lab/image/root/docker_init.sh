@@ -3,7 +3,7 @@
 cd /root || exit 1
 lab=/home/admin/logs/.lab
 mkdir -p "$lab"
-knob() { sed -n "s/^$1=//p" "$lab/knobs" 2>/dev/null | tail -n 1; }
+knob() { cat /usr/lib/omslab/profile "$lab/knobs" 2>/dev/null | sed -n "s/^$1=//p" | tail -n 1; }
 
 # --- counters for the tests, before anything else can happen
 stamp=$(date +%s.%N)
@@ -18,13 +18,14 @@ finish() {
         sleep 0.5
     done 2>/dev/null
     ended=1
+    rm -f /tmp/.lab-step-4
     # Its row must be closed before the next run begins, or that would seem to overlap.
     wait "$watch"
     # The log is whole before the script has ended, so that no reader misses the last lines.
     exec >&- 2>&-
     wait "$tee" 2>/dev/null
 }
-python -m omsflow.watch $$ "$stamp" </dev/null >/dev/null 2>&1 9>&- &
+python -m omslab.watch $$ "$stamp" </dev/null >/dev/null 2>&1 9>&- &
 watch=$!
 
 log=/home/admin/logs/docker_init.log.$(date +%Y-%m-%d.%H:%M:%S)
@@ -37,6 +38,7 @@ exec 3>&-
 line=$(printf -- '-%.0s' {1..195})
 seconds=$(knob INIT_SECONDS)
 programs="nginx oms_console oms_drc_cm oms_drc_supervisor sshd"
+[ "$(knob CROND)" != 1 ] || programs="crond $programs"
 
 head() { printf '%s\n# %s\n%s\n' "$line" "$1" "$line"; }
 pause() { sleep "$(awk "BEGIN { print ${seconds:-3} * $1 / 100 }")" 9>&-; }
@@ -44,7 +46,9 @@ fail() { echo "init failed!"; exit 1; }
 # Echo a command and run it.
 step() { echo "$*"; "$@" 9>&- || fail; }
 trouble() {
-    [ "$(knob INIT_HANG)" != "$1" ] || sleep 3600 9>&-
+    # Two processes below it, so that whoever kills the script alone leaves what it has opened.
+    [ "$(knob INIT_HANG)" != "$1" ] || python -c \
+        'import subprocess; subprocess.run(["sleep", "3600"], close_fds=False)' 9>&-
     if [ "$(knob INIT_FAIL_STEP)" = "$1" ]; then
         echo "ERROR: step $1 cannot be done: as the lab was told" >&2
         fail
@@ -72,11 +76,18 @@ flood=$(knob INIT_FLOOD_MB)
     command head -c "$((flood * 1048576))" >&2
 pause 10
 
-head "【步骤四】重启 OMS 所有组件 (大约需要两分钟，请耐心等待)"
+if [ "$(knob BRACKETS)" = full ]; then
+    head "【步骤四】重启 OMS 所有组件（大约需要两分钟，请耐心等待）"
+else
+    head "【步骤四】重启 OMS 所有组件 (大约需要两分钟，请耐心等待)"
+fi
 trouble 4
 echo "supervisorctl restart $programs"
+: >/tmp/.lab-step-4
+# supervisorctl of Supervisor 3 ends with 0 also where a program does not start: nobody notices.
 # shellcheck disable=SC2086
 supervisorctl restart $programs 9>&- || fail
+rm -f /tmp/.lab-step-4
 pause 40
 for _ in 1 2; do
     echo "supervisorctl status $programs"
@@ -90,10 +101,15 @@ trouble 5
 step python -m omsflow.scripts.units.oms_cluster_manager add_resource
 pause 15
 
-zh="# 【结束】全部初始化步骤执行成功"
+sentence="【结束】全部初始化步骤执行成功"
+zh="# $sentence"
 status=$(knob INIT_EXIT)
-[ "${status:-0}" != 0 ] || date >/root/init_flag.txt
-echo "$line"
+flag=$(knob INIT_FLAG)
+[ "${flag:-1}" != 1 ] || date >/root/init_flag.txt
+date >/root/.lab-initialised
+frame() { echo "$line"; }
+case $(knob BANNER) in bare | prefix | framed) frame() { :; } ;; esac
+frame
 case $(knob BANNER) in
     en) echo "# [Completed] All initialization steps are executed." ;;
     none) echo "# done" ;;
@@ -106,7 +122,12 @@ case $(knob BANNER) in
     ansi) printf '\033[1;32m%s\033[0m\n' "$zh" ;;
     cr) printf 'progress 99%%\r%s\r\n' "$zh" ;;
     echo) echo "+ echo '$zh'" ;;
+    bare) echo "$sentence" ;;
+    excl) echo "$zh！" ;;
+    dashes) echo "$zh----" ;;
+    prefix) echo "$(date '+%Y-%m-%d %H:%M:%S'),146-Oms-INFO units.docker_init.112 :$sentence" ;;
+    framed) printf '%s\n*** %s ***\n%s\n' "${line//-/*}" "$sentence" "${line//-/*}" ;;
     *) echo "$zh" ;;
 esac
-echo "$line"
+frame
 exit "${status:-0}"

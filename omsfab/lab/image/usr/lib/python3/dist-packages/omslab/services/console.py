@@ -7,8 +7,8 @@ import socket
 import sys
 import time
 
-from omsflow import settings
-from omsflow.services.web import Answer, serve
+from omslab import settings
+from omslab.services.web import Answer, serve
 
 
 def healthy() -> bool:
@@ -31,9 +31,17 @@ def healthy() -> bool:
     return bool(known)
 
 
+PAGE = "<!DOCTYPE html><html><head><title>OMS</title></head><body>OMS</body></html>\n"
+ABSENT = "<html><body><h1>Whitelabel Error Page</h1>type=Not Found, status=404</body></html>\n"
+
+
 def answer(path: str) -> Answer:
+    """The health page as the knob HEALTH has it: 1, or as older consoles answer, 404 or html."""
     if not path.startswith("/oms/health"):
-        return 200, {"success": True, "data": {"console": "stand-in"}}
+        return 200, PAGE
+    kind = settings.knob("HEALTH", "1")
+    if kind != "1":
+        return (404, ABSENT) if kind == "404" else (200, PAGE)
     well = healthy()
     return (200 if well else 503), {"success": True, "data": {"healthy": well}}
 
@@ -44,6 +52,7 @@ def leave(*_: object) -> None:
 
 
 def main() -> None:
+    settings.may_start("oms_console")
     signal.signal(signal.SIGTERM, leave)
     serve(settings.port("ghana_server_port"), answer)
 

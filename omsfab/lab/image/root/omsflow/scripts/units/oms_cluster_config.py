@@ -7,7 +7,9 @@ import re
 import sys
 from typing import Any
 
-from omsflow import settings
+from omslab import settings
+
+from omsflow import prelude
 
 REQUIRED = (
     *("oms_meta_host", "oms_meta_port", "oms_meta_user", "oms_meta_password"),
@@ -34,6 +36,7 @@ def faults(values: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
+    prelude()
     try:
         values = settings.config()
         found = faults(values)
@@ -43,8 +46,6 @@ def main() -> int:
         found = [f"{type(error).__name__}: {error}"]
     for fault in found:
         print(f"ERROR: check config.yaml: {fault}")
-    if not found:
-        print(f"config.yaml is ok: location {values['cm_location']}, nodes {values['cm_nodes']}")
     return 1 if found else 0
 
 

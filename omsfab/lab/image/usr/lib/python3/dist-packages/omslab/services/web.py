@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from omsflow import settings
+from omslab import settings
 
 Answer = tuple[int, Any]
 
@@ -22,16 +22,19 @@ class Server(ThreadingHTTPServer):
 def serve(
     port: int, answer: Callable[[str], Answer], context: ssl.SSLContext | None = None
 ) -> None:
-    """Answer GET and POST with JSON for ever; ``answer`` gets the path."""
+    """Answer GET and POST for ever, JSON or, of text, HTML; ``answer`` gets the path."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
 
         def do_GET(self) -> None:
             status, body = answer(self.path)
-            data = json.dumps(body, ensure_ascii=False).encode()
+            page = isinstance(body, str)
+            said = body if page else json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+            data = said.encode()
+            kind = "text/html" if page else "application/json"
             self.send_response(status)
-            self.send_header("Content-Type", "application/json;charset=UTF-8")
+            self.send_header("Content-Type", f"{kind};charset=UTF-8")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -1,19 +1,21 @@
-"""oms_drc_cm: answers on its port, and calls hosts without heartbeat OFFLINE."""
+"""oms_drc_cm: answers on its port, calls hosts without beats OFFLINE, and is the knobs' hand."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from omsflow import settings
-from omsflow.services.web import Answer, serve
+from omslab import hand, settings
+from omslab.services.web import Answer, serve
 
 STALE_SECONDS = 15
 
 
 def answer(path: str) -> Answer:
+    """Jetty answers its root page whether OMS is initialised or not."""
     ready = settings.component("cm") is not None
-    return (200 if ready else 503), {"success": ready, "data": {"path": path}}
+    status = 200 if ready or path == "/" else 503
+    return status, {"success": ready, "data": {"path": path}}
 
 
 def watch() -> None:
@@ -26,8 +28,8 @@ def watch() -> None:
             cursor.execute(
                 "update host set host_status = 'OFFLINE', gmt_modified = now() "
                 "where host_status = 'ONLINE' and ip in (select host_ip "
-                f"from `{values['drc_cm_heartbeat_db']}`.heart_beat "
-                f"where gmt_modified < now() - interval {STALE_SECONDS} second)"
+                f"from `{values['drc_cm_heartbeat_db']}`.heart_beat group by host_ip "
+                f"having max(gmt_modified) < now() - interval {STALE_SECONDS} second)"
             )
         except Exception as error:
             print(f"{type(error).__name__}: {error}", flush=True)
@@ -36,7 +38,9 @@ def watch() -> None:
 
 
 def main() -> None:
+    settings.may_start("oms_drc_cm")
     threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=hand.work, daemon=True).start()
     serve(settings.port("cm_server_port"), answer)
 
 

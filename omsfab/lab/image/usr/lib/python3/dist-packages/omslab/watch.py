@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from omsflow import settings
+from omslab import settings
 
 LAB = Path("/home/admin/logs/.lab")
 TABLE = (

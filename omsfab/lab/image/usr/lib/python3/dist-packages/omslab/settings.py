@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 CONFIG = Path("/home/admin/conf/config.yaml")
 KNOBS = Path("/home/admin/logs/.lab/knobs")
+PROFILE = Path("/usr/lib/omslab/profile")
+STEP_4 = Path("/tmp/.lab-step-4")
+DS = 501
+"""User and group of oms_drc_supervisor."""
 COMPONENTS = {
     "cm": Path("/home/ds/cm/package/config/drc-cm.properties"),
     "supervisor": Path("/home/ds/supervisor/config/drc.properties"),
@@ -24,12 +31,28 @@ PORTS = {
 
 
 def knob(name: str, default: str = "") -> str:
-    """The last value that the tests have written for a knob."""
-    try:
-        lines = KNOBS.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return default
-    return next((x.partition("=")[2] for x in reversed(lines) if x.startswith(f"{name}=")), default)
+    """The last value that the tests have written for a knob, else that of the image's profile."""
+    for path in (KNOBS, PROFILE):
+        with contextlib.suppress(OSError):
+            for line in reversed(path.read_text("utf-8", "replace").splitlines()):
+                if line.startswith(f"{name}="):
+                    return line.partition("=")[2]
+    return default
+
+
+def named(*knobs: str) -> set[str]:
+    """The programs that any of these knobs names; several stand apart by commas."""
+    return {word for name in knobs for word in knob(name).split(",") if word}
+
+
+def may_start(program: str) -> None:
+    """End here if a knob has this program FATAL, or never come."""
+    if program in named("PROGRAM_NEVER"):
+        time.sleep(1)
+        sys.exit(f"{program}: still waiting for its configuration")
+    in_step_4 = named("INIT_FATAL") if STEP_4.exists() else set()
+    if program in named("PROGRAM_FATAL") | in_step_4:
+        sys.exit(f"{program}: cannot start")
 
 
 def config() -> dict[str, Any]:

@@ -14,7 +14,7 @@ RM = {
     f"{TIMES}, unique key uk_code (code)",
     "oms_normal_config": f"{ID}, cfg_name varchar(128) not null, cfg_value text, {TIMES}, "
     "unique key uk_name (cfg_name)",
-    "oms_version": f"{ID}, version varchar(64) not null, {TIMES}",
+    "oms_version": "version varchar(64) not null primary key, gmt_modified datetime not null",
     "oms_user": f"{ID}, name varchar(64) not null, login_failure_times int not null default 0, "
     f"is_locked tinyint not null default 0, {TIMES}, unique key uk_name (name)",
     "oms_project": f"{ID}, project_id varchar(64), project_name varchar(128), "
@@ -34,8 +34,8 @@ CM = {
 }
 HEARTBEAT = {
     "heart_beat": f"{ID}, task_name varchar(64) not null, task_type varchar(64), "
-    f"host_ip varchar(64) not null, {TIMES}, unique key uk_task (task_name, host_ip)",
-    "heatbeat_sequence": f"{ID}, {TIMES}",
+    f"host_ip varchar(64) not null, {TIMES}, key k_task (task_name, host_ip)",
+    "heatbeat_sequence": f"{ID}, gmt_created datetime not null, gmt_modified datetime not null",
 }
 
 # Defaults of the vendor's system management page.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from omsflow import settings
-from omsflow.services.web import Answer, serve
+from omslab import settings
+from omslab.services.web import Answer, serve
 
 CERTIFICATE = Path("/etc/pki/nginx/oms_server.crt")
 KEY = Path("/etc/pki/nginx/oms_server.key")
@@ -19,14 +20,21 @@ def forward(path: str) -> Answer:
     url = f"http://127.0.0.1:{settings.port('ghana_server_port')}{path}"
     try:
         with urlopen(url, timeout=4) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, read(answer)
     except HTTPError as error:
-        return error.code, json.load(error)
+        return error.code, read(error)
     except OSError:
         return 502, {"success": False, "message": "502 Bad Gateway"}
 
 
+def read(answer: Any) -> Any:
+    """JSON as what it says, a page as its text."""
+    text = answer.read().decode()
+    return json.loads(text) if text.startswith("{") else text
+
+
 def main() -> None:
+    settings.may_start("nginx")
     context = None
     if CERTIFICATE.is_file() and KEY.is_file():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from urllib.request import urlopen
 
-from omsflow import settings
+from omslab import settings
 
 if __name__ == "__main__":
     try:

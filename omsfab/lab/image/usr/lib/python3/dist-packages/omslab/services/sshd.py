@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from omsflow import settings
+from omslab import settings
 
 
 def main() -> None:
+    settings.may_start("sshd")
     with socket.create_server(("0.0.0.0", settings.port("sshd_server_port")), backlog=64) as server:
         while True:
             client, _ = server.accept()

@@ -1,1 +1,0 @@
-"""The long-running programs, under supervisord."""

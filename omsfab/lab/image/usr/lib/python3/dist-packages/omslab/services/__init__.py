@@ -1,0 +1,1 @@
+"""What the programs run: sockets, rows and beats in the place of the Java of OMS."""
