@@ -7,6 +7,8 @@ cannot be pasted (a comment stands behind a backslash, two lines lack theirs), h
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 
 from omsfab.commands.command import Command, command, script
 from omsfab.fleet.model import Install, Node
@@ -18,7 +20,10 @@ RUN = "/home/ds/run"
 CERTIFICATE = "/etc/pki/nginx/oms_server.crt"
 KEY = "/etc/pki/nginx/oms_server.key"
 
-SPEC_LABEL = "omsfab.spec"
+SPEC_LABEL, RUN_LABEL = "omsfab.spec", "omsfab.run"
+
+BY_RUN = f"{RUN_LABEL}=RUN"
+"""A word of a plan: which run makes the container is known only when it is made."""
 
 
 def mounts(install: Install) -> tuple[tuple[str, str], ...]:
@@ -63,7 +68,8 @@ def run(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> 
     never = ("--pull=never",) if pull_flag else ()
     label = f"{SPEC_LABEL}={spec(node, install, image)}"
     return command(
-        "docker", "run", "-dit", *never, "--label", label, *flags(node, install), image,
+        "docker", "run", "-dit", *never, "--label", label, "--label", BY_RUN,
+        *flags(node, install), image,
         limit=120,
     )  # fmt: skip
 
@@ -79,6 +85,13 @@ name=$1; shift
 docker exec "$name" sh -c '{_OWN}' supervisorctl "$@"
 }}
 """
+
+
+def by_run(cmd: Command, run_id: str) -> Command:
+    """Return the command with the run's id in the label that says who has made the container."""
+    words = (f"{RUN_LABEL}={run_id}" if word == BY_RUN else word for word in cmd.argv)
+    return replace(cmd, argv=tuple(words))
+
 
 # A start that failed half way leaves the container: it has the same label, so it is the same one.
 _RUN_OR_START = r"""# docker run, or docker start where this very container was left
@@ -200,12 +213,43 @@ def remove_unstarted(container: str) -> Command:
     return script(_REMOVE_UNSTARTED, container)
 
 
-# A container of that name that somebody else made stays.  -v is not given: data is kept.
-_REMOVE_OURS = r"""# stop and remove the container, if it is the one that was made
-label=$(docker inspect --type container --format "{{index .Config.Labels \"$3\"}}" "$1") || exit 0
-[ "$label" = "$2" ] || { printf 'this container is another one: %s %s\n' "$3" "$label"; exit 1; }
-docker stop -t 60 "$1" && docker rm "$1"
+# A container has one spec however often it is made: whose it is, says the label of the run; that of
+# an earlier omsfab has none, and is known by the id that docker said when it was made.
+_WHOSE = r"""
+show='{{.Id}} s={{index .Config.Labels "omsfab.spec"}} r={{index .Config.Labels "omsfab.run"}}'
+said=$(docker inspect --type container --format "$show" "$1" 2>/dev/null)
+id=${said%% *}; by=${said##* r=}; [ "$by" != '<no value>' ] || by=
+ours=
+case $said in "$id s=$2 r="*)
+  if [ -n "$by" ]; then [ "$by" != "$3" ] || ours=yes
+  else case " $4 " in *" $id "*) ours=yes ;; esac; fi ;;
+esac
+other="this container is another one: $(printf %.12s "$id"), made by ${by:-nobody known}"
 """
+
+# One that somebody else made stays.  -v is not given: data is kept.  By its id, so that none that
+# comes in between is meant.
+_REMOVE_OURS = (
+    "# stop and remove the container, if it is the one that the run made"
+    + _WHOSE
+    + r"""
+[ -n "$said" ] || exit 0
+[ -n "$ours" ] || { printf '%s: left alone\n' "$other"; exit 0; }
+docker stop -t 60 "$id" && docker rm "$id"
+"""
+)
+
+_GONE_OR_OTHERS = (
+    "# the container that the run made is not there\ndocker version >/dev/null || exit"
+    + _WHOSE
+    + '[ -z "$ours" ]\n'
+)
+
+_NONE_OF_OTHERS = (
+    "# there is no container, or the one that the run made\ndocker version >/dev/null || exit"
+    + _WHOSE
+    + """[ -z "$said" ] || [ -n "$ours" ] || { printf '%s\\n' "$other"; exit 1; }\n"""
+)
 
 _ABSENT = r"""# there is no such container
 docker version >/dev/null || exit
@@ -213,14 +257,36 @@ docker version >/dev/null || exit
 """
 
 
-def remove_ours(container: str, spec: str) -> Command:
-    """Stop and remove the container if it bears this spec; one that is gone is no error."""
-    return script(_REMOVE_OURS, container, spec, SPEC_LABEL, limit=240)
+def remove_ours(container: str, spec: str, run_id: str, ids: Sequence[str] = ()) -> Command:
+    """Stop and remove the container that this run made; one that is gone is no error, and one that
+    another run or a person made is left alone.  ``ids`` are those docker named in the run."""
+    return script(_REMOVE_OURS, container, spec, run_id, " ".join(ids), limit=240)
+
+
+def gone_or_others(container: str, spec: str, run_id: str, ids: Sequence[str] = ()) -> Command:
+    """End with 0 unless the container that this run made is there."""
+    return script(_GONE_OR_OTHERS, container, spec, run_id, " ".join(ids))
+
+
+def none_of_others(container: str, spec: str, run_id: str, ids: Sequence[str] = ()) -> Command:
+    """End with 0 if there is no container of that name but the one that this run made."""
+    return script(_NONE_OF_OTHERS, container, spec, run_id, " ".join(ids))
 
 
 def absent(container: str) -> Command:
     """End with 0 if there is no container of that name."""
     return script(_ABSENT, container)
+
+
+_DOWN = r"""# the container does not run
+docker version >/dev/null || exit
+[ "$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)" != true ]
+"""
+
+
+def down(container: str) -> Command:
+    """End with 0 if the container does not run, or is not there."""
+    return script(_DOWN, container)
 
 
 def logs(container: str, lines: int = 50) -> Command:

@@ -61,6 +61,18 @@ fi
 mv -f -- "$new" "$path" && sha256sum <"$path"
 """
 
+_COPIES = r"""# the copies of runs on this node
+cd -- "$1" 2>/dev/null || exit 0
+for run in [0-9]*Z-*; do
+  if [ -f "$run/journal.jsonl" ]; then
+    undoes=$(sed -n 's/^  "run": "\([0-9A-Za-z-]*\)",*$/\1/p' "$run/run.json" | head -n 1)
+    ended=$(grep '"kind": "run", "text": "ended' -- "$run/journal.jsonl" | tail -n 1)
+    printf '%s %s %s %s\n' "$run" "$(grep -c '"kind": "intent"' -- "$run/journal.jsonl")" \
+      "${undoes:--}" "$(printf %s "$ended" | base64 | tr -d '\n')"
+  fi
+done
+"""
+
 _KEEP_NEWEST = r"""# remove the copies of runs that have ended, but for the newest
 cd -- "$1" || exit
 ls -1r | while read -r run; do
@@ -78,6 +90,15 @@ def extend(path: str, content: bytes) -> Command:
     """Write a file that may only grow, and print its digest; ends with AHEAD if what is there is no
     beginning of the content."""
     return script(_EXTEND, path, stdin=Secret(base64.b64encode(content).decode()), limit=60)
+
+
+def copies(path: str) -> Command:
+    """Print a line per copy of a run below ``path``: ``RUN INTENTS UNDOES LAST``.
+
+    How many steps it has begun, which run it undoes (``-`` for none), and its last event, as
+    base64, if it has ended.
+    """
+    return script(_COPIES, path)
 
 
 def keep_newest(path: str, count: int) -> Command:
@@ -153,8 +174,9 @@ if [ -f "$path" ] && [ ! -e "$backup" ] && [ ! -e "$backup.none" ]; then
 fi
 if [ ! -e "$path" ]; then
   mkdir -p -- "$(dirname -- "$backup")" && : >"$backup.none" || exit 43
-  : >"$path" || exit 44
 fi
+sha256sum <"$new" | cut -c1-64 >>"$backup.wrote" || exit 43
+[ -e "$path" ] || : >"$path" || exit 44
 chmod -- "$mode" "$path" || exit 44
 dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {
   [ -f "$backup" ] && cat "$backup" >"$path"; exit 44
@@ -162,16 +184,57 @@ dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {
 sha256sum <"$path" && rm -f -- "$new"
 """
 
-_PUT_BACK = r"""# put the former content back
-path=$1; backup=$2; umask 077
+# A file is put back only if it is still what the run wrote (BACKUP.wrote has the digests) and no
+# other run has written it since, though the same content.  One that was cut off in the middle of
+# the write is empty.
+_WHOSE_FILE = r"""
+path=$1; backup=$2; why=
+if [ -f "$backup" ]; then cmp -s -- "$backup" "$path"
+elif [ -f "$backup.none" ]; then [ ! -e "$path" ]
+fi || {
+  for later in "$path".omsfab-*.bak.wrote; do
+    [ "$later" -nt "$backup.wrote" ] && [ "$later" != "$backup.wrote" ] &&
+      [ -e "$backup.wrote" ] && why="${later##*/} was written since"
+  done
+  [ ! -s "$path" ] || grep -qsxF -e "$(sha256sum <"$path" | cut -c1-64)" -- "$backup.wrote" ||
+    why="its content is not what the run wrote"
+  [ ! -f "$backup.undone" ] || why='it was put back already, and is another one again'
+}
+"""
+
+_STILL_WRITTEN = (
+    "# the file is what the run wrote, or what it was before"
+    + _WHOSE_FILE
+    + r"""
+[ -z "$why" ] || { printf '%s: %s\n' "$path" "$why"; exit 1; }
+"""
+)
+
+_PUT_BACK = (
+    "# put the former content back, if the file is still what the run wrote"
+    + _WHOSE_FILE
+    + r"""
+umask 077
+if [ -n "$why" ]; then
+  [ -n "$3" ] || { printf '%s: %s; it is left alone\n' "$path" "$why"; exit 47; }
+  dd if="$path" of="$backup.aside" conv=fsync bs=64k 2>/dev/null &&
+    cmp -s -- "$path" "$backup.aside" || exit
+  printf '%s: %s; it is kept as %s\n' "$path" "$why" "$backup.aside"
+fi
 if [ -f "$backup" ]; then
-  dd if="$backup" of="$path" conv=fsync bs=64k 2>/dev/null && cmp -- "$backup" "$path"
+  dd if="$backup" of="$path" conv=fsync bs=64k 2>/dev/null && cmp -- "$backup" "$path" || exit
 elif [ -f "$backup.none" ]; then
-  rm -f -- "$path"
+  rm -f -- "$path" || exit
 else
   echo 'nothing was written here, so nothing is put back'
+  exit 0
 fi
+[ ! -f "$backup.wrote" ] || mv -f -- "$backup.wrote" "$backup.undone"
 """
+)
+
+NOT_OURS = 47
+"""Exit status of ``put_back`` when the file is not what the run wrote."""
 
 IS_DIRECTORY, NOT_STAGED, NOT_BACKED_UP, NOT_WRITTEN = 41, 42, 43, 44
 """Exit statuses of ``stage`` and ``write_in_place``."""
@@ -190,9 +253,18 @@ def write_in_place(new: str, path: str, mode: int, backup: str) -> Command:
     return script(_WRITE_IN_PLACE, new, path, f"{mode:o}", backup, limit=60)
 
 
-def put_back(path: str, backup: str) -> Command:
-    """Copy ``backup`` into ``path`` in place; remove ``path`` if it was not there before."""
-    return script(_PUT_BACK, path, backup, limit=60)
+def still_written(path: str, backup: str) -> Command:
+    """End with 0 if the file is what the run of this backup wrote, or what it was before it."""
+    return script(_STILL_WRITTEN, path, backup)
+
+
+def put_back(path: str, backup: str, *, aside: bool = False) -> Command:
+    """Copy ``backup`` into ``path`` in place; remove ``path`` if it was not there before.
+
+    A file that somebody else has written since ends it with NOT_OURS; or, with ``aside``, is kept
+    as ``BACKUP.aside``.
+    """
+    return script(_PUT_BACK, path, backup, "aside" if aside else "", limit=60)
 
 
 # --- sending a large file --------------------------------------------------------------------

@@ -259,6 +259,16 @@ class MetaDbEdge:
         ``host_status``; otherwise what differs."""
         return surgery.as_saved(self._running, self._latest(backup_dir, location))
 
+    def marks(self, run_id: str, location: int) -> frozenset[str]:
+        """Which markers the run has of the rows of the region: "clear", "restore"."""
+        names = {"clear": clear_step(location), "restore": restore_step(location)}
+        return self._ask(
+            "reading the marker",
+            lambda link: frozenset(
+                key for key, name in names.items() if surgery.marked(link, run_id, name)
+            ),
+        )
+
     def deleted_by(self, run_id: str, location: int) -> bool:
         """True if the run has deleted the rows of the region, or put them back since."""
 

@@ -15,6 +15,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "CFG-005": "keys that only config.yaml on the node has are dropped; the former file is kept",
     "CFG-008": "a container keeps other data mounts or another OMS_HOST_IP than hosts.yaml has",
     "CFG-012": "config.yaml changes in more keys than those of this task",
+    "CFG-013": "a file that others wrote since is kept beside it, and the former one put back",
     "CMD-001": "a command that ended with another status than 0; its outcome is asked all the same",
     "ENV-006": "a clock or a time zone that is not MetaDB's",
     "HOST-002": "a new node without the address, the ports or the disk space that OMS wants",
@@ -26,6 +27,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "PLAN-011": "HA or projects that are at work are interrupted",
     "RUN-003": "a program that does not run",
     "RUN-005": "a health page that does not say healthy",
+    "RUN-036": "a container that another run or a person made is left alone by a rollback",
     "TSDB-006": "a node that does not get into the time-series database",
     "VER-003": "a host that MetaDB does not show ONLINE, or without a fresh heartbeat",
     "VIP-001": "a VIP that does not answer where it was asked",
@@ -52,7 +54,7 @@ HARD: Mapping[str, str] = {
     "it protects the rows of MetaDB": (
         "DB-010 DB-011 DB-012 DB-013 DB-014 DB-015 DB-016 DB-017 DB-018 DB-020 DB-021 DB-022 DB-023"
         " DB-024 DB-025 DB-026 DB-027 DB-028 DB-029 DB-040 PLAN-003 PLAN-006 PLAN-007 PLAN-009"
-        " PLAN-010 PLAN-012 CFG-011 RUN-002 VER-002 VER-004"
+        " RUN-035 PLAN-010 PLAN-012 CFG-011 RUN-002 VER-002 VER-004"
     ),
     "it protects another container, another file, or keys that only they hold": (
         "HOST-003 HOST-004 CFG-001 CFG-002"
@@ -62,7 +64,7 @@ HARD: Mapping[str, str] = {
     ),
     "another run, or another docker_init.sh, is under way; or this one has its own way on": (
         "DB-030 DB-031 DB-032 DB-033 LOCK-001 LOCK-002 LOCK-003 RUN-020 RUN-026 RUN-029 RUN-030"
-        " RUN-031 RUN-032 RUN-033 INIT-010 INIT-021 INIT-022 INIT-030"
+        " RUN-031 RUN-032 RUN-033 RUN-034 INIT-010 INIT-021 INIT-022 INIT-030"
     ),
     "there is nothing to plan: another task is the right one": (
         "PLAN-002 PLAN-005 PLAN-008 PLAN-013"

@@ -195,11 +195,13 @@ class Bring:
 class PutBack:
     """Put back what a Write or Bring replaced, from its ``backup``; a file it made is removed.
 
-    Where nothing was written, nothing happens.
+    Where nothing was written, nothing happens.  A file that somebody else has written since is left
+    alone, or kept beside it (``aside``).
     """
 
     path: str
     backup: str
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ and which steps it had begun.  hosts.yaml as it was then is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -55,12 +55,26 @@ def fleet_of(record: Mapping[str, Any], now: Fleet) -> Fleet:
     )
 
 
-def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collection[str]) -> Plan:
+def undo(
+    fleet: Fleet,
+    present: Present,
+    *,
+    run: str,
+    region: str,
+    begun: Collection[str],
+    made_ids: Mapping[str, Sequence[str]] | None = None,
+    aside: bool = False,
+) -> Plan:
     """Return the plan that takes the run back.
 
     ``begun`` are the keys of its steps that may have changed something.  Images and data
     directories stay.  Rows alone are no way back: the components keep what docker_init.sh gave
     them, so it runs again with the former config.yaml.
+
+    Only what is still this run's own is removed or put back, and that is asked first of all:
+    somebody may have rolled it back elsewhere and begun anew.  ``made_ids`` are the containers that
+    docker named in the run, by node; ``aside``: a file that somebody else has written since is kept
+    beside it and the former one put back.
     """
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
 
@@ -90,12 +104,29 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
     joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
     saved = bool(joined) and has("save-rows", METADB)
     old_url = present.clusters.get(where.location, "") if where else ""
+    ids = made_ids or {}
+    made_before = [node for node in made if facts(node).container in ("created", "stopped")]
     stages: list[Stage] = []
 
     def stage(title: str, made_steps: list[Step], width: int = 0, outage: bool = False) -> None:
         if made_steps:
             stages.append(Stage(title, tuple(made_steps), width=width, outage=outage))
 
+    stage(
+        "what the run made is still its own",
+        [
+            step
+            for node in fleet.nodes
+            for step in (
+                *(
+                    (_own_container(fleet, node, present.image, run, ids.get(node.name, ())),)
+                    if node in made and node not in made_before
+                    else ()
+                ),
+                *((_own_files(node, written[node.name], run),) if written[node.name] else ()),
+            )
+        ],
+    )
     stage(
         "docker_init.sh of the run has ended",
         [_init_over(fleet, node) for node in fleet.nodes if has("initialise", node.name)],
@@ -106,8 +137,14 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
             step
             for node in new
             for step in (
-                *((_removed(fleet, node, present.image),) if node in made else ()),
-                *(_put_back(node, path, run) for path in written[node.name]),
+                *(
+                    (_stopped_again(fleet, node),)
+                    if node in made_before
+                    else (_removed(fleet, node, present.image, run, ids.get(node.name, ())),)
+                    if node in made
+                    else ()
+                ),
+                *(_put_back(node, path, run, aside) for path in written[node.name]),
                 *(
                     (_unsent(fleet, node, present.package),)
                     if present.package and has("image", node.name)
@@ -131,7 +168,7 @@ def undo(fleet: Fleet, present: Present, *, run: str, region: str, begun: Collec
         stage("rows of MetaDB", [_restored(where)], outage=True)
     stage(
         "configuration",
-        [_put_back(node, path, run) for node in running for path in written[node.name]],
+        [_put_back(node, path, run, aside) for node in running for path in written[node.name]],
         outage=rows,
     )
     if rows and where:
@@ -197,21 +234,72 @@ def _init_over(fleet: Fleet, node: Node) -> Step:
         title=f"no docker_init.sh runs in {container}",
         kind="read-only",
         verify=(Await(over, limit=15 * 60),),
+        lasting=True,
         fault="INIT-022",
         fix=f"end it there if it hangs (docker exec {container} kill PID)",
     )
 
 
-def _removed(fleet: Fleet, node: Node, image: str) -> Step:
+def _own_container(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str]) -> Step:
+    """No other run, and no person, has made a container there since."""
+    install = fleet.install_of(node)
+    spec = docker.spec(node, install, image)
+    own = docker.none_of_others(install.container, spec, run, ids)
+    return Step(
+        name="own-container",
+        node=node.name,
+        title=f"{install.container}, if it is there, is the one that the run made",
+        kind="read-only",
+        verify=(Succeeds(own, "it would be left alone"),),
+        lasting=True,
+        fault="RUN-036",
+        fix="fab fleet.status",
+    )
+
+
+def _own_files(node: Node, paths: Sequence[str], run: str) -> Step:
+    """No other run, and no person, has written these files since."""
+    return Step(
+        name="own-files",
+        node=node.name,
+        title=f"{', '.join(paths)}: as the run wrote it",
+        kind="read-only",
+        verify=tuple(
+            Succeeds(posix.still_written(path, _backup(path, run)), "it would be left alone")
+            for path in paths
+        ),
+        lasting=True,
+        fault="CFG-013",
+        fix="fab fleet.check",
+    )
+
+
+def _stopped_again(fleet: Fleet, node: Node) -> Step:
+    """A container that was there before, down, is down again; the run had only started it."""
+    container = fleet.install.container
+    down = Succeeds(docker.down(container), "it runs")
+    return Step(
+        name="stop-container",
+        node=node.name,
+        title=f"stop {container}, which was there before the run",
+        check=(down,),
+        apply=(Run(docker.stop(container)),),
+        verify=(down,),
+        fault="RUN-004",
+    )
+
+
+def _removed(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str]) -> Step:
     """The container this run made is gone; one that somebody else made is left alone."""
     install = fleet.install_of(node)
-    gone = Succeeds(docker.absent(install.container), "it is there")
+    spec = docker.spec(node, install, image)
+    gone = Succeeds(docker.gone_or_others(install.container, spec, run, ids), "it is there")
     return Step(
         name="remove-container",
         node=node.name,
         title=f"stop and remove {install.container}; its data is kept",
-        check=(gone,),
-        apply=(Run(docker.remove_ours(install.container, docker.spec(node, install, image))),),
+        check=(Succeeds(docker.absent(install.container), "it is there"),),
+        apply=(Run(docker.remove_ours(install.container, spec, run, ids)),),
         verify=(gone,),
         fault="RUN-004",
     )
@@ -239,13 +327,17 @@ def _files(install: Install) -> tuple[tuple[str, str | None], ...]:
     )
 
 
-def _put_back(node: Node, path: str, run: str) -> Step:
+def _backup(path: str, run: str) -> str:
+    return f"{path}.omsfab-{run}.bak"
+
+
+def _put_back(node: Node, path: str, run: str, aside: bool) -> Step:
     """No check: whether the run had written at all, its backup on the node tells."""
     return Step(
         name=f"put-back-{path.rpartition('/')[2]}",
         node=node.name,
         title=f"put the former {path} back",
-        apply=(PutBack(path, f"{path}.omsfab-{run}.bak"),),
+        apply=(PutBack(path, _backup(path, run), aside),),
         fault="CFG-006",
     )
 

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
@@ -35,9 +36,15 @@ OVER = ("INIT-011", "INIT-012", "INIT-015")
 """Errors of an initialisation whose end is known: only after these is there another attempt.
 After any other (the node was away, docker did not answer) the same attempt is looked for again."""
 
+CONTAINER = re.compile(r"[0-9a-f]{64}")
+"""What ``docker run -d`` says: the id of the container."""
+
 RESERVE = 16_000_000
 """Bytes that must be free before anything is begun: room for all that is to be said of its end, and
 for the rows that are saved."""
+
+WITHOUT = ("ended: undone", "ended: nothing was changed")
+"""How a run ends of which nothing is left."""
 
 LINES_KEPT = 20_000
 """Lines of output a run keeps in its journal; the whole output stays on the node."""
@@ -60,14 +67,24 @@ class Past:
     @property
     def well(self) -> bool:
         """True if the run came to its end by itself, with all that was planned."""
-        otherwise = ("ended: undone", "ended: abandoned", "ended: nothing was changed")
         ends = (e.text for e in self.events if e.kind == "run" and e.text.startswith("ended"))
-        return any(not text.startswith(otherwise) for text in ends)
+        return any(not text.startswith((*WITHOUT, "ended: abandoned")) for text in ends)
 
     @property
     def undone(self) -> bool:
         """True if a later run took back what this one did."""
         return any(e.kind == "run" and e.text.startswith("ended: undone") for e in self.events)
+
+    @property
+    def containers(self) -> dict[str, list[str]]:
+        """The ids that docker named when it made containers, by node."""
+        made: dict[str, list[str]] = {}
+        for event in self.events:
+            if (event.step, event.kind) == ("container", "line") and CONTAINER.fullmatch(
+                event.text
+            ):
+                made.setdefault(event.node, []).append(event.text)
+        return made
 
     @property
     def changed(self) -> bool:

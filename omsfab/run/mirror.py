@@ -14,11 +14,11 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from omsfab.commands import posix
 from omsfab.commands.claim import PLACE
-from omsfab.commands.command import command
 from omsfab.commands.next_line import fab
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
@@ -144,13 +144,36 @@ class Mirror:
             )
 
 
-def last_word(shell: Shell, run: str) -> str:
-    """Return with which word the run has ended, as its copy has it: here it may not have."""
-    done = shell.run(command("tail", "-n", "1", "--", f"{PLACE}/{run}/journal.jsonl"))
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What the copy of a run on a node says of it."""
+
+    run: str
+    intents: int
+    """How many steps it has begun."""
+    undoes: str = ""
+    """The run that it rolls back."""
+    ended: str = ""
+    """With which words it has ended, if it has."""
+
+
+def copies(shell: Shell) -> list[Copy]:
+    """Return the copies that a node has; a line that says nothing sensible is left out."""
+    found: list[Copy] = []
+    for line in shell.run(posix.copies(PLACE)).out.splitlines():
+        words = [*line.split(), ""][:4]
+        if len(words) == 4 and _RUN.fullmatch(words[0]) and words[1].isascii():
+            with suppress(ValueError):
+                undoes = words[2] if _RUN.fullmatch(words[2]) else ""
+                found.append(Copy(words[0], int(words[1]), undoes, _ended(words[3])))
+    return found
+
+
+def _ended(last: str) -> str:
     with suppress(ValueError, KeyError, TypeError):
-        event = json.loads(done.out)
+        event = json.loads(base64.b64decode(last))
         if event["kind"] == "run" and event["text"].startswith("ended"):
-            return str(event["text"])
+            return str(event["text"])[:500]
     return ""
 
 

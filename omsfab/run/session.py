@@ -10,7 +10,7 @@ import re
 import secrets as randomness
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +33,6 @@ from omsfab.errors import (
     PreflightError,
     RollbackIncomplete,
     RolledBack,
-    Unreachable,
     refusal,
 )
 from omsfab.fleet import certificate as certificates
@@ -46,7 +45,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
-from omsfab.run import claims, clock, failpoint, fresh, jump, lock, look, under_way
+from omsfab.run import claims, clock, elsewhere, failpoint, fresh, jump, lock, look, under_way
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
 from omsfab.run.asking import Flags as Flags
@@ -392,7 +391,7 @@ class Session:
         record = journals.load_record(directory)
         if record["task"] == UNDO:
             return self._resume_undo(directory, record, accepted)
-        self._refuse_undone(directory, record)
+        self._refuse_undone(directory)
         if record["task"] == "node.exec":
             raise PreflightError(
                 "RUN-031",
@@ -406,6 +405,7 @@ class Session:
         present = self._with_package(task, Present.of(record["present"]))
         plan = task.planner(self.fleet, present, **record["args"])
         past = self._past(directory)
+        self._refuse_others(directory, record, past, back=False)
         if digest(plan, directory.name) != record["digest"]:
             back = past.changed and record["task"] in undo.UNDOABLE
             raise PreflightError(
@@ -429,6 +429,7 @@ class Session:
 
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
+            self._refuse_others(directory, record, past, back=False)
 
         order = Order(directory, plan, task.lease, past, fresh=still, accepted=accepted)
         self._carry_out(order)
@@ -450,25 +451,41 @@ class Session:
         down = [f"  OUTAGE    {outage_text(found)}"] if found and found.down else []
         self._print("\n".join([*lines, *down, *outage_lines(_left(plan, past))]))
 
-    def _refuse_undone(self, directory: Path, record: Mapping[str, Any]) -> None:
+    def _refuse_undone(self, directory: Path) -> None:
         """What a way back has changed, steps that are done would not do again."""
         for way, past in self._ways_back(directory):
             if past.changed:
                 raise _taken_back(directory, way)
+
+    def _refuse_others(
+        self, directory: Path, record: Mapping[str, Any], past: journals.Past, *, back: bool
+    ) -> None:
+        """Ask the copies on all nodes and MetaDB's marker whether somebody else has ended the run,
+        rolled it back, gone on with it, or begun another one since.  Asked before it is shown, and
+        again under the locks."""
         if self.flags.dry:
             return
-        initial = self.shells.get(record["initial"])
-        word = ""
-        with suppress(Unreachable):  # the run itself tells that
-            word = mirrors.last_word(initial, directory.name) if initial else ""
-        if initial and word:
-            raise PreflightError(
-                "RUN-032",
-                f"run {directory.name} has ended on another jump host",
-                where=str(directory),
-                evidence=f"its copy on {initial.node} says {word}",
-                next=f"fab run.abandon --run={directory.name}   # closes it here, too",
-            )
+        seen = elsewhere.look(self.shells)
+        known = {other.name for other in journals.runs(self.home)}
+        elsewhere.refuse(seen, directory, past, known, back=back)
+        if seen.silent:
+            names = ", ".join(seen.silent)
+            self._print(f"note: {names} cannot be asked what other jump hosts did")
+        touched = {"clear-rows@metadb", "save-rows@metadb"} & past.begun
+        fleet = undo.fleet_of(record, self.fleet) if touched else self.fleet
+        named = record["args"].get("region", "")
+        where = regions.named(fleet, named) if named or len(fleet.regions) == 1 else None
+        if not touched or where is None:
+            return
+        ours = any(
+            {"restore-rows@metadb", "drop-hosts@metadb"} & p.begun
+            for _, p in self._ways_back(directory)
+        )
+        theirs = any(copy.undoes == directory.name and copy.intents for _, copy in seen.copies)
+        mark = elsewhere.mark_of(self.metadb, directory.name, where.location)
+        elsewhere.refuse_contradiction(
+            mark, directory, past, own_rollback=ours or theirs, back=back
+        )
 
     def _ways_back(self, directory: Path) -> Iterator[tuple[str, journals.Past]]:
         """Yield the runs that take this one back, newest first."""
@@ -574,13 +591,14 @@ class Session:
                 record = journals.load_record(self.home / name)
                 return self._resume_undo(self.home / name, record, accepted)
         args = {"run": directory.name, "all": "yes" if source else ""}
-        plan = self._undo_plan(args)
+        accepted |= journals.read(directory / "journal.jsonl").accepted
+        plan = self._undo_plan(args, accepted)
+        self._ask_others(directory)
         what = self._of_age(directory)
         if not self.flags.json:
             found = History(self.home).outage(directory)
             down = [f"OUTAGE {outage_text(found)}"] if found and found.down else []
             self._print("\n".join([what, *plan_lines(plan), *down]))
-        accepted |= journals.read(directory / "journal.jsonl").accepted
         self._tell_accepted(accepted)
         if self.flags.looks:
             return self._print("nothing was changed")
@@ -596,25 +614,36 @@ class Session:
             "initial": plan.initial,
         }
         journals.begin(self.home / name, record)
-        order = Order(self.home / name, plan, True, undoes=directory, accepted=accepted)
+        order = Order(
+            self.home / name,
+            plan,
+            True,
+            undoes=directory,
+            fresh=lambda: self._ask_others(directory),
+            accepted=accepted,
+        )
         self._carry_out_undo(order)
 
-    def _undo_plan(self, args: Mapping[str, str]) -> Plan:
+    def _ask_others(self, directory: Path) -> None:
+        """As ``_refuse_others``, for a run that is to be rolled back."""
+        past = journals.read(directory / "journal.jsonl")
+        self._refuse_others(directory, journals.load_record(directory), past, back=True)
+
+    def _undo_plan(self, args: Mapping[str, str], accepted: frozenset[str]) -> Plan:
         directory = self.home / args["run"]
         record = journals.load_record(directory)
         fleet = undo.fleet_of(record, self.fleet)
         self.shells = ssh.connect(fleet.nodes, fleet.ssh)
-        begun = (
-            mirrors.may_have_begun(directory, record["steps"])
-            if args["all"]
-            else journals.read(directory / "journal.jsonl").begun
-        )
+        past = journals.read(directory / "journal.jsonl")
+        begun = mirrors.may_have_begun(directory, record["steps"]) if args["all"] else past.begun
         return undo.undo(
             fleet,
             Present.of(record["present"]),
             run=directory.name,
             region=record["args"].get("region", ""),
             begun=begun,
+            made_ids=past.containers,
+            aside="CFG-013" in accepted,
         )
 
     def _of_age(self, directory: Path) -> str:
@@ -628,17 +657,23 @@ class Session:
     def _resume_undo(
         self, directory: Path, record: Mapping[str, Any], accepted: frozenset[str]
     ) -> None:
-        plan = self._undo_plan(record["args"])
         past = self._past(directory)
         undoes = self.home / record["args"]["run"]
-        self._tell_progress(directory, record, plan, past)
         accepted |= past.accepted
+        plan = self._undo_plan(record["args"], accepted)
+        self._ask_others(undoes)
+        self._tell_progress(directory, record, plan, past)
         self._tell_accepted(accepted)
         if self.flags.looks:
             return self._print("nothing was changed")
         again = fab(UNDO, run=undoes.name)
         confirm(self.flags, f"go on rolling back {self._of_age(undoes)}?", again)
-        self._carry_out_undo(Order(directory, plan, True, past, undoes, accepted=accepted))
+
+        def still() -> None:
+            self._ask_others(undoes)
+
+        order = Order(directory, plan, True, past, undoes, fresh=still, accepted=accepted)
+        self._carry_out_undo(order)
 
     def _carry_out_undo(self, order: Order) -> None:
         """A way back that fails is the worst case, so it has an exit status of its own; and so has

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from typing_extensions import assert_never
 
-from omsfab.commands import checks, posix, supervisor
+from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.commands import job as job_words
 from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
@@ -227,7 +227,8 @@ class Site:
     def perform(self, effect: Effect, step: Step, attempt: int, tell: Tell) -> None:
         """Carry the effect out, or raise what stands in its way."""
         match effect:
-            case Run(command, any_status, programs):
+            case Run(words, any_status, programs):
+                command = docker.by_run(words, self._run_id)
                 if programs in ("stop", "restart"):
                     self._states.pop(step.node, None)
                     tell("programs", "all programs are being stopped", {"act": "stop"})
@@ -246,8 +247,8 @@ class Site:
                 self._write(step.node, path, content, mode)
             case Bring(source, path, sha256, mode):
                 self._write(step.node, path, _confirmed(source, sha256, mode), mode)
-            case PutBack(path, backup):
-                self._put_back(step.node, path, backup, tell)
+            case PutBack():
+                self._put_back(step.node, effect, tell)
             case Send(source, dest, size, sha256):
                 tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
                 self._shells[step.node].send(
@@ -317,8 +318,16 @@ class Site:
     def _write(self, node: str, path: str, content: Secret, mode: int) -> None:
         self._shells[node].write(path, content, mode, f"{path}.omsfab-{self._run_id}.bak")
 
-    def _put_back(self, node: str, path: str, backup: str, tell: Callable[..., None]) -> None:
-        result = self._shells[node].run(posix.put_back(path, backup))
+    def _put_back(self, node: str, back: PutBack, tell: Callable[..., None]) -> None:
+        path, backup = back.path, back.backup
+        result = self._shells[node].run(posix.put_back(path, backup, aside=back.aside))
+        if result.status == posix.NOT_OURS:
+            raise StepFailed(
+                "CFG-013",
+                f"{path} was written by somebody else since this run",
+                evidence=result.out.strip(),
+                next=self._shells[node].by_hand(f"ls -l {path} {backup}"),
+            )
         if result.status:
             raise StepFailed(
                 "CFG-007",

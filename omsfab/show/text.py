@@ -110,8 +110,9 @@ def effect_text(effect: Effect) -> str:
             return f"write {path} in place ({size} bytes, mode {mode:o}), the former one kept"
         case Bring(source, path, _, mode):
             return f"write {source} to {path} in place (mode {mode:o}), the former one kept"
-        case PutBack(path, backup):
-            return f"put {backup} back into {path}; remove {path} if there was none"
+        case PutBack(path, backup, aside):
+            kept = f"; what is there now is kept as {backup}.aside" if aside else ""
+            return f"put {backup} back into {path}; remove {path} if there was none{kept}"
         case Send(source, dest, size, _):
             return f"send {source} to {dest} ({size / 1e6:.1f} MB)"
         case Job(container, argv, _, _, habit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -93,6 +94,54 @@ def test_a_file_that_was_never_written_stays(tmp_path):
     path.write_text("old\n")
 
     assert (0, "old\n") == (put_back(path, tmp_path / "bak"), path.read_text())
+
+
+@pytest.mark.parametrize("there", ["old\n", None])
+@pytest.mark.parametrize("who", ["a person", "a later run, the same content", "after the rollback"])
+def test_a_file_that_others_wrote_since_is_left_alone(tmp_path, there, who):
+    """47, and it stays; on request it is kept beside, and the former one comes back."""
+    path = tmp_path / "config.yaml"
+    mine = tmp_path / "config.yaml.omsfab-1.bak"
+    if there:
+        path.write_text(there)
+    write(path, "new\n", mine)
+    if who == "a person":
+        path.write_text("theirs\n")
+    elif who == "after the rollback":
+        assert 0 == put_back(path, mine)
+        path.write_text("new\n")
+    else:
+        write(path, "new\n", tmp_path / "config.yaml.omsfab-2.bak")
+        os.utime(f"{mine}.wrote", (1, 1))
+    theirs = path.read_text()
+
+    asked = subprocess.run(posix.still_written(str(path), str(mine)).argv, capture_output=True)
+    refused = put_back(path, mine)
+    left = path.read_text()
+    aside = subprocess.run(posix.put_back(str(path), str(mine), aside=True).argv)
+
+    assert (1, posix.NOT_OURS, theirs) == (asked.returncode, refused, left)
+    assert (0, theirs) == (aside.returncode, (tmp_path / f"{mine.name}.aside").read_text())
+    assert there == (path.read_text() if path.exists() else None)
+
+
+def test_a_file_whose_write_was_cut_off_is_put_back(tmp_path):
+    """Emptied, and not yet written: nobody else's content is lost."""
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    path.write_text("old\n")
+    write(path, "new\n", backup)
+    path.write_text("")
+
+    assert (0, "old\n") == (put_back(path, backup), path.read_text())
+
+
+def test_a_file_is_put_back_once(tmp_path):
+    """A second rollback finds the former content, and changes nothing."""
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    path.write_text("old\n")
+    write(path, "new\n", backup)
+
+    assert (0, 0, "old\n") == (put_back(path, backup), put_back(path, backup), path.read_text())
 
 
 def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):

@@ -8,10 +8,14 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from omsfab.commands import checks, docker, posix
+from omsfab.plan.events import Event
+from omsfab.run import journal as journals
+from omsfab.run import mirror
 
 IMAGE = "sha256:" + "ab" * 32
 
@@ -249,3 +253,73 @@ def test_a_journal_only_grows(node, tmp_path, there, comes, status, left):
 
     assert (status, left) == (done.returncode, path.read_bytes())
     assert ["journal.jsonl"] == [one.name for one in tmp_path.glob("journal*")]
+
+
+CONTAINER = "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids", "ours"),
+    [
+        ("s=3fa9 r=run-1", [], True),
+        ("s=3fa9 r=run-2", [], False),
+        ("s=3fa9 r=run-2", [CONTAINER], False),
+        ("s=0000 r=run-1", [], False),
+        ("s=3fa9 r=", [CONTAINER], True),
+        ("s=3fa9 r=<no value>", ["ef" * 32, CONTAINER], True),
+        ("s=3fa9 r=", ["ef" * 32], False),
+        ("s= r=", [CONTAINER], False),
+    ],
+)
+def test_a_container_is_removed_by_the_run_that_made_it_only(node, tmp_path, labels, ids, ours):
+    """By the label of the run; that of an earlier omsfab, which has none, by the id docker said."""
+    script = f"case $1 in inspect) echo '{CONTAINER} {labels}' ;; esac"
+    words = ("oms", "3fa9", "run-1", ids)
+
+    removed = node(docker.remove_ours(*words), script)
+    log = (tmp_path / "log").read_text()
+    gone, none = (
+        node(ask(*words), script) for ask in (docker.gone_or_others, docker.none_of_others)
+    )
+
+    assert 0 == removed.returncode
+    assert ours == (f"rm {CONTAINER}" in log) == (f"stop -t 60 {CONTAINER}" in log)
+    assert ours == ("left alone" not in removed.stdout)
+    assert (int(ours), int(not ours)) == (gone.returncode, none.returncode)
+
+
+def test_a_container_that_is_not_there_is_nobodys(node):
+    """Nothing is removed, and nothing stands in the way."""
+    asked = (docker.remove_ours, docker.gone_or_others, docker.none_of_others)
+    script = "case $1 in inspect) exit 1 ;; esac"
+
+    assert [0, 0, 0] == [node(ask("oms", "s", "r"), script).returncode for ask in asked]
+
+
+def test_a_container_bears_the_run_that_made_it(fleet):
+    """A plan does not know the run yet; the word is put in when it is done."""
+    made = docker.run_or_start(fleet.regions[0].nodes[0], fleet.install, IMAGE)
+
+    assert "omsfab.run=20260101T000000Z-x" in docker.by_run(made, "20260101T000000Z-x").argv
+    assert docker.BY_RUN not in docker.by_run(made, "20260101T000000Z-x").argv
+
+
+def test_copies_on_a_node_are_told_apart(node, tmp_path):
+    """How much each has begun, what it undoes, how it ended: with run.json as it is written."""
+    forward, back = "20260101T000000Z-scale-out-a", "20260102T000000Z-run-undo-b"
+    for name, args in ((forward, {"region": "x"}), (back, {"run": forward, "all": ""})):
+        journals.begin(tmp_path / name, {"task": "t", "args": args})
+        book = journals.Journal(tmp_path / name)
+        for kind, text in (("run", "begun"), ("intent", "a"), ("intent", "b"), ("done", "b")):
+            book.write(Event(0, 0, "oms1", "x", kind, text))
+        if name == back:
+            book.write(Event(0, 0, "", "", "run", "ended: 3 changes"))
+        book.close()
+    (tmp_path / "claim").touch()
+    done = node(posix.copies(str(tmp_path)))
+    shell = SimpleNamespace(run=lambda cmd: SimpleNamespace(out=done.stdout))
+
+    assert [
+        mirror.Copy(forward, 2),
+        mirror.Copy(back, 2, forward, "ended: 3 changes"),
+    ] == mirror.copies(shell)

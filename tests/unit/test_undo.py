@@ -54,6 +54,8 @@ def test_a_new_region_goes_with_its_rows(fleet, package):
     plan = undo.undo(both, now, run="r", region=new.name, begun=begun)
 
     assert [
+        ("own-container", "oms2"),
+        ("own-container", "oms3"),
         ("init-over", "oms2"),
         ("remove-container", "oms2"),
         ("remove-container", "oms3"),
@@ -82,7 +84,28 @@ def test_a_run_that_only_staged_takes_its_file_away(back):
     """config.yaml holds a password; the directories and the image stay."""
     plan = back("directories@oms2", "image@oms2", "config@oms2")
 
-    assert ["put-back-config.yaml@oms2", "remove-package@oms2"] == [s.key for s in plan.steps]
+    changes = [step.key for step in plan.steps if step.apply]
+    assert ["put-back-config.yaml@oms2", "remove-package@oms2"] == changes
+
+
+def test_a_container_that_was_there_before_is_not_removed(fleet, present, package):
+    """The run had found it down and started it: it is stopped again, and kept."""
+    then = present(package, oms2=NodeFacts(container="stopped", id="cd" * 32))
+
+    plan = undo.undo(fleet, then, run="r", region="", begun={"container@oms2"})
+
+    assert ["stop-container"] == [step.name for step in plan.steps if step.apply]
+
+
+def test_whose_it_is_now_is_asked_before_anything_is_rolled_back(back):
+    """Containers that the run made and files that it wrote, on every node, first of all; and again
+    when a rollback goes on."""
+    first = back().stages[0]
+
+    assert first.asks_only
+    assert {"own-container@oms2", "own-container@oms3"} <= {step.key for step in first.steps}
+    assert {f"own-files@oms{n}" for n in (1, 2, 3)} <= {step.key for step in first.steps}
+    assert all(step.lasting for step in first.steps)
 
 
 @pytest.mark.parametrize("saving", ["clear-rows@metadb", "save-rows@metadb"])

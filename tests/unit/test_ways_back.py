@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import claims, under_way
+from omsfab.run import claims, elsewhere, under_way
 from omsfab.run import journal as journals
 from omsfab.run.session import Flags, Session
 from omsfab.run.under_way import Order, World
@@ -169,15 +170,110 @@ def test_a_run_that_is_being_taken_back_is_not_resumed(tmp_path):
         assert f"fab run.undo --run={FORWARD}" == error.value.next
 
 
+def copy_line(run, intents=3, undoes="-", ended=""):
+    """What a node says of a copy of a run (posix.copies)."""
+    event = f'{{"kind": "run", "text": "{ended}"}}' if ended else ""
+    return f"{run} {intents} {undoes} {base64.b64encode(event.encode()).decode()}\n"
+
+
+class Told(Shell):
+    """A node with these copies."""
+
+    def __init__(self, node, *lines):
+        super().__init__(node)
+        self.lines = lines
+
+    def run(self, cmd, on_line=None):
+        here = "the copies of runs" in " ".join(cmd.argv)
+        return Result(0, "".join(self.lines), "") if here else super().run(cmd, on_line)
+
+
+LATER = "20260103T000000Z-scale-out-cccc"
+
+
+@pytest.mark.parametrize(
+    ("line", "back", "id", "task"),
+    [
+        (copy_line(FORWARD, 1, ended="ended: undone by X"), False, "RUN-032", "run.abandon"),
+        (copy_line(FORWARD, 1, ended="ended: 9 changes"), False, "RUN-032", "run.abandon"),
+        (copy_line(FORWARD, 1, ended="ended: undone by X"), True, "RUN-032", "run.abandon"),
+        (copy_line(FORWARD, 2), False, "RUN-033", "run.resume"),
+        (copy_line(FORWARD, 9, ended="ended: 9 changes"), True, "RUN-033", "run.undo"),
+        (copy_line(BACK, 2, FORWARD), False, "RUN-029", "run.undo"),
+        (copy_line(LATER), False, "RUN-034", "run.abandon"),
+        (copy_line(LATER), True, "RUN-034", "run.undo"),
+        (copy_line(LATER, ended="ended: 9 changes"), True, "RUN-034", "run.undo"),
+        (copy_line(FORWARD, 1), False, "", ""),
+        (copy_line(FORWARD, 1, ended="ended: 1 changes"), True, "", ""),
+        (copy_line(BACK, 2, FORWARD), True, "", ""),
+        (copy_line(LATER, 0), True, "", ""),
+        (copy_line(LATER, ended="ended: undone by X"), True, "", ""),
+        (copy_line(LATER, ended="ended: nothing was changed"), True, "", ""),
+        ("../../x 3 - \nnonsense\n", True, "", ""),
+    ],
+)
+def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, back, id, task):
+    """Any node may have the word, not the initial one only: finished or rolled back elsewhere,
+    gone on with, being rolled back, or another run since; and none of that stops nothing."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    seen = elsewhere.look({"oms1": Shell("oms1"), "oms2": Told("oms2", line)})
+    past = journals.read(run / "journal.jsonl")
+
+    try:
+        elsewhere.refuse(seen, run, past, {FORWARD}, back=back)
+        said = ("", "")
+    except PreflightError as error:
+        said = (error.id, error.next.split()[1])
+
+    assert (id, task) == said
+
+
+def test_a_node_that_is_away_stops_nobody(tmp_path):
+    """It is named instead: what is there cannot be asked."""
+    seen = elsewhere.look({"oms1": Shell("oms1", away="copies"), "oms2": Shell("oms2")})
+
+    assert (("oms1",), ()) == (seen.silent, seen.copies)
+
+
+@pytest.mark.parametrize(
+    ("mark", "steps", "own", "back", "refused"),
+    [
+        ("deleted", ["clear-rows@metadb"], False, True, False),
+        ("put back", ["clear-rows@metadb"], False, True, True),
+        ("put back", ["clear-rows@metadb"], True, True, False),
+        ("none", ["clear-rows@metadb"], False, True, True),
+        ("none", ["clear-rows@metadb"], False, False, False),
+        ("none", ["clear-rows@metadb", "initialise@oms1"], False, False, True),
+        ("none", ["save-rows@metadb"], False, True, False),
+        ("put back", ["save-rows@metadb"], False, True, True),
+    ],
+)
+def test_the_marker_in_metadb_contradicts_the_journal(tmp_path, mark, steps, own, back, refused):
+    """RUN-035, before anything is stopped; a deletion that is begun only may be done or not."""
+    run = made(tmp_path, FORWARD, *steps)
+    past = journals.read(run / "journal.jsonl")
+
+    try:
+        elsewhere.refuse_contradiction(mark, run, past, own_rollback=own, back=back)
+        said = ""
+    except PreflightError as error:
+        said = error.id
+
+    assert ("RUN-035" if refused else "") == said
+
+
 def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path):
-    """Its copy on the initial node says so: another jump host has taken it back."""
-    made(tmp_path, FORWARD, "clear-rows@metadb")
-    shell = Shell("oms1")
-    word = '{"kind": "run", "text": "ended: undone by X"}\n'
-    shell.run = lambda cmd, on_line=None: Result(0, word, "")
+    """The session asks before it plans anything."""
+    made(tmp_path, FORWARD, "stop-processes@oms1")
+    shell = Told("oms1", copy_line(FORWARD, 1, ended="ended: undone by X"))
 
     with pytest.raises(PreflightError, match="RUN-032") as error:
-        Asking(tmp_path, shell).resume(FORWARD)
+        Asking(tmp_path, shell)._refuse_others(
+            tmp_path / FORWARD,
+            {"args": {}, "initial": "oms1"},
+            journals.read(tmp_path / FORWARD / "journal.jsonl"),
+            back=False,
+        )
 
     assert "undone by X" in error.value.evidence
 
