@@ -196,18 +196,21 @@ REGION = "found out where only one differs from MetaDB; needed where several do,
     nodes="add only these of the missing nodes",
     region=REGION,
     accept_interruption="stop OMS although HA is on or projects run",
+    rows="delete (default) or update: what is done to the region's rows where cm_url changes",
 )
 def out(
     c: Context,
     nodes: str = "",
     region: str = "",
     accept_interruption: bool = False,
+    rows: str = "",
     *,
     flags: Any,
 ) -> None:
     """Scale out: bring a region to the nodes and the cm_url of hosts.yaml (the main job)."""
     accepted = "yes" if accept_interruption else ""
-    carry_out("scale.out", flags, nodes=nodes, region=region, accept_interruption=accepted)
+    wanted = {"nodes": nodes, "region": region, "accept_interruption": accepted, "rows": rows}
+    carry_out("scale.out", flags, **wanted)
 
 
 @operator_task(accepts=True, nodes="only these nodes", region=REGION)

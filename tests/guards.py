@@ -79,8 +79,8 @@ GUARDS = (
     Guard(
         "the scope: only this region's rows",
         "omsfab/edges/metadb_scope.py",
-        "single = not narrow and regions <= {str(location)}",
-        "single = not narrow",
+        "where, why = _where(link, table, found, location, regions)",
+        'where, why = "1 = 1", ""',
         f"{DB}only_this_regions_rows_go",
     ),
     Guard(
@@ -135,7 +135,7 @@ GUARDS = (
     Guard(
         "a run that had failed and is rolled back is no success",
         "omsfab/run/journal.py",
-        """any(not text.startswith(otherwise) for text in ends)""",
+        """any(not text.startswith((*WITHOUT, "ended: abandoned")) for text in ends)""",
         "any(ends)",
         f"{RUN}a_run_that_was_taken_back_or_given_up_did_not_end_well",
     ),

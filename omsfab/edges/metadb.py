@@ -8,30 +8,32 @@ metadb_scope (which rows belong to a region), metadb_backup (rows as files), met
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import pymysql
 
 from omsfab.edges import metadb_backup as files
+from omsfab.edges import metadb_identity as identity
 from omsfab.edges import metadb_lease as leases
+from omsfab.edges import metadb_proof as proof
+from omsfab.edges import metadb_references as referring
 from omsfab.edges import metadb_scope as scopes
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges import metadb_surgery as surgery
 from omsfab.edges.metadb_lease import Holder, Keeper, Lease
 from omsfab.edges.metadb_link import Connect, DbError, Limits, Link, OnStatement, Server
-from omsfab.edges.metadb_scope import Found, Scope
+from omsfab.edges.metadb_scope import Scope
 from omsfab.edges.metadb_surgery import Cleared, Mirror
-from omsfab.errors import Mismatch, OmsfabError
+from omsfab.errors import Mismatch
 from omsfab.fleet.model import MetaDb
-from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
-from omsfab.plan.regions import same_url
+from omsfab.plan.present import Shown
+from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 
 __all__ = [
     "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Keeper", "Lease", "Limits",
@@ -160,27 +162,55 @@ class MetaDbEdge:
         return (*on, *self._ask("reading projects", _running_projects))
 
     def preflight(
-        self, location: int, tables: Sequence[str] = scopes.TABLES, *, allow_empty: bool = False
+        self,
+        location: int,
+        tables: Sequence[str] = scopes.TABLES,
+        *,
+        rows: str = "delete",
+        allow_empty: bool = False,
     ) -> Scope:
-        """Find the rows of a region, and prove that they could be deleted and restored.
+        """Find the rows of a region, what they are and what refers to them, and prove that they
+        could be deleted (or changed, with ``rows`` "update") and restored.
 
         Raises DB-020, -022, -023, -025, -026, -027; changes nothing.
         """
+        update = rows == "update"
 
         def question(link: Link) -> Scope:
             self._refuse_read_only(_facts(link))
-            scope = scopes.scope_of(link, location, tables)
+            scope = scopes.scope_of(link, location, tables, by_value=update)
             for table in scope.tables:
-                scopes.refuse_unsafe(link, table.found)
-                scopes.refuse_powerless(link, table.found)
+                deleted = not update or table.table == "cluster_info"
+                if table.rows:  # where nothing goes, nothing is asked for
+                    scopes.refuse_unsafe(link, table, deleted=deleted)
+                    scopes.refuse_powerless(link, table, deleted=deleted)
             info = scope.of("cluster_info")
             if info is not None and info.rows != 1 and not (allow_empty and info.rows == 0):
                 raise surgery.region_row_error(
                     self._server, location, info.rows, self._server.refusal
                 )
-            return scope
+            return replace(
+                scope, shown=_shown(link, scope), references=referring.references(link, scope)
+            )
 
         return self._ask("preparing the change of rows", question)
+
+    def scope(self, location: int, tables: Sequence[str] = scopes.TABLES) -> Scope:
+        """The rows of a region, whether or not they could be deleted."""
+        return self._ask(
+            "looking for the rows of a region", lambda link: scopes.scope_of(link, location, tables)
+        )
+
+    def changed_rows(self, record: ClearRows) -> str | None:
+        """None when the rows are those that were shown; otherwise what came, went or was edited."""
+
+        def question(link: Link) -> str | None:
+            by_value = record.rows == "update"
+            scope = scopes.scope_of(link, record.location, record.tables, by_value=by_value)
+            lines = identity.changed(record.shown, _shown(link, scope)) if record.shown else []
+            return "\n".join(lines) or None
+
+        return self._ask("comparing the rows with those shown", question)
 
     def _refuse_read_only(self, facts: Facts) -> None:
         if facts.read_only:
@@ -211,14 +241,29 @@ class MetaDbEdge:
         """
         return surgery.clear(
             self._running,
-            location=record.location,
-            tables=record.tables,
+            record=record,
             lease=lease,
             directory=backup_dir,
             step=clear_step(record.location),
-            undoes=restore_step(record.location),
+            undoes=[restore_step(record.location)],
             mirror=mirror,
             allow_empty=allow_empty,
+        )
+
+    def keep_region(
+        self, record: KeepRows, *, lease: Lease, backup_dir: Path, mirror: Mirror
+    ) -> Cleared:
+        """Prove that the rows are still as clear_region has left them, or raise Mismatch DB-044.
+
+        Asked again for the same run, what came back is saved and taken out once more before.
+        """
+        return surgery.keep(
+            self._running,
+            record=record.clear,
+            lease=lease,
+            directory=backup_dir,
+            step=clear_step(record.clear.location),
+            mirror=mirror,
         )
 
     def restore_region(
@@ -236,7 +281,7 @@ class MetaDbEdge:
             source=source or self._latest(backup_dir, location),
             directory=backup_dir,
             step=restore_step(location),
-            undoes=clear_step(location),
+            undoes=_clearing(location),
             absent=scopes.TABLES if record.saved else (),
         )
 
@@ -251,12 +296,12 @@ class MetaDbEdge:
             saved=self._latest(backup_dir, location),
             directory=backup_dir,
             step=restore_step(location),
-            undoes=clear_step(location),
+            undoes=_clearing(location),
         )
 
     def rows_as_saved(self, location: int, backup_dir: Path) -> str | None:
-        """None when the rows of all regions are those SaveRows saved, but for times and
-        ``host_status``; otherwise what differs."""
+        """None when the rows of all regions are those SaveRows saved, by what identifies a row;
+        otherwise what differs."""
         return surgery.as_saved(self._running, self._latest(backup_dir, location))
 
     def marks(self, run_id: str, location: int) -> frozenset[str]:
@@ -381,18 +426,35 @@ class MetaDbEdge:
 
     # --- verification ------------------------------------------------------------------------
 
-    def check_cm_url(
+    def check_cm_url(self, location: int, url: str, old: str | None = None) -> str | None:
+        """None when cluster_info has one row of the region, with this cm_url, and none carries the
+        old one; otherwise what is there instead."""
+        return self._ask("verifying cm_url", lambda link: proof.wrong_url(link, location, url, old))
+
+    def check_other_urls(
         self,
         location: int,
         url: str,
         old: str | None = None,
         tables: Sequence[str] = scopes.TABLES,
     ) -> str | None:
-        """None when cluster_info has one row of the region, with this cm_url, and no row of
-        ``tables`` carries another or the old one; otherwise what is there instead."""
+        """None when the tables whose columns are not public say nothing else about cm_url."""
         return self._ask(
-            "verifying cm_url", lambda link: _wrong_url(link, location, url, old, tables)
+            "looking for the old cm_url",
+            lambda link: proof.other_urls(link, location, url, old, tables),
         )
+
+    def check_rows_back(self, location: int, backup_dir: Path, old: str, new: str) -> str | None:
+        """None when each row that a run took out is there again, by its natural key, and nothing
+        refers to a former id; otherwise what is not, with the line that mends it."""
+        backup = self.backup(location, backup_dir)
+        return self._ask(
+            "looking for the rows", lambda link: proof.rows_back(link, backup, backup_dir, old, new)
+        )
+
+    def check_left_over(self, tables: Sequence[str] = scopes.TABLES) -> str | None:
+        """None when no host is of a group that is gone, and no key has two rows."""
+        return self._ask("looking at whole tables", lambda link: proof.left_over(link, tables))
 
     def check_hosts_online(
         self, location: int, heartbeat_db: str, ips: Sequence[str], beat_age: float
@@ -404,7 +466,7 @@ class MetaDbEdge:
         for ip in ips:
             status, age = hosts.get(ip), beats.get(ip)
             if status is None:
-                missing.append(f"{ip} has no row in host")
+                missing.append(self._ask("reading host", partial(_where_is, location, ip)))
             elif status.upper() != "ONLINE":
                 missing.append(f"{ip} is {status or 'without status'}")
             if age is None:
@@ -414,9 +476,22 @@ class MetaDbEdge:
         return "; ".join(missing) or None
 
 
+def _where_is(location: int, ip: str, link: Link) -> str:
+    return proof.where_is(link, location, ip)
+
+
+def _shown(link: Link, scope: Scope) -> Shown:
+    return identity.shown(scopes.read_table(link, table, lock=False) for table in scope.tables)
+
+
 def clear_step(location: int) -> str:
     """The name under which a run marks that it has cleared a region."""
     return f"clear@{location}"
+
+
+def _clearing(location: int) -> list[str]:
+    """All steps by which a run takes rows out: a restore forgets them."""
+    return [clear_step(location), f"dirty@{location}", f"again@{location}"]
 
 
 def restore_step(location: int) -> str:
@@ -541,58 +616,3 @@ def _zones(age: float) -> str:
     hours = round(age / 3600)
     off = abs(age - hours * 3600)
     return ": do database and node have the same time zone?" if hours and off < 90 else ""
-
-
-# --- cm_url ----------------------------------------------------------------------------------
-
-
-def _wrong_url(
-    link: Link, location: int, url: str, old: str | None, tables: Sequence[str]
-) -> str | None:
-    found = scopes.look(link, ["cluster_info", *(t for t in tables if t != "cluster_info")])
-    info = found["cluster_info"]
-    where = scopes.equals(info.need("code"), str(location))
-    urls = _texts(link, info, where, "cm_url")
-    if len(urls) != 1:
-        return f"cluster_info has {len(urls)} rows for cm_location {location}, expected 1"
-    if not same_url(urls[0], url):
-        return f"cluster_info.cm_url is {urls[0]}, expected {url}"
-    for here in _other_urls(link, location, found):
-        if not same_url(here, url):
-            return f"location_cm.cm_url is {here}, expected {url}"
-    if old is None or same_url(old, url):
-        return None
-    stale = (_carries(link, table, old) for table in found.values())
-    return next((text for text in stale if text), None)
-
-
-def _texts(link: Link, found: Found, where: str, column: str) -> list[str]:
-    rows = scopes.read_rows(link, found, where, columns=[found.need(column)])
-    return [(value or b"").decode("utf-8", "replace") for (value,) in rows]
-
-
-def _other_urls(link: Link, location: int, found: Mapping[str, Found]) -> list[str]:
-    """What location_cm says about the region, where it has such a column and can be scoped."""
-    table = found.get("location_cm")
-    if table is None or table.column("cm_url") is None:
-        return []
-    try:
-        scope = scopes.scope_of(link, location, ["location_cm"], narrow=True).tables[0]
-    except OmsfabError:
-        return []
-    return _texts(link, table, scope.where, "cm_url")
-
-
-def _carries(link: Link, table: Found, old: str) -> str | None:
-    """Which text column still names host and port of the old cm_url, if any."""
-    texts = [column for column in table.columns if column.text]
-    if not texts:
-        return None
-    address = re.escape(urlsplit(old).netloc)
-    pattern = re.compile(rf"(?<![\w.-]){address}(?!\d)".encode(), re.IGNORECASE)
-    for row in scopes.read_rows(link, table, "1 = 1", columns=texts):
-        for column, value in zip(texts, row, strict=True):
-            if value is not None and pattern.search(value):
-                text = value.decode("utf-8", "replace")[:100]
-                return f"{table.table}.{column.name} still carries the old cm_url: {text}"
-    return None

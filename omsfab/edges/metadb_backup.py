@@ -202,6 +202,7 @@ SQL_HEAD = """\
 SET NAMES utf8mb4;
 SET SESSION sql_mode = '{mode}';
 SET SESSION time_zone = '+00:00';
+SET SESSION foreign_key_checks = 0;
 START TRANSACTION;
 """
 

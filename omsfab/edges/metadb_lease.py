@@ -269,14 +269,13 @@ def _breakable(link: Link, cluster: str, run_id: str) -> Holder:
 def refusal(server: Server, held: Holder, run_id: str = "") -> Locked:
     """The error that names who has the lock, and how it comes free."""
     state = f"live until {held.expires}" if held.live else f"expired at {held.expires}"
+    broken = f"if that run is gone for good: fab lock.break --run={held.run_id}"
     if held.run_id == run_id:
-        cure = f"wait until {held.expires}, then: fab run.resume --run={run_id}"
+        cure = fab("run.resume", run=run_id, first=f"wait until {held.expires}")
+    elif held.live:
+        cure = fab("lock.show", note=f"wait for its end; {broken}")
     else:
-        cure = (
-            f"wait for it, or, if that run is gone for good: fab lock.break --run={held.run_id}"
-            if held.live
-            else f"fab lock.break --run={held.run_id}"
-        )
+        cure = fab("lock.break", run=held.run_id, note="if that run is gone for good")
     return Locked(
         "DB-030",
         f"this OMS is locked by {held.owner} (run {held.run_id}) since {held.since}",

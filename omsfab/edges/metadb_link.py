@@ -36,7 +36,7 @@ CUT_OFF = 1301
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds.  ``idle`` ends a transaction that its client has left; ``patience`` is how long a
-    verdict waits for the server to end it."""
+    verdict waits for the server to end it; ``quiet`` lies between two looks that must be alike."""
 
     connect: int = 10
     read: int = 30
@@ -45,6 +45,7 @@ class Limits:
     transaction: int = 60
     idle: int = 60
     patience: float = 75
+    quiet: float = 2
 
 
 @dataclass(frozen=True, slots=True)

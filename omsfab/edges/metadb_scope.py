@@ -1,19 +1,22 @@
 """Which rows belong to a region: looked up in the MetaDB, said in words, refused when unclear.
 
 ``cluster_info.code`` and ``resource_group.name`` hold cm_location, ``host`` hangs on the ids of
-these groups.  The columns of ``location_cm`` are not public, so its values decide.  With one
-region in the MetaDB the scope is the whole table, as in the OMS CE guide "Scale out", step 3.
+these groups.  The columns of ``location_cm`` are not public, so its values decide.  Never the whole
+table because there is one region: groups of the customer's own, and their hosts, stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges.metadb_backup import Cells, Column, TableRows
 from omsfab.edges.metadb_link import DENIED, DbError, Link, code_of
 from omsfab.errors import OmsfabError
+from omsfab.plan.present import Reference, Shown
 
 TABLES = ("host", "location_cm", "resource_group", "cluster_info")
 """In the order in which rows are deleted: what hangs on others first."""
@@ -29,6 +32,8 @@ LOCATION_COLUMNS = (
     "location", "cm_location", "location_code", "location_id", "code", "region_code", "region_id",
     "location_name", "name", "resource_group_name",
 )  # fmt: skip
+LOCATION_NAMES = LOCATION_COLUMNS[:4]
+"""Those that mean a location whatever else is in them."""
 REGION_COLUMNS = ("region", "cm_region", "region_name", "location", "location_name", "name")
 
 MAX_ROWS = 10_000
@@ -88,10 +93,16 @@ class Scope:
     regions: tuple[str, ...]
     """cm_location of every region that the MetaDB knows, as text."""
     tables: tuple[TableScope, ...]
+    stays: tuple[str, ...] = ()
+    """What belongs to no region and is left alone, a line each."""
+    shown: Shown = ()
+    """The fingerprint of the rows; empty unless it was asked for."""
+    references: tuple[Reference, ...] = ()
+    """What refers to them; empty unless it was asked for."""
 
     @property
     def prose(self) -> tuple[str, ...]:
-        return tuple(scope.prose for scope in self.tables)
+        return (*(scope.prose for scope in self.tables), *self.stays)
 
     def of(self, table: str) -> TableScope | None:
         return next((scope for scope in self.tables if scope.table == table), None)
@@ -120,12 +131,17 @@ def find(link: Link, schema: str, table: str) -> Found | None:
 
 
 def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
-    """Find the tables; raises DB-023 listing what was expected and what is there."""
+    """Find the tables; raises DB-023 listing what was expected and what is there.
+
+    A MetaDB may have no location_cm: its name is all that is public of it.
+    """
     found: dict[str, Found] = {}
     missing: list[str] = []
     for table in tables:
         schema = schema_of(link, table)
         here = find(link, schema, table)
+        if here is None and table == "location_cm":
+            continue
         if here is None:
             missing.append(f"{schema}.{table}: expected a table, found none")
             continue
@@ -157,10 +173,18 @@ def _text(value: object) -> str:
 # --- scoping ---------------------------------------------------------------------------------
 
 
-def scope_of(link: Link, location: int, tables: Sequence[str], *, narrow: bool = False) -> Scope:
+def scope_of(
+    link: Link,
+    location: int,
+    tables: Sequence[str],
+    *,
+    by_value: bool = False,
+    known: Mapping[str, str] | None = None,
+) -> Scope:
     """Find the rows of the region; raises DB-022, -023, -026 where that cannot be done safely.
 
-    ``narrow`` forbids the whole table as a scope even where there is but one region.
+    Where no column of location_cm tells whose a row is: ``by_value`` takes the rows that name the
+    cm_url, and ``known`` has the conditions by which a backup found them.
     """
     wanted = [table for table in TABLES if table in tables]
     context = {"cluster_info"} | (
@@ -168,19 +192,60 @@ def scope_of(link: Link, location: int, tables: Sequence[str], *, narrow: bool =
     )
     found = look(link, [table for table in TABLES if table in {*wanted} | context])
     regions = _regions(link, found)
-    single = not narrow and regions <= {str(location)}
     scopes: list[TableScope] = []
+    stays: list[str] = []
     for table in wanted:
+        if table not in found:
+            stays.append(f"the MetaDB has no table {schema_of(link, table)}.{table}")
+            continue
         here = found[table]
         total = _limited(link, here)
-        if single:
-            where, why = "1 = 1", "the whole table, since the MetaDB knows one region"
-        else:
+        try:
             where, why = _where(link, table, found, location, regions)
-        rows = total if single else _count(link, here, where)
+        except OmsfabError as unclear:
+            if unclear.id != "DB-026" or not (by_value or known):
+                raise
+            where, why = (
+                (known[table], "as they were found when they were saved")
+                if known and table in known
+                else _where_it_names(link, here, found["cluster_info"], location)
+            )
+        rows = _count(link, here, where)
         prose = f"{here.schema}.{here.name}: {rows} of {total} rows, {why}"
-        scopes.append(TableScope(here, where, single, rows, prose))
-    return Scope(location, tuple(sorted(regions)), tuple(scopes))
+        scopes.append(TableScope(here, where, False, rows, prose))
+    if "host" in wanted and "host" in found:
+        stays += _of_no_region(link, found, location)
+    return Scope(location, tuple(sorted(regions)), tuple(scopes), tuple(stays))
+
+
+def _of_no_region(link: Link, found: dict[str, Found], location: int) -> list[str]:
+    """Groups that no region of cluster_info has, and hosts of no group: each stays as it is."""
+    group, host = found["resource_group"], found["host"]
+    codes = values(link, found["cluster_info"], found["cluster_info"].need("code"))
+    columns = [group.need("id").expression, group.need("name").expression]
+    groups = {
+        _text(key): _text(name)
+        for key, name in link.rows(sql.select_rows(group.place, columns, "1 = 1"))
+    }
+    hosts: dict[str, list[str]] = {}
+    columns = [host.need("resource_group_id").expression, host.need("ip").expression]
+    for key, ip in link.rows(sql.select_rows(host.place, columns, "1 = 1")):
+        hosts.setdefault(_text(key), []).append(_text(ip))
+    own = {key: name for key, name in groups.items() if name not in codes | {str(location)}}
+    lines = [
+        f"{group.schema}.{group.name} {name} (id {key}) is of no region: it stays, with "
+        + (", ".join(sorted(hosts.get(key, ()))) or "no host")
+        for key, name in sorted(own.items())
+    ]
+    lines += [
+        f"{host.schema}.{host.name} {ip} is of "
+        + (f"resource_group {key}, which is gone" if key else "no resource_group")
+        + ": it stays"
+        for key, ips in sorted(hosts.items())
+        if key not in groups
+        for ip in sorted(ips)
+    ]
+    return lines
 
 
 def values(link: Link, found: Found, column: Column) -> set[str]:
@@ -254,7 +319,8 @@ def _where_host(link: Link, found: dict[str, Found], location: int) -> tuple[str
 def _where_location_cm(
     link: Link, found: dict[str, Found], location: int, regions: set[str]
 ) -> tuple[str, str]:
-    """The configured column, or else the one whose values are this MetaDB's locations."""
+    """The configured column, or else the one whose values are this MetaDB's locations, or else
+    the one that means a location and has this one, or else the rows that name the cm_url."""
     here = found["location_cm"]
     chosen = link.server.metadb.location_cm_column
     if chosen is not None:
@@ -266,17 +332,71 @@ def _where_location_cm(
         return "1 = 0", "it is empty"
     codes = regions | {str(location)}
     fits = _fitting(link, here, LOCATION_COLUMNS, codes)
+    why = "its values: the regions of this MetaDB"
     wanted = str(location)
     if not fits:
         names = _names(link, found["cluster_info"])
         wanted = next((name for name, code in names.items() if code == str(location)), "")
         fits = _fitting(link, here, REGION_COLUMNS, set(names)) if wanted else []
+    if not fits:
+        why, wanted = "other values are of no region", str(location)
+        columns = filter(None, map(here.column, LOCATION_NAMES))
+        fits = [column for column in columns if wanted in values(link, here, column)]
     wheres = {equals(column, wanted): column for column in fits}
+    if not wheres and regions <= {str(location)}:
+        return _where_it_names(link, here, found["cluster_info"], location)
     if len({read_rows(link, here, where) for where in wheres}) != 1:
         seen = ", ".join(column.name for column in fits) or "none"
         raise _unclear(link, here, f"columns whose values look like locations: {seen}")
     where, column = next(iter(wheres.items()))
-    return where, f"where {column.name} is {wanted} (its values: the regions of this MetaDB)"
+    return where, f"where {column.name} is {wanted} ({why})"
+
+
+def _where_it_names(link: Link, here: Found, info: Found, location: int) -> tuple[str, str]:
+    """The rows that name the region's cm_url: no column says whose they are, and there is but one
+    region."""
+    code = equals(info.need("code"), str(location))
+    rows = read_rows(link, info, code, columns=[info.need("cm_url")])
+    urls = [(value or b"").decode("utf-8", "replace") for (value,) in rows]
+    wheres = [where for url in urls if url for where in naming(link, here, url)]
+    if not wheres:
+        return "1 = 0", f"none, since no row names the cm_url of location {location}"
+    return " or ".join(wheres), f"where a row names {', '.join(urls)}"
+
+
+def naming(link: Link, found: Found, url: str) -> list[str]:
+    """Conditions for the rows in which a text names host and port of the url."""
+    pattern = address_pattern(url)
+    return [
+        f"{column.expression} = {sql.hexadecimal(value)}"
+        for column in found.columns
+        if column.text
+        for value in sorted(_distinct(link, found, column))
+        if pattern.search(value)
+    ]
+
+
+def _distinct(link: Link, found: Found, column: Column) -> set[bytes]:
+    rows = link.rows(sql.distinct(found.place, column.expression))
+    return {value for (value,) in rows if isinstance(value, bytes)}
+
+
+def address_pattern(url: str) -> re.Pattern[bytes]:
+    """Matches host and port of the url, with its scheme where that stands before it."""
+    parts = urlsplit(url)
+    scheme, address = re.escape(parts.scheme), re.escape(parts.netloc)
+    return re.compile(rf"(?<![\w.-])({scheme}://)?{address}(?!\d)".encode(), re.IGNORECASE)
+
+
+def with_url(value: bytes, old: str, new: str) -> bytes:
+    """The value, with the new cm_url wherever it names the old one."""
+    address = urlsplit(new)
+
+    def instead(found: re.Match[bytes]) -> bytes:
+        scheme = f"{address.scheme}://" if found[1] else ""
+        return f"{scheme}{address.netloc}".encode()
+
+    return address_pattern(old).sub(instead, value)
 
 
 def _fitting(link: Link, found: Found, names: Sequence[str], known: set[str]) -> list[Column]:
@@ -302,8 +422,7 @@ def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
     columns = ", ".join(f"{column.name} {column.type}" for column in found.columns)
     return link.server.refusal(
         "DB-026",
-        "several regions share this MetaDB, and omsfab cannot tell whose row of"
-        f" {found.schema}.{found.name} is whose",
+        f"omsfab cannot tell whose row of {found.schema}.{found.name} is whose",
         where=link.server.where,
         evidence=f"{seen}\nits columns: {columns}",
         next="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column, "
@@ -314,8 +433,10 @@ def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
 # --- may they be deleted, and brought back? --------------------------------------------------
 
 
-def refuse_unsafe(link: Link, found: Found) -> None:
-    """Raise DB-020 where a rollback would not bring everything back."""
+def refuse_unsafe(link: Link, scope: TableScope, *, deleted: bool = True) -> None:
+    """Raise DB-020 where a rollback would not bring everything back; ``deleted`` = rows of the
+    table go, and are not merely changed."""
+    found = scope.found
     place = f"{found.schema}.{found.name}"
     problems: list[str] = []
     engines = {_text(row[0]).lower() for row in link.rows(sql.TRANSACTIONAL_ENGINES)}
@@ -325,7 +446,7 @@ def refuse_unsafe(link: Link, found: Found) -> None:
         problems.append(f"{place} uses {found.engine}: a delete cannot be rolled back")
     for name, event in link.rows(sql.TRIGGERS, (found.schema, found.name)):
         problems.append(f"{place} has trigger {_text(name)} on {_text(event)}: it may do anything")
-    for row in link.rows(sql.CASCADES, (found.schema, found.name)):
+    for row in link.rows(sql.CASCADES, (found.schema, found.name)) if deleted else ():
         schema, table, name, rule = map(_text, row)
         problems.append(
             f"{schema}.{table} hangs on {place} ({name}, on delete {rule.lower()}): its rows would"
@@ -341,11 +462,15 @@ def refuse_unsafe(link: Link, found: Found) -> None:
         )
 
 
-def refuse_powerless(link: Link, found: Found) -> None:
-    """Raise DB-027 where this user may not delete, or could not put the rows back."""
+def refuse_powerless(link: Link, scope: TableScope, *, deleted: bool = True) -> None:
+    """Raise DB-027 where this user may not change the rows, or could not put them back."""
+    found = scope.found
     # All columns: OceanBase refuses to explain an insert that leaves out one without a default.
     columns = [column.name for column in found.written]
-    for text in (sql.may_delete(found.place), sql.may_insert(found.place, columns)):
+    asked = [sql.may_delete(found.place), sql.may_insert(found.place, columns)]
+    if not deleted:
+        asked.append(sql.may_update(found.place, columns[0]))
+    for text in asked:
         try:
             link.rows(text)
         except DbError as exc:

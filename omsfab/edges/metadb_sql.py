@@ -8,7 +8,7 @@ names of tables and columns come from information_schema and are quoted by ``nam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 OWN_SCHEMA = "omsfab"
 LEASE, MARKER = "omsfab_lease", "omsfab_marker"
@@ -50,6 +50,13 @@ OPEN_TRANSACTIONS = (
     " where p.id <> connection_id()",
 )
 
+CONNECTIONS = (
+    "select id, user, host, db, command, time from information_schema.processlist"
+    " where lower(db) in (%s, %s) and id <> connection_id() order by id"
+)
+# For rows that come back with the ids they had, as mysqldump does it.
+UNCHECKED = "set session foreign_key_checks = 0"
+
 # --- what is there ---------------------------------------------------------------------------
 
 TABLES = (
@@ -70,6 +77,24 @@ CASCADES = (
     " from information_schema.referential_constraints"
     " where unique_constraint_schema = %s and referenced_table_name = %s"
     " and delete_rule not in ('RESTRICT', 'NO ACTION')"
+)
+
+FOREIGN_KEYS = (
+    "select k.constraint_name, k.table_schema, k.table_name, k.column_name,"
+    " k.referenced_column_name, r.delete_rule"
+    " from information_schema.key_column_usage k"
+    " join information_schema.referential_constraints r"
+    " on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name"
+    " and r.table_name = k.table_name"
+    " where k.referenced_table_schema = %s and k.referenced_table_name = %s"
+    " order by k.table_schema, k.table_name, k.column_name"
+)
+ID_COLUMNS = (
+    "select c.table_schema, c.table_name, c.column_name from information_schema.columns c"
+    " join information_schema.tables t"
+    " on t.table_schema = c.table_schema and t.table_name = c.table_name"
+    " where lower(c.table_schema) in (%s, %s) and lower(c.column_name) like '%%id'"
+    " and t.table_type = 'BASE TABLE' order by c.table_schema, c.table_name, c.column_name"
 )
 
 # --- questions about OMS ---------------------------------------------------------------------
@@ -136,8 +161,41 @@ def count(table: str, where: str) -> str:
     return f"select count(*) from {table} where {where}"
 
 
+def hexadecimal(value: bytes) -> str:
+    """Bytes as a literal; ``exact`` columns compare with it byte by byte."""
+    return f"X'{value.hex().upper()}'"
+
+
+def referring(table: str, column: str, to: str, key: str, where: str) -> str:
+    """How many rows refer to those that ``where`` selects; beyond 10000 it is no matter."""
+    ids = f"select {name(key)} from {to} where {where}"
+    found = f"select 1 from {table} where {name(column)} in ({ids}) limit 10001"
+    return f"select count(*) from ({found}) found"
+
+
 def delete_rows(table: str, where: str) -> str:
     return f"delete from {table} where {where}"
+
+
+def among(column: str, values: Sequence[bytes]) -> str:
+    """``column in (…)``, for ids."""
+    return f"{name(column)} in ({', '.join(_number(value) for value in values)})"
+
+
+def move_ids(table: str, column: str, ids: Mapping[bytes, bytes]) -> str:
+    """Former ids become those of now, all at once: one may be another's former one."""
+    cases = " ".join(f"when {_number(a)} then {_number(b)}" for a, b in sorted(ids.items()))
+    return f"update {table} set {name(column)} = case {name(column)} {cases} end where " + among(
+        column, sorted(ids)
+    )
+
+
+def _number(value: bytes) -> str:
+    return value.decode() if value.isdigit() else hexadecimal(value)
+
+
+def update_value(table: str, column: str, literal: str, where: str, old: str) -> str:
+    return f"update {table} set {name(column)} = {literal} where ({where}) and {old}"
 
 
 def insert_row(table: str, columns: Sequence[str], literals: Sequence[str]) -> str:
@@ -158,6 +216,10 @@ def of_groups(group: str, where: str) -> str:
 # EXPLAIN checks the rights of a statement and runs nothing.
 def may_delete(table: str) -> str:
     return f"explain delete from {table} where 1 = 0"
+
+
+def may_update(table: str, column: str) -> str:
+    return f"explain update {table} set {name(column)} = {name(column)} where 1 = 0"
 
 
 def may_insert(table: str, columns: Sequence[str]) -> str:

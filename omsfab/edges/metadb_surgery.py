@@ -12,15 +12,18 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_backup as files
+from omsfab.edges import metadb_identity as identity
 from omsfab.edges import metadb_lease as leases
 from omsfab.edges import metadb_sql as sql
-from omsfab.edges.metadb_backup import Backup, BadBackup, Cells, TableRows
+from omsfab.edges.metadb_backup import Backup, BadBackup, Cells, Column, TableRows
 from omsfab.edges.metadb_lease import Lease
 from omsfab.edges.metadb_link import LOCK_WAIT, DbError, Link, Row, Server, code_of, lost
 from omsfab.edges.metadb_scope import (
@@ -33,8 +36,10 @@ from omsfab.edges.metadb_scope import (
     read_table,
     schema_of,
     scope_of,
+    with_url,
 )
-from omsfab.errors import Mismatch, OmsfabError, OutcomeUnknown
+from omsfab.errors import MetaDbAway, Mismatch, OmsfabError, OutcomeUnknown
+from omsfab.plan.records import ClearRows
 
 Mirror = Callable[[Path], None]
 """Copies a file to a second machine, and returns only when it is proven to be there."""
@@ -47,6 +52,7 @@ class Cleared:
     rows: Mapping[str, int]
     files: tuple[Path, ...]
     already: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class _LateRows(Exception):
@@ -70,38 +76,44 @@ class _Work:
 def clear(
     server: Server,
     *,
-    location: int,
-    tables: Sequence[str],
+    record: ClearRows,
     lease: Lease,
     directory: Path,
     step: str,
-    undoes: str,
+    undoes: Sequence[str],
     mirror: Mirror,
     allow_empty: bool = False,
 ) -> Cleared:
-    """Back up and delete the rows of a region; doing it again for the same run changes nothing.
+    """Back up and delete (or change) the rows of a region; doing it again for the same run changes
+    nothing.
 
-    ``undoes`` is the step whose marker goes, so that the same run could restore again.
+    ``undoes`` are the steps whose markers go, so that the same run could restore again.
 
     Raises DB-010 or DB-011 when nothing was deleted, DB-015 when a row is locked, DB-016 when
-    somebody keeps writing, DB-021 and DB-024 when the backup is not good, DB-013 when the rows
-    are neither as before nor as after, DB-012 when nobody can tell yet.
+    somebody keeps writing, DB-021 and DB-024 when the backup is not good, DB-041 when the rows are
+    not those that were shown, DB-013 when they are neither as before nor as after, DB-012 when
+    nobody can tell yet.
     """
+    location = record.location
     late: Exception | None = None
+    notes = _writers(server, record)
     for _ in range(2):
         work = _Work(lease.run_id, step, lease)
 
         def change(link: Link, work: _Work = work) -> None:
-            work.scope = scope_of(link, location, tables)
+            work.scope = scope_of(link, location, record.tables, by_value=record.rows == "update")
             work.backup = _read(link, work.scope, work, lock=True)
             _expect_one_region_row(server, work.backup, allow_empty)
+            _expect_shown(server, work.backup, record.shown)
             _refuse_oversize(link, work.backup)
             work.paths = files.save(work.backup, directory, stem(location))
             for path in work.paths:
                 _copy(path, mirror)
             work.changing = True
-            _delete(link, work.scope, work.backup)
-            _mark(link, work, undoes, {"file": work.paths[0].name, "sha256": work.backup.sha256})
+            _change(link, work.scope, work.backup, record)
+            after = _remains(link, work.backup)
+            detail = {"file": work.paths[0].name, "sha256": work.backup.sha256, "after": after}
+            _mark(link, work, undoes, detail)
 
         try:
             done = _transact(server, work, change)
@@ -110,26 +122,248 @@ def clear(
             continue
         if done == "already":
             return _already(server, work, location, directory)
-        return Cleared(work.backup.counts if work.backup else {}, work.paths)
+        return Cleared(work.backup.counts if work.backup else {}, work.paths, notes=notes)
     raise Mismatch(
         "DB-016",
         f"{late}; processes not stopped?",
         where=server.where,
         changed="nothing: both attempts were rolled back",
-        next="stop what writes, fab fleet.status shows it, then: "
-        f"fab run.resume --run={lease.run_id}",
+        evidence=_who_is_there(server),
+        next=fab("run.resume", run=lease.run_id, first="stop what writes (fab fleet.status)"),
     )
+
+
+def _writers(server: Server, record: ClearRows) -> tuple[str, ...]:
+    """Two looks, a moment apart: raise DB-016 where somebody writes rows of the region, and tell
+    who else is connected.  That times or states move is told, too."""
+    reads: list[Backup] = []
+    with Link(server) as link:
+        try:
+            for pause in (0.0, server.limits.quiet):
+                time.sleep(pause)
+                by_value = record.rows == "update"
+                scope = scope_of(link, record.location, record.tables, by_value=by_value)
+                reads.append(_read(link, scope, None, lock=False))
+        except DbError as exc:
+            raise server.error(exc, "looking for others that write rows") from exc
+    before, now = reads
+    there = _who_is_there(server)
+    if moved := identity.changed(identity.shown(before.tables), identity.shown(now.tables)):
+        raise Mismatch(
+            "DB-016",
+            "rows of the region are still being written; processes not stopped?",
+            where=server.where,
+            evidence="\n".join([*moved, there]).strip(),
+            next=fab("run.resume", first="stop what writes (fab fleet.status)"),
+        )
+    notes = [f"connected meanwhile: {there}"] if there else []
+    if before.sha256 != now.sha256:
+        notes.append("somebody still writes times or states into the rows of the region")
+    return tuple(notes)
+
+
+def _expect_shown(server: Server, backup: Backup, then: identity.Shown) -> None:
+    """The rows that were shown are the rows that are deleted."""
+    if not then:
+        return
+    if lines := identity.changed(then, identity.shown(backup.tables)):
+        raise not_as_shown(server, lines, Mismatch)
+
+
+def not_as_shown(server: Server, lines: Sequence[str], kind: type[OmsfabError]) -> OmsfabError:
+    return kind(
+        "DB-041",
+        f"the rows are not those that the plan was made with: {lines[0]}",
+        where=server.where,
+        evidence="\n".join(lines),
+        next=fab("run.undo", note="nothing was deleted; then plan again: fab scale.out --plan"),
+    )
+
+
+def _change(link: Link, scope: Scope, backup: Backup, record: ClearRows) -> None:
+    """Delete the rows in scope; with ``update`` those of cluster_info alone, and in the other
+    tables put the new cm_url where a text carries the old one.  Ids stay."""
+    if record.rows == "delete":
+        return _delete(link, scope, backup)
+    info = tuple(table for table in scope.tables if table.table == "cluster_info")
+    for table in scope.tables:
+        saved = backup.of(table.table)
+        if table in info or saved is None:
+            continue
+        for column, old, new, count in carried(saved, record.old, record.new):
+            text = sql.update_value(
+                table.found.place, column.name, column.literal(new), table.where,
+                f"{column.expression} = {sql.hexadecimal(old)}",
+            )  # fmt: skip
+            done = link.run(text)
+            if done != count:
+                raise _LateRows(
+                    f"table {table.table} is still being written: {count} rows saved that carry"
+                    f" {record.old}, {done} found"
+                )
+    _delete(link, Scope(scope.location, scope.regions, info), backup)
+
+
+def carried(table: TableRows, old: str, new: str) -> Iterator[tuple[Column, bytes, bytes, int]]:
+    """Yield each value that carries the old cm_url: its column, what it becomes, in how many
+    rows."""
+    for n, column in enumerate(table.columns):
+        values = [row[n] for row in table.rows] if column.text else []
+        for value in sorted({value for value in values if value is not None}):
+            if (changed := with_url(value, old, new)) != value:
+                yield column, value, changed, values.count(value)
+
+
+# --- do they stay so? ------------------------------------------------------------------------
+
+
+def keep(
+    server: Server,
+    *,
+    record: ClearRows,
+    lease: Lease,
+    directory: Path,
+    step: str,
+    mirror: Mirror,
+) -> Cleared:
+    """Prove that the rows are as this run has left them, before docker_init.sh builds upon them.
+
+    Rows that came back are told with who may have written them, DB-044.  Asked again, by
+    run.resume, they are saved and taken out once more, and looked at once more.
+    """
+    location = record.location
+    dirty, again = f"dirty@{location}", f"again@{location}"
+    with Link(server) as link:
+        try:
+            cleared = read_marker(link, lease.run_id, step)
+            redo = read_marker(link, lease.run_id, dirty) is not None
+        except DbError as exc:
+            raise server.error(exc, "reading the marker") from exc
+    if cleared is None:
+        raise Mismatch(
+            "DB-044",
+            f"this run has not changed the rows of cm_location {location}, or they were put back",
+            where=server.where,
+            next=fab("run.undo"),
+        )
+    backup = load(directory / str(cleared["file"]), server)
+    expected = _pairs(cleared.get("after", ()))
+    paths: tuple[Path, ...] = ()
+    if redo:
+        paths, expected = _once_more(
+            server, record, lease, directory, backup, (again, dirty), mirror
+        )
+    came = _watch(server, backup, expected)
+    if not came:
+        return Cleared(backup.counts, paths)
+    mark = _Work(lease.run_id, dirty, lease)
+    _transact(server, mark, lambda link: _mark(link, mark, [again], {"came": came[:20]}))
+    raise Mismatch(
+        "DB-044",
+        f"rows are not as this run has left them: {came[0]}",
+        where=server.where,
+        evidence="\n".join([*came, _who_is_there(server)]).strip(),
+        next=fab(
+            "run.resume",
+            run=lease.run_id,
+            first="stop what writes them",
+            note="what came is saved and taken out once more; docker_init.sh has not run",
+        ),
+    )
+
+
+def _once_more(
+    server: Server, record: ClearRows, lease: Lease, directory: Path, backup: Backup,
+    steps: tuple[str, str], mirror: Mirror,
+) -> tuple[tuple[Path, ...], identity.Shown]:  # fmt: skip
+    """Save what came back, and change it as the first time; return what is expected then."""
+    again, dirty = steps
+    work = _Work(lease.run_id, again, lease)
+    after: list[identity.Shown] = []
+
+    def change(link: Link) -> None:
+        work.scope = _remaining_scope(link, backup)
+        work.backup = _read(link, work.scope, work, lock=True)
+        work.paths = files.save(work.backup, directory, f"{stem(record.location)}-came-back")
+        for path in work.paths:
+            _copy(path, mirror)
+        work.changing = True
+        _change(link, work.scope, work.backup, record)
+        after.append(_remains(link, backup))
+        _mark(link, work, [dirty], {"file": work.paths[0].name, "after": after[-1]})
+
+    try:
+        _transact(server, work, change)
+    except _LateRows as exc:
+        raise _still_written(server, exc) from exc
+    return work.paths, after[-1]
+
+
+def _watch(server: Server, backup: Backup, expected: identity.Shown) -> list[str]:
+    """What is otherwise than expected, in two looks a moment apart."""
+    with Link(server) as link:
+        try:
+            for pause in (0.0, server.limits.quiet):
+                time.sleep(pause)
+                if came := identity.changed(expected, _remains(link, backup)):
+                    return came
+        except DbError as exc:
+            raise server.error(exc, "looking whether rows have come back") from exc
+    return []
+
+
+def _remains(link: Link, backup: Backup) -> identity.Shown:
+    """The fingerprint of what the region has now, and of whatever has a saved row's key."""
+    scope = _remaining_scope(link, backup)
+    return identity.shown(_read(link, scope, None, lock=False).tables)
+
+
+def _remaining_scope(link: Link, backup: Backup) -> Scope:
+    """The rows that were saved, those of the region as it is now, and those with a saved row's
+    natural key: a host of a group that is gone is among them."""
+    known = {table.table: table.where for table in backup.tables}
+    scope = scope_of(link, backup.location, [*known], known=known)
+    tables: list[TableScope] = []
+    for now in scope.tables:
+        then = backup.of(now.table)
+        keys = identity.key_of(then) if then else ()
+        either = [now.where, *((then.where,) if then else ())]
+        for n in keys:
+            values = {row[n] for row in (then.rows if then else ())} - {None}
+            either += [equals(then.columns[n], v.decode()) for v in values if then and v]
+        where = " or ".join(f"({one})" for one in dict.fromkeys(either))
+        tables.append(TableScope(now.found, where, False, now.rows, now.prose))
+    return Scope(scope.location, scope.regions, tuple(tables))
+
+
+def _pairs(found: object) -> identity.Shown:
+    """A fingerprint, as it comes back out of a marker."""
+    rows = found if isinstance(found, (list, tuple)) else ()
+    return tuple((str(a), str(b), str(c)) for a, b, c in rows)
+
+
+def _who_is_there(server: Server) -> str:
+    """Other connections to the databases of OMS, as far as this user may see them."""
+    metadb = server.metadb
+    with contextlib.suppress(OmsfabError, DbError), Link(server) as link:
+        rows = link.rows(sql.CONNECTIONS, (metadb.rm_db.lower(), metadb.cm_db.lower()))
+        return ", ".join(
+            f"connection {n} of {user}@{host} to {db} ({command}, {age} s)"
+            for n, user, host, db, command, age in rows
+        )
+    return ""
 
 
 def restore(
     server: Server, *, location: int, lease: Lease, source: Path, directory: Path, step: str,
-    undoes: str, absent: Sequence[str] = (),
+    undoes: Sequence[str], absent: Sequence[str] = (),
 ) -> Cleared:  # fmt: skip
     """Replace what the region has there now by the rows of a backup, and prove them by hash.
 
-    What is there now is saved beside it first.  ``undoes`` is the step whose marker goes, so that
-    the same run could delete again.  ``absent`` are tables that, if the backup lacks them, were not
-    there then: all that the region has in them goes.
+    What is there now is saved beside it first.  ``undoes`` are the steps whose markers go, so that
+    the same run could delete again.  Rows come back with the ids they had, so foreign keys that
+    hang on them are not asked meanwhile.  ``absent`` are tables that, if the backup lacks them,
+    were not there then: all that the region has in them goes.
     """
     wanted = load(source, server)
     work = _Work(lease.run_id, step, lease)
@@ -148,7 +382,7 @@ def restore(
         _mark(link, work, undoes, {"file": source.name, "sha256": wanted.sha256})
 
     try:
-        done = _transact(server, work, change)
+        done = _transact(server, work, change, unchecked=True)
     except _LateRows as exc:
         raise _still_written(server, exc) from exc
     return Cleared(wanted.counts, (source,), already=done == "already")
@@ -156,7 +390,7 @@ def restore(
 
 def drop_hosts(
     server: Server, *, location: int, ips: Sequence[str], lease: Lease, saved: Path,
-    directory: Path, step: str, undoes: str,
+    directory: Path, step: str, undoes: Sequence[str],
 ) -> Cleared:  # fmt: skip
     """Take the rows of these hosts out of the region, saved first; one that the backup ``saved``
     has was there before, and stays.  Vendor's scale-in: ``delete from host where ip='<ip>'``."""
@@ -164,7 +398,7 @@ def drop_hosts(
     work = _Work(lease.run_id, step, lease)
 
     def change(link: Link) -> None:
-        scope = scope_of(link, location, ["host"], narrow=True)
+        scope = scope_of(link, location, ["host"])
         (host,) = scope.tables
         column = host.found.need("ip")
         gone = [equals(column, ip) for ip in ips if ip not in _addresses(before)]
@@ -199,7 +433,8 @@ def _still_written(server: Server, exc: _LateRows) -> Mismatch:
         "DB-016",
         f"{exc}; processes not stopped?",
         where=server.where,
-        next="fab fleet.status   # stop what writes, and do it again",
+        evidence=_who_is_there(server),
+        next=fab("fleet.status", note="stop what writes, and do it again"),
     )
 
 
@@ -232,7 +467,7 @@ def save(
 
 
 def _scope_of_there(
-    link: Link, location: int, tables: Sequence[str], *, narrow: bool = False
+    link: Link, location: int, tables: Sequence[str], known: Mapping[str, str] | None = None
 ) -> Scope:
     """The scope in those of the tables that exist, and can be looked up."""
     there = {table for table in tables if find(link, schema_of(link, table), table)}
@@ -240,7 +475,7 @@ def _scope_of_there(
         there -= {"host", "location_cm"}
     if not there or find(link, schema_of(link, "cluster_info"), "cluster_info") is None:
         return Scope(location, (), ())
-    return scope_of(link, location, sorted(there), narrow=narrow)
+    return scope_of(link, location, sorted(there), known=known)
 
 
 def stem(location: int) -> str:
@@ -265,10 +500,12 @@ def load(source: Path, server: Server) -> Backup:
 
 
 def _transact(
-    server: Server, work: _Work, change: Callable[[Link], None]
+    server: Server, work: _Work, change: Callable[[Link], None], *, unchecked: bool = False
 ) -> Literal["done", "already"]:
     link = Link(server)
     try:
+        if unchecked:
+            link.run(sql.UNCHECKED)
         link.begin()
         _fence(link, work)
         if _marker(link, work) is not None:
@@ -296,21 +533,23 @@ def _fence(link: Link, work: _Work) -> None:
 
 def marked(link: Link, run_id: str, step: str) -> bool:
     """True if the run has committed this step."""
-    schema = leases.own_schema(link)
-    text = sql.marker_read(leases.marker_table(schema)) if schema else ""
-    return bool(text and link.rows(text, (run_id, step)))
+    return read_marker(link, run_id, step) is not None
 
 
-def _marker(link: Link, work: _Work) -> Mapping[str, str] | None:
+def read_marker(link: Link, run_id: str, step: str) -> Mapping[str, Any] | None:
+    """What the run has written down with the step that it committed; None if it has not."""
     schema = leases.own_schema(link)
     if schema is None:
         return None
-    text = sql.marker_read(leases.marker_table(schema))
-    rows = link.rows(text, (work.run_id, work.step))
+    rows = link.rows(sql.marker_read(leases.marker_table(schema)), (run_id, step))
     return json.loads(rows[0][1]) if rows else None
 
 
-def _mark(link: Link, work: _Work, undoes: str, detail: Mapping[str, str]) -> None:
+def _marker(link: Link, work: _Work) -> Mapping[str, Any] | None:
+    return read_marker(link, work.run_id, work.step)
+
+
+def _mark(link: Link, work: _Work, undoes: Sequence[str], detail: Mapping[str, object]) -> None:
     """Write the marker, and renew the lease: its keeper had to wait for our lock."""
     schema = leases.own_schema(link) or sql.OWN_SCHEMA
     lease = work.lease
@@ -319,7 +558,8 @@ def _mark(link: Link, work: _Work, undoes: str, detail: Mapping[str, str]) -> No
         (leases.LIFE, lease.cluster, lease.token, lease.run_id),
     )
     marker = leases.marker_table(schema)
-    link.run(sql.marker_drop(marker), (work.run_id, undoes))
+    for step in (*undoes, work.step):
+        link.run(sql.marker_drop(marker), (work.run_id, step))
     values = (work.run_id, work.step, lease.token, json.dumps(dict(detail)))
     link.run(sql.marker_write(marker), values)
 
@@ -397,9 +637,9 @@ def _failed(server: Server, work: _Work, exc: Exception) -> NoReturn:
             evidence=evidence,
             next=resume,
         ) from exc
-    raise OmsfabError(
+    raise MetaDbAway(
         "DB-010",
-        "MetaDB connection lost before commit; nothing deleted",
+        "MetaDB connection lost before commit; nothing changed",
         where=server.where,
         evidence=evidence,
         next=resume,
@@ -445,7 +685,9 @@ def _read(link: Link, scope: Scope, work: _Work | None, *, lock: bool, run_id: s
         location=scope.location,
         made=str(clock),
         server=str(version),
-        tables=tuple(read_table(link, table, lock=lock) for table in scope.tables),
+        tables=tuple(  # a table without a row to delete needs no right to do so
+            read_table(link, table, lock=lock and table.rows > 0) for table in scope.tables
+        ),
     )
 
 
@@ -465,8 +707,12 @@ def _copy(path: Path, mirror: Mirror) -> None:
 def _delete(link: Link, scope: Scope, backup: Backup) -> None:
     """Delete by scope; READ COMMITTED lets late rows in, hence the comparison."""
     for table in scope.tables:
-        deleted = link.run(sql.delete_rows(table.found.place, table.where))
         saved = backup.counts[table.table]
+        deleted = (
+            link.run(sql.delete_rows(table.found.place, table.where))
+            if saved
+            else int(link.rows(sql.count(table.found.place, table.where))[0][0])
+        )
         if deleted != saved:
             raise _LateRows(
                 f"table {table.table} is still being written: {saved} rows saved, {deleted} found"
@@ -510,12 +756,11 @@ def _refuse_oversize(link: Link, backup: Backup) -> None:
 
 def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[str]) -> Scope:
     """What the region has there now, and what it had: both go before the saved rows come."""
-    whole = all(table.whole for table in wanted.tables)
-    names = [table.table for table in wanted.tables]
+    known = {table.table: table.where for table in wanted.tables}
     scope = (
-        _scope_of_there(link, location, [*names, *absent], narrow=not whole)
+        _scope_of_there(link, location, [*known, *absent], known)
         if absent
-        else scope_of(link, location, names, narrow=not whole)
+        else scope_of(link, location, [*known], known=known)
     )
     tables: list[TableScope] = []
     for now in scope.tables:
@@ -532,8 +777,8 @@ def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[s
                 next="restore into the version of OMS that the backup came from, "
                 "then: fab meta.show",
             )
-        both = now.where if now.whole or then.whole else f"({now.where}) or ({then.where})"
-        tables.append(TableScope(now.found, both, now.whole, now.rows, now.prose))
+        both = "1 = 1" if then.whole else f"({now.where}) or ({then.where})"
+        tables.append(TableScope(now.found, both, then.whole, now.rows, now.prose))
     return Scope(location, scope.regions, tuple(tables))
 
 
@@ -579,26 +824,23 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
 
 # --- afterwards: nobody else's rows changed --------------------------------------------------
 
-LIVELY = {"datetime", "timestamp"}
-
 
 def others_unchanged(server: Server, source: Path) -> tuple[str, ...]:
     """Compare the rows of all other regions with those in the backup; raises Mismatch DB-040.
 
-    Byte by byte, with one grain of life: in ``host``, whose rows the supervisors of running
-    regions write, a time or ``host_status`` may have moved on.  Such tables are named in the
-    answer.
+    What identifies a row is compared: keys, ids, addresses, urls, codes, names.  Whatever else has
+    moved, OMS in service may have written: such tables are named in the answer.
     """
     backup = load(source, server)
     notes: list[str] = []
     wrong: list[str] = []
-    names = [table.table for table in backup.tables if not table.whole]
+    names = {table.table: table.where for table in backup.tables if not table.whole}
     with Link(server) as link:
         try:
-            scope = scope_of(link, backup.location, names, narrow=True)
+            scope = scope_of(link, backup.location, [*names], known=names)
             for table in backup.tables:
                 now = scope.of(table.table)
-                if now is not None:
+                if now is not None and not table.whole:
                     _compare_others(link, table, now, notes, wrong)
         except DbError as exc:
             raise server.error(exc, "reading the rows of other regions") from exc
@@ -619,26 +861,33 @@ def _compare_others(
     """The region's rows may have new ids by now: neither these nor the old ones are others'."""
     where = sql.others(f"({table.where}) or ({scope.where})")
     now = read_rows(link, scope.found, where, columns=table.columns)
-    if files.canonical(now) == files.canonical(table.others):
-        return
-    differing = _differing(table, table.others, now)
-    if table.table == "host" and not differing:
-        notes.append(f"{table.table}: other regions' hosts have reported meanwhile")
-        return
-    wrong += differing or [f"{table.table}: times have moved"]
+    wrong += _differing(table, table.others, now)
+    notes += _moved(table, table.others, now)
+
+
+def _moved(table: TableRows, rows: Sequence[Cells], now: Sequence[Cells]) -> list[str]:
+    """Which columns that identify nothing have other values by now."""
+    moved = [
+        column.name
+        for n, column in enumerate(table.columns)
+        if not identity.identifying(column)
+        and files.canonical((row[n],) for row in rows) != files.canonical((row[n],) for row in now)
+    ]
+    return [f"{table.table}: {', '.join(moved)} moved meanwhile"] if moved else []
 
 
 def as_saved(server: Server, source: Path) -> str | None:
-    """None when the rows of all regions are those of the backup; otherwise what differs.
-
-    Times and ``host_status`` may have moved on: OMS is in service and writes them.
-    """
+    """None when the rows of all regions are those of the backup, by what identifies a row;
+    otherwise what differs.  OMS is in service and writes whatever else is in them."""
     backup = load(source, server)
     wrong: list[str] = []
     with Link(server) as link:
         try:
             found = look(link, [table.table for table in backup.tables])
             for table in backup.tables:
+                if table.table not in found:
+                    wrong.append(f"{table.table}: the table is gone")
+                    continue
                 now = read_rows(link, found[table.table], "1 = 1", columns=table.columns)
                 wrong += _differing(table, (*table.rows, *table.others), now)
         except DbError as exc:
@@ -647,19 +896,15 @@ def as_saved(server: Server, source: Path) -> str | None:
 
 
 def _differing(table: TableRows, rows: Sequence[Cells], now: Sequence[Cells]) -> list[str]:
-    """A line per row that came or went; times and ``host_status`` do not count."""
-    steady = [
-        n for n, column in enumerate(table.columns)
-        if column.type not in LIVELY and column.name.lower() != "host_status"
-    ]  # fmt: skip
+    """A line per row that came or went, by what identifies it."""
+    wanted = [column for column in table.columns if identity.identifying(column)]
     before, after = (
-        files.canonical(tuple(row[n] for n in steady) for row in some) for some in (rows, now)
+        Counter(files.canonical(identity.only(table.columns, some, wanted))) for some in (rows, now)
     )
     if before == after:
         return []
-    gone, new = set(before) - set(after), set(after) - set(before)
     return [
         f"{table.table}: {len(rows)} rows before, {len(now)} now",
-        *(f"  - {row[:200]}" for row in sorted(gone)[:5]),
-        *(f"  + {row[:200]}" for row in sorted(new)[:5]),
+        *(f"  - {row[:200]}" for row in sorted((before - after).elements())[:5]),
+        *(f"  + {row[:200]}" for row in sorted((after - before).elements())[:5]),
     ]

@@ -39,8 +39,9 @@ HARD: Mapping[str, str] = {
     "hosts.yaml, a flag, a file or a template is wrong: correct it, there is nothing to accept": (
         "INPUT-001 INPUT-002 INPUT-003 INPUT-008 INPUT-010 INPUT-011 INPUT-012 INPUT-013 INPUT-014"
         " INPUT-020 INPUT-021 INPUT-022 INPUT-023 INPUT-024 INPUT-025 INPUT-026 INPUT-027 INPUT-028"
-        " INPUT-029 INPUT-030 INPUT-040 INPUT-041 TPL-001 TPL-002 TPL-003 TPL-004 CERT-001 CERT-004"
-        " TSDB-001 TSDB-002 TSDB-005 IMG-003 IMG-004 IMG-005 RUN-027 FAIL-001"
+        " INPUT-029 INPUT-030 INPUT-031 INPUT-040 INPUT-041 TPL-001 TPL-002 TPL-003 TPL-004"
+        " CERT-001"
+        " CERT-004 TSDB-001 TSDB-002 TSDB-005 IMG-003 IMG-004 IMG-005 RUN-027 FAIL-001"
     ),
     "it protects secrets, and the machines that are spoken to": (
         "SEC-001 SEC-002 SEC-003 SEC-004 SSH-009 SSH-010 SSH-011 SSH-012 SSH-015 SSH-017 TSDB-004"
@@ -53,8 +54,8 @@ HARD: Mapping[str, str] = {
     ),
     "it protects the rows of MetaDB": (
         "DB-010 DB-011 DB-012 DB-013 DB-014 DB-015 DB-016 DB-017 DB-018 DB-020 DB-021 DB-022 DB-023"
-        " DB-024 DB-025 DB-026 DB-027 DB-028 DB-029 DB-040 PLAN-003 PLAN-006 PLAN-007 PLAN-009"
-        " RUN-035 PLAN-010 PLAN-012 CFG-011 RUN-002 VER-002 VER-004"
+        " DB-024 DB-025 DB-026 DB-027 DB-028 DB-029 DB-040 DB-041 DB-042 DB-044 PLAN-003 PLAN-006"
+        " PLAN-007 PLAN-009 RUN-035 RUN-040 PLAN-010 PLAN-012 CFG-011 RUN-002 VER-002 VER-004"
     ),
     "it protects another container, another file, or keys that only they hold": (
         "HOST-003 HOST-004 CFG-001 CFG-002"
@@ -75,7 +76,9 @@ HARD: Mapping[str, str] = {
         " INIT-016 VER-001"
     ),
     "it sums up others, which stand in it": "RUN-010 RUN-011 RUN-012 RUN-025 RUN-028",
-    "it only warns, and stops nothing": "HOST-010 NET-004 VIP-003 TSDB-007 RUN-006",
+    "it only warns, and stops nothing": (
+        "HOST-010 NET-004 VIP-003 TSDB-007 RUN-006 DB-043 DB-045 VER-005"
+    ),
 }
 """Why nobody can accept them -> the ids."""
 

@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, Ports
 
+OWN_SCHEMA = (
+    "the lock and the markers of runs stand in MetaDB, in schema omsfab, which is made where it is"
+    " missing; docs/commands.md has the lines that remove it"
+)
+
 
 def of_image(fleet: Fleet) -> Iterator[str]:
     """Yield a sentence for each thing that the name of the image tells, or leaves open."""

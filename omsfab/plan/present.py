@@ -73,6 +73,26 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A column elsewhere whose values are ids of rows that a scale-out would delete."""
+
+    column: str
+    """E.g. ``oms_cm.task.host_id``."""
+    to: str
+    """E.g. ``host.id``."""
+    rows: int
+    """How many rows refer; -1 = they could not be counted."""
+    by: str
+    """How that is known: a foreign key, or its name and values."""
+    holds: bool = False
+    """Whether it is a foreign key that refuses the delete."""
+
+
+Shown: TypeAlias = "tuple[tuple[str, str, str], ...]"
+"""Rows as they are: table, natural key, digest of what is steady in them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Present:
     """MetaDB and nodes as they are; ``assumed`` when nothing was asked (``--dry``)."""
 
@@ -93,6 +113,10 @@ class Present:
     """What a stop of the region would interrupt, in words."""
     scopes: tuple[str, ...] = ()
     """How the rows of each table are found, in words; empty unless rows are to be deleted."""
+    shown: Shown = ()
+    """Those rows: what was shown is what is deleted."""
+    references: tuple[Reference, ...] = ()
+    """What refers to them."""
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     package: Package | None = None
     image: str = ""
@@ -133,6 +157,8 @@ class Present:
             hosts=dict(record["hosts"]),
             traffic=tuple(record["traffic"]),
             scopes=tuple(record["scopes"]),
+            shown=tuple((row[0], row[1], row[2]) for row in record.get("shown", ())),
+            references=tuple(Reference(**row) for row in record.get("references", ())),
             nodes={name: facts(row) for name, row in record["nodes"].items()},
             package=Package(**package) if package else None,
             image=record["image"],

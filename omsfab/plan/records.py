@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from omsfab.commands.command import Command
+from omsfab.errors import Next
 from omsfab.fleet.secret import Secret
 
 METADB = "metadb"
@@ -49,7 +50,7 @@ class ConfigSays:
 class CmUrlIs:
     """``cluster_info`` has one row for this location, with this cm_url.
 
-    ``old`` is the cm_url that no row of the four tables may carry any more.
+    ``old`` is the cm_url that no row of it may carry any more.
     """
 
     location: int
@@ -58,8 +59,41 @@ class CmUrlIs:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherUrls:
+    """The tables whose columns are not public name the cm_url of cluster_info, and not ``old``."""
+
+    location: int
+    url: str
+    old: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsShown:
+    """The rows that ``clear`` would take out are those that were shown."""
+
+    clear: ClearRows
+
+
+@dataclass(frozen=True, slots=True)
+class RowsBack:
+    """Each row that this run has taken out is there again, and nothing refers to a former id.
+
+    ``old`` and ``new`` are the cm_urls, for the line that mends what is not.
+    """
+
+    location: int
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class NothingLeftOver:
+    """No host is of a group that is gone, and no key has two rows, in the whole of the tables."""
+
+
+@dataclass(frozen=True, slots=True)
 class OthersUnchanged:
-    """The rows of all other regions are byte-identical to those that this run has saved."""
+    """The rows of all other regions are those that this run has saved, by what identifies them."""
 
     location: int
 
@@ -73,7 +107,7 @@ class RowsKept:
 
 @dataclass(frozen=True, slots=True)
 class RowsAsSaved:
-    """The rows of all regions are those that this run has saved, but for times and status."""
+    """The rows of all regions are those that this run has saved, by what identifies them."""
 
     location: int
 
@@ -150,7 +184,8 @@ class Await:
 
 Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
-    " | RowsKept | ReachesMember | Quick | SameTime | Programs | Healthy | Await"
+    " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
+    " | SameTime | Programs | Healthy | Await"
 )
 
 
@@ -237,11 +272,26 @@ class Job:
 class ClearRows:
     """Back up this region's rows, verified, then delete them: one transaction, read from a marker.
 
-    ``tables`` out of cluster_info, location_cm, host, resource_group.
+    ``tables`` out of cluster_info, location_cm, host, resource_group.  With ``rows`` "update" only
+    the row of cluster_info goes; in the other tables texts that carry the cm_url ``old`` get
+    ``new``, and ids stay.
     """
 
     location: int
     tables: tuple[str, ...]
+    rows: Literal["delete", "update"] = "delete"
+    old: str = ""
+    new: str = ""
+    shown: tuple[tuple[str, str, str], ...] = ()
+    """The rows as they were shown: table, natural key, digest.  Others are not deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRows:
+    """The rows are as this run's ClearRows has left them; what came back meanwhile is told, and
+    taken out once more by a resumed run."""
+
+    clear: ClearRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +325,8 @@ class DropHosts:
 
 
 Effect: TypeAlias = (
-    "Run | Write | Bring | PutBack | Send | Job | ClearRows | SaveRows | RestoreRows | DropHosts"
+    "Run | Write | Bring | PutBack | Send | Job | ClearRows | KeepRows | SaveRows | RestoreRows"
+    " | DropHosts"
 )
 
 
@@ -297,12 +348,15 @@ class Step:
     node: str
     title: str
     kind: Kind = "repeatable"
+    needs: tuple[tuple[str, Probe], ...] = ()
+    """What must be so on other nodes, each with its question: asked right before the effects,
+    whatever the journal says."""
     check: tuple[Probe, ...] = ()
     apply: tuple[Effect, ...] = ()
     verify: tuple[Probe, ...] = ()
     fault: str = "STEP-001"
     """Id of the error when ``verify`` does not hold."""
-    fix: str = ""
+    fix: str | Next = ""
     """What to do then, as a line to paste; empty = resume the run."""
     wanted: str = ""
     """What is wanted instead, in the operator's words, where the title does not say it."""
@@ -311,6 +365,9 @@ class Step:
     lasting: bool = False
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""
+    until: str = ""
+    """Key of the step up to which its outcome must hold: until that one is done, a resumed run asks
+    again, and does it again where it no longer holds."""
 
     @property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omsfab.commands import docker
+from omsfab.commands.next_line import fab
 from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import regions
@@ -91,6 +92,27 @@ def name_kept(region: Region, present: Present) -> None:
             evidence="its rows would be deleted, and might be another region's",
             next=f"look whose it is, and if it is this one call it {named} in hosts.yaml, then: "
             f"fab scale.out --region={named} --plan",
+        )
+
+
+def held_rows(region: Region, present: Present, rows: str) -> None:
+    """A foreign key that restricts would refuse the DELETE, production stopped (error 1451)."""
+    held = [one for one in present.references if one.holds]
+    if rows == "delete":
+        wrong = held
+    else:  # the row of cluster_info goes in both ways
+        wrong = [one for one in held if one.to.startswith("cluster_info.")]
+    if wrong:
+        raise PreflightError(
+            "DB-042",
+            f"foreign keys hold rows that would be deleted: {wrong[0].column}",
+            where=f"the rows of location {region.location}",
+            evidence="\n".join(
+                f"{one.column} -> {one.to}: {one.rows} rows, {one.by}" for one in wrong
+            ),
+            next=fab("scale.out", region=region.name, rows="update", plan=True, note="ids stay")
+            if rows == "delete" and not any(one.to.startswith("cluster_info.") for one in wrong)
+            else fab("meta.show", note="ask the DBA about that foreign key, and plan again"),
         )
 
 

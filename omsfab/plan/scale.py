@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from omsfab.commands.next_line import fab
 from omsfab.commands.supervisor import PROGRAMS
-from omsfab.errors import PreflightError
+from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, refuse, regions, steps
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
 from omsfab.plan.regions import names
+
+Manner: TypeAlias = Literal["delete", "update"]
+"""What is done to the rows of a region whose cm_url changes (docs/decisions.md)."""
 
 
 def scale_out(
@@ -25,20 +30,43 @@ def scale_out(
     region: str = "",
     nodes: str = "",
     accept_interruption: str = "",
+    rows: str = "",
 ) -> Plan:
     """Return the plan that brings the region to the nodes and the cm_url of hosts.yaml.
 
     ``nodes`` (comma separated) limits which of the missing nodes are added now;
-    ``accept_interruption`` (any word) stops production although it is at work.
+    ``accept_interruption`` (any word) stops production although it is at work; ``rows`` is what is
+    done to the region's rows where cm_url changes: "delete" (default) or "update".
     """
-    plan = _scale_out(fleet, present, region, nodes, accept_interruption)
+    plan = _scale_out(fleet, present, region, nodes, accept_interruption, manner(rows))
     named = regions.other_names(fleet, present)
-    notes = (*named, *caveats.of_image(fleet), *present.notes)
+    schema = (caveats.OWN_SCHEMA,) if plan.changes else ()
+    notes = (*named, *schema, *caveats.of_image(fleet), *present.notes)
     return replace(plan, reasons=(*plan.reasons, *notes))
 
 
+def manner(rows: str) -> Manner:
+    """Return what ``--rows`` says, or refuse it."""
+    if rows in ("", "delete"):
+        return "delete"
+    if rows == "update":
+        return "update"
+    raise InputError(
+        "INPUT-031",
+        f"--rows={rows} is neither delete nor update",
+        where="--rows",
+        evidence="delete, as the guide has it, is what is done without the flag",
+        next=fab("scale.out", plan=True),
+    )
+
+
 def _scale_out(
-    fleet: Fleet, present: Present, region: str, nodes: str, accept_interruption: str
+    fleet: Fleet,
+    present: Present,
+    region: str,
+    nodes: str,
+    accept_interruption: str,
+    rows: Manner,
 ) -> Plan:
     where = regions.named(fleet, region)
     old, new = regions.split(where, present, nodes)
@@ -64,7 +92,8 @@ def _scale_out(
             refuse.at_rest(where, present)
         refuse.name_kept(where, present)
         refuse.all_included(regions.named(fleet, region), where, present)
-        return _from_physical(fleet, where, present, old, new, here)
+        refuse.held_rows(where, present, rows)
+        return _from_physical(fleet, where, present, old, new, here, rows)
     raise PreflightError(
         "PLAN-003",
         f"cm_url in MetaDB is {here}: neither {where.cm_url} nor the address of a node",
@@ -104,6 +133,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
         f"deploy region {where.name} on {names(where.nodes)}",
         (
             f"MetaDB has no row for location {where.location}",
+            caveats.OWN_SCHEMA,
             *caveats.of_image(fleet),
             *present.notes,
         ),
@@ -127,6 +157,7 @@ def _from_physical(
     old: Sequence[Node],
     new: Sequence[Node],
     here: str,
+    rows: Manner,
 ) -> Plan:
     """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
     # A container that runs and is not ONLINE would go on writing: it is stopped with the others.
@@ -134,10 +165,13 @@ def _from_physical(
     new = [node for node in new if node not in old]
     refuse.containers_kept(fleet, old, present)
     first, *rest = old
+    clear = steps.cleared(region, present, rows)
+    stops = tuple(replace(steps.stop_processes(fleet, node), until=steps.QUIET) for node in old)
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
         'guide: "The IP address of a physical server is specified for the cm_url parameter"',
         *present.scopes,
+        *_about_rows(region, present, rows),
         *(f"despite {text}" for text in present.traffic),
         *_flags(old, present),
         *_not_running(old, present),
@@ -149,17 +183,15 @@ def _from_physical(
         (
             _preflight(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
-            Stage(
-                "stop production",
-                tuple(steps.stop_processes(fleet, node) for node in old),
-                outage=True,
-            ),
-            Stage("rows of MetaDB", (steps.clear_rows(region),), outage=True),
+            Stage("rows as they were shown", (steps.rows_shown(clear),)),
+            Stage("stop production", stops, outage=True),
+            Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
             Stage(
                 "configuration of the old nodes",
                 tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
                 outage=True,
             ),
+            Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
             Stage(
                 "initialise the first node",
                 (
@@ -193,7 +225,7 @@ def _from_physical(
                 else ()
             ),
             *_joining(fleet, region, present, new, apart=True),
-            _proof(fleet, region, present, new, here),
+            _proof(fleet, region, present, new, here, rows=True),
         ),
         initial=first.name,
     )
@@ -389,6 +421,24 @@ def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
             )
 
 
+def _about_rows(region: Region, present: Present, rows: Manner) -> Iterator[str]:
+    """Yield who refers to the rows, and which of the two ways is taken with them."""
+    for one in present.references:
+        count = "rows that cannot be counted" if one.rows < 0 else f"{one.rows} rows"
+        yield f"{one.column} refers to {one.to}: {count} ({one.by})"
+    if rows == "update":
+        yield (
+            "--rows=update: cluster_info is deleted as the guide has it; in the other tables only"
+            " what carries the old cm_url is changed, and ids stay (docs/decisions.md)"
+        )
+    elif present.references:
+        again = fab("scale.out", region=region.name, rows="update", plan=True)
+        yield (
+            "docker_init.sh may make rows with other ids, and what refers to the former ones would"
+            f" lead nowhere; {again} keeps the ids (docs/decisions.md)"
+        )
+
+
 # --- stages they share ---------------------------------------------------------------------------
 
 
@@ -502,10 +552,12 @@ def _proof(
     old_url: str = "",
     *,
     others: bool = False,
+    rows: bool = False,
 ) -> Stage:
     """What a DBA would look at afterwards, on every node and in MetaDB.
 
-    cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then.
+    cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then,
+    ``rows`` where they were deleted or changed.
     """
     image, shown = present.image, present.pair(region).shown
     return Stage(
@@ -525,6 +577,8 @@ def _proof(
             ),
             _last(steps.cm_url(region, old_url)),
             *((_last(steps.others_unchanged(region)),) if others else ()),
+            *((steps.rows_back(region, old_url), steps.nothing_left_over()) if rows else ()),
+            *((steps.other_urls(region, old_url),) if rows else ()),
         ),
     )
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
+from omsfab.commands.next_line import fab
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -22,10 +24,15 @@ from omsfab.plan.records import (
     Healthy,
     HostsOnline,
     Job,
+    KeepRows,
+    NothingLeftOver,
     OthersUnchanged,
+    OtherUrls,
     Programs,
     Quick,
     ReachesMember,
+    RowsBack,
+    RowsShown,
     Run,
     SameTime,
     SaveRows,
@@ -461,18 +468,108 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
     )
 
 
-def clear_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
-    """The region's rows are saved, verified, and gone (guide, step 3 and its note).
+CLEARED, QUIET = f"clear-rows@{METADB}", f"rows-quiet@{METADB}"
 
-    There is no check: the marker of the transaction tells whether it was done by this run.
+
+def cleared(
+    region: Region,
+    present: Present,
+    rows: Literal["delete", "update"],
+    tables: tuple[str, ...] = TABLES,
+) -> ClearRows:
+    """Return what is done to the region's rows."""
+    old = present.clusters.get(region.location, "")
+    update = rows == "update"
+    return ClearRows(
+        region.location, tables, rows, old if update else "", region.cm_url if update else "",
+        present.shown,
+    )  # fmt: skip
+
+
+def rows_shown(clear: ClearRows) -> Step:
+    """The rows are still those that were shown; asked before anything is stopped.
+
+    A package may have taken an hour, and a DBA may have worked on the rows meanwhile.
     """
+    return Step(
+        name="rows-shown",
+        node=METADB,
+        title=f"the rows of location {clear.location} are those that were shown",
+        kind="read-only",
+        verify=(RowsShown(clear),),
+        fault="DB-041",
+        fix=fab("run.undo", note="production runs; then plan again: fab scale.out --plan"),
+    )
+
+
+def clear_rows(clear: ClearRows, stopped: Sequence[Step]) -> Step:
+    """The region's rows are saved, verified, and gone (guide, step 3 and its note), or changed.
+
+    There is no check: the marker of the transaction tells whether it was done by this run.  That
+    the programs are stopped is asked right before it, whatever the journal says of ``stopped``.
+    """
+    of = f"the rows of location {clear.location} in {', '.join(clear.tables)}"
     return Step(
         name="clear-rows",
         node=METADB,
-        title=f"back up and delete the rows of location {region.location} in {', '.join(tables)}",
+        title=f"back up and delete {of}"
+        if clear.rows == "delete"
+        else f"back up {of}, delete that of cluster_info and change the url in the others",
         kind="transaction",
-        apply=(ClearRows(region.location, tables),),
+        needs=tuple((step.node, probe) for step in stopped for probe in step.check),
+        apply=(clear,),
         fault="DB-016",
+    )
+
+
+def rows_quiet(clear: ClearRows) -> Step:
+    """Nobody has written rows since: docker_init.sh would build upon them, or keep them."""
+    return Step(
+        name="rows-quiet",
+        node=METADB,
+        title=f"the rows of location {clear.location} are as this run has left them",
+        kind="transaction",
+        apply=(KeepRows(clear),),
+        fault="DB-044",
+    )
+
+
+def rows_back(region: Region, old_url: str) -> Step:
+    """What docker_init.sh has not made again, nobody outside the vendor can know before."""
+    return Step(
+        name="rows-back",
+        node=METADB,
+        title="each row that went is back, and nothing refers to a former id",
+        kind="read-only",
+        verify=(RowsBack(region.location, old_url, region.cm_url),),
+        fault="DB-043",
+        warn=True,
+    )
+
+
+def nothing_left_over() -> Step:
+    """The whole tables: no host of a group that is gone, no two rows of one key."""
+    return Step(
+        name="whole-tables",
+        node=METADB,
+        title="no row is left over in the whole of the tables",
+        kind="read-only",
+        verify=(NothingLeftOver(),),
+        fault="DB-045",
+        warn=True,
+    )
+
+
+def other_urls(region: Region, old_url: str) -> Step:
+    """Nobody outside the vendor knows these columns, so what they say is told and stops nothing."""
+    return Step(
+        name="urls",
+        node=METADB,
+        title=f"location_cm, host and resource_group name {region.cm_url}",
+        kind="read-only",
+        verify=(OtherUrls(region.location, region.cm_url, old_url),),
+        fault="VER-005",
+        warn=True,
     )
 
 
@@ -489,6 +586,13 @@ def save_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
         apply=(SaveRows(region.location, tables),),
         fault="DB-021",
     )
+
+
+DIRTY_OR_OTHER = fab(
+    "meta.show",
+    note="which rows are there; fab fleet.check compares config.yaml in the containers",
+)
+"""Two rows, or none, are the matter of MetaDB; another url is that of config.yaml."""
 
 
 def initialise(
@@ -518,7 +622,7 @@ def initialise(
         ),
         verify=(Await(CmUrlIs(region.location, region.cm_url, old_url), limit=10),),
         fault="VER-001",
-        fix="fab fleet.check   # compares hosts.yaml with config.yaml in the containers",
+        fix=DIRTY_OR_OTHER,
     )
 
 
@@ -527,7 +631,7 @@ def others_unchanged(region: Region) -> Step:
     return Step(
         name="other-regions",
         node=METADB,
-        title="the rows of all other regions are byte-identical",
+        title="the rows of all other regions are what they were",
         kind="read-only",
         verify=(OthersUnchanged(region.location),),
         fault="VER-002",
@@ -695,4 +799,5 @@ def cm_url(region: Region, old_url: str = "") -> Step:
         kind="read-only",
         verify=(CmUrlIs(region.location, region.cm_url, old_url),),
         fault="VER-001",
+        fix=DIRTY_OR_OTHER,
     )

@@ -160,12 +160,13 @@ def undo(
     elif where and saved:
         stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
     if rows and where:
-        stage(
-            "stop production",
-            [steps.stop_processes(fleet, node) for node in stopped],
-            outage=True,
-        )
-        stage("rows of MetaDB", [_restored(where)], outage=True)
+        stops = [
+            replace(steps.stop_processes(fleet, node), until=f"restore-rows@{METADB}")
+            for node in stopped
+        ]
+        stage("stop production", stops, outage=True)
+        needs = tuple((step.node, probe) for step in stops for probe in step.check)
+        stage("rows of MetaDB", [replace(_restored(where), needs=needs)], outage=True)
     stage(
         "configuration",
         [_put_back(node, path, run, aside) for node in running for path in written[node.name]],

@@ -11,6 +11,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
 from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.records import ClearRows, Plan
 from omsfab.run import look
 
 
@@ -27,9 +28,10 @@ def same_machines(present: Present, shells: Mapping[str, Shell], *, run: str) ->
 
 
 def as_planned(
-    fleet: Fleet, present: Present, shells: Mapping[str, Shell], metadb: MetaDbEdge, task: str
+    fleet: Fleet, present: Present, shells: Mapping[str, Shell], metadb: MetaDbEdge, plan: Plan
 ) -> None:
-    """Raise PLAN-004 if cm_url, a container or a config.yaml is not what it was at planning."""
+    """Raise PLAN-004 if cm_url, rows, a container or a config.yaml is not what it was at
+    planning."""
     nodes = [node for node in fleet.nodes if node.name in present.nodes]
     now = look.at_nodes(fleet, nodes, shells, present.package)
     for name, facts in now.items():
@@ -43,13 +45,16 @@ def as_planned(
         clusters = {row.code: row.cm_url for row in metadb.clusters()}
         if clusters != dict(present.clusters):
             changed.append(f"cluster_info changed: {dict(present.clusters)} -> {clusters}")
+    clears = [e for step in plan.steps for e in step.apply if isinstance(e, ClearRows)]
+    for clear in clears:
+        changed += (metadb.changed_rows(clear) or "").splitlines()
     if changed:
         raise PreflightError(
             "PLAN-004",
             f"stale plan: {changed[0]}",
             where=", ".join(node.name for node in nodes),
             evidence="\n".join(["since this plan was made:", *changed]),
-            next=f"fab {task} --plan   # shows the plan for what is so now",
+            next=f"fab {plan.task} --plan   # shows the plan for what is so now",
         )
 
 

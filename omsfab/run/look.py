@@ -33,13 +33,14 @@ def at_region(
     shells: Mapping[str, Shell],
     metadb: MetaDbEdge,
     package: Package | None,
+    manner: str = "",
 ) -> Seen:
     """Return what MetaDB and the region's nodes say, asked side by side, and every error of them.
 
     A node with an error that leaves it unknown is not among the nodes.
     """
     with ThreadPoolExecutor(1) as pool:
-        rows = pool.submit(_rows, fleet, region, metadb)
+        rows = pool.submit(_rows, fleet, region, metadb, manner)
         nodes, errors = ask_nodes(fleet, region.nodes, shells, package)
         seen, wrong = rows.result()
     # A new region may change config.yaml of the others, which so far needed no cm_region.
@@ -52,7 +53,7 @@ def at_region(
     return replace(seen, nodes=nodes, package=package, image=image), [*wrong, *errors]
 
 
-def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge) -> Seen:
+def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen:
     """What MetaDB says of the region; a question that fails hides no other's answer."""
     errors: list[OmsfabError] = []
     seen = Present()
@@ -72,8 +73,11 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge) -> Seen:
             seen = replace(seen, hosts=hosts)
             if not regions.same_url(clusters[region.location], region.cm_url):
                 seen = replace(seen, traffic=metadb.traffic())
-            scope = metadb.preflight(region.location, steps.TABLES)
-            seen = replace(seen, scopes=tuple(scope.prose))
+                # only then rows are to go
+                scope = metadb.preflight(region.location, steps.TABLES, rows=manner or "delete")
+                seen = replace(
+                    seen, scopes=scope.prose, shown=scope.shown, references=scope.references
+                )
     except OmsfabError as error:
         error.node = METADB
         errors.append(error)

@@ -47,7 +47,7 @@ def show(region: str) -> None:
     for one in (named,) if named else loaded.regions:
         if one.location in {row.code for row in found}:
             print(f"rows of region {one.name}:")
-            for line in metadb.preflight(one.location, steps.TABLES).prose:
+            for line in metadb.scope(one.location, steps.TABLES).prose:
                 say(f"  {line}")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Detached,
     Finding,
@@ -131,7 +132,7 @@ class Runner:
             steps = tuple(
                 step
                 for step in stage.steps
-                if (step.lasting or not self._is_done(step)) and step.node not in self._dropped
+                if self._is_due(step) and step.node not in self._dropped
             )
             if not steps:
                 continue
@@ -146,6 +147,11 @@ class Runner:
         if self._dropped:
             raise self._without_some()
         return self.tally
+
+    def _is_due(self, step: Step) -> bool:
+        """Not done yet; or done, and its outcome must still hold, be it only ``until`` then."""
+        held = bool(step.until) and self._past is not None and step.until not in self._past.done
+        return step.lasting or held or not self._is_done(step)
 
     @property
     def _missing(self) -> list[OmsfabError]:
@@ -303,6 +309,7 @@ class Runner:
                 self.tally.satisfied += 1
             return self._say(step.node, step.name, "satisfied", step.title)
         began = time.monotonic()
+        self._refuse_unless_needed(step)
         if step.apply:
             self._intend(step)
         self._failpoint.reached(step, "before")
@@ -324,13 +331,30 @@ class Runner:
             said = f"{step.fault} accepted: " if accepted else f"{step.fault} "
             weight: Literal["accepted", "warning"] = "accepted" if accepted else "warning"
             with self._lock:
+                fix = str(step.fix)
                 self.warnings.append(
-                    Finding(step.fault, step.node, step.title, why, step.wanted, step.fix, weight)
+                    Finding(step.fault, step.node, step.title, why, step.wanted, fix, weight)
                 )
             self._say(step.node, step.name, "warning", f"{said}{step.title}: {why}")
             if not step.apply:
                 return None
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _refuse_unless_needed(self, step: Step) -> None:
+        """What must be so is asked right before, whatever the journal says: a container may have
+        been restarted since."""
+        for node, probe in step.needs:
+            ask = partial(self._world.ask, probe, node, self._teller(step))
+            why = self._patiently(step, ask)
+            if why is not None:
+                raise Mismatch(
+                    "RUN-040",
+                    f"not as it must be for: {step.title}",
+                    where=f"{node}, before step {step.name}",
+                    changed=self.changed,
+                    evidence=why,
+                    next=fab("run.resume", note="brings that about again, and goes on"),
+                )
 
     def _unless_accepted(self, step: Step, act: Callable[[], None]) -> None:
         """Do it; what the operator has accepted is told, and the outcome is asked all the same."""

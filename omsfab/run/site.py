@@ -35,7 +35,10 @@ from omsfab.plan.records import (
     Healthy,
     HostsOnline,
     Job,
+    KeepRows,
+    NothingLeftOver,
     OthersUnchanged,
+    OtherUrls,
     Probe,
     Programs,
     PutBack,
@@ -43,7 +46,9 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
+    RowsBack,
     RowsKept,
+    RowsShown,
     Run,
     SameTime,
     SaveRows,
@@ -116,6 +121,14 @@ class Site:
                 return self._config(node, path, content)
             case CmUrlIs(location, url, old):
                 return self._metadb.check_cm_url(location, url, old or None)
+            case OtherUrls(location, url, old):
+                return self._metadb.check_other_urls(location, url, old or None)
+            case RowsShown(clear):
+                return self._metadb.changed_rows(clear)
+            case RowsBack(location, old, new):
+                return self._metadb.check_rows_back(location, self._backup, old, new)
+            case NothingLeftOver():
+                return self._metadb.check_left_over()
             case OthersUnchanged(location):
                 self._metadb.others_unchanged(location, self._backup)
                 return None
@@ -257,16 +270,23 @@ class Site:
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():
                 self._job(effect, step, f"{self._run_id}-{step.name}-{attempt}", tell)
-            case ClearRows():
+            case ClearRows() | KeepRows():
 
                 def mirror(path: Path) -> None:
                     self._mirror(path)
                     tell("state", f"{path.name}: saved, verified, copied")
 
+                if isinstance(effect, KeepRows):
+                    kept = self._metadb.keep_region(
+                        effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
+                    )
+                    return tell("state", kept_text(kept))
                 cleared = self._metadb.clear_region(
                     effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
                 )
-                tell("state", cleared_text(cleared))
+                for note in cleared.notes:
+                    tell("warning", note)
+                tell("state", cleared_text(cleared, effect.rows))
             case SaveRows(location, tables):
                 saved = self._metadb.save(location, self._backup, self._run_id, tables, fresh=True)
                 for file in saved.files:
@@ -382,10 +402,16 @@ def _confirmed(source: Path, sha256: str, mode: int) -> Secret:
     )
 
 
-def cleared_text(cleared: Cleared) -> str:
+def kept_text(kept: Cleared) -> str:
+    came = ", ".join(str(path) for path in kept.files)
+    return f"saved and taken out once more: {came}" if came else "no row has come back"
+
+
+def cleared_text(cleared: Cleared, how: str = "delete") -> str:
     """Return e.g. ``saved and deleted: cluster_info 1, host 1; backup /…/cluster.jsonl``."""
     rows = ", ".join(f"{table} {count}" for table, count in cleared.rows.items())
-    done = "were saved and deleted before" if cleared.already else "saved and deleted"
+    does = "deleted" if how == "delete" else "changed"
+    done = f"were saved and {does} before" if cleared.already else f"saved and {does}"
     return f"{done}: {rows}; backup {', '.join(str(path) for path in cleared.files)}"
 
 

@@ -25,7 +25,10 @@ from omsfab.plan.records import (
     Healthy,
     HostsOnline,
     Job,
+    KeepRows,
+    NothingLeftOver,
     OthersUnchanged,
+    OtherUrls,
     Plan,
     Probe,
     Programs,
@@ -34,7 +37,9 @@ from omsfab.plan.records import (
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
+    RowsBack,
     RowsKept,
+    RowsShown,
     Run,
     SameTime,
     SaveRows,
@@ -123,8 +128,16 @@ def effect_text(effect: Effect) -> str:
                 "auto": f"{words}, detached, unless the container initialises itself",
                 "never": f"wait until {container} has initialised itself",
             }[habit]
-        case ClearRows(location, tables):
+        case ClearRows(location, tables, "delete"):
             return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
+        case ClearRows(location, tables, _, old, new):
+            rest = ", ".join(table for table in tables if table != "cluster_info")
+            return (
+                f"back up, then in one transaction: delete cluster_info of {location}; where {rest}"
+                f" carry {old}, write {new}; ids stay"
+            )
+        case KeepRows():
+            return "look twice whether the rows are as this run has left them"
         case SaveRows(_, tables):
             return f"save to the run's directory, verified: {', '.join(tables)}"
         case RestoreRows(location, source, _):
@@ -147,12 +160,22 @@ def probe_text(probe: Probe) -> str:
             return f"{path} has the values of hosts.yaml"
         case CmUrlIs(location, url, _):
             return f"cluster_info.cm_url of location {location} is {url}"
+        case OtherUrls(_, url, old):
+            return f"location_cm, host and resource_group name {url}, and no longer {old}"
+        case RowsShown():
+            return "the rows are those that this plan was made with"
+        case RowsBack(location):
+            return (
+                f"each row of location {location} is there again, and nothing refers to a former id"
+            )
+        case NothingLeftOver():
+            return "no host is of a group that is gone, and no key has two rows"
         case OthersUnchanged(location):
             return f"the rows of all regions but {location} are as before"
         case RowsKept(location):
             return f"the run has deleted no row of location {location}"
         case RowsAsSaved():
-            return "the rows of all regions are those saved, but for times and status"
+            return "the rows of all regions are those saved, by what identifies them"
         case HostsOnline(location, _, ips, _):
             return f"hosts of location {location} ONLINE, beats fresh: {', '.join(ips)}"
         case ReachesMember(host, port, members):

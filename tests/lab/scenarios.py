@@ -29,6 +29,7 @@ EFFECTS = {
     "stop-processes": 2,
     "start-processes": 2,
     "clear-rows": 1,
+    "rows-quiet": 1,
     "save-rows": 1,
 }
 """Steps that change something: how many effects each has; all others only ask."""
@@ -133,13 +134,16 @@ SCENARIOS = {
             (
                 *on("oms1", *OLD, "vip", "vip-oms"),
                 *on("oms2", *FRESH, "vip", "vip-member", *STAGED),
+                *on("metadb", "rows-shown"),
                 *on("oms1", "stop-processes"),
                 *on("metadb", "clear-rows"),
-                *on("oms1", "config", "initialise", "start-processes"),
+                *on("oms1", "config"),
+                *on("metadb", "rows-quiet"),
+                *on("oms1", "initialise", "start-processes"),
                 *on("metadb", "cm-url", "other-regions"),
                 *on("oms2", *JOINED, *PROVEN),
                 *on("oms1", *PROVEN),
-                *on("metadb", "cm-url-last"),
+                *on("metadb", "cm-url-last", "rows-back", "whole-tables", "urls"),
             ),
         ),
         Scenario(

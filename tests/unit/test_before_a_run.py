@@ -17,7 +17,7 @@ from omsfab.edges.shell import Result
 from omsfab.errors import Locked, PreflightError, SecurityRefusal, pasteable
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
-from omsfab.plan.records import SameTime
+from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
 from omsfab.run import fresh, jump, lock, look
 from omsfab.run import journal as journals
 from omsfab.run.site import Site
@@ -95,23 +95,36 @@ def test_a_node_with_another_time_is_refused(tmp_path, said, why):
     assert why == answer
 
 
+CLEAR = ClearRows(1, ("host",), shown=(("host", "10.0.0.1", "d1"),))
 THEN = NodeFacts(container="running", id="c1", config_sha256="aa", machine="m1")
+
+
+PLAN = Plan("scale.out", "t", stages=(Stage("s", (Step("c", "m", "t", apply=(CLEAR,)),)),))
 
 
 @pytest.fixture
 def asked(fleet, monkeypatch):
     """Compare what was planned upon with what is so now; returns the error, or None."""
 
-    def ask(now: NodeFacts, url: str = "http://10.0.0.1:8088"):
+    def ask(now: NodeFacts, url: str = "http://10.0.0.1:8088", rows: str | None = None):
         monkeypatch.setattr(look, "at_nodes", lambda *args: {"oms1": now})
-        metadb = SimpleNamespace(clusters=lambda: [SimpleNamespace(code=1, cm_url=url)])
+        metadb = SimpleNamespace(
+            clusters=lambda: [SimpleNamespace(code=1, cm_url=url)], changed_rows=lambda clear: rows
+        )
         present = Present(clusters={1: "http://10.0.0.1:8088"}, nodes={"oms1": THEN})
         try:
-            fresh.as_planned(fleet, present, {}, metadb, "scale.out")
+            fresh.as_planned(fleet, present, {}, metadb, PLAN)
         except (PreflightError, SecurityRefusal) as error:
             return error
 
     return ask
+
+
+def test_rows_that_changed_since_they_were_shown_are_a_stale_plan(asked):
+    """A DBA's edit while the operator read: nothing is begun, and what changed stands there."""
+    error = asked(THEN, rows="host 10.0.0.3: new")
+
+    assert "stale plan: host 10.0.0.3: new" == error.what
 
 
 def test_what_is_as_it_was_planned_is_begun(asked):

@@ -276,7 +276,7 @@ def test_a_stage_that_is_done_in_part_names_the_nodes_that_are_left(place):
 
     assert (1, 2, 3) == how.stages_done[:3]
     assert ["clear-rows"] == [step.name for step in how.unknown]
-    assert 4 == how.left[0].number
+    assert 5 == how.left[0].number
     assert "started by li 3 min ago" in lines[1]
 
 

@@ -22,6 +22,23 @@ FAB = Path(sys.executable).with_name("fab")
 COMMANDS = ROOT / "docs" / "commands.md"
 
 
+REMOVAL = """
+
+## What stays in the MetaDB
+
+Locks and markers of runs stand in schema `omsfab` (a few rows). When no run is under way
+(`fab lock.show`, `fab run.list`) and none is to be rolled back any more, a DBA can remove it:
+
+```sql
+select cluster, run_id, owner, expires from omsfab.omsfab_lease;  -- run_id must be empty
+drop database omsfab;
+```
+
+Where omsfab may not make a schema, the two tables are in `drc_rm_db`:
+`drop table omsfab_lease, omsfab_marker;` there.
+"""
+
+
 def reference() -> str:
     """The reference of all tasks, out of the tasks themselves."""
     lines = [
@@ -49,7 +66,7 @@ def reference() -> str:
         flags = [flag.replace("|", "\\|") for flag in flags]
         said = " ".join((task.__doc__ or "").split("\n\n")[0].split())
         lines.append(f"| `{name}` | {said} | {', '.join(flags)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + REMOVAL
 
 
 def test_every_task_is_documented():

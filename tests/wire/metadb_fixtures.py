@@ -31,7 +31,7 @@ from omsfab.lab.metadb import engine_path
 PASSWORD = "o'm\"s $x #ö\\ &"
 # PyMySQL reads the machine's certificates for each connection (27 ms), even where no TLS follows.
 connect = functools.partial(pymysql.connect, ssl_disabled=True)
-SHORT = Limits(connect=5, read=3, lock=1, query=5, transaction=20, idle=20, patience=20)
+SHORT = Limits(connect=5, read=3, lock=1, query=5, transaction=20, idle=20, patience=20, quiet=0.05)
 
 
 def free_port() -> int:

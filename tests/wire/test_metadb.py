@@ -7,6 +7,7 @@ The oracle is plain SQL as another user, never omsfab.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import stat
@@ -27,13 +28,14 @@ from omsfab.edges.metadb_link import Link
 from omsfab.errors import (
     Locked,
     LockLost,
+    MetaDbAway,
     Mismatch,
     OmsfabError,
     OutcomeUnknown,
     PreflightError,
 )
 from omsfab.fleet.secret import Secret
-from omsfab.plan.records import ClearRows, DropHosts, RestoreRows
+from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 from tests.wire.metadb_fixtures import (
     NEW,
     OLD,
@@ -54,6 +56,13 @@ __all__ = ["engine", "oms", "proxy"]
 
 ALL = ("cluster_info", "location_cm", "host", "resource_group")
 CLEAR, RESTORE = ClearRows(1, ALL), RestoreRows(1)
+INITIALISED = (
+    f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}')",
+    "insert into oms_cm.resource_group (id, name) values (99, '1')",
+    "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.1', 99)",
+    f"insert into oms_cm.location_cm (cm_location, cm_url) values ('1', '{NEW}')",
+)
+"""What docker_init.sh writes, with ids of its own."""
 EMPTY: dict[str, list[object]] = {
     "rm.cluster_info": [], "cm.resource_group": [], "cm.host": [], "cm.location_cm": [],
 }  # fmt: skip
@@ -142,17 +151,21 @@ def test_cm_url_is_compared_by_scheme_host_and_port(edge, url, verdict):
     assert (verdict or "") in (said or "")
 
 
-def test_no_row_may_still_carry_the_old_cm_url(edge, oms):
-    """Neither in location_cm nor in any other text column."""
+def test_only_cluster_info_may_stop_a_run_by_what_it_says(edge, oms):
+    """Nobody outside the vendor knows the columns of the other tables: what they say is told."""
     oms.engine.sql(f"update oms_rm.cluster_info set cm_url = '{NEW}' where code = 1")
-    carried = edge.check_cm_url(1, NEW, OLD)
+    hard, told = edge.check_cm_url(1, NEW, OLD), edge.check_other_urls(1, NEW, OLD)
     oms.engine.sql(f"update oms_cm.location_cm set cm_url = '{NEW}' where cm_location = '1'")
-    gone = edge.check_cm_url(1, NEW, OLD)
+    gone = edge.check_other_urls(1, NEW, OLD)
     oms.engine.sql("update oms_rm.cluster_info set region_cn = 'at 10.0.0.1:8088.' where code = 2")
     elsewhere = edge.check_cm_url(1, NEW, OLD)
     oms.engine.sql("update oms_rm.cluster_info set region_cn = '110.0.0.1:80881' where code = 2")
 
-    assert f"location_cm.cm_url is {OLD}, expected {NEW}" == carried
+    assert hard is None
+    assert [
+        f"location_cm.cm_url is {OLD}, not {NEW}",
+        f"location_cm.cm_url still carries the old cm_url: {OLD}",
+    ] == (told or "").splitlines()
     assert gone is None
     assert "cluster_info.region_cn still carries the old cm_url: at 10.0.0.1:8088." == elsewhere
     assert edge.check_cm_url(1, NEW, OLD) is None
@@ -198,13 +211,65 @@ def test_preflight_says_what_would_go(edge):
     ) == edge.preflight(1).prose
 
 
-def test_with_one_region_the_scope_is_the_whole_table(edge, oms):
-    """The guide's own `delete from cluster_info`."""
+def test_with_one_region_a_customers_own_rows_stay_all_the_same(edge, oms, lease, tmp_path):
+    """Never the whole table: groups of no region, and their hosts, are named and left alone."""
     fill(oms.engine, "oms", regions=1)
+    oms.engine.sql(
+        "insert into oms_cm.resource_group (id, name) values (9, 'mine'), (10, '77')",
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.9.0.1', 9), ('10.9.0.2', 5)",
+        "insert into oms_cm.host (ip) values ('10.9.0.3')",
+        f"insert into oms_cm.location_cm (cm_location, cm_url) values ('mine', '{OTHER}')",
+    )
 
-    assert [(True, 2), (True, 1), (True, 1), (True, 1)] == [
-        (table.whole, table.rows) for table in edge.preflight(1).tables
-    ]
+    scope = edge.preflight(1)
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    after = oms.dump()
+
+    assert [2, 1, 1, 1] == [table.rows for table in scope.tables]
+    assert (
+        "oms_cm.resource_group 77 (id 10) is of no region: it stays, with no host",
+        "oms_cm.resource_group mine (id 9) is of no region: it stays, with 10.9.0.1",
+        "oms_cm.host 10.9.0.3 is of no resource_group: it stays",
+        "oms_cm.host 10.9.0.2 is of resource_group 5, which is gone: it stays",
+    ) == scope.stays
+    assert {"10.9.0.1", "10.9.0.2", "10.9.0.3"} == {row[1] for row in after["cm.host"]}
+    assert {"mine", "77"} == {row[1] for row in after["cm.resource_group"]}
+    assert ["mine"] == [row[1] for row in after["cm.location_cm"]]
+    assert [] == after["rm.cluster_info"]
+
+
+def test_a_location_cm_without_a_location_loses_the_rows_that_name_the_region(oms, tmp_path):
+    """One region, columns of other names: what names its cm_url goes, all else stays."""
+    create_oms(oms.engine, "odd", location_cm="id int primary key, place int, url varchar(99)")
+    fill(oms.engine, "odd", 1, tables=("rm.cluster_info", "cm.resource_group", "cm.host"))
+    oms.engine.sql(f"insert into odd_cm.location_cm values (5, 41, '{OLD}/x'), (6, 42, '{OTHER}')")
+    edge = oms.engine.edge("odd")
+    lease = edge.lease_take("run-o", "li@jump1")
+
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    left = oms.engine.sql("select id from odd_cm.location_cm")
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert [(6,)] == left
+    assert [(5,), (6,)] == oms.engine.sql("select id from odd_cm.location_cm order by id")
+
+
+def test_a_metadb_without_location_cm_is_no_dead_end(oms, tmp_path):
+    """Its name is all that is public of it: told in the plan, and the three others go."""
+    create_oms(oms.engine, "odd")
+    fill(oms.engine, "odd")
+    oms.engine.sql("drop table odd_cm.location_cm")
+    edge = oms.engine.edge("odd")
+    lease = edge.lease_take("run-o", "li@jump1")
+
+    said = edge.preflight(1).stays
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.keep_region(KeepRows(CLEAR), lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert ("the MetaDB has no table odd_cm.location_cm",) == said
+    assert {"host": 2, "resource_group": 1, "cluster_info": 1} == done.rows
+    assert edge.check_other_urls(1, OLD) is None
 
 
 def test_a_location_cm_that_cannot_be_scoped_stops(oms):
@@ -224,13 +289,13 @@ def test_a_location_cm_that_cannot_be_scoped_stops(oms):
 def test_an_unknown_schema_lists_expected_and_found(oms):
     """D13: no such table, no such column; more columns and another case of names are fine."""
     create_oms(oms.engine, "new", cluster_info="Code int, REGION int, region_cn int, extra json")
-    oms.engine.sql("drop table new_cm.location_cm")
+    oms.engine.sql("drop table new_cm.host")
 
     with pytest.raises(PreflightError, match="DB-023") as refused:
         oms.engine.edge("new").preflight(1)
 
     assert [
-        "new_cm.location_cm: expected a table, found none",
+        "new_cm.host: expected a table, found none",
         "new_rm.cluster_info: expected column cm_url, is_default_cm,"
         " found Code, REGION, region_cn, extra",
     ] == refused.value.evidence.splitlines()
@@ -428,12 +493,7 @@ def test_undo_puts_every_row_back(edge, oms, lease, tmp_path):
     """C14: rows equal to those before, also when an initialisation has written others since."""
     before = oms.dump()
     edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
-    oms.engine.sql(
-        f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}')",
-        "insert into oms_cm.resource_group (id, name) values (99, '1')",
-        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.1', 99)",
-        f"insert into oms_cm.location_cm (cm_location, cm_url) values ('1', '{NEW}')",
-    )
+    oms.engine.sql(*INITIALISED)
     edge.others_unchanged(1, tmp_path)
 
     edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
@@ -453,7 +513,7 @@ def test_a_run_may_clear_restore_and_clear_again(edge, oms, lease, tmp_path):
 
 
 def test_a_single_region_comes_back_whole(edge, oms, lease, tmp_path):
-    """The whole table was the scope, hosts without a group and half a new start among it."""
+    """Half a new start is replaced; a host without a group was nobody's, and stays all along."""
     fill(oms.engine, "oms", regions=1)
     oms.engine.sql("insert into oms_cm.host (ip) values ('10.0.0.77')")
     before = oms.dump()
@@ -463,7 +523,7 @@ def test_a_single_region_comes_back_whole(edge, oms, lease, tmp_path):
     oms.engine.sql("insert into oms_cm.resource_group (id, name) values (98, '1')")
     edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
 
-    assert EMPTY == cleared
+    assert ["10.0.0.77"] == [row[1] for row in cleared["cm.host"]]
     assert before == oms.dump()
 
 
@@ -670,13 +730,19 @@ def test_nothing_commits_by_itself_between_begin_and_commit(oms, lease, tmp_path
 
 
 def test_other_regions_rows_are_proven_unchanged(edge, oms, lease, tmp_path):
-    """D14: one byte is a mismatch; that a live host reported is none, but is said."""
+    """D14: by what identifies a row; whatever else OMS has written meanwhile is told."""
     edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
-    oms.engine.sql("update oms_cm.host set gmt_modified = now() where id = 3")
+    oms.engine.sql(
+        "update oms_cm.host set gmt_modified = now(), host_status = 'BUSY' where id = 3",
+        "update oms_rm.cluster_info set `order` = 'moved', gmt_modified = now() where code = 2",
+    )
     notes = edge.others_unchanged(1, tmp_path)
     oms.engine.sql("update oms_cm.host set ip = '10.1.0.9' where id = 3")
 
-    assert ("host: other regions' hosts have reported meanwhile",) == notes
+    assert (
+        "host: host_status, gmt_modified moved meanwhile",
+        "cluster_info: order, gmt_modified moved meanwhile",
+    ) == notes
     with pytest.raises(Mismatch, match="DB-040") as changed:
         edge.others_unchanged(1, tmp_path)
     assert '"10.1.0.1"' in changed.value.evidence
@@ -718,6 +784,325 @@ def test_a_row_of_the_other_region_that_goes_is_found_out(edge, oms, tmp_path):
         edge.others_unchanged(2, tmp_path)
 
     assert "location_cm: 1 rows before, 0 now" in changed.value.evidence
+
+
+# --- what was shown is what goes -------------------------------------------------------------
+
+
+def as_shown(edge, **more) -> ClearRows:
+    return ClearRows(1, ALL, shown=edge.preflight(1).shown, **more)
+
+
+EDITS = {
+    "a host came": (
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.4', 7)",
+        "host 10.0.0.4: new",
+    ),
+    "a host went": ("delete from oms_cm.host where id = 2", "host 10.0.0.3: gone"),
+    "a url was mended": (
+        f"update oms_cm.location_cm set cm_url = '{NEW}' where id = 1",
+        "location_cm 1: edited",
+    ),
+    "a name was edited": (
+        "update oms_rm.cluster_info set region_cn = 'x' where code = 1",
+        "cluster_info 1: edited",
+    ),
+    "a text was edited": (
+        "update oms_rm.cluster_info set `order` = 'x' where code = 1",
+        "cluster_info 1: edited",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_rows_that_were_not_shown_are_not_deleted(edge, oms, lease, tmp_path, edit):
+    """A DBA's edit while the package was staged: found inside the transaction, nothing is gone."""
+    text, said = EDITS[edit]
+    record = as_shown(edge)
+    oms.engine.sql(text)
+    before = oms.dump()
+
+    with pytest.raises(Mismatch, match="DB-041") as refused:
+        edge.clear_region(record, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert said == refused.value.evidence == edge.changed_rows(record)
+    assert before == oms.dump()
+
+
+def test_what_oms_itself_writes_is_no_other_row(edge, oms, lease, tmp_path):
+    """Times and states moved since the plan: no false alarm with production stopped."""
+    record = as_shown(edge)
+    oms.engine.sql(
+        "update oms_cm.host set host_status = 'OFFLINE', gmt_modified = now()",
+        "update oms_rm.cluster_info set gmt_modified = now(6)",
+    )
+
+    edge.clear_region(record, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert EMPTY == oms.region(1)
+
+
+def test_rows_that_move_between_two_looks_are_being_written(oms, lease, tmp_path):
+    """No other writer: found before anything is locked, and told with who is connected."""
+    late = ["", "insert into oms_cm.host (ip, resource_group_id) values ('late', 7)"]
+
+    def write(text: str) -> None:
+        read = text.startswith("select cast") and "`host_status`" in text
+        if read and late and (one := late.pop(0)):
+            oms.engine.sql(one)
+
+    edge = oms.engine.edge(on_statement=write)
+    with (
+        contextlib.closing(oms.engine.connect(database="oms_cm")) as other,
+        pytest.raises(Mismatch, match="DB-016") as refused,
+    ):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert "host late: new" in refused.value.evidence
+    assert f"connection {other.thread_id()} of root@" in refused.value.evidence
+    assert 3 == len(oms.region(1)["cm.host"])
+    assert [] == list(tmp_path.iterdir())
+
+
+# --- rows stay as they were left -------------------------------------------------------------
+
+UPDATE = ClearRows(1, ALL, "update", OLD, NEW)
+CAME = {
+    "a former row": "insert into oms_rm.cluster_info (code, cm_url) values (1, 'http://x:1')",
+    "a group": "insert into oms_cm.resource_group (id, name) values (70, '1')",
+    "a host of a group that is gone": (
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.3', 4711)"
+    ),
+    "a host of the former group": (
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.8', 7)"
+    ),
+}
+
+
+@pytest.mark.parametrize("came", CAME)
+def test_rows_that_came_back_keep_docker_init_from_running(edge, oms, lease, tmp_path, came):
+    """Between COMMIT and docker_init.sh: told the first time, saved and taken out by the resume."""
+    before = oms.dump()
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    cleared = oms.dump()
+    oms.engine.sql(CAME[came])
+
+    with pytest.raises(Mismatch, match="DB-044") as refused:
+        edge.keep_region(KeepRows(CLEAR), lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    dirty = oms.dump()
+    kept = edge.keep_region(KeepRows(CLEAR), lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert cleared != dirty
+    assert cleared == oms.dump()
+    assert "fab run.resume --run=run-1" in refused.value.next
+    assert ["region-1-came-back.1.jsonl", "region-1-came-back.1.sql"] == [
+        path.name for path in kept.files
+    ]
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+    assert before == oms.dump()
+
+
+def test_a_writer_that_goes_on_is_told_again_and_again(edge, oms, lease, tmp_path):
+    """While rows come, docker_init.sh does not run; once they do not, what came is taken out."""
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    keep = functools.partial(edge.keep_region, KeepRows(CLEAR), lease=lease, backup_dir=tmp_path)
+    oms.engine.sql(CAME["a group"])
+
+    with pytest.raises(Mismatch, match="DB-044"):
+        keep(mirror=nowhere)
+    for number in (71, 72):
+        text = f"insert ignore into oms_cm.resource_group (id, name) values ({number}, '1')"
+        with pytest.raises(Mismatch, match="DB-016"):
+            keep(mirror=lambda path, text=text: oms.engine.sql(text))
+    done = keep(mirror=nowhere)
+    oms.engine.sql(CAME["a group"])
+    with pytest.raises(Mismatch, match="DB-044"):
+        keep(mirror=nowhere)
+    keep(mirror=nowhere)
+
+    assert EMPTY == oms.region(1)
+    assert {"host": 2, "location_cm": 1, "resource_group": 1, "cluster_info": 1} == done.rows
+
+
+def test_quiet_rows_stay_as_they_are(edge, oms, lease, tmp_path):
+    """Nothing came: nothing is done, however often it is asked, in both ways."""
+    for record in (CLEAR, UPDATE):
+        fill(oms.engine, "oms")
+        edge.clear_region(record, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+        left = oms.dump()
+        for _ in range(2):
+            kept = edge.keep_region(
+                KeepRows(record), lease=lease, backup_dir=tmp_path, mirror=nowhere
+            )
+            assert (left, ()) == (oms.dump(), kept.files)
+        edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+
+# --- rows=update -----------------------------------------------------------------------------
+
+REFERENCES = (
+    "drop table if exists oms_cm.store, oms_rm.task, oms_cm.plain",
+    "create table oms_cm.plain (id int primary key, hostId int, group_id varchar(9), x_id int)",
+    "insert into oms_cm.plain values (1, 1, '7', 1), (2, 2, '7', 2), (3, 3, '8', 3)",
+)
+RESTRICTED = (
+    "create table oms_rm.task (id int primary key, machine bigint,"
+    " constraint holds foreign key (machine) references oms_cm.host (id) on delete restrict)",
+    "insert into oms_rm.task values (1, 1)",
+)
+
+
+@pytest.fixture
+def referring(oms: Oms):
+    oms.engine.sql(*REFERENCES)
+    yield oms
+    oms.engine.sql(REFERENCES[0])
+
+
+def test_an_update_keeps_ids_and_changes_nothing_but_the_url(edge, oms, lease, tmp_path):
+    """cluster_info as in the guide; in the others what carries the old cm_url, in place."""
+    oms.engine.sql(
+        f"update oms_cm.location_cm set cm_url = 'x {OLD}/a 10.0.0.1:8088, 110.0.0.1:8088' "
+        "where id = 1"
+    )
+    before = oms.dump()
+
+    edge.clear_region(UPDATE, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    after = oms.dump()
+    oms.engine.sql(INITIALISED[0])
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    assert [row for row in before["rm.cluster_info"] if row[1] == 2] == after["rm.cluster_info"]
+    assert before["cm.host"] == after["cm.host"]
+    assert before["cm.resource_group"] == after["cm.resource_group"]
+    assert [
+        (1, "1", f"x {NEW}/a 10.0.0.100:8088, 110.0.0.1:8088"),
+        (2, "2", OTHER),
+    ] == after["cm.location_cm"]
+    assert before == oms.dump()
+
+
+def test_foreign_keys_that_hold_rows_are_found_before_and_survive_both_ways(
+    edge, referring, lease, tmp_path
+):
+    """1451 is found in the preflight; an update and its restore leave what refers in place."""
+    referring.engine.sql(*RESTRICTED)
+    before = referring.dump()
+
+    found = {one.column: one for one in edge.preflight(1).references}
+    with pytest.raises(OmsfabError, match="DB-011"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    untouched = referring.dump()
+    edge.clear_region(UPDATE, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+
+    held = found["oms_rm.task.machine"]
+    assert ("host.id", 1, True) == (held.to, held.rows, held.holds)
+    assert ("host.id", 2, False) == tuple(
+        getattr(found["oms_cm.plain.hostId"], name) for name in ("to", "rows", "holds")
+    )
+    assert ("resource_group.id", 2) == (
+        found["oms_cm.plain.group_id"].to, found["oms_cm.plain.group_id"].rows
+    )  # fmt: skip
+    assert {"oms_rm.task.machine", "oms_cm.plain.hostId", "oms_cm.plain.group_id"} == {*found}
+    assert before == untouched == referring.dump()
+    assert [(1, 1)] == referring.engine.sql("select * from oms_rm.task")
+
+
+def test_no_reference_is_invented(edge, oms):
+    """The four tables' own columns are no reference."""
+    oms.engine.sql(REFERENCES[0])
+
+    assert () == edge.preflight(1).references
+
+
+def test_the_right_to_delete_is_needed_only_where_something_is_deleted(oms, tmp_path):
+    """No row of the region in location_cm, so nobody asks for a right on it."""
+    engine = oms.engine
+    engine.sql("delete from oms_cm.location_cm where id = 1")
+    rights = "select, insert, update, delete"
+    engine.sql(
+        "drop user if exists 'some'@'%'",
+        "create user 'some'@'%' identified by 'w'",
+        "grant select, insert, update, delete, create on omsfab.* to 'some'@'%'",
+        f"grant {rights} on oms_rm.* to 'some'@'%'",
+        *(
+            f"grant {rights} on oms_cm.{table} to 'some'@'%'"
+            for table in ("host", "resource_group")
+        ),
+        "grant select on oms_cm.location_cm to 'some'@'%'",
+    )
+    some = {"user": "some", "password": Secret("w")}
+    edge = MetaDbEdge(engine.metadb().model_copy(update=some), limits=SHORT)
+    lease = edge.lease_take("run-1", "li@jump1")
+
+    edge.preflight(1)
+    done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert {"host": 2, "location_cm": 0, "resource_group": 1, "cluster_info": 1} == done.rows
+
+
+# --- is everything back? ---------------------------------------------------------------------
+
+
+def test_what_docker_init_did_not_make_again_is_told_with_what_mends_it(
+    edge, referring, lease, tmp_path
+):
+    """By code, name and ip; other ids matter where something refers to them."""
+    oms = referring
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(*INITIALISED)
+
+    told = edge.check_rows_back(1, tmp_path, OLD, NEW) or ""
+    load_with_client(oms.engine, tmp_path / "region-1-mend.sql")
+    plain = oms.engine.sql("select id, hostId, group_id from oms_cm.plain order by id")
+    ((group,),) = oms.engine.sql("select id from oms_cm.resource_group where name = '1'")
+    hosts = dict(oms.engine.sql("select ip, id from oms_cm.host where resource_group_id = 99"))
+
+    assert "host 10.0.0.3 is not back" in told
+    assert "oms_cm.plain.group_id: 2 rows refer to former ids of resource_group: 7 is 99" in told
+    assert f"source {tmp_path}/region-1-mend.sql" in told
+    assert 99 == group
+    assert {"10.0.0.1", "10.0.0.3"} == {*hosts}
+    assert (1, hosts["10.0.0.1"], "99") == plain[0]
+    assert edge.check_rows_back(1, tmp_path, OLD, NEW) is None
+
+
+def test_rows_that_are_back_are_not_complained_of(edge, oms, lease, tmp_path):
+    """Other ids alone are no harm."""
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(
+        *INITIALISED, "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.3', 99)"
+    )
+
+    assert edge.check_rows_back(1, tmp_path, OLD, NEW) is None
+
+
+def test_whole_tables_are_looked_at_in_the_end(edge, oms):
+    """A stale host of a group that is gone, and two rows of one key."""
+    clean = edge.check_left_over()
+    oms.engine.sql(
+        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.9', 4711)",
+        "insert into oms_cm.resource_group (id, name) values (98, '2')",
+    )
+
+    assert clean is None
+    assert [
+        "host 10.0.0.9 is of resource_group 4711, which is gone",
+        "resource_group has 2 rows of name 2",
+    ] == (edge.check_left_over() or "").splitlines()
+
+
+def test_a_host_of_another_group_is_not_called_missing(edge, oms):
+    """VER-003: its row is there, of a group that is gone, or of one of another name."""
+    oms.engine.sql("update oms_cm.host set resource_group_id = 4711 where id = 1")
+    oms.engine.sql("update oms_cm.host set resource_group_id = 8 where id = 2")
+
+    said = edge.check_hosts_online(1, "oms_hb1", ["10.0.0.1", "10.0.0.3", "10.0.0.4"], 600) or ""
+
+    assert "10.0.0.1 has a row in host, but of resource_group 4711, which is gone, not of 1" in said
+    assert "10.0.0.3 has a row in host, but of resource_group 8, named 2, not of 1" in said
+    assert "10.0.0.4 has no row in host" in said
 
 
 # --- taking back what an initialisation wrote ------------------------------------------------
@@ -910,12 +1295,7 @@ def test_the_plain_sql_replaces_what_an_initialisation_wrote(edge, oms, lease, t
     """Loaded after docker_init.sh it removes the region's new rows, and no other region's."""
     before = oms.dump()
     done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
-    oms.engine.sql(
-        f"insert into oms_rm.cluster_info (code, cm_url) values (1, '{NEW}')",
-        "insert into oms_cm.resource_group (id, name) values (99, '1')",
-        "insert into oms_cm.host (ip, resource_group_id) values ('10.0.0.1', 99)",
-        f"insert into oms_cm.location_cm (cm_location, cm_url) values ('1', '{NEW}')",
-    )
+    oms.engine.sql(*INITIALISED)
 
     load_with_client(oms.engine, done.files[1])
 
@@ -971,6 +1351,15 @@ POINTS = {
     "marker written": r"^insert into `omsfab`",
     "commit": r"^commit$",
 }
+UPDATED = {
+    "begin": r"^start transaction$",
+    "fence": r"omsfab_lease.* for update$",
+    "host locked": r"`oms_cm`.`host` where .* for update$",
+    "update location_cm": r"^update `oms_cm`.`location_cm`",
+    "delete cluster_info": r"^delete from `oms_rm`.`cluster_info`",
+    "marker written": r"^insert into `omsfab`",
+    "commit": r"^commit$",
+}
 BACK = {
     "begin": r"^start transaction$",
     "fence": r"omsfab_lease.* for update$",
@@ -996,7 +1385,7 @@ def test_a_cut_line_never_lies(oms, lease, proxy, tmp_path, point, action):
 
     with contextlib.ExitStack() as stack:
         if not committed:
-            stack.enter_context(pytest.raises(OmsfabError, match="DB-010"))
+            stack.enter_context(pytest.raises(MetaDbAway, match="DB-010"))
         done = edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
 
     assert 1 == proxy.hits
@@ -1011,11 +1400,38 @@ def test_a_cut_line_never_lies(oms, lease, proxy, tmp_path, point, action):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("point", UPDATED)
+def test_a_cut_update_never_lies(oms, lease, proxy, tmp_path, point, action):
+    """The other way is one transaction as well: all of it, or nothing; resume and undo work."""
+    before = oms.dump()
+    edge = oms.engine.edge(port=proxy.port, limits=replace(SHORT, read=1))
+    proxy.arm(UPDATED[point], action)
+    committed = point == "commit" and action in {"after", "deaf"}
+
+    with contextlib.ExitStack() as stack:
+        if not committed:
+            stack.enter_context(pytest.raises(MetaDbAway, match="DB-010"))
+        edge.clear_region(UPDATE, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert 1 == proxy.hits
+    assert committed == (before != oms.dump())
+    resumed = edge.clear_region(UPDATE, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    after = oms.dump()
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+    assert committed == resumed.already
+    assert [(1, "1", NEW), (2, "2", OTHER)] == after["cm.location_cm"]
+    assert [2] == [row[1] for row in after["rm.cluster_info"]]
+    assert before["cm.host"] == after["cm.host"]
+    assert before == oms.dump()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("point", BACK)
 def test_a_cut_restore_never_lies(edge, oms, lease, proxy, tmp_path, point, action):
     """The way back is one transaction as well: all rows are back, and told so, or none."""
     before = oms.dump()
     edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    oms.engine.sql(*INITIALISED)
     cleared = oms.dump()
     cut = oms.engine.edge(port=proxy.port, limits=replace(SHORT, read=1))
     proxy.arm(BACK[point], action)
