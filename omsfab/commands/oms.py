@@ -5,6 +5,7 @@ from __future__ import annotations
 from omsfab.commands import posix
 from omsfab.commands.command import Command, script
 from omsfab.commands.docker import CTL, LOGS
+from omsfab.fleet import values as fleet_values
 from omsfab.fleet.model import Install, Node
 
 INIT = ("bash", "/root/docker_init.sh")
@@ -86,6 +87,17 @@ def health_at(host: str, install: Install) -> str:
     """Return the health page under this host, which may be the VIP."""
     scheme = "https" if install.https else "http"
     return f"{scheme}://{host}:{install.ports.nginx}/oms/health"
+
+
+def page_of_cm(host: str, install: Install) -> Command | None:
+    """Fetch CM's page, which tells where there is no health page; None where that is known to be.
+
+    Source: only the vendor's deployer names /oms/health, for 4.2.11 and newer; that CM answers
+    ``GET /`` with 200 stands in its callers' logs of 4.2.0.
+    """
+    if fleet_values.version_of(install.image) >= (4, 2, 11):
+        return None
+    return posix.http_get(f"http://{host}:{install.ports.cm}/")
 
 
 def attempts(install: Install) -> tuple[str, str]:

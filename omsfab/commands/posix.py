@@ -395,6 +395,7 @@ url=$1; seconds=$2; host=$3; port=$4; path=$5; nl='
 if command -v curl >/dev/null 2>&1; then
   page=$(curl -ksS -g -m "$seconds" -w '\n%{http_code}' -- "$url") || exit
   printf '%s\n' "${page%"$nl"*}"
+  case ${page##*"$nl"} in 404) exit 44; esac
   [ "${page##*"$nl"}" -lt 400 ] || exit 22
   exit 0
 fi
@@ -408,6 +409,7 @@ exec timeout "$seconds" bash -c '
   read -r _ status _ <&3 || exit 52
   while IFS= read -r line <&3 && [ "${line%?}" ]; do :; done
   cat <&3
+  case $status in 404) exit 44; esac
   [ "${status%?}" -lt 40 ] || exit 22
 ' omsfab "$host" "$port" "$path"
 """
@@ -419,7 +421,7 @@ def tcp_connect(host: str, port: int, seconds: int = 5) -> Command:
 
 
 def http_get(url: str, seconds: int = 10) -> Command:
-    """Print the body of the page; ends with 22 if its status is 400 or more.
+    """Print the body of the page; ends with 44 if its status is 404, with 22 from 400 on.
 
     By curl, or by bash alone where there is none.  Certificates are not checked: OMS signs its own.
     """

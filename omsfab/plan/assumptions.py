@@ -159,6 +159,7 @@ ASSUMPTIONS = (
         "the vendor's deployer, for images from 4.2.11 on; no document names the page",
         "warning",
         "where it is absent the page of CM and the programs' states count",
+        "unit/test_health_page: test_where_there_is_no_health_page_that_of_cm_counts",
     ),
     Assumption(
         "A19",

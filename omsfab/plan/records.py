@@ -157,9 +157,14 @@ class Programs:
 
 @dataclass(frozen=True, slots=True)
 class Healthy:
-    """The health page says ``{"data": {"healthy": true}}``."""
+    """The health page says ``{"data": {"healthy": true}}``.
+
+    Where it is no such page, ``cm`` fetches that of CM, which has to be there; None: no other will
+    do.  What says that OMS is not healthy is believed in any case.
+    """
 
     command: Command
+    cm: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

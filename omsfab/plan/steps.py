@@ -237,13 +237,15 @@ def vip_arrives(fleet: Fleet, region: Region, node: Node, members: tuple[str, ..
 
 def vip_is_oms(fleet: Fleet, region: Region, node: Node) -> Step:
     """Behind the VIP is an OMS, and not something else that listens on these ports."""
-    url = oms.health_at(region.cm_host, fleet.install_of(node))
+    install = fleet.install_of(node)
+    url = oms.health_at(region.cm_host, install)
+    page = Healthy(posix.http_get(url), oms.page_of_cm(region.cm_host, install))
     return Step(
         name="vip-oms",
         node=node.name,
         title=f"{url} is answered by an OMS",
         kind="read-only",
-        verify=(Await(Healthy(posix.http_get(url)), limit=10),),
+        verify=(Await(page, limit=10),),
         fault="VIP-002",
     )
 
@@ -754,7 +756,7 @@ def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
         title=f"{url} says healthy",
         kind="read-only",
         verify=(
-            Await(Healthy(posix.http_get(url)), limit=300),
+            Await(Healthy(posix.http_get(url), oms.page_of_cm(node.ip, install)), limit=300),
             *((Succeeds(only, "not HTTPS only"),) if install.https else ()),
         ),
         fault="RUN-005",

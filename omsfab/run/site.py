@@ -149,8 +149,8 @@ class Site:
                 return programs_say(result, probe)
             case SameTime(command, apart):
                 return self._same_time(node, command, apart)
-            case Healthy(command):
-                return health_says(self._shells[node].run(command))
+            case Healthy(command, cm):
+                return self._healthy(self._shells[node], command, cm, tell)
             case Await(inner, limit, every):
                 return self._await(inner, node, limit, every, tell)
             case _:
@@ -166,6 +166,15 @@ class Site:
                 told = now
                 tell("state", f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}")
             time.sleep(every)
+        return None
+
+    def _healthy(self, shell: Shell, page: Command, cm: Command | None, tell: Tell) -> str | None:
+        why = health_says(said := shell.run(page))
+        if why is None or cm is None or not no_health_page(said):
+            return why
+        if shell.run(cm).status:
+            return why
+        tell("state", "there is no health page, as before 4.2.11: the page of CM answers instead")
         return None
 
     def _seen(self, node: str, result: Result, tell: Tell) -> None:
@@ -466,6 +475,14 @@ def health_says(result: Result) -> str | None:
         pass
     said = result.out.strip() or result.err.strip() or "nothing"
     return f"the health page says {said[:300]}"
+
+
+def no_health_page(result: Result) -> bool:
+    """Whether the console has no such page: 404, or what is no JSON at all, such as its first page.
+
+    A front that answers 502 has nothing behind it yet.
+    """
+    return result.status == 44 or (result.status == 0 and result.out.lstrip()[:1] == "<")
 
 
 def _progress(size: int, tell: Callable[..., None]) -> Callable[[int], None]:

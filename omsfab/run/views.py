@@ -30,7 +30,7 @@ from omsfab.run import journal as journals
 from omsfab.run.asking import Flags, confirm
 from omsfab.run.outages import History
 from omsfab.run.session import TASKS, home_of, hosts_path
-from omsfab.run.site import health_says
+from omsfab.run.site import health_says, no_health_page
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
 from omsfab.show.text import clock_span, event_line, outage_text, say
@@ -168,7 +168,11 @@ def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, dict[str, str],
         if state.out.strip() != "true":
             return "stopped", {}, "-"
         programs = supervisor.states(shell.run(supervisor.status(loaded.install.container)).out)
-        why = health_says(shell.run(posix.http_get(oms.health_url(node, loaded.install_of(node)))))
+        install = loaded.install_of(node)
+        page = shell.run(posix.http_get(oms.health_url(node, install)))
+        why, cm = health_says(page), oms.page_of_cm(node.ip, install)
+        if cm is not None and no_health_page(page):
+            return "running", programs, "CM is silent" if shell.run(cm).status else "CM answers"
     except OmsfabError as error:
         return error.id, {}, "-"
     else:

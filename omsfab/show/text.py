@@ -188,7 +188,7 @@ def probe_text(probe: Probe) -> str:
             return f"{shown(command)}: {', '.join(names) or 'every program'} {state}"
         case SameTime(command, apart):
             return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less, and its zone"
-        case Healthy(command):
+        case Healthy(command, _):
             return f"{shown(command)} says healthy"
         case Await(inner, limit, _):
             return f"{probe_text(inner)}, within {limit:.0f} s"

@@ -711,7 +711,11 @@ def test_a_page_is_fetched_with_and_without_curl(sshd, bare):
     """A CentOS node may have bash and nothing else: same body, same status."""
     if bare:
         _without_curl(sshd)
-    answers = (b'HTTP/1.0 200 OK\r\nX: y\r\n\r\n{"data": 1}', b"HTTP/1.1 503 Busy\r\n\r\nsick")
+    answers = (
+        b'HTTP/1.0 200 OK\r\nX: y\r\n\r\n{"data": 1}',
+        b"HTTP/1.1 503 Busy\r\n\r\nsick",
+        b"HTTP/1.1 404 Not Found\r\n\r\nno",
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -727,7 +731,8 @@ def test_a_page_is_fetched_with_and_without_curl(sshd, bare):
         url = f"http://127.0.0.1:{server.getsockname()[1]}/oms/health?a=b"
         results = [sshd.shell().run(posix.http_get(url)) for _ in answers]
 
-    assert [(0, '{"data": 1}'), (22, "sick")] == [(r.status, r.out.strip()) for r in results]
+    said = [(result.status, result.out.strip()) for result in results]
+    assert [(0, '{"data": 1}'), (22, "sick"), (44, "no")] == said
 
 
 def _without_curl(sshd):
