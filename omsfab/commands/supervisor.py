@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from omsfab.commands.command import Command
-from omsfab.commands.docker import supervisorctl
+from omsfab.commands.command import Command, script
+from omsfab.commands.docker import CTL, supervisorctl
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
@@ -43,6 +43,21 @@ def start(container: str, *programs: str) -> Command:
 
 def restart(container: str, *programs: str) -> Command:
     return supervisorctl(container, "restart", *programs, limit=300)
+
+
+_ANSWERS = (
+    "# supervisord in the container answers\n"
+    + CTL
+    + r"""
+said=$(ctl "$1" pid 2>&1)
+case $said in '' | *[!0-9]*) printf '%s\n' "${said:-nothing}"; exit 1;; esac
+"""
+)
+
+
+def answers(container: str) -> Command:
+    """Succeed once supervisord can be asked: a container that has just started cannot yet."""
+    return script(_ANSWERS, container)
 
 
 def status(container: str, *programs: str) -> Command:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from omsfab.commands import docker, oms, supervisor
+from omsfab.commands import checks, docker, oms, supervisor
 from omsfab.commands.command import Command
+from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import refuse, steps
 from omsfab.plan.present import Present
-from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step
+from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
 
 
 def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
@@ -31,11 +33,27 @@ def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
 
 
 def _plan(
-    task: str, fleet: Fleet, node: str, build: Callable[[Node], tuple[Step, ...]], width: int = 0
+    task: str,
+    fleet: Fleet,
+    node: str,
+    build: Callable[[Node], tuple[Step, ...]],
+    width: int = 0,
+    touches: Present | None = None,
 ) -> Plan:
+    """``touches``: the running containers of this Present are changed, or their programs are, so no
+    docker_init.sh may run there; asked under the claim, for somebody may have begun one."""
     nodes = nodes_named(fleet, node)
-    stages = (Stage(task, tuple(step for one in nodes for step in build(one)), width=width),)
+    work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
+    running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
+    asked = tuple(_no_init_runs(fleet, one, task, node) for one in running)
+    stages = (Stage("preflight", asked), work) if asked else (work,)
     return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
+
+
+def _no_init_runs(fleet: Fleet, node: Node, task: str, named: str) -> Step:
+    """The line that goes on is the task itself, once docker_init.sh has come to its end."""
+    wait = fab("node.status", node=node.name, note=f"once it has ended: {fab(task, node=named)}")
+    return replace(steps.no_init_runs(fleet, node), fix=str(wait))
 
 
 def _config(fleet: Fleet, present: Present, node: Node) -> Step:
@@ -50,6 +68,7 @@ def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
         fleet,
         node,
         lambda one: (_config(fleet, present, one),),
+        touches=present,
     )
 
 
@@ -97,8 +116,30 @@ def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Run the container on a node: directories, image, config.yaml, then docker run."""
-    return _plan(
+    """Run the container on a node: directories, image, config.yaml, then docker run.
+
+    ``docker run`` would fail where a container of the name is already, so one that somebody else
+    made, with the mounts and the address of hosts.yaml, is left as it is and started if it is down.
+    """
+
+    def foreign(one: Node) -> bool:
+        facts = present.facts(one.name)
+        wanted = docker.spec(one, fleet.install_of(one), present.image)
+        return facts.container in ("running", "stopped") and facts.spec != wanted
+
+    def container(one: Node) -> Step:
+        step = steps.container(fleet, one, present.image, present.facts(one.name))
+        if not foreign(one):
+            return step
+        name = fleet.install.container
+        runs = Says(docker.running(name), "true")
+        stays = Succeeds(checks.stays_up(name), "it ended")
+        start = Run(docker.start(name), programs="start")
+        return replace(
+            step, title=f"{name} runs", check=(runs,), apply=(start,), verify=(stays, runs)
+        )
+
+    plan = _plan(
         "node.run",
         fleet,
         node,
@@ -107,14 +148,22 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.image(fleet, one, present.image, present.package),
             _config(fleet, present, one),
             *steps.certificate(fleet, fleet.region_of(one), one, present),
-            steps.container(fleet, one, present.image, present.facts(one.name)),
+            container(one),
         ),
+        touches=present,
     )
+    there = [one.name for one in nodes_named(fleet, node) if foreign(one)]
+    note = f"{', '.join(there)}: the container there was made by someone else, or with other flags"
+    return replace(plan, reasons=(f"{note}; it is left as it is",)) if there else plan
 
 
 def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Stop all processes in the container (guide, step 2); the container itself stays."""
-    return _plan("node.stop", fleet, node, lambda one: (steps.stop_processes(fleet, one),))
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (steps.stop_processes(fleet, one),)
+
+    return _plan("node.stop", fleet, node, build, touches=present)
 
 
 def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -148,27 +197,35 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.programs_all(fleet, one),
         )
 
-    return _plan("node.start", fleet, node, build)
+    return _plan("node.start", fleet, node, build, touches=present)
 
 
 def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Restart the container, one node at a time.  No check: a restart is always wanted."""
+    """Restart the container, one node at a time.  No check: a restart is always wanted.
+
+    A program that does not start with its container (autostart=false) is started, if it ran
+    before; where nothing ran, all of them are.
+    """
     container = fleet.install.container
+    answers = Await(Succeeds(supervisor.answers(container), "supervisord is silent"), limit=60)
 
     def build(one: Node) -> tuple[Step, ...]:
+        look = fab("node.logs", node=one.name, note=f"then: {fab('node.start', node=one.name)}")
         return (
             Step(
                 "restart",
                 one.name,
                 f"restart {container}",
                 apply=(Run(docker.restart(container), programs="restart"),),
-                verify=steps.programs_run(fleet, one, present.facts(one.name)).verify,
-                fault="RUN-003",
+                verify=(answers,),
+                fault="RUN-004",
+                fix=str(look),
             ),
+            replace(steps.start_processes(fleet, one, present.facts(one.name)), fix=str(look)),
             steps.programs_all(fleet, one),
         )
 
-    return _plan("node.restart", fleet, node, build, width=1)
+    return _plan("node.restart", fleet, node, build, width=1, touches=present)
 
 
 def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -184,6 +241,7 @@ def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.healthy(fleet, one),
         ),
         width=1,
+        touches=present,
     )
 
 
@@ -198,6 +256,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.refresh(fleet, one, present.facts(one.name)),
         ),
         width=1,
+        touches=present,
     )
 
 
@@ -208,20 +267,18 @@ def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
         fleet,
         node,
         docker.inside(fleet.install.container, "sh", "-c", words, limit=600),
-        changes=True,
+        touches=present,
     )
 
 
 def logs(fleet: Fleet, present: Present, *, node: str, lines: str = "50") -> Plan:
     """Show the container's own log and the last lines of the newest logs on the mount."""
-    return _look_plan(
-        "node.logs", fleet, node, oms.recent_logs(fleet.install, int(lines)), changes=False
-    )
+    return _look_plan("node.logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
 
 
 def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Show container, programs and health of the node."""
-    return _look_plan("node.status", fleet, node, None, changes=False)
+    return _look_plan("node.status", fleet, node, None)
 
 
 def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -242,9 +299,9 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 def _look_plan(
-    task: str, fleet: Fleet, node: str, command: Command | None, *, changes: bool
+    task: str, fleet: Fleet, node: str, command: Command | None, *, touches: Present | None = None
 ) -> Plan:
-    """Return a plan whose only outcome is what its commands say."""
+    """Return a plan whose only outcome is what its commands say; ``touches`` as above."""
     container = fleet.install.container
 
     def build(one: Node) -> tuple[Step, ...]:
@@ -254,9 +311,9 @@ def _look_plan(
                 task.split(".")[1],
                 one.name,
                 f"{task.split('.')[1]} in {container}",
-                kind="once-only" if changes else "read-only",
-                apply=tuple(Run(each, any_status=not changes) for each in words),
+                kind="once-only" if touches else "read-only",
+                apply=tuple(Run(each, any_status=not touches) for each in words),
             ),
         )
 
-    return _plan(task, fleet, node, build)
+    return _plan(task, fleet, node, build, touches=touches)

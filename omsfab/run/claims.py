@@ -28,15 +28,30 @@ def nodes_of(plan: Plan, shells: Mapping[str, Shell]) -> list[Shell]:
     return [shells[name] for name in names if name in shells]
 
 
-def take(shells: Iterable[Shell], run: str, owner: str, since: str, *, again: bool) -> None:
+def take(
+    shells: Iterable[Shell],
+    run: str,
+    owner: str,
+    since: str,
+    *,
+    again: bool,
+    open_run: Callable[[str, str], OmsfabError | None] = lambda run, node: None,
+) -> None:
     """Claim all nodes: raises Locked LOCK-002 naming who has one.  It is for the caller to free the
     others then.
 
     ``again``: a run that is resumed goes on although a node is away, which may be done already.
+    A claim that this owner's own run left is taken over, unless ``open_run`` has an error for that
+    run and node: it is to be gone on with.
     """
 
     def ask(shell: Shell) -> OmsfabError | None:
         try:
+            held = shell.run(claim.held()).out.splitlines()
+            if len(held) > 1 and held[0] != run and held[1] == owner:
+                error = open_run(held[0], shell.node)
+                if error:
+                    return error
             done = shell.run(claim.take(run, owner, since))
         except Unreachable as error:
             return None if again else error

@@ -46,6 +46,9 @@ for the rows that are saved."""
 WITHOUT = ("ended: undone", "ended: nothing was changed")
 """How a run ends of which nothing is left."""
 
+FAILED = "failed:"
+"""First word of the end of a run that failed and is over: a repair, which is done again whole."""
+
 LINES_KEPT = 20_000
 """Lines of output a run keeps in its journal; the whole output stays on the node."""
 
@@ -68,7 +71,8 @@ class Past:
     def well(self) -> bool:
         """True if the run came to its end by itself, with all that was planned."""
         ends = (e.text for e in self.events if e.kind == "run" and e.text.startswith("ended"))
-        return any(not text.startswith((*WITHOUT, "ended: abandoned")) for text in ends)
+        otherwise = (*WITHOUT, "ended: abandoned", f"ended: {FAILED}")
+        return any(not text.startswith(otherwise) for text in ends)
 
     @property
     def undone(self) -> bool:

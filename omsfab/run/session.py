@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from rich.console import Console
 
+from omsfab.commands import job, oms
 from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges import package as packages
@@ -45,7 +46,18 @@ from omsfab.plan.events import Event
 from omsfab.plan.present import Package, Present, assumed
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
-from omsfab.run import claims, clock, elsewhere, failpoint, fresh, jump, lock, look, under_way
+from omsfab.run import (
+    claims,
+    clock,
+    elsewhere,
+    failpoint,
+    fresh,
+    holding,
+    jump,
+    lock,
+    look,
+    under_way,
+)
 from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
 from omsfab.run.asking import Flags as Flags
@@ -173,8 +185,10 @@ class Session:
         elif self.flags.plan:
             with _offering(name, args, accepted):
                 self._compare(plan, under_way.call(name, args), accepted)
+            self._refuse_held(name, plan, present, under_way.call(name, args))
         elif plan.changes:
             self._refuse_second(name)
+            self._refuse_held(name, plan, present, under_way.call(name, args))
             confirm(self.flags, "carry this out?", under_way.call(name, args))
             self._new_run(name, args, present, plan, accepted)
         else:
@@ -311,20 +325,46 @@ class Session:
         self.metadb.lease_refuse_taken()
 
     def _refuse_second(self, name: str) -> None:
-        """A scale-out that has not ended is to be resumed; repairs of single nodes are free."""
+        """A scale-out that has not ended is to be resumed; of repairs see ``_refuse_held``."""
         if name.startswith("node."):
             return
-        for directory in journals.runs(self.home):
-            journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
-            past = journals.read(directory / "journal.jsonl")
-            if past.changed and not past.ended:
-                raise PreflightError(
-                    "RUN-020",
-                    f"run {directory.name} has not ended",
-                    where=str(directory),
-                    evidence="it has changed nodes or MetaDB; a new plan could not know how far",
-                    next=f"fab run.resume --run={directory.name}",
-                )
+        for found in holding.holders(self.home):
+            raise holding.refusal(found)
+
+    def _refuse_held(self, name: str, plan: Plan, present: Present, again: Next) -> None:
+        """A repair changes nothing on a node where docker_init.sh runs (INIT-010), or that a run
+        which has not ended holds (RUN-020).
+
+        Under the lock both are asked again: by the claim, and by the first step of the plan.
+        """
+        if not name.startswith("node."):
+            return
+        lock.refuse_taken(self.home)
+        nodes = [shell.node for shell in claims.nodes_of(plan, self.shells)]
+        found = holding.held_by(self.home, nodes)
+        for node in nodes:
+            if present.facts(node).container == "running":
+                self._refuse_while_it_initialises(node, found, again)
+        if found:
+            raise holding.refusal(found, nodes)
+
+    def _refuse_while_it_initialises(
+        self, node: str, found: holding.Holder | None, again: Next
+    ) -> None:
+        container = self.fleet.install.container
+        over = self.shells[node].run(job.over(container, oms.INIT, unasked=True))
+        if over.status == 0:
+            return
+        said = over.err.strip() or over.out.strip()
+        held = f"run {found.directory.name} follows it, and has not ended" if found else ""
+        wait = fab("node.status", node=node, note=f"once it has ended: {again}")
+        raise Locked(
+            "INIT-010",
+            f"docker_init.sh is running on {node}; it must not be interrupted",
+            where=f"{node}, container {container}",
+            evidence="\n".join(filter(None, (said, held))),
+            next=found.lines if found else wait,
+        )
 
     # --- runs on disk ---
 

@@ -25,8 +25,10 @@ from omsfab.errors import (
     Mismatch,
     Next,
     OmsfabError,
+    OutcomeUnknown,
     PartOfFleet,
     StepFailed,
+    Unreachable,
     sentence,
 )
 from omsfab.fleet.secret import Secret
@@ -35,7 +37,7 @@ from omsfab.plan.events import Event, Kind
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.records import Plan
 from omsfab.plan.undo import UNDOABLE
-from omsfab.run import claims, clock, failpoint, letting_go, lock
+from omsfab.run import claims, clock, failpoint, holding, letting_go, lock
 from omsfab.run import journal as journals
 from omsfab.run.mirror import Mirror
 from omsfab.run.outages import History, cure
@@ -126,7 +128,14 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
     lease = None
     try:
         lease = metadb.lease_take(run, me) if order.lease else None
-        claims.take(nodes, run, me, since, again=bool(order.past or order.undoes))
+        claims.take(
+            nodes,
+            run,
+            me,
+            since,
+            again=bool(order.past or order.undoes),
+            open_run=lambda other, node: _held(world.home / other, node),
+        )
     except (OmsfabError, KeyboardInterrupt):
         if order.past is None:
             # What is taken back keeps its locks, unless it had come to its end, without any.
@@ -137,6 +146,11 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
             shutil.rmtree(order.directory, ignore_errors=True)
         raise
     return stack.enter_context(metadb.lease_keep(lease)) if lease else None
+
+
+def _held(other: Path, node: str) -> OmsfabError | None:
+    found = holding.holder(other)
+    return holding.refusal(found, [node]) if found else None
 
 
 def _identity(order: Order) -> str:
@@ -253,7 +267,12 @@ class _UnderWay:
     def _end(self, text: str) -> None:
         """End the run for good: free the locks, then say so."""
         self._guard()
-        self._free()
+        try:
+            self._free()
+        except OmsfabError:
+            if self._runner.changed == "nothing":  # their owner takes the locks again at once
+                self._say("run", f"{CLOSED}: {text}")
+            raise
         if self._order.undoes:
             self._close(self._order.undoes)
         self._say("run", f"{CLOSED}: {text}")
@@ -297,6 +316,25 @@ class _UnderWay:
             return ""
         return outage_text(found, cure(self._order.plan.task, ended=False))
 
+    def _ends_here(self, error: OmsfabError) -> bool:
+        """A repair whose failure is known is over: it is small, and done again as a whole.  So it
+        keeps nobody away, and node.exec never does.  An initialisation has its own memory."""
+        task = self._order.plan.task
+        if self._order.undoes or not task.startswith("node.") or task == "node.initialise":
+            return False
+        return task in holding.FREE or not isinstance(error, (OutcomeUnknown, Unreachable))
+
+    def _next_of_repair(self, error: OmsfabError) -> str:
+        """What an error advised, or a look; then the task again, and where there is one the way
+        back."""
+        again = _again(self._order)
+        look = fab("node.logs", node=error.node, note=f"what happened there; then: {again}")
+        advised = "" if "run.resume" in error.next else error.next
+        forward = f"{advised}, then: {again}" if advised and sentence(advised) else advised
+        if self._order.plan.task not in UNDOABLE:
+            return forward or str(look)
+        return f"{forward or look}\n{fab('run.undo', run=self._run, note='rolls back what it did')}"
+
     def _failed(self, error: OmsfabError) -> None:
         error.shown_by(self._site.redact)
         if isinstance(error, LockLost):
@@ -307,6 +345,9 @@ class _UnderWay:
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end_unchanged()
+        elif self._ends_here(error):
+            error.next = self._next_of_repair(error)
+            self._end(f"{journals.FAILED} {error.id}")
         elif self._mirror:
             self._mirror.refresh_now()
 
@@ -353,7 +394,22 @@ class _UnderWay:
             return fab("run.undo", run=order.undoes.name, accept=every)
         return fab("run.resume", run=self._run, accept=every)
 
+    def _line_detached(self) -> Detached:
+        """A line in a container was let go: it is nobody's any more."""
+        node = self._order.plan.steps[-1].node
+        with suppress(OmsfabError):
+            self._say("run", "let go by the operator")
+            self._end(f"{journals.FAILED} detached by the operator")
+        return Detached(
+            "RUN-030",
+            "detached; the line may still run in the container",
+            changed=self._runner.changed,
+            next=fab("node.logs", node=node, note="what it did is not known here"),
+        )
+
     def _detached(self) -> Detached:
+        if self._order.plan.task in holding.FREE and self._runner.changed != "nothing":
+            return self._line_detached()
         jobs = self._runner.jobs_under_way
         with suppress(OmsfabError):
             self._say("run", "let go by the operator")
@@ -404,9 +460,13 @@ def line_of(task: str, args: Mapping[str, str]) -> str:
     return " ".join(words)
 
 
+FLAG = {"words": "command"}
+"""What a planner calls otherwise than the task does."""
+
+
 def call(task: str, args: Mapping[str, str], **more: str | bool) -> Next:
     """Return the line of a task with its flags; "yes" is a flag that stands alone."""
-    flags = {name: value == "yes" or value for name, value in args.items()}
+    flags = {FLAG.get(name, name): value == "yes" or value for name, value in args.items()}
     return fab(task, first="", note="", **{**flags, **more})
 
 

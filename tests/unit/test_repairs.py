@@ -1,0 +1,244 @@
+"""Repairs of single nodes: what keeps them away, and what they leave behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from omsfab.commands.command import command
+from omsfab.edges.shell import Result
+from omsfab.errors import Locked, LostSession, PreflightError
+from omsfab.plan import repair
+from omsfab.plan.events import Event
+from omsfab.plan.records import Plan, Run, Stage, Step
+from omsfab.run import claims, holding, under_way
+from omsfab.run import journal as journals
+from omsfab.run.asking import Flags
+from omsfab.run.session import Session
+from omsfab.run.under_way import Order
+from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
+
+TOUCHING = {
+    "node.stop": repair.stop,
+    "node.start": repair.start,
+    "node.restart": repair.restart,
+    "node.run": repair.run,
+    "node.refresh": repair.refresh,
+    "node.push-config": repair.push_config,
+    "node.initialise": repair.initialise,
+    "node.exec": lambda *args, **names: repair.execute(*args, **names, words="true"),
+}
+
+
+@pytest.mark.parametrize("task", TOUCHING)
+def test_a_repair_asks_first_whether_docker_init_runs(fleet, present, task):
+    """Under its claim, before anything else: a restart would kill it in the middle."""
+    plan = TOUCHING[task](fleet, present(), node="oms1")
+    first = plan.steps[0]
+
+    assert ("INIT-010", (), "read-only") == (first.fault, first.apply, first.kind)
+    assert plan.stages[0].asks_only
+    assert f"fab {task} --node=oms1" in first.fix
+
+
+def test_a_container_that_runs_is_no_reason_to_run_one(fleet, present, package):
+    """`docker run` said that the name was taken, and run.resume said it again."""
+    plan = repair.run(fleet, present(package), node="oms1")
+    (step,) = (one for one in plan.steps if one.name == "container")
+
+    said = " ".join(word for effect in step.apply for word in effect.command.argv)
+    assert "docker start oms_427" == said
+    assert "left as it is" in plan.reasons[0]
+
+
+def test_a_restart_brings_back_what_ran(fleet, present):
+    """A program that does not start with its container: RUN-003, for ever."""
+    now = present()
+    first = replace(now.nodes["oms1"], programs=("oms_console",))
+
+    plan = repair.restart(fleet, present(oms1=first), node="oms1")
+
+    start = next(step for step in plan.steps if step.name == "start-processes")
+    assert any("oms_console" in effect.command.argv for effect in start.apply)
+    assert "fab node.start --node=oms1" in start.fix
+
+
+# --- a run that has not ended --------------------------------------------------------------------
+
+
+class Open(Session):
+    """A session with a home and one node, whose container runs nothing."""
+
+    def __init__(self, home, fleet, init=False):
+        shell = Shell("oms1")
+        if init:
+            shell.run = lambda cmd, on_line=None: Result(1, "", "pid 17 since Wed")
+        self.home, self.fleet, self.flags, self.shells = home, fleet, Flags(), {"oms1": shell}
+
+
+def again(task="node.stop"):
+    return under_way.call(task, {"node": "oms1"})
+
+
+def test_a_node_that_a_run_holds_is_not_repaired(tmp_path, fleet, present):
+    """RUN-020 says which run, and both ways on."""
+    made(tmp_path, FORWARD, "stop-processes@oms1")
+    plan = repair.stop(fleet, present(), node="oms1")
+
+    with pytest.raises(PreflightError, match="RUN-020") as error:
+        Open(tmp_path, fleet)._refuse_held("node.stop", plan, present(), again())
+
+    assert f"run {FORWARD} has not ended, and holds oms1" == error.value.what
+    assert f"fab run.resume --run={FORWARD}" in error.value.next
+    assert f"fab run.undo --run={FORWARD}" in error.value.next
+
+
+def test_while_docker_init_runs_nothing_is_repaired(tmp_path, fleet, present):
+    """INIT-010 and exit 4; who follows it is named."""
+    made(tmp_path, FORWARD, "initialise@oms1")
+    plan = repair.restart(fleet, present(), node="oms1")
+
+    with pytest.raises(Locked, match="INIT-010") as error:
+        Open(tmp_path, fleet, init=True)._refuse_held("node.restart", plan, present(), again())
+
+    assert "pid 17" in error.value.evidence
+    assert FORWARD in error.value.evidence
+    assert error.value.next.startswith(f"fab run.resume --run={FORWARD}")
+
+
+def test_another_node_may_be_repaired(tmp_path, fleet, present):
+    """What a run does not touch, it does not hold."""
+    made(tmp_path, FORWARD, "stop-processes@oms2")
+    plan = repair.stop(fleet, present(), node="oms1")
+
+    Open(tmp_path, fleet)._refuse_held("node.stop", plan, present(), again())
+
+
+@pytest.mark.parametrize(("over", "taken"), [(True, True), (False, False)])
+def test_a_claim_of_a_run_that_goes_on_is_not_taken_over(tmp_path, over, taken):
+    """A good node.exec took a scale-out's claim and freed it: others then plan upon half of it."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    if over:
+        under_way.close(run, "ended: 2 changes")
+    shell = Shell("oms1")
+    shell.run = lambda cmd, on_line=None: (
+        shell.ran.append(cmd.argv[2]) or Result(0, f"{FORWARD}\nme\nthen\n", "")
+    )
+
+    def take():
+        open_run = lambda other, node: under_way._held(tmp_path / other, node)  # noqa: E731
+        claims.take([shell], BACK, "me", "now", again=False, open_run=open_run)
+
+    if taken:
+        take()
+    else:
+        with pytest.raises(PreflightError, match="RUN-020"):
+            take()
+
+    assert taken == any("claim this node" in text for text in shell.ran)
+
+
+# --- what a repair leaves ------------------------------------------------------------------------
+
+
+def failing(task, kind="repeatable"):
+    step = Step("a", "oms1", "a", kind=kind, apply=(Run(command("act")),))
+    return Plan(task, "t", (), (Stage("s", (step,)),))
+
+
+def failed(home, task, result, kind="repeatable"):
+    run = made(home, task=task, node="oms1")
+    here = world(home)
+    here.shells["oms1"].run = lambda cmd, on_line=None: result(cmd)
+    with pytest.raises(Exception) as error:
+        under_way.carry_out(here, Order(run, failing(task, kind)))
+    return error.value, journals.read(run / "journal.jsonl")
+
+
+def ends_with_1(cmd):
+    return Result(1 if cmd.argv[0] == "act" else 0, "", "")
+
+
+def lost(cmd):
+    if cmd.argv[0] == "act":
+        raise LostSession("SSH-021", "the session ended")
+    return Result(0, "", "")
+
+
+def test_a_repair_that_failed_is_over_and_done_again_whole(tmp_path):
+    """It blocked every scale.out (RUN-020), and only run.undo freed it."""
+    error, past = failed(tmp_path, "node.run", ends_with_1)
+
+    assert (True, False) == (past.ended, past.well)
+    assert "run.resume" not in error.next
+    assert f"fab run.undo --run={FORWARD}" in error.next
+    assert None is holding.held_by(tmp_path, ["oms1"])
+
+
+@pytest.mark.parametrize("result", [ends_with_1, lost])
+def test_a_line_in_a_container_holds_nothing(tmp_path, result):
+    """However it ended: it blocks no scale-out, and no bare run.resume picks it."""
+    error, past = failed(tmp_path, "node.exec", result, kind="once-only")
+
+    assert past.ended
+    assert "run.resume" not in error.next
+
+
+def test_an_unknown_outcome_stays_open(tmp_path):
+    """An initialisation may still run: run.resume follows it."""
+    error, past = failed(tmp_path, "node.initialise", lost, kind="once-only")
+
+    assert not past.ended
+    assert "run.resume" in error.next
+
+
+def test_a_killed_line_is_not_picked_by_a_bare_resume(tmp_path, fleet):
+    """Nobody knows what it did; the run before it is the one to go on with."""
+    older = made(tmp_path, FORWARD, "stop-processes@oms1")
+    made(tmp_path, BACK, "exec@oms1", task="node.exec", words="x", node="oms1")
+
+    assert older == Open(tmp_path, fleet)._unfinished("")
+    assert [older] == [one.directory for one in holding.holders(tmp_path)]
+
+
+def test_a_run_that_cannot_free_its_locks_has_ended_all_the_same(tmp_path):
+    """Nothing was changed: its owner takes them again at once, and run.resume must not pick it."""
+    run = made(tmp_path)
+    here = world(tmp_path)
+
+    def away(lease):
+        raise LostSession("DB-001", "not reached")
+
+    here.metadb.lease_release = away
+
+    def refuse():
+        raise PreflightError("PLAN-004", "stale plan")
+
+    with pytest.raises(PreflightError, match="PLAN-004"):
+        under_way.carry_out(here, Order(run, failing("scale.out"), lease=True, fresh=refuse))
+
+    assert journals.read(run / "journal.jsonl").ended
+
+
+def test_a_run_that_never_wrote_a_word_leaves_no_directory(tmp_path):
+    """Refused by a lock: it came back to life by the next run.resume."""
+    run = made(tmp_path)
+    (run / "journal.jsonl").unlink(missing_ok=True)
+    other = made(tmp_path, BACK, "stop-processes@oms1")
+
+    journals.forget_unbegun(run)
+    journals.forget_unbegun(other)
+
+    assert (False, True) == (run.exists(), other.exists())
+
+
+def test_events_of_a_run_are_read_once_more(tmp_path):
+    """A run that failed and is over is no success: rolled back, it ends with 8."""
+    run = made(tmp_path, task="node.run")
+    book = journals.Journal(run)
+    book.write(Event(0, 0, "", "", "run", f"ended: {journals.FAILED} CMD-001"))
+    book.close()
+
+    past = journals.read(run / "journal.jsonl")
+    assert (True, False) == (past.ended, past.well)
