@@ -44,8 +44,8 @@ GUARDS = (
     Guard(
         "the fence: the token of the lease, under its lock",
         "omsfab/edges/metadb_surgery.py",
-        "if held is None or (held.token, held.run_id) != (work.lease.token, work.lease.run_id):",
-        "if held is None:",
+        "    leases.fenced(link, work.lease)",
+        "    pass",
         f"{DB}a_holder_that_wakes_after_a_takeover_changes_nothing",
     ),
     Guard(
@@ -156,8 +156,8 @@ GUARDS = (
     Guard(
         "an expired lease of another is not stolen",
         "omsfab/edges/metadb_lease.py",
-        "            if held.run_id and not _mine(held, run_id, owner):",
-        "            if held.live and not _mine(held, run_id, owner):",
+        "if one.run_id and not _mine(one, run_id, owner):",
+        "if one.live and not _mine(one, run_id, owner):",
         f"{DB}an_expired_lock_of_another_is_not_stolen",
     ),
     Guard(

@@ -417,12 +417,7 @@ class MetaDbEdge:
     def lease_holder(self) -> Holder | None:
         """Who has the lock; None when nobody has."""
 
-        def question(link: Link) -> Holder | None:
-            schema = leases.own_schema(link)
-            held = leases.read(link, schema, self.cluster) if schema else None
-            return held if held and held.run_id else None
-
-        return self._ask("reading the lease", question)
+        return self._ask("reading the lease", lambda link: leases.holder(link, self.cluster))
 
     # --- verification ------------------------------------------------------------------------
 

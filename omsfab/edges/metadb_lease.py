@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import TracebackType
@@ -58,44 +58,94 @@ class Holder:
 # --- where our own tables are ----------------------------------------------------------------
 
 
-def own_schema(link: Link) -> str | None:
-    """The schema that holds lease and marker: our own, or else rm_db; None = not made yet."""
-    if link.own_schema is None:
-        for schema in (sql.OWN_SCHEMA, link.server.metadb.rm_db):
-            if all(link.rows(sql.TABLES, (schema, table)) for table in (sql.LEASE, sql.MARKER)):
-                link.own_schema = schema
-                break
-    return link.own_schema
+def places(link: Link) -> tuple[str, ...]:
+    """The schemas that hold lease and marker; the first one is that which everybody sees.
+
+    That is rm_db, which no user of an OMS can do without.  Our own schema is for a MetaDB in which
+    no OMS was initialised yet, and has the leases of former versions: a user who sees it looks
+    there, too, but not everybody may.
+    """
+    if not link.places:
+        link.places = tuple(
+            schema
+            for schema in (link.server.metadb.rm_db, sql.OWN_SCHEMA)
+            if all(link.rows(sql.TABLES, (schema, table)) for table in (sql.LEASE, sql.MARKER))
+        )
+    return link.places
 
 
-def make_own_tables(link: Link) -> str:
-    """Create them where we may, and return the schema.  Raises DB-032.  Never in a transaction."""
-    there = own_schema(link)
-    if there is not None:
+def make_own_tables(link: Link) -> tuple[str, ...]:
+    """Create them where everybody looks, and return all places.  Never in a transaction.
+
+    Raises DB-032 where they cannot be there: two users with different rights would hold two leases.
+    """
+    there, rm_db = places(link), link.server.metadb.rm_db
+    if rm_db in there:
         return there
-    refused: list[str] = []
-    for schema in (sql.OWN_SCHEMA, link.server.metadb.rm_db):
-        try:
-            if schema == sql.OWN_SCHEMA:
-                link.run(sql.CREATE_SCHEMA)
-            link.run(sql.create_lease(sql.name(schema, sql.LEASE)))
-            link.run(sql.create_marker(sql.name(schema, sql.MARKER)))
-            return schema
-        except DbError as exc:
-            if code_of(exc) not in DENIED | NO_TABLE:
-                raise
-            refused.append(
-                f"{schema}: error {code_of(exc)}: {link.server.clean(str(exc.args[-1]))}"
-            )
-    raise PreflightError(
+    deployed = _deployed(link, rm_db)
+    if there and not deployed:
+        return there
+    schema = rm_db if deployed else sql.OWN_SCHEMA
+    try:
+        if not deployed:
+            link.run(sql.CREATE_SCHEMA)
+        link.run(sql.create_lease(sql.name(schema, sql.LEASE)))
+        link.run(sql.create_marker(sql.name(schema, sql.MARKER)))
+    except DbError as exc:
+        if code_of(exc) not in DENIED | NO_TABLE:
+            raise
+        raise _nowhere(link.server, f"may make no table in {schema}", schema, exc) from exc
+    link.places = ()
+    return places(link) or (schema,)
+
+
+def _deployed(link: Link, rm_db: str) -> bool:
+    """Whether rm_db is there; DB-032 where this user may not even be told."""
+    if link.rows(sql.SCHEMA, (rm_db,)):
+        return True
+    try:
+        link.rows(sql.count(sql.name(rm_db, "cluster_info"), "1 = 0"))
+    except DbError as exc:
+        if code_of(exc) in NO_TABLE:
+            return False
+        if code_of(exc) in DENIED:
+            raise _nowhere(link.server, f"may not see {rm_db}", rm_db, exc) from exc
+        raise
+    return True
+
+
+def _nowhere(server: Server, why: str, schema: str, exc: Exception) -> PreflightError:
+    grant = f"grant all on {schema}.* to {server.metadb.user}"
+    return PreflightError(
         "DB-032",
-        f"user {link.server.metadb.user} may create neither the database {sql.OWN_SCHEMA}"
-        f" nor a table in {link.server.metadb.rm_db}: there is no place for the lock",
-        where=link.server.where,
-        evidence="\n".join(refused),
-        next=f"ask the DBA: create database {sql.OWN_SCHEMA};"
-        f" grant all on {sql.OWN_SCHEMA}.* to this user, then: fab fleet.check",
+        f"user {server.metadb.user} {why}: there is no place for the lock that all users see",
+        where=server.where,
+        evidence=f"error {code_of(exc)}: {server.clean(str(exc.args[-1]))}",
+        next=fab("fleet.check", first=f"ask the DBA: {grant}"),
     )
+
+
+def in_all(link: Link, text: Callable[[str], str], args: Sequence[object]) -> int:
+    """Run a statement in every place; return how many rows it touched in the first.
+
+    Further places may be for reading only.
+    """
+    first, *further = places(link) or (sql.OWN_SCHEMA,)
+    touched = link.run(text(first), args)
+    for schema in further:
+        with _read_only(link):
+            link.run(text(schema), args)
+    return touched
+
+
+@contextlib.contextmanager
+def _read_only(link: Link) -> Iterator[None]:
+    """A place that this user may look into, and not change, is looked into."""
+    try:
+        yield
+    except DbError as exc:
+        if code_of(exc) not in DENIED:
+            raise
 
 
 def lease_table(schema: str) -> str:
@@ -136,17 +186,21 @@ def take(server: Server, cluster: str, run_id: str, owner: str, life: int = LIFE
         raise InputError("DB-033", "a lease needs a run id")
     with Link(server) as link:
         try:
-            schema = make_own_tables(link)
-            table = lease_table(schema)
-            link.run(sql.lease_first(table), (cluster,))
+            first, *further = make_own_tables(link)
+            link.run(sql.lease_first(lease_table(first)), (cluster,))
+            for schema in further:
+                with _read_only(link):
+                    link.run(sql.lease_first(lease_table(schema)), (cluster,))
             link.begin()
-            held = read(link, schema, cluster, lock=True)
-            if held is None:
+            held = _all_held(link, cluster)
+            if first not in held:
                 raise _busy(server)  # somebody deletes rows that nobody may delete
-            if held.run_id and not _mine(held, run_id, owner):
-                raise refusal(server, held, run_id)
-            lease = Lease(cluster, run_id, owner, held.token + 1)
-            link.run(sql.lease_take(table), (lease.token, run_id, owner, life, cluster))
+            for one in held.values():
+                if one.run_id and not _mine(one, run_id, owner):
+                    raise refusal(server, one, run_id)
+            lease = Lease(cluster, run_id, owner, max(one.token for one in held.values()) + 1)
+            args = (lease.token, run_id, owner, life, cluster)
+            in_all(link, lambda schema: sql.lease_take(lease_table(schema)), args)
             link.commit()
         except DbError as exc:
             link.drop()
@@ -154,6 +208,40 @@ def take(server: Server, cluster: str, run_id: str, owner: str, life: int = LIFE
                 raise _busy(server) from exc
             return _taken_after_all(server, cluster, run_id, owner, exc)
     return lease
+
+
+def _all_held(link: Link, cluster: str) -> dict[str, Holder]:
+    """The lease rows of all places, locked where they may be."""
+    found: dict[str, Holder] = {}
+    for schema in places(link):
+        try:
+            row = read(link, schema, cluster, lock=True)
+        except DbError as exc:
+            if code_of(exc) not in DENIED:
+                raise
+            row = read(link, schema, cluster)
+        if row is not None:
+            found[schema] = row
+    return found
+
+
+def holder(link: Link, cluster: str) -> Holder | None:
+    """Who holds the lease, in whichever place; one that is alive counts before one that is not."""
+    rows = (read(link, schema, cluster) for schema in places(link))
+    held = [row for row in rows if row is not None and row.run_id]
+    return next((row for row in held if row.live), held[0] if held else None)
+
+
+def fenced(link: Link, lease: Lease) -> None:
+    """Lock the lease rows, and raise LockLost DB-031 unless they are ours."""
+    held = _all_held(link, lease.cluster)
+    ours = [(one.token, one.run_id) == (lease.token, lease.run_id) for one in held.values()]
+    if (
+        not ours
+        or not ours[0]
+        or any(one.run_id not in ("", lease.run_id) for one in held.values())
+    ):
+        raise lost_lease(link.server, lease, next(iter(held.values()), None))
 
 
 def _mine(held: Holder, run_id: str, owner: str) -> bool:
@@ -166,8 +254,7 @@ def _taken_after_all(
     """The reply to COMMIT was lost: the row says whether it was done."""
     with Link(server) as link, contextlib.suppress(DbError):  # a table of somebody else's, say
         held = None
-        schema = own_schema(link)
-        held = read(link, schema, cluster, lock=True) if schema else None
+        held = next(iter(_all_held(link, cluster).values()), None)
     if held is not None and (held.run_id, held.owner) == (run_id, owner) and held.live:
         return Lease(cluster, run_id, owner, held.token)
     raise server.error(exc, "taking the lease") from exc
@@ -177,10 +264,13 @@ def renew(server: Server, lease: Lease, life: int = LIFE, link: Link | None = No
     """Push the end of the lease out; raises LockLost DB-031 when it is no longer ours."""
     own = link or Link(server)
     try:
-        schema = own_schema(own)
+        if not own.in_transaction:
+            _move(own, lease, life)
         args = (life, lease.cluster, lease.token, lease.run_id)
-        if schema is None or own.run(sql.lease_renew(lease_table(schema)), args) == 0:
-            raise lost_lease(server, lease, read(own, schema, lease.cluster) if schema else None)
+        lost = not places(own) or in_all(own, _renewal, args) == 0
+        now = holder(own, lease.cluster)
+        if lost or (now is not None and now.run_id != lease.run_id):
+            raise lost_lease(server, lease, now)
     except DbError as exc:
         raise server.error(exc, "renewing the lease") from exc
     finally:
@@ -188,16 +278,36 @@ def renew(server: Server, lease: Lease, life: int = LIFE, link: Link | None = No
             own.drop()
 
 
+def _renewal(schema: str) -> str:
+    return sql.lease_renew(lease_table(schema))
+
+
+def _move(link: Link, lease: Lease, life: int) -> None:
+    """A first deployment has made rm_db meanwhile: from now on the lease is there, too, where users
+    look who do not see our own schema."""
+    rm_db = link.server.metadb.rm_db
+    if rm_db in places(link):
+        return
+    with contextlib.suppress(OmsfabError, DbError):
+        if rm_db in make_own_tables(link):
+            table = lease_table(rm_db)
+            link.run(sql.lease_first(table), (lease.cluster,))
+            args = (lease.token, lease.run_id, lease.owner, life, lease.cluster)
+            link.run(sql.lease_move(table), args)
+
+
 def release(server: Server, lease: Lease) -> None:
     """Give the lease back.  A lease that is no longer ours is left alone, silently."""
     with Link(server) as link:
         try:
-            schema = own_schema(link)
-            if schema is not None:
-                args = (lease.cluster, lease.token, lease.run_id)
-                link.run(sql.lease_free(lease_table(schema)), args)
+            if places(link):
+                in_all(link, _freeing, (lease.cluster, lease.token, lease.run_id))
         except DbError as exc:
             raise server.error(exc, "giving the lease back") from exc
+
+
+def _freeing(schema: str) -> str:
+    return sql.lease_free(lease_table(schema))
 
 
 def break_(
@@ -235,20 +345,18 @@ def breakable(server: Server, cluster: str, run_id: str) -> Holder:
 
 
 def _free(link: Link, cluster: str, run_id: str, before: Holder) -> Holder:
-    schema = own_schema(link) or sql.OWN_SCHEMA
     link.begin()
-    read(link, schema, cluster, lock=True)
+    _all_held(link, cluster)
     held = _breakable(link, cluster, run_id)
     if (held.token, held.renewed) != (before.token, before.renewed):
         raise _unbroken(link.server, f"run {run_id} has renewed its lease meanwhile: it lives")
-    link.run(sql.lease_free(lease_table(schema)), (cluster, held.token, run_id))
+    in_all(link, _freeing, (cluster, held.token, run_id))
     link.commit()
     return held
 
 
 def _breakable(link: Link, cluster: str, run_id: str) -> Holder:
-    schema = own_schema(link)
-    held = read(link, schema, cluster) if schema else None
+    held = holder(link, cluster)
     if held is None or not held.run_id:
         raise _unbroken(link.server, "no run holds the lease")
     if held.run_id != run_id:

@@ -160,8 +160,8 @@ class Link:
         self.server = server
         self.in_transaction = False
         self.identity: Row | None = None
-        self.own_schema: str | None = None
-        """Where lease and marker are, once that was asked."""
+        self.places: tuple[str, ...] = ()
+        """The schemas where lease and marker are, once that was asked."""
         try:
             self._connection = server.connect(
                 host=metadb.host,

@@ -59,6 +59,7 @@ UNCHECKED = "set session foreign_key_checks = 0"
 
 # --- what is there ---------------------------------------------------------------------------
 
+SCHEMA = "select schema_name from information_schema.schemata where lower(schema_name) = lower(%s)"
 TABLES = (
     "select table_schema, table_name, table_type, engine from information_schema.tables"
     " where lower(table_schema) = lower(%s) and lower(table_name) = lower(%s)"
@@ -274,6 +275,11 @@ def lease_take(table: str) -> str:
         " `renewed` = utc_timestamp(6), `expires` = utc_timestamp(6) + interval %s second"
         " where `cluster` = %s"
     )
+
+
+def lease_move(table: str) -> str:
+    """As ``lease_take``, where nobody holds it."""
+    return f"{lease_take(table)} and `run_id` = ''"
 
 
 def lease_renew(table: str) -> str:

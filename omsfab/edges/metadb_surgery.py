@@ -525,10 +525,7 @@ def _transact(
 
 
 def _fence(link: Link, work: _Work) -> None:
-    schema = leases.own_schema(link)
-    held = leases.read(link, schema, work.lease.cluster, lock=True) if schema else None
-    if held is None or (held.token, held.run_id) != (work.lease.token, work.lease.run_id):
-        raise leases.lost_lease(link.server, work.lease, held)
+    leases.fenced(link, work.lease)
 
 
 def marked(link: Link, run_id: str, step: str) -> bool:
@@ -537,12 +534,16 @@ def marked(link: Link, run_id: str, step: str) -> bool:
 
 
 def read_marker(link: Link, run_id: str, step: str) -> Mapping[str, Any] | None:
-    """What the run has written down with the step that it committed; None if it has not."""
-    schema = leases.own_schema(link)
-    if schema is None:
-        return None
-    rows = link.rows(sql.marker_read(leases.marker_table(schema)), (run_id, step))
-    return json.loads(rows[0][1]) if rows else None
+    """What the run has written down with the step that it committed; None if it has not.
+
+    In whichever place: a run may have begun with a former version.
+    """
+    for schema in leases.places(link):
+        rows = link.rows(sql.marker_read(leases.marker_table(schema)), (run_id, step))
+        if rows:
+            found: Mapping[str, Any] = json.loads(rows[0][1])
+            return found
+    return None
 
 
 def _marker(link: Link, work: _Work) -> Mapping[str, Any] | None:
@@ -551,17 +552,15 @@ def _marker(link: Link, work: _Work) -> Mapping[str, Any] | None:
 
 def _mark(link: Link, work: _Work, undoes: Sequence[str], detail: Mapping[str, object]) -> None:
     """Write the marker, and renew the lease: its keeper had to wait for our lock."""
-    schema = leases.own_schema(link) or sql.OWN_SCHEMA
     lease = work.lease
-    link.run(
-        sql.lease_renew(leases.lease_table(schema)),
-        (leases.LIFE, lease.cluster, lease.token, lease.run_id),
-    )
-    marker = leases.marker_table(schema)
+    args = (leases.LIFE, lease.cluster, lease.token, lease.run_id)
+    leases.in_all(link, lambda schema: sql.lease_renew(leases.lease_table(schema)), args)
     for step in (*undoes, work.step):
-        link.run(sql.marker_drop(marker), (work.run_id, step))
+        gone = (work.run_id, step)
+        leases.in_all(link, lambda schema: sql.marker_drop(leases.marker_table(schema)), gone)
+    first = (leases.places(link) or (sql.OWN_SCHEMA,))[0]
     values = (work.run_id, work.step, lease.token, json.dumps(dict(detail)))
-    link.run(sql.marker_write(marker), values)
+    link.run(sql.marker_write(leases.marker_table(first)), values)
 
 
 def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) -> None:
@@ -578,7 +577,7 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
             with Link(server) as link:
                 _hang_up(link, former)
                 link.begin()
-                schema = leases.own_schema(link) or sql.OWN_SCHEMA
+                schema = (leases.places(link) or (sql.OWN_SCHEMA,))[0]
                 held = leases.read(link, schema, work.lease.cluster, lock=True)
                 if _marker(link, work) is not None:
                     return

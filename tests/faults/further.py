@@ -14,6 +14,7 @@ from tests.faults.ground import Ground, Miss, Skip
 from tests.faults.matrix import fault
 from tests.faults.metadb import unplug
 from tests.faults.network import blackhole, in_the_init
+from tests.lab.crash import expire_lease, lease_schemas
 
 # --- SSH ------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ def state_removed(g: Ground) -> None:
     shutil.rmtree(g.directory / "state")
     outcome = g.ended(g.note(running.end()), 5, "DB-014")
     g.ended(g.paste(outcome), 4, "DB-030")  # the name of this jump host is gone with it
-    g.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    expire_lease(g.lab)
     g.ended(g.paste(outcome), 0)
 
 
@@ -191,11 +192,12 @@ def read_only(g: Ground) -> None:
     g.ended(g.fab(*OUT), 3, "DB-027", "DB-032")
 
 
-@fault("D22", "the database of the lease is dropped in the run", "drop database omsfab at the stop")
+@fault("D22", "the lease is dropped in the run", "drop its table at the stop")
 def lease_dropped(g: Ground) -> None:
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
-    g.lab.sql("drop database omsfab")
+    for schema in lease_schemas(g.lab):
+        g.lab.sql(f"drop table {schema}.omsfab_lease")
     outcome = g.note(running.end())
     if outcome.code not in (0, 4, 6, 7):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
@@ -235,9 +237,8 @@ def password_changed(g: Ground) -> None:
 
 @fault("D25", "the MetaDB has a table omsfab_lease that is not ours", "create table")
 def foreign_lease(g: Ground) -> None:
-    g.lab.sql("create database omsfab")
-    g.undo(lambda: g.lab.sql("drop database omsfab"))
-    g.lab.sql("create table omsfab.omsfab_lease (x int)")
+    g.undo(lambda: g.lab.sql("drop table oms_rm.omsfab_lease"))
+    g.lab.sql("create table oms_rm.omsfab_lease (x int)")
     g.refused(g.fab(*OUT), 3, "DB-004")
 
 

@@ -378,6 +378,8 @@ class Ground:
             network.forget_neighbours({lab.node(name).netns: lab.vip})
         if lab.sql("select 1 from information_schema.schemata where schema_name = 'omsfab'"):
             lab.sql("drop database omsfab")
+        for table in ("omsfab_lease", "omsfab_marker"):
+            lab.sql(f"drop table if exists oms_rm.{table}")
         lab.sql("delete from oms_rm.oms_project")
         counted = (lab.node_directory(name) / labs.model.KNOBS for name in self.names)
         shapes = [path / "shape" for path in counted]

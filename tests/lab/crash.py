@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from omsfab.lab.model import Lab
 from omsfab.lab.oracle import CONTAINER, Fleet, Said
 
 FOUR = ("oms_rm.cluster_info", "oms_cm.location_cm", "oms_cm.host", "oms_cm.resource_group")
@@ -20,6 +21,23 @@ ALIVE = {"gmt_created", "gmt_modified", "id", "resource_group_id", "beat_time", 
 """Columns that differ from run to run: times, and numbers the database hands out."""
 
 FAST = {"INIT_SECONDS": 1}
+
+
+def lease_schemas(lab: Lab) -> list[str]:
+    """The schemas in which a lease of omsfab lies."""
+    found = lab.sql(
+        "select table_schema from information_schema.tables where table_name = 'omsfab_lease'"
+    )
+    return [str(schema) for (schema,) in found]
+
+
+def expire_lease(lab: Lab, renewed: int = 0) -> None:
+    """The lease has run out, wherever it lies, and was renewed so many seconds ago at the last."""
+    for schema in lease_schemas(lab):
+        lab.sql(
+            f"update {schema}.omsfab_lease set expires = utc_timestamp(6) - interval 1 second,"
+            f" renewed = utc_timestamp(6) - interval {renewed} second"
+        )
 
 
 @dataclass
@@ -70,6 +88,9 @@ class Crash:
             self._in_first("supervisorctl", "stop", "all")
         for schema in self._schemas() - self.schemas:
             lab.sql(f"drop database {schema}")
+        for schema in lease_schemas(lab):
+            lab.sql(f"drop table if exists {schema}.omsfab_lease")
+            lab.sql(f"drop table if exists {schema}.omsfab_marker")
         for home in lab.directory.glob("state*"):
             shutil.rmtree(home)
         if self.first:
@@ -147,12 +168,12 @@ class Crash:
             for node in lab.nodes
             if lab.enter(node.name, ["test", "-e", "/var/lib/omsfab/claim"]).returncode == 0
         ]
-        if "omsfab" not in self._schemas():
-            return claimed
-        return [
-            *claimed,
-            *(str(r) for (r,) in lab.sql("select run_id from omsfab.omsfab_lease") if r),
-        ]
+        held = {
+            str(run)
+            for schema in lease_schemas(lab)
+            for (run,) in lab.sql(f"select run_id from {schema}.omsfab_lease")
+        }
+        return [*claimed, *sorted(held - {""})]
 
     def _rows(self, table: str) -> list[tuple[Any, ...]]:
         lab = self.fleet.lab

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from omsfab.lab.oracle import FAB, ROOT
-from tests.lab.crash import Crash
+from tests.lab.crash import Crash, expire_lease
 
 LONG = pytest.mark.skipif(
     not os.environ.get("OMSFAB_CRASH"), reason="takes long: scripts/crash runs it"
@@ -208,7 +208,7 @@ def test_a_lost_jump_host_is_replaced(fresh):
     shutil.rmtree(crash.fleet.lab.directory / "state")
 
     early = crash.fleet.fab("run.resume", "--from=oms1", "--yes", home="state-other")
-    crash.fleet.lab.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6)")
+    expire_lease(crash.fleet.lab)
     said = crash.fleet.fab("run.resume", "--from=oms1", "--yes", home="state-other")
 
     assert 4 == early.status, early
@@ -272,10 +272,7 @@ def test_a_holder_that_slept_through_a_take_over_changes_nothing(fresh):
     since = time.monotonic()
     run = crash.fleet.fab("run.list").out.split()[0]
     early = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
-    crash.fleet.lab.sql(
-        "update omsfab.omsfab_lease set expires = utc_timestamp(6),"
-        " renewed = utc_timestamp(6) - interval 240 second"
-    )
+    expire_lease(crash.fleet.lab, renewed=240)
     broken = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
     other = crash.fleet.fab("run.resume", f"--run={run}", "--from=oms1", "--yes", home="state-b")
     after = crash.outcome()
@@ -285,6 +282,65 @@ def test_a_holder_that_slept_through_a_take_over_changes_nothing(fresh):
 
     assert (4, 0, 0) == (early.status, broken.status, other.status), f"{early}{broken}{other}"
     assert (7, True) == (status, "DB-031" in out), out
+    assert after == crash.outcome()
+
+
+def rolled_back_and_begun_anew(crash, run):
+    """What another jump host does with a run that lies there half done; returns what is so then."""
+    expire_lease(crash.fleet.lab)
+    back = crash.fleet.fab("run.undo", f"--run={run}", "--from=oms1", "--yes", home="state-b")
+    anew = crash.fleet.fab("scale.out", "--yes", home="state-b")
+    assert (8, 0) == (back.status, anew.status), f"{back}{anew}"
+    return crash.outcome()
+
+
+def test_a_run_that_was_rolled_back_elsewhere_is_not_rolled_back_again(fresh):
+    """Another jump host has rolled it back and scaled out anew: exit 3 before anything is done, by
+    the copies on the nodes; and without these by MetaDB's marker.  What is printed leads out."""
+    crash, _ = fresh
+    killed = crash.kill_at("initialise@oms2:mid:kill", "scale.out", "--yes")
+    run = crash.fleet.fab("run.list").out.split()[0]
+    after = rolled_back_and_begun_anew(crash, run)
+
+    undone = crash.fleet.fab("run.undo", "--yes")
+    resumed = crash.fleet.fab("run.resume", "--yes")
+    for name in ("oms1", "oms2"):
+        crash.fleet.lab.enter(name, ["sh", "-c", "rm -rf /var/lib/omsfab/2*"])
+    by_marker = crash.fleet.fab("run.undo", "--yes")
+    out = crash.fleet.fab(*next_line(by_marker))
+
+    assert (-9, 3, 3, 3) == (killed.status, undone.status, resumed.status, by_marker.status)
+    assert "RUN-032" in undone.out
+    assert "RUN-032" in resumed.out
+    assert "RUN-035" in by_marker.out, by_marker
+    assert 0 == out.status, out
+    assert after == crash.outcome()
+    assert {"RUNNING"} == crash.fleet.programs("oms2")
+
+
+def test_a_holder_that_wakes_in_an_initialisation_judges_nothing(fresh):
+    """SIGSTOP while docker_init.sh runs; another jump host rolls back and scales out anew; SIGCONT:
+    exit 7, DB-031, no failure of a node, no way back, and nothing is touched, copies included."""
+    crash, _ = fresh
+    sleeper = crash.fleet.start("scale.out", "--yes")
+    started(sleeper, r"oms1 .*step 1 of 5")
+    sleeper.send_signal(signal.SIGSTOP)
+    since = time.monotonic()
+    run = crash.fleet.fab("run.list").out.split()[0]
+    after = rolled_back_and_begun_anew(crash, run)
+    copies = crash.fleet.lab.enter("oms1", ["sh", "-c", "sha256sum /var/lib/omsfab/2*/*"]).stdout
+    time.sleep(max(0.0, 31 - (time.monotonic() - since)))
+
+    status, out = let_go(sleeper, signal.SIGCONT)
+
+    assert 7 == status, out
+    assert "DB-031" in out
+    assert "run.undo" not in out.partition("DB-031")[2]
+    assert "INIT-" not in out.partition("DB-031")[2]
+    assert (
+        copies
+        == crash.fleet.lab.enter("oms1", ["sh", "-c", "sha256sum /var/lib/omsfab/2*/*"]).stdout
+    )
     assert after == crash.outcome()
 
 

@@ -252,8 +252,9 @@ class Oms:
 @pytest.fixture
 def oms(engine: Engine) -> Oms:
     fill(engine, "oms")
-    with contextlib.suppress(pymysql.Error):
-        engine.sql("delete from omsfab.omsfab_lease", "delete from omsfab.omsfab_marker")
+    engine.sql("drop database if exists omsfab")
+    for table in ("omsfab_lease", "omsfab_marker"):
+        engine.sql(f"drop table if exists oms_rm.{table}")
     return Oms(engine)
 
 

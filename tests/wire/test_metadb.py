@@ -21,7 +21,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from omsfab.edges import metadb_backup
+from omsfab.edges import metadb_backup, metadb_sql
 from omsfab.edges.metadb import Keeper, Lease, MetaDbEdge
 from omsfab.edges.metadb_backup import BadBackup
 from omsfab.edges.metadb_link import Link
@@ -44,6 +44,7 @@ from tests.wire.metadb_fixtures import (
     SHORT,
     Engine,
     Oms,
+    connect,
     create_oms,
     engine,
     fill,
@@ -373,15 +374,12 @@ def test_missing_rights_are_found_before_anything_changes(oms, lacking):
 
     with pytest.raises(PreflightError, match="DB-027"):
         weak.preflight(1)
-    with contextlib.suppress(pymysql.Error):
-        oms.engine.sql("drop database omsfab")
     with pytest.raises(PreflightError, match="DB-032") as nowhere_to_lock:
         weak.lease_take("r", "o")
     oms.engine.sql("grant create on oms_rm.* to 'weak'@'%'")
     if lacking == "insert":
         oms.engine.sql("grant insert on oms_rm.* to 'weak'@'%'")
     taken = weak.lease_take("r", "o")
-    oms.engine.sql("drop table oms_rm.omsfab_lease, oms_rm.omsfab_marker")
 
     assert 3 == nowhere_to_lock.value.exit_code
     assert 1 == taken.token
@@ -389,19 +387,13 @@ def test_missing_rights_are_found_before_anything_changes(oms, lacking):
 
 def test_a_lease_table_of_somebody_else_is_told(oms, edge):
     """DB-004 in the server's words, exit 3, and his table is left alone."""
-    oms.engine.sql(
-        "drop database if exists omsfab",
-        "create database omsfab",
-        "create table omsfab.omsfab_lease (x int)",
-    )
-    try:
-        with pytest.raises(PreflightError, match="DB-004") as refused:
-            edge.lease_take("run-1", "li@jump1")
+    oms.engine.sql("create table oms_rm.omsfab_lease (x int)")
 
-        assert "cluster" in refused.value.evidence
-        assert ((0,),) == tuple(oms.engine.sql("select count(*) from omsfab.omsfab_lease"))
-    finally:
-        oms.engine.sql("drop database omsfab")
+    with pytest.raises(PreflightError, match="DB-004") as refused:
+        edge.lease_take("run-1", "li@jump1")
+
+    assert "cluster" in refused.value.evidence
+    assert ((0,),) == tuple(oms.engine.sql("select count(*) from oms_rm.omsfab_lease"))
 
 
 def test_a_region_without_a_location_is_told(oms, edge):
@@ -1347,8 +1339,8 @@ POINTS = {
     "delete location_cm": r"^delete from `oms_cm`.`location_cm`",
     "delete resource_group": r"^delete from `oms_cm`.`resource_group`",
     "delete cluster_info": r"^delete from `oms_rm`.`cluster_info`",
-    "lease renewed": r"^update `omsfab`",
-    "marker written": r"^insert into `omsfab`",
+    "lease renewed": r"^update `oms_rm`.`omsfab_lease`",
+    "marker written": r"^insert into `oms_rm`.`omsfab_marker`",
     "commit": r"^commit$",
 }
 UPDATED = {
@@ -1367,7 +1359,7 @@ BACK = {
     "insert host": r"^insert into `oms_cm`.`host`",
     "insert cluster_info": r"^insert into `oms_rm`.`cluster_info`",
     "read again": r"^select (?!.* for update)(?=.*from `oms_rm`.`cluster_info`)",
-    "marker dropped": r"^(insert into|delete from) `omsfab`",
+    "marker dropped": r"^(insert into|delete from) `oms_rm`.`omsfab_marker`",
     "commit": r"^commit$",
 }
 ACTIONS = ("before", "after", "hole", "deaf")
@@ -1495,12 +1487,94 @@ def test_of_many_takers_one_wins(oms):
         assert {4} == set(lost)
 
 
+def user(oms: Oms, name: str, *grants: str) -> MetaDbEdge:
+    """Another user of the same OMS, with these rights."""
+    oms.engine.sql(
+        f"drop user if exists '{name}'@'%'",
+        f"create user '{name}'@'%' identified by 'w'",
+        *(f"grant {grant} to '{name}'@'%'" for grant in grants),
+    )
+    login = {"user": name, "password": Secret("w")}
+    return MetaDbEdge(oms.engine.metadb().model_copy(update=login), connect, limits=SHORT)
+
+
+OF_OMS = ("all on oms_rm.*", "all on oms_cm.*")
+
+
+@pytest.mark.parametrize("first", ["mighty", "narrow"])
+def test_two_users_with_different_rights_hold_no_two_leases(oms, first):
+    """One may make databases and see them all, the other sees those of OMS only: the second one is
+    refused, whoever came first, also where a former version left its place."""
+    mighty = user(oms, "mighty", "all on *.*")
+    narrow = user(oms, "narrow", *OF_OMS)
+    oms.engine.sql("create database omsfab")
+    for table in ("lease", "marker"):  # what a former version left, and only one of them sees
+        text = getattr(metadb_sql, f"create_{table}")(f"omsfab.omsfab_{table}")
+        oms.engine.sql(text)
+    one, other = (mighty, narrow) if first == "mighty" else (narrow, mighty)
+
+    lease = one.lease_take("run-1", "li@jump1")
+    with pytest.raises(Locked, match=r"DB-030 .*run run-1"):
+        other.lease_take("run-2", "wu@jump2")
+    seen = other.lease_holder().run_id
+    one.lease_renew(lease)
+    one.lease_release(lease)
+
+    assert "run-1" == seen
+    assert "run-2" == other.lease_take("run-2", "wu@jump2").run_id
+
+
+def test_the_lease_of_a_former_version_is_respected(oms, edge):
+    """It lies in a schema of its own; whoever sees that one is refused, and told who has it; the
+    holder goes on with it, and its marker counts."""
+    oms.engine.sql("create database omsfab")
+    for table in ("lease", "marker"):
+        oms.engine.sql(getattr(metadb_sql, f"create_{table}")(f"omsfab.omsfab_{table}"))
+    oms.engine.sql(
+        "insert into omsfab.omsfab_lease values ('oms_rm', 41, 'old', 'li@jump1',"
+        " utc_timestamp(6), utc_timestamp(6), utc_timestamp(6) + interval 60 second)",
+        "insert into omsfab.omsfab_marker values ('old', 'clear@1', 41, '{}', utc_timestamp(6))",
+    )
+
+    with pytest.raises(Locked, match=r"DB-030 .*run old"):
+        edge.lease_take("run-2", "wu@jump2")
+    again = edge.lease_take("old", "li@jump1")
+
+    assert 42 == again.token
+    assert edge.deleted_by("old", 1)
+
+
+def test_a_place_that_may_not_be_seen_is_refused(oms):
+    """A user that is not told whether rm_db is there would make a second place: DB-032."""
+    blind = user(oms, "blind", "all on oms_cm.*", "create on omsfab.*")
+
+    with pytest.raises(PreflightError, match="DB-032"):
+        blind.lease_take("run-1", "li@jump1")
+
+
+def test_a_first_deployment_takes_its_lease_along(oms):
+    """There is no rm_db yet, so it lies in a schema of its own; once docker_init.sh has made rm_db,
+    users who see only that are refused as well."""
+    oms.engine.sql("drop database oms_rm")
+    edge = oms.engine.edge()
+    narrow = user(oms, "narrow", *OF_OMS)
+    try:
+        lease = edge.lease_take("run-1", "li@jump1")
+        oms.engine.sql("create database oms_rm")
+        edge.lease_renew(lease)
+
+        with pytest.raises(Locked, match=r"DB-030 .*run run-1"):
+            narrow.lease_take("run-2", "wu@jump2")
+    finally:
+        create_oms(oms.engine, "oms")
+
+
 def at_once(seconds: float) -> None:
     """Waits for nobody."""
 
 
 def expire(oms: Oms) -> None:
-    oms.engine.sql("update omsfab.omsfab_lease set expires = utc_timestamp(6) - interval 1 second")
+    oms.engine.sql("update oms_rm.omsfab_lease set expires = utc_timestamp(6) - interval 1 second")
 
 
 def test_a_held_lock_names_its_holder(edge, lease):
@@ -1550,7 +1624,7 @@ def test_a_lease_must_lie_still_for_twice_its_life(edge, oms, lease, idle, watch
     """J13: by MetaDB's clock; what is missing of it is waited for, and a renewal's time more."""
     expire(oms)
     oms.engine.sql(
-        f"update omsfab.omsfab_lease set renewed = utc_timestamp(6) - interval {idle} second"
+        f"update oms_rm.omsfab_lease set renewed = utc_timestamp(6) - interval {idle} second"
     )
     spans: list[float] = []
 
@@ -1584,7 +1658,7 @@ def test_a_takeover_waits_for_the_transaction_of_the_holder(edge, oms, lease, tm
     refused = []
 
     def steal(path: Path) -> None:
-        expire_text = "update omsfab.omsfab_lease set expires = now() - interval 9 hour"
+        expire_text = "update oms_rm.omsfab_lease set expires = now() - interval 9 hour"
         with pytest.raises(pymysql.Error) as waited:
             oms.engine.sql("set session innodb_lock_wait_timeout = 1",
                            *LOCK_WAIT.get(oms.engine.kind, ()), expire_text)  # fmt: skip
@@ -1605,14 +1679,14 @@ def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
     """Renewed from a thread of its own; a lost lock is told at the next question."""
     renewed = threading.Event()
     server = oms.engine.edge(
-        on_statement=lambda text: renewed.set() if text.startswith("update `omsfab`") else None
+        on_statement=lambda text: renewed.set() if text.startswith("update `oms_rm`") else None
     )._server
     expire(oms)
 
     with Keeper(server, lease, every=0.02) as keeper:
         assert renewed.wait(5)
         keeper.check()
-        oms.engine.sql("update omsfab.omsfab_lease set token = token + 1")
+        oms.engine.sql("update oms_rm.omsfab_lease set token = token + 1")
         keeper._thread.join(5)
 
         with pytest.raises(LockLost, match="DB-031"):
