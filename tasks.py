@@ -40,7 +40,7 @@ def guarded(body: Body) -> Body:
         try:
             return body(*args, **kwargs)
         except OmsfabError as error:
-            return _told(error)
+            return _told(_outside_a_run(error))
         except KeyboardInterrupt:
             raise Exit(code=130) from None
         except BrokenPipeError:  # `fab … | head`
@@ -63,6 +63,17 @@ def _name_the_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):  # OSError since Python 3.13
         os.environ["LOGNAME"] = str(os.getuid())
+
+
+def _outside_a_run(error: Any) -> Any:
+    """A node that fell silent before anything was changed: exit 3, and the task once more."""
+    if error.id in ("SSH-020", "SSH-021") and error.changed == "nothing":
+        error.exit_code = 3
+        if "run.resume" in str(error.next):
+            from omsfab.commands.next_line import shell
+
+            error.next = str(shell("fab", *sys.argv[1:]))
+    return error
 
 
 def _told(error: Any) -> None:

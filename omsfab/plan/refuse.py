@@ -326,10 +326,19 @@ def keys_known(old: Sequence[Node], present: Present) -> None:
         )
 
 
-def not_deployed(region: Region) -> PreflightError:
+def not_deployed(region: Region, running: Sequence[Node]) -> PreflightError:
+    """``running`` nodes tell that OMS was there: then to deploy it anew would be wrong."""
+    if running:
+        return PreflightError(
+            "PLAN-002",
+            f"cluster_info has no region, and yet {regions.have_the_container(running)}",
+            where="cluster_info",
+            evidence="its rows were deleted, or metadb.rm_db in hosts.yaml names another database",
+            next=fab("run.list", note="a run that deleted them is rolled back by fab run.undo"),
+        )
     return PreflightError(
         "PLAN-002",
         "MetaDB knows no region at all: OMS was never initialised there",
         where="cluster_info",
-        next=f"fab oms.deploy --region={region.name} --plan",
+        next=fab("oms.deploy", region=region.name, plan=True),
     )

@@ -77,7 +77,7 @@ def _scale_out(
     here = present.clusters.get(where.location)
     if here is None and not present.clusters:
         refuse.fixed_keys(regions.running(where, present), present)
-        raise refuse.not_deployed(where)
+        raise refuse.not_deployed(where, regions.running(where, present))
     refuse.identity(fleet, where, present)
     if here is None:
         return _new_region(fleet, where, present)

@@ -68,7 +68,7 @@ from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
 from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import Found, accepted_line, outage_lines, outage_text, plan_lines
+from omsfab.show.text import ASSUMED, Found, accepted_line, outage_lines, outage_text, plan_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +174,15 @@ class Session:
         with _offering(name, args, accepted):
             present, errors = self._present(name, package, args)
             present = replace(present, certificates=certificates.pairs(self.fleet.regions))
-            plan, present, waived = self._planned(task, present, errors, args, accepted)
+            try:
+                plan, present, waived = self._planned(task, present, errors, args, accepted)
+            except PreflightError as error:
+                self._name_who_deleted(error, args)
+                raise
             self._refuse_unfit(task, plan, accepted)
         if not self.flags.json and (plan.changes or self.flags.dry) and not self.flags.plan:
-            self._print("\n".join(plan_lines(plan)))
+            guess = [ASSUMED] if present.assumed else []
+            self._print("\n".join([*guess, *plan_lines(plan, assumed=present.assumed)]))
         if not self.flags.json:
             self._tell_accepted(accepted, waived)
         if self.flags.dry:
@@ -193,6 +198,20 @@ class Session:
             self._new_run(name, args, present, plan, accepted)
         else:
             self._only_ask(plan)
+
+    def _name_who_deleted(self, error: PreflightError, args: Mapping[str, str]) -> None:
+        """Where MetaDB has no region (PLAN-002), a run of ours may have deleted its rows."""
+        if error.id != "PLAN-002" or self.flags.dry:
+            return
+        location = regions.named(self.fleet, args.get("region", "")).location
+        for directory in journals.runs(self.home):
+            past = journals.read(directory / "journal.jsonl")
+            if f"clear-rows@{METADB}" not in past.begun or past.undone:
+                continue
+            if self.metadb.deleted_by(directory.name, location):
+                error.evidence = f"run {directory.name} has deleted the rows of location {location}"
+                error.next = str(fab(UNDO, run=directory.name, note="puts them back"))
+                return
 
     def _accepted(self, again: Next) -> frozenset[str]:
         """Return the ids of ``--accept``, or raise INPUT-029."""
@@ -780,6 +799,15 @@ class Session:
             past = journals.read(directory / "journal.jsonl")
             task = journals.load_record(directory)["task"]
             open_ = past.changed and not past.undone and task in undo.UNDOABLE
+            if run == directory.name and not open_:
+                raise InputError(
+                    "RUN-027",
+                    f"run {run} has nothing to take back"
+                    if task in undo.UNDOABLE
+                    else f"what {task} does cannot be taken back",
+                    where=str(directory),
+                    next=f"fab run.show --run={run}",
+                )
             if run == directory.name and newer:
                 raise PreflightError(
                     "RUN-026",
@@ -789,15 +817,6 @@ class Session:
                 )
             if open_ and run in ("", directory.name):
                 return directory
-            if run == directory.name:
-                raise InputError(
-                    "RUN-027",
-                    f"run {run} has nothing to take back"
-                    if task in undo.UNDOABLE
-                    else f"what {task} does cannot be taken back",
-                    where=str(directory),
-                    next=f"fab run.show --run={run}",
-                )
             newer = newer or (directory.name if open_ else "")
         raise InputError(
             "INPUT-008",

@@ -51,14 +51,16 @@ from omsfab.plan.records import (
 )
 
 
-def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator[str]:
+def plan_lines(
+    plan: Plan, found: Mapping[str, Found] | None = None, *, assumed: bool = False
+) -> Iterator[str]:
     """Yield the plan as an operator reads it before saying yes.
 
-    ``found`` (``--plan``) is what the live fleet said, by step key.
+    ``found`` (``--plan``) is what the live fleet said, by step key; ``assumed``: nobody was asked.
     """
     yield f"{plan.task}: {plan.title}"
     for reason in plan.reasons:
-        yield f"   because {reason}"
+        yield f"   {'assuming' if assumed else 'because'} {reason}"
     for number, stage in enumerate(plan.stages, 1):
         if not stage.steps:  # a resumed run has done it
             continue
@@ -73,6 +75,12 @@ def plan_lines(plan: Plan, found: Mapping[str, Found] | None = None) -> Iterator
             for text in seen.lacking if seen else ():
                 yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
     yield from outage_lines(plan)
+
+
+ASSUMED = (
+    "ASSUMED (nothing was asked): what is so on nodes and in MetaDB is a guess here, in each line"
+    " that begins with 'assuming', and so is what they already have; --plan asks"
+)
 
 
 def outage_lines(plan: Plan) -> Iterator[str]:

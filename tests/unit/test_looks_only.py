@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fabric import Config, Executor
 from fabric.main import Fab
+from invoke.exceptions import Exit
 
-from omsfab.errors import InputError
+from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hostsfile
 from omsfab.plan import scale, undo
 from omsfab.plan.events import Event
@@ -20,7 +21,7 @@ from omsfab.run import journal as journals
 from omsfab.run.asking import Flags, confirm
 from omsfab.run.session import digest, home_of
 from omsfab.show.progress import progress_lines
-from tasks import namespace
+from tasks import guarded, namespace
 
 ROOT = Path(__file__).parents[2]
 HOSTS = ROOT / "tests/unit/good_hosts/one-region.yaml"
@@ -105,13 +106,13 @@ def flags_of(name: str):
     return {word.strip("_") for word in inspect.signature(namespace[name].body).parameters} - {"c"}
 
 
-def calls(look: str):
+def calls(look: str, given=GIVEN):
     """Every task of the tree, as it is called; each flag that is known gets its value."""
     for name in sorted(namespace.task_names):
         flags = flags_of(name)
         if look == "--plan" and "plan" not in flags:
             continue
-        words = [f"--{flag}={GIVEN[flag]}" for flag in sorted(flags & GIVEN.keys())]
+        words = [f"--{flag}={given[flag]}" for flag in sorted(flags & given.keys())]
         bare = [word for word in words if not word.startswith("--replace=")]
         extra = ["--yes"] if "yes" in flags else []
         yield name, [*words, *extra]
@@ -278,6 +279,64 @@ def test_a_stage_that_is_done_in_part_names_the_nodes_that_are_left(place):
     assert ["clear-rows"] == [step.name for step in how.unknown]
     assert 5 == how.left[0].number
     assert "started by li 3 min ago" in lines[1]
+
+
+def test_a_guess_is_headed_as_one(place, capsys):
+    """`--dry` said "because cm_url in MetaDB is …", and asked nobody."""
+    fab("--dry", "scale.out")
+
+    said = capsys.readouterr().out
+    assert said.startswith("ASSUMED (nothing was asked)")
+    assert "   assuming cm_url in MetaDB" in said
+    assert "because" not in said
+
+
+def test_a_backup_that_is_not_there_leads_to_those_that_are(place, capsys):
+    """A typo led to run.resume."""
+    saved = home_of(hostsfile.load(HOSTS)) / "saved/20260102T000000Z-meta-save/rows.jsonl"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("{}\n")
+
+    assert 2 == fab("meta.restore", "--file=/nope.jsonl")
+
+    error = capsys.readouterr().err
+    assert "INPUT-041" in error
+    assert f"fab meta.restore --file={saved} --plan" in error
+    assert "run.resume" not in error
+
+
+def test_what_can_never_be_rolled_back_invites_nobody_to_another_rollback(place, capsys):
+    """run.undo of a node.stop named the scale-out: production would have been torn down."""
+    older = home_of(hostsfile.load(HOSTS)) / "20250101T000000Z-node-stop-bbbb"
+    journals.begin(
+        older, {"task": "node.stop", "args": {"node": "oms1"}, "owner": "li", "initial": ""}
+    )
+    book = journals.Journal(older)
+    book.write(Event(THEN, 0, "oms1", "stop-processes", "intent", ""))
+    book.close()
+
+    assert 2 == fab("run.undo", f"--run={older.name}")
+
+    error = capsys.readouterr().err
+    assert "RUN-027" in error
+    assert "fab run.undo" not in error
+
+
+@pytest.mark.parametrize("changed", ["nothing", "oms1: a"])
+def test_a_node_that_falls_silent_before_anything_is_exit_3(monkeypatch, capsys, changed):
+    """Outside a run there is nothing to resume: the task once more."""
+    monkeypatch.setattr("sys.argv", ["fab", "node.exec", "--command=echo a; touch X"])
+
+    def body():
+        raise StepFailed("SSH-021", "silent", changed=changed, next="fab run.resume")
+
+    with pytest.raises(Exit) as end:
+        guarded(body)()
+
+    error = capsys.readouterr().err
+    quoted = "fab node.exec '--command=echo a; touch X'"
+    assert (3, True) == (end.value.code, quoted in error) or changed != "nothing"
+    assert (6, True) == (end.value.code, "fab run.resume" in error) or changed == "nothing"
 
 
 # --- the one question ----------------------------------------------------------------------------

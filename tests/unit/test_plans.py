@@ -241,3 +241,14 @@ def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):
         for key, count in Counter(step.key for step in plan.steps).items()
         if count > 1
     ]
+
+
+def test_a_metadb_without_rows_where_oms_runs_is_not_to_be_deployed_anew(fleet, package, present):
+    """After run.abandon, or with a wrong rm_db: the line led to oms.deploy, with nodes at work."""
+    now = replace(present(package), clusters={}, hosts={})
+
+    with pytest.raises(PreflightError, match="PLAN-002") as error:
+        scale.scale_out(fleet, now)
+
+    assert "oms1 has the container" in error.value.what
+    assert "oms.deploy" not in error.value.next

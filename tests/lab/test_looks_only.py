@@ -1,0 +1,66 @@
+"""With --plan and with `fab --dry` nothing changes on nodes, in MetaDB, or on the jump host."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from tests.lab.crash import Crash
+from tests.unit.test_looks_only import GIVEN, calls
+
+LEASE = "select run_id, owner, token, since, renewed, expires from omsfab.omsfab_lease"
+KEPT = ("/data", "/var/lib/omsfab")
+
+
+@pytest.fixture(scope="module")
+def half_done(make_fleet) -> tuple[Crash, dict[str, str]]:
+    """A scale-out that was killed with the rows deleted, and what the tasks are called with."""
+    crash = Crash.deployed(make_fleet("looks", nodes=2, oms={"init": "always"}))
+    saved = crash.fleet.fab("meta.save")
+    killed = crash.kill_at("initialise@oms1:before:kill")
+    assert (0, -9) == (saved.status, killed.status), f"{saved}{killed}"
+    runs = crash.fleet.lab.directory.glob("state/*/*scale-out*")
+    run = max(path.name for path in runs)
+    file = re.findall(r"--file=(\S+)", saved.out)[-1]
+    return crash, {**GIVEN, "run": run, "file": file}
+
+
+def snapshot(crash: Crash) -> dict[str, object]:
+    """All that omsfab could have touched, asked past it."""
+    lab = crash.fleet.lab
+    files = {
+        f"{node.name}:{path}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for node in lab.nodes
+        for home in KEPT
+        for path in lab.path(node.name, home).rglob("*")
+        if path.is_file() and "oms_logs" not in path.parts
+    }
+    return {
+        **crash.outcome(),
+        "files": files,
+        "lease": lab.sql(LEASE),
+        "state": crash.fleet.state_files(),
+        "known hosts": lab.known_hosts.read_bytes(),
+        "hosts.yaml": (lab.directory / "hosts.yaml").read_bytes(),
+    }
+
+
+@pytest.mark.parametrize("look", ["--plan", "--dry"])
+def test_looking_changes_nothing_anywhere(half_done, look):
+    """Every task of the tree that has the flag, beside a run that is half done: --yes as well."""
+    crash, given = half_done
+    before = snapshot(crash)
+
+    said = {}
+    for name, words in calls(look, given):
+        given_words = ("--dry", name, *words) if look == "--dry" else (name, *words, "--plan")
+        said[" ".join(given_words)] = crash.fleet.fab(*given_words)
+
+    after = snapshot(crash)
+    assert before == after
+    assert [] == [call for call, one in said.items() if "BUG-00" in one.out]
+    resumed = next(one for call, one in said.items() if " run.resume --" in f" {call}")
+    assert f"Run {given['run']}" in resumed.out
+    assert "OMS of cn-lab is DOWN" in resumed.out
