@@ -126,6 +126,21 @@ exec docker load -i "$1"
 """
 
 
+# oms_drc_supervisor runs as user `ds`: a config.yaml that root alone may read is closed to it.
+_SHARE_CONFIG = r"""# config.yaml can be read by the image's own user, and by nobody else
+name=$1; path=$2
+[ "$(stat -Lc %a -- "$path")" = 600 ] || exit 0  # another mode is the operator's choice
+group=$(docker exec "$name" id -g ds 2>/dev/null)
+case $group in '' | 0 | *[!0-9]*) exit 0; esac
+chgrp -- "$group" "$path" && chmod -- 640 "$path"
+"""
+
+
+def share_config(install: Install) -> Command:
+    """Let the group of the image's user read a config.yaml that only its owner may read."""
+    return script(_SHARE_CONFIG, install.container, install.mounts.config)
+
+
 def run_or_start(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> Command:
     """Run the container; one that an earlier try left with this very spec is started instead."""
     words = run(node, install, image, pull_flag=pull_flag)

@@ -170,14 +170,15 @@ new=$1; path=$2; mode=$3; backup=$4; umask 077
 if [ -f "$path" ] && [ ! -e "$backup" ] && [ ! -e "$backup.none" ]; then
   mkdir -p -- "$(dirname -- "$backup")" || exit 43
   dd if="$path" of="$backup.part" conv=fsync bs=64k 2>/dev/null &&
-    cmp -s "$path" "$backup.part" && mv -f -- "$backup.part" "$backup" || exit 43
+    cmp -s "$path" "$backup.part" && stat -Lc '%u:%g %a' -- "$path" >"$backup.owner" &&
+    mv -f -- "$backup.part" "$backup" || exit 43
 fi
 if [ ! -e "$path" ]; then
   mkdir -p -- "$(dirname -- "$backup")" && : >"$backup.none" || exit 43
 fi
 sha256sum <"$new" | cut -c1-64 >>"$backup.wrote" || exit 43
 [ -e "$path" ] || : >"$path" || exit 44
-chmod -- "$mode" "$path" || exit 44
+[ "$mode" = found ] || chmod -- "$mode" "$path" || exit 44
 dd if="$new" of="$path" conv=fsync bs=64k 2>/dev/null || {
   [ -f "$backup" ] && cat "$backup" >"$path"; exit 44
 }
@@ -223,6 +224,10 @@ if [ -n "$why" ]; then
 fi
 if [ -f "$backup" ]; then
   dd if="$backup" of="$path" conv=fsync bs=64k 2>/dev/null && cmp -- "$backup" "$path" || exit
+  if read -r owner mode 2>/dev/null <"$backup.owner" &&
+      [ "$(stat -Lc '%u:%g %a' -- "$path")" != "$owner $mode" ]; then
+    chown -- "$owner" "$path" && chmod -- "$mode" "$path" || exit
+  fi
 elif [ -f "$backup.none" ]; then
   rm -f -- "$path" || exit
 else
@@ -245,12 +250,14 @@ def stage(new: str, path: str, content: Secret) -> Command:
     return script(_STAGE, new, path, stdin=content, limit=60)
 
 
-def write_in_place(new: str, path: str, mode: int, backup: str) -> Command:
+def write_in_place(new: str, path: str, mode: int | None, backup: str) -> Command:
     """Copy ``new`` into ``path``, keep what was there at ``backup``, print the digest of ``path``.
 
+    Without a ``mode`` owner, group, mode and the like stay as they are, and a new file is 0600.
     When that fails, the former content is put back.
     """
-    return script(_WRITE_IN_PLACE, new, path, f"{mode:o}", backup, limit=60)
+    text = "found" if mode is None else f"{mode:o}"
+    return script(_WRITE_IN_PLACE, new, path, text, backup, limit=60)
 
 
 def still_written(path: str, backup: str) -> Command:
@@ -389,11 +396,12 @@ exec timeout "$3" bash -c '</dev/tcp/"$1"/"$2"' omsfab "$1" "$2"
 """
 
 # `curl -f` would hide the page of an error status, and what a sick OMS says is worth reading.
+# No proxy of a profile, nor one of ~/.curlrc or ~/.wgetrc, stands between a node and OMS.
 _HTTP = r"""# fetch a page
 url=$1; seconds=$2; host=$3; port=$4; path=$5; nl='
 '
 if command -v curl >/dev/null 2>&1; then
-  page=$(curl -ksS -g -m "$seconds" -w '\n%{http_code}' -- "$url") || exit
+  page=$(curl -q -ksS -g --noproxy '*' -m "$seconds" -w '\n%{http_code}' -- "$url") || exit
   printf '%s\n' "${page%"$nl"*}"
   case ${page##*"$nl"} in 404) exit 44; esac
   [ "${page##*"$nl"}" -lt 400 ] || exit 22
@@ -401,7 +409,7 @@ if command -v curl >/dev/null 2>&1; then
 fi
 case $url in https:*)
   command -v wget >/dev/null 2>&1 || { echo 'https wants curl or wget here' >&2; exit 69; }
-  exec wget -q -O - -T "$seconds" -t 1 --no-check-certificate -- "$url"
+  WGETRC=/dev/null exec wget -q --no-proxy -O - -T "$seconds" -t 1 --no-check-certificate -- "$url"
 esac
 exec timeout "$seconds" bash -c '
   exec 3<>"/dev/tcp/$1/$2" || exit 7

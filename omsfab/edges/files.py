@@ -11,7 +11,7 @@ from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.secret import Secret
 
 
-def write(shell: Shell, path: str, content: Secret, mode: int, backup: str) -> None:
+def write(shell: Shell, path: str, content: Secret, mode: int | None, backup: str) -> None:
     """Give the file this content and mode; its inode stays, so a bind mount sees it.
 
     The content goes over standard input to a new file beside it (0600), is on disk and proven there

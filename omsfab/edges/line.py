@@ -37,6 +37,12 @@ DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 """Whose keys ``ssh`` offers where no file is named."""
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
+MACS = (
+    "hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256", "hmac-sha2-512",
+)  # fmt: skip
+"""None of MD5 or SHA-1, and none cut short: every sshd since OpenSSH 5.9 has these."""
+
 KEX_FIRST = "curve25519-sha256@libssh.org"  # the post-quantum exchange costs 3 times as much
 
 SOCKET_OPTIONS = tuple(
@@ -96,7 +102,9 @@ class Line(paramiko.Transport):
         self.handshake_timeout = patience.banner
         options = self.get_security_options()
         options.ciphers = CIPHERS
-        options.kex = (KEX_FIRST, *(name for name in options.kex if name != KEX_FIRST))
+        options.digests = MACS
+        strong = (name for name in options.kex if not name.endswith("-sha1"))
+        options.kex = (KEX_FIRST, *(name for name in strong if name != KEX_FIRST))
         ours = {key.get_name() for key in known}
         options.key_types = sorted(
             options.key_types, key=lambda t: ("ssh-rsa" if t.startswith("rsa-") else t) not in ours

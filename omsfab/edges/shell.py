@@ -44,7 +44,7 @@ class Shell(Protocol):
         seconds pass in silence, Unreachable when no connection can be had.
         """
 
-    def write(self, path: str, content: Secret, mode: int, backup: str) -> None:
+    def write(self, path: str, content: Secret, mode: int | None, backup: str) -> None:
         """Replace the content of a file in place, so that a bind mount keeps its inode."""
 
     def send(

@@ -107,7 +107,7 @@ class SshShell:
             self._refuse_if_sudo_did(result)
         return result
 
-    def write(self, path: str, content: Secret, mode: int, backup: str) -> None:
+    def write(self, path: str, content: Secret, mode: int | None, backup: str) -> None:
         """Replace the content of a file in place, so that a bind mount keeps its inode.
 
         What was in it is kept at ``backup`` (0600), unless there is a backup already: a second

@@ -47,6 +47,10 @@ TEXT_KEYS = (
 KEYS = frozenset((*INT_KEYS, *PORT_KEYS, *BOOL_KEYS, *TEXT_KEYS, "cm_nodes"))
 """All keys that omsfab writes by itself."""
 
+ALIASES = frozenset({"ssh_server_port"})
+"""Spellings that are met in the field beside ours; what they mean there is not omsfab's to say, so
+they may stand in ``oms.extra`` and are passed through."""
+
 SLS_KEYS = tuple(
     f"apsara_audit_sls_{name}"
     for name in ("access_key", "access_secret", "endpoint", "ops_site_topic", "user_site_topic")
@@ -224,6 +228,7 @@ def quoted(text: str) -> str:
 
 
 _ESCAPED = re.compile(r'["\\]|[^ -~]')
+_ASCII_OR_LETTERS = re.compile("[ -~]|(?![\U00010000-\U0010ffff])\\w")
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -235,13 +240,21 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(char):04x}" if char <= "\uffff" else f"\\U{ord(char):08x}"
 
 
+def readable(text: str) -> str:
+    """As ``quoted``, but letters of any script stand as they are, for who reads the file: a
+    cm_region_cn, say.  Signs that are not seen or that end a line are still escaped."""
+    return "".join(
+        c if c not in '"\\' and _ASCII_OR_LETTERS.match(c) else quoted(c)[1:-1] for c in text
+    ).join('""')
+
+
 def dumped(value: Value) -> str:
     """Return a value of hosts.yaml as YAML on one line."""
     match value:
         case Secret():
             return quoted(value.reveal())
         case str():
-            return quoted(value)
+            return readable(value)
         case _:
             return json.dumps(value)
 

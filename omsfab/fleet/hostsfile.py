@@ -608,7 +608,7 @@ def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
         return
     for key, value in extra.items():
         path = ("oms", "extra", key)
-        near = _nearly(key, configfile.KEYS)
+        near = "" if key in configfile.ALIASES else _nearly(key, configfile.KEYS)
         if key.startswith("apsara_audit_sls_") and key not in configfile.SLS_KEYS:
             meant = _nearly(key, configfile.SLS_KEYS) or ", ".join(configfile.SLS_KEYS)
             yield Fault(path, f"is no key of the audit log; did you mean {meant}?")

@@ -222,7 +222,7 @@ class Oracle:
                 name, "exec", CONTAINER, "sha256sum", "/home/admin/conf/config.yaml"
             )
             self.expect(digest, inside.split()[0], f"config.yaml inside {name}")
-            self.expect(0o600, path.stat().st_mode & 0o777, f"mode of config.yaml on {name}")
+            self.expect(0o640, path.stat().st_mode & 0o777, f"mode of config.yaml on {name}")
         self.expect(1, len(digests), f"config.yaml is the same on {', '.join(region.nodes)}")
         said = yaml.safe_load(self.lab.path(region.nodes[0], "/data/config.yaml").read_text())
         wanted = {

@@ -215,7 +215,8 @@ class Write:
 
     path: str
     content: Secret
-    mode: int = 0o600
+    mode: int | None = None
+    """None: as found, with its owner and group; a new file is 0600."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,8 +186,11 @@ def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
         wanted = image if image.startswith("sha256:") else facts.loaded
         if facts.image and wanted not in ("", facts.image):
             yield f"{node.name}: image {facts.image} -> {wanted}"
-        if facts.config_mode not in ("", "600"):
-            yield f"{node.name}: config.yaml has mode {facts.config_mode}, not 600"
+        if facts.config_mode and int(facts.config_mode, 8) & 0o004:
+            yield (
+                f"{node.name}: config.yaml holds the password and has mode {facts.config_mode}: "
+                "where its directory is open, every user of the host can read it"
+            )
         if present.hosts.get(node.ip, "").upper() != "ONLINE":
             yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
 

@@ -379,7 +379,6 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     """config.yaml has the values of hosts.yaml, compared by value, and the container sees them."""
     path = fleet.install.mounts.config
     content = configfile.render(fleet, region)
-    private = Says(checks.mode(path), "600")
     inside = (
         (Succeeds(checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"
@@ -389,9 +388,9 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         name="config",
         node=node.name,
         title=f"write {path}",
-        check=(ConfigSays(path, content), private, *inside),
+        check=(ConfigSays(path, content), *inside),
         apply=(Write(path, content),),
-        verify=(ConfigSays(path, content), private, *inside),
+        verify=(ConfigSays(path, content), *inside),
         fault="CFG-006",
         lasting=True,
     )
@@ -658,6 +657,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         apply=(
             *left_over,
             Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
+            Run(docker.share_config(install)),
         ),
         verify=(Succeeds(checks.stays_up(install.container), "it ended"), runs),
         fault="RUN-004",

@@ -344,7 +344,7 @@ class Site:
             self._settled[step.node] = clock.now() - max(ago, 0.0)
         self._look(step.node, job.container, tell)
 
-    def _write(self, node: str, path: str, content: Secret, mode: int) -> None:
+    def _write(self, node: str, path: str, content: Secret, mode: int | None) -> None:
         self._shells[node].write(path, content, mode, f"{path}.omsfab-{self._run_id}.bak")
 
     def _put_back(self, node: str, back: PutBack, tell: Callable[..., None]) -> None:

@@ -120,7 +120,8 @@ def effect_text(effect: Effect) -> str:
             return shown(command)
         case Write(path, content, mode):
             size = len(content.reveal().encode())
-            return f"write {path} in place ({size} bytes, mode {mode:o}), the former one kept"
+            kept = "owner and mode as found" if mode is None else f"mode {mode:o}"
+            return f"write {path} in place ({size} bytes, {kept}), the former one kept"
         case Bring(source, path, _, mode):
             return f"write {source} to {path} in place (mode {mode:o}), the former one kept"
         case PutBack(path, backup, aside):

@@ -98,7 +98,7 @@ def test_containers_have_the_guides_flags(fleet, scaled, node):
 
 
 def test_config_yaml_is_the_same_on_all_nodes_and_in_all_containers(fleet, scaled):
-    """One file, mode 0600, seen by the container itself."""
+    """One file, which root and the image's user read, seen by the container itself."""
     digests = set()
     for node in fleet.lab.nodes:
         path = fleet.lab.path(node.name, "/data/config.yaml")
@@ -107,7 +107,10 @@ def test_config_yaml_is_the_same_on_all_nodes_and_in_all_containers(fleet, scale
             node.name, "exec", "oms_427", "sha256sum", "/home/admin/conf/config.yaml"
         )
         digests.add(inside.split()[0])
-        assert 0o600 == path.stat().st_mode & 0o777
+        assert 0o640 == path.stat().st_mode & 0o777
+        assert "oms_meta_host" in fleet.docker(
+            node.name, "exec", "-u", "ds", "oms_427", "cat", "/home/admin/conf/config.yaml"
+        )
 
     assert 1 == len(digests)
 

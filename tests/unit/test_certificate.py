@@ -170,7 +170,7 @@ def test_a_new_node_gets_certificate_and_key_before_its_container(secured, packa
         for e in s.apply
         if isinstance(e, Bring) and s.node == "oms1" and "https" in e.path
     }
-    run = next(s for s in plan.steps if s.name == "container").apply[-1]
+    run = next(s for s in plan.steps if s.name == "container").apply[0]
 
     assert {("/data/oms/https_crt", 0o644), ("/data/oms/https_key", 0o600)} == writes
     assert "/data/oms/https_crt:/etc/pki/nginx/oms_server.crt" in run.command.argv

@@ -160,3 +160,35 @@ def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):
         views.break_lock("r1", Flags())
 
     assert [] == freed
+
+
+def test_a_file_keeps_owner_and_mode_however_it_is_written(tmp_path):
+    """R1.6: oms_drc_supervisor is no root; 0644 by hand must not become 0600 in the outage."""
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    path.write_text("old\n")
+    path.chmod(0o644)
+    done = posix.write_in_place(str(staged(path, "new\n")), str(path), None, str(backup))
+    subprocess.run(done.argv, capture_output=True, check=True)
+    written = path.stat()
+    path.unlink()
+    path.write_text("new\n")
+    path.chmod(0o600)
+
+    assert 0 == put_back(path, backup)
+    assert (0o644, 0o644) == (written.st_mode & 0o777, path.stat().st_mode & 0o777)
+    assert "old\n" == path.read_text()
+
+
+def test_a_new_file_is_closed_to_others(tmp_path):
+    """It holds the password; the group of the image's user is let in once there is one."""
+    path = tmp_path / "config.yaml"
+    done = posix.write_in_place(str(staged(path, "new\n")), str(path), None, str(tmp_path / "bak"))
+    subprocess.run(done.argv, capture_output=True, check=True)
+
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+def staged(path, text):
+    new = path.with_name("staged")
+    new.write_text(text)
+    return new

@@ -479,3 +479,20 @@ def test_lines_are_known_by_key():
     document = strictyaml.load("a:\n  b: 1\nc: [1, 2]\n")
 
     assert {("a",): 1, ("a", "b"): 2, ("c",): 3} == document.lines
+
+
+def test_a_label_in_chinese_can_be_read_in_the_file():
+    """R4: cm_region_cn stands as it is said; what is not seen, or ends a line, is still escaped."""
+    text = configfile.readable('杭州 "A" \\ \u2028\x85\u200b é\U0001f600')
+
+    assert '"杭州 \\"A\\" \\\\ \\u2028\\u0085\\u200b é\\U0001f600"' == text
+    assert '杭州 "A" \\ \u2028\x85\u200b é\U0001f600' == yaml.safe_load(text)
+
+
+@given(st.text())
+@settings(max_examples=300, deadline=None)
+def test_any_label_comes_back_identical(text):
+    """As with the others, from YAML's own parser."""
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return
+    assert text == yaml.safe_load(configfile.readable(text))

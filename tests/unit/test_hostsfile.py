@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, SecurityRefusal, pasteable
-from omsfab.fleet import hostsfile, shape, strictyaml
+from omsfab.fleet import configfile, hostsfile, shape, strictyaml
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
 from omsfab.fleet.secret import Secret
 
@@ -393,3 +393,13 @@ def test_the_schema_has_no_default_password():
     password = schema["$defs"]["MetaDbEntry"]["properties"]["password"]
 
     assert {"env", "file", "command", "prompt"} == set(password["properties"])
+
+
+def test_a_spelling_of_the_field_is_passed_through(tmp_path):
+    """R4: CFG-005 says to add ssh_server_port under oms.extra, so that must be taken."""
+    text = SHORT.replace("oms:\n", "oms:\n  extra: {ssh_server_port: 2024}\n", 1)
+
+    fleet = hostsfile.load(written(tmp_path, text))
+
+    assert {"ssh_server_port": 2024} == dict(fleet.install.extra)
+    assert '"ssh_server_port": 2024' in configfile.render(fleet, fleet.regions[0]).reveal()

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import checks, docker, posix
+from omsfab.commands import checks, docker, oms, posix
 from omsfab.plan.events import Event
 from omsfab.run import journal as journals
 from omsfab.run import mirror
+from tests.unit.conftest import INSTALL
 
 IMAGE = "sha256:" + "ab" * 32
 
@@ -323,3 +324,86 @@ def test_copies_on_a_node_are_told_apart(node, tmp_path):
         mirror.Copy(forward, 2),
         mirror.Copy(back, 2, forward, "ended: 3 changes"),
     ] == mirror.copies(shell)
+
+
+PROXY = {
+    "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9", "no_proxy": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", ["curl", "bash"])
+def test_a_proxy_of_a_profile_does_not_answer_for_oms(tmp_path, program):
+    """R4: neither the environment's nor that of ~/.curlrc; the page is fetched from the node."""
+    if program == "curl" and not shutil.which("curl"):
+        pytest.skip("no curl here")
+    (tmp_path / ".curlrc").write_text("proxy = http://127.0.0.1:9\n")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "bash", "timeout", "cat", *(["curl"] if program == "curl" else [])):
+        (tools / name).symlink_to(shutil.which(name))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = posix.http_get(f"http://127.0.0.1:{server.getsockname()[1]}/oms/health")
+        client = subprocess.Popen(
+            [shutil.which("sh"), *asked.argv[1:]],
+            env={"PATH": str(tools), "HOME": str(tmp_path), **PROXY},
+            stdout=subprocess.PIPE,
+        )
+        there, _ = server.accept()
+        with there:
+            asked_for = b""
+            while not asked_for.endswith(b"\r\n\r\n"):  # a reset would take the answer with it
+                asked_for += there.recv(4096)
+            there.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nwell\n")
+        out, _ = client.communicate(timeout=30)
+
+    assert "well" == out.decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "wanted"),
+    [
+        (0o600, "echo 7", (0o640, 7)),
+        (0o600, "echo 0", (0o600, 0)),
+        (0o600, "echo 'no such user' >&2; exit 1", (0o600, 0)),
+        (0o644, "echo 7", (0o644, 0)),
+        (0o660, "echo 7", (0o660, 0)),
+    ],
+)
+def test_the_images_user_may_read_a_new_config_yaml(node, tmp_path, mode, group, wanted):
+    """R1.6: oms_drc_supervisor runs as `ds`; what the operator has chosen otherwise stays."""
+    if os.getuid():
+        pytest.skip("only root gives a file to a group")
+    path = tmp_path / "config.yaml"
+    path.write_text("x: 1\n")
+    path.chmod(mode)
+    install = INSTALL.model_copy(
+        update={"mounts": INSTALL.mounts.model_copy(update={"config": str(path)})}
+    )
+
+    assert 0 == node(docker.share_config(install), group).returncode
+    assert wanted == (path.stat().st_mode & 0o777, path.stat().st_gid)
+
+
+def test_recent_logs_are_those_that_oms_writes(node, tmp_path):
+    """oms-reality 3.1, 3.4: a file per stream of each program; the newest docker_init.log."""
+    for at, name in enumerate(
+        (
+            "docker_init.log.2026-01-04.10:42:11", "docker_init.log", "oms_console_stdout.log",
+            "oms_nginx_stderr.log", "supervisord.log", "tengine.pid",
+        )
+    ):  # fmt: skip
+        (tmp_path / name).write_text(f"line of {name}\n")
+        os.utime(tmp_path / name, (at, at))
+    install = INSTALL.model_copy(
+        update={"mounts": INSTALL.mounts.model_copy(update={"logs": str(tmp_path)})}
+    )
+
+    shown = node(oms.recent_logs(install, 5), "echo from docker").stdout
+
+    assert [
+        "from docker", f"==> {tmp_path}/docker_init.log", "line of docker_init.log",
+        f"==> {tmp_path}/supervisord.log", "line of supervisord.log",
+        f"==> {tmp_path}/oms_console_stdout.log", "line of oms_console_stdout.log",
+        f"==> {tmp_path}/oms_nginx_stderr.log", "line of oms_nginx_stderr.log",
+    ] == shown.splitlines()  # fmt: skip

@@ -8,6 +8,7 @@ import fcntl
 import getpass
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -644,12 +645,12 @@ def test_a_write_keeps_the_inode_and_the_former_content(server, tmp_path):
     """A container sees a bind-mounted file by its inode; a rename would leave it on the old one."""
     path, backup = tmp_path / "it's config.yaml", tmp_path / "keep" / "before"
     path.write_text("old\n")
-    path.chmod(0o644)
+    path.chmod(0o604)
     inode = path.stat().st_ino
-    server.shell().write(str(path), Secret("new: 'ü'\n"), 0o600, str(backup))
+    server.shell().write(str(path), Secret("new: 'ü'\n"), None, str(backup))
 
     assert ("new: 'ü'\n", "old\n") == (path.read_text(), backup.read_text())
-    assert (inode, 0o600, 0o600) == (
+    assert (inode, 0o604, 0o600) == (
         path.stat().st_ino,
         stat.S_IMODE(path.stat().st_mode),
         stat.S_IMODE(backup.stat().st_mode),
@@ -772,3 +773,13 @@ def test_facts_of_a_node_are_printed(server, tmp_path):
     assert abs(time.time() - float(shell.run(posix.clock()).out.split()[0])) < 60
     assert "memory=" in shell.run(posix.os_facts()).out
     assert f":{server.port} " in shell.run(posix.listeners()).out
+
+
+def test_no_weak_mac_is_offered(server):
+    """R4: an audit finds neither MD5 nor SHA-1, whole or cut short."""
+    shell = server.shell()
+    shell.run(command("true"))
+    options = shell._connection.transport.get_security_options()
+    names = " ".join((*options.digests, *options.kex, *options.ciphers))
+
+    assert [] == re.findall(r"md5|sha1\b|-96|cbc|arcfour|3des", names)
