@@ -44,7 +44,8 @@ def up(
         lab = _planned(where, nodes, metadb, password)
         say(f"lab {name}: {len(lab.nodes)} nodes, {metadb}, {lab.subnet}")
         made = (lambda: package.build(say, "", chosen(profile), start_secs)) if image else None
-        lab = _run(lab, made, say)
+        lab = replace(_run(lab, made, say), profile=chosen(profile).name)
+        lab.save()
         say(f"lab {name} is up after {time.monotonic() - begun:.1f} s")
     return lab
 

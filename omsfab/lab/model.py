@@ -63,6 +63,7 @@ class Lab:
     image: str = ""
     image_id: str = ""
     package: Path = Path()
+    profile: str = ""
 
     @property
     def place(self) -> Place:

@@ -6,12 +6,14 @@ files themselves.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from omsfab.lab import profiles
 from omsfab.lab.model import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,13 @@ class Fleet:
         """The health page of a host, fetched from a node."""
         url = f"http://{host}:8089/oms/health"
         return self.lab.enter(node, ["curl", "-sS", "-m5", url]).stdout
+
+    def serves(self, host: str, node: str = "oms1") -> bool:
+        """OMS is well there, asked from a node: its health page or, where it has none, CM's."""
+        if profiles.chosen(self.lab.profile).has_health:
+            return json.loads(self.health(host, node))["data"]["healthy"] is True
+        words = ["curl", "-sS", "-m5", "-o/dev/null", "-w%{http_code}", f"http://{host}:8088/"]
+        return self.lab.enter(node, words).stdout == "200"
 
     def inits(self) -> dict[str, int]:
         """Node -> how often docker_init.sh began there."""

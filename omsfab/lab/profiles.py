@@ -34,6 +34,11 @@ class Profile:
     cmd_source: str
     knobs: dict[str, tuple[str, str]]
 
+    @property
+    def has_health(self) -> bool:
+        """Whether the console has a health page."""
+        return self.knobs["HEALTH"][0] == "1"
+
     def text(self, start_secs: str = "") -> str:
         """The lines of the image's profile file."""
         values = {name: value for name, (value, _) in self.knobs.items()}

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from omsfab import lab as labs
-from omsfab.lab import demo
-from omsfab.lab.profiles import QUICK
+from omsfab.lab import demo, profiles
+from omsfab.lab.profiles import DEFAULT, PROFILES, QUICK
 from tests.faults import ground as grounds
 from tests.faults import matrix
 from tests.faults.ground import ROOT, Figures, Ground, Miss, Skip, packages
@@ -27,6 +27,7 @@ from tests.faults.matrix import Fault
 
 BOARD = ROOT / "docs" / "scoreboard.md"
 ENGINES = ("oceanbase", "mariadb")
+OTHERS = tuple(name for name in PROFILES if name != DEFAULT)
 
 
 @dataclass
@@ -39,12 +40,13 @@ class Result:
     seconds: float
     when: str = ""
     commit: str = ""
+    profile: str = DEFAULT
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def ground(name: str, metadb: str, work: Path) -> Ground:
-    """A lab with OMS deployed on its first node."""
-    lab = demo.up(name, 3, metadb, bare=False, start_secs=QUICK)
+def ground(name: str, metadb: str, profile: str, work: Path) -> Ground:
+    """A lab with OMS of this profile deployed on its first node."""
+    lab = demo.up(name, 3, metadb, bare=False, profile=profile, start_secs=QUICK)
     return Ground(lab, work)
 
 
@@ -62,7 +64,9 @@ def outcomes(tests: frozenset[str]) -> dict[str, set[str]]:
     return found
 
 
-def judge(place: Ground | None, one: Fault, metadb: str, tests: frozenset[str]) -> Result:
+def judge(
+    place: Ground | None, one: Fault, metadb: str, profile: str, tests: frozenset[str]
+) -> Result:
     """Inject, run, judge; ``tests`` are those of all faults to be judged."""
     began = time.monotonic()
     figures = Figures()
@@ -98,6 +102,7 @@ def judge(place: Ground | None, one: Fault, metadb: str, tests: frozenset[str]) 
         round(time.monotonic() - began, 1),
         datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit(),
+        profile,
         asdict(figures),
     )
 
@@ -119,6 +124,9 @@ def main() -> int:
     words.add_argument("--lab", default="faults")
     words.add_argument("--labs", type=int, default=1, help="so many labs side by side")
     words.add_argument("--metadb", default="oceanbase", choices=ENGINES)
+    words.add_argument(
+        "--profile", default=profiles.chosen().name, choices=PROFILES, help="the OMS of the image"
+    )
     words.add_argument("--board", action="store_true", help="run nothing, write what is known")
     words.add_argument("--keep", action="store_true", help="leave the lab running")
     words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
@@ -136,6 +144,8 @@ def main() -> int:
     default = known.values()
     if given.metadb != ENGINES[0]:
         default = filter(matrix.metadb_is_involved, known.values())
+    if given.profile != DEFAULT:
+        default = [one for one in default if one.body]
     chosen = [known[id] for id in given.ids] or list(default)
     if given.board:
         return write(given.work)
@@ -155,6 +165,7 @@ def side_by_side(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
             [
                 *(sys.executable, "-m", "tests.faults", f"--lab={given.lab}{number}"),
                 *(f"--metadb={given.metadb}", f"--work={given.work / str(number)}"),
+                f"--profile={given.profile}",
                 *([one.id for one in to_inject][number :: given.labs]),
             ],
             cwd=ROOT,
@@ -167,16 +178,17 @@ def side_by_side(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
 
 def one_lab(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
     kept = given.work / "results.json"
-    known = {(r.id, r.metadb): r for r in read(kept)}
+    known = {(r.id, r.metadb, r.profile): r for r in read(kept)}
     tests = frozenset(test for one in chosen for test in one.tests)
     place = None
     missed = 0
     try:
         for one in chosen:
             if one.body and place is None:
-                place = ground(given.lab, given.metadb, given.work)
+                place = ground(given.lab, given.metadb, given.profile, given.work)
             print(f"{one.id}  {one.sentence} …", flush=True)
-            result = known[one.id, given.metadb] = judge(place, one, given.metadb, tests)
+            result = judge(place, one, given.metadb, given.profile, tests)
+            known[one.id, given.metadb, given.profile] = result
             missed += result.verdict == "MISS"
             kept.write_text(json.dumps([asdict(each) for each in known.values()], indent=1))
             print(
@@ -199,9 +211,10 @@ def read(path: Path) -> Iterable[Result]:
 
 
 def results(work: Path) -> list[Result]:
-    """What all labs have found, the newest of each fault and engine."""
+    """What all labs have found, the newest of each fault, engine and profile."""
     found = [r for path in work.glob("**/results.json") for r in read(path)]
-    return list({(r.id, r.metadb): r for r in sorted(found, key=lambda r: r.when)}.values())
+    newest = {(r.id, r.metadb, r.profile): r for r in sorted(found, key=lambda r: r.when)}
+    return list(newest.values())
 
 
 def write(work: Path) -> int:
@@ -212,10 +225,11 @@ def write(work: Path) -> int:
 
 @dataclass
 class Entry:
-    """A fault and what each engine saw of it."""
+    """A fault, what each engine saw of it on the default profile, and the other profiles."""
 
     fault: Fault
     by: dict[str, Result]
+    on: dict[str, Result]
 
     @property
     def first(self) -> Result | None:
@@ -223,15 +237,24 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """The worst of the engines; the first one is always asked."""
-        found = [result.verdict for result in self.by.values()]
+        """The worst of engines and profiles; the first engine is always asked."""
+        found = [result.verdict for result in (*self.by.values(), *self.on.values())]
         order = ("MISS", "skipped", "partly", "handled")
         return min(found, key=order.index) if self.first else "not run"
 
 
+def entry(one: Fault, found: Sequence[Result]) -> Entry:
+    of = [r for r in found if r.id == one.id]
+    return Entry(
+        one,
+        {r.metadb: r for r in of if r.profile == DEFAULT},
+        {r.profile: r for r in of if r.profile != DEFAULT and r.metadb == ENGINES[0]},
+    )
+
+
 def board(found: Sequence[Result]) -> str:
     """docs/scoreboard.md."""
-    entries = [Entry(one, {r.metadb: r for r in found if r.id == one.id}) for one in matrix.load()]
+    entries = [entry(one, found) for one in matrix.load()]
     specified = {
         id: [entry for entry in entries if entry.fault.of == id] for id in matrix.SPECIFIED
     }
@@ -258,13 +281,24 @@ All entries, those of our own too: {", ".join(f"{count[v]} {v}" for v in verdict
 |---|---|---|
 {_figures(found)}
 
+## By profile
+
+The image stands in for one of these versions of OMS, read at its strictest (omsfab/lab/profiles.py has the
+evidence of each).  The whole matrix runs on {DEFAULT}, which is also what the tests have.
+
+| OMS | faults run | handled | partly | MISS | skipped | {" | ".join(COUNTED.values())} |
+|---|---|---|---|---|---|{"---|" * len(COUNTED)}
+{_profiles(found)}
+
+## Every fault
+
 *Handled*: exit status, error id, the state of rows, files, containers, programs and counters are as
 specified, asked past omsfab; where an error names a `next:` line, it was pasted and did what it says; after
 each run that ended well a second one is made. *Partly*: less than is specified, on purpose, for the reason given.
 *By tests* ({len(by_tests)}): shown by the tests named there with a real sshd or MetaDB, which this run has executed.
 
-| fault | what happens | injected how | exit status, error | OceanBase | MariaDB | took |
-|---|---|---|---|---|---|---|
+| fault | what happens | injected how | exit status, error | OceanBase | MariaDB | {" | ".join(OTHERS)} | took |
+|---|---|---|---|---|---|{"---|" * len(OTHERS)}---|
 {chr(10).join(_row(entry) for entry in entries)}
 """
 
@@ -311,6 +345,20 @@ def _figures(found: Sequence[Result]) -> str:
     return "\n".join(rows)
 
 
+def _profiles(found: Sequence[Result]) -> str:
+    """A row for each profile: verdicts, and what must stay 0."""
+    rows = []
+    for profile in (DEFAULT, *OTHERS):
+        of = [r for r in found if r.profile == profile]
+        verdicts = [
+            sum(r.verdict == v for r in of) for v in ("handled", "partly", "MISS", "skipped")
+        ]
+        seen = [sum(len(r.figures.get(name, ())) for r in of) for name in COUNTED]
+        numbers = " | ".join(map(str, (len(of), *verdicts, *seen)))
+        rows.append(f"| {profile} | {numbers if of else 'not run' + ' |' * (4 + len(seen))} |")
+    return "\n".join(rows)
+
+
 def _row(entry: Entry) -> str:
     one, first = entry.fault, entry.first
     cells = []
@@ -319,13 +367,19 @@ def _row(entry: Entry) -> str:
         if result is None:
             cells.append("not run" if engine == ENGINES[0] else "")
         else:
-            said = "**MISS**" if result.verdict == "MISS" else result.verdict
-            cells.append(f"{said} {_cell(result.why)}".strip())
+            cells.append(f"{_said(result)} {_cell(result.why)}".strip())
+    for profile in OTHERS:
+        result = entry.on.get(profile)
+        cells.append(f"{_said(result)} {_cell(result.why)}".strip() if result else "")
     exits = first.exits if first else ""
-    took = sum(result.seconds for result in entry.by.values())
+    took = sum(result.seconds for result in (*entry.by.values(), *entry.on.values()))
     return (
         f"| {one.id} | {one.sentence} | {one.how} | {exits} | {' | '.join(cells)} | {took:.0f} s |"
     )
+
+
+def _said(result: Result) -> str:
+    return "**MISS**" if result.verdict == "MISS" else result.verdict
 
 
 def _cell(text: str) -> str:

@@ -61,7 +61,7 @@ def vip_behind_a_balancer(g: Ground) -> None:
 )
 def undisturbed(g: Ground) -> None:
     """How long production is stopped, beyond docker_init.sh, as its users see it."""
-    url = f"http://{g.lab.node(g.first).ip}:8089/oms/health"
+    url = f"http://{g.lab.node(g.first).ip}:8089/"
     over, down = threading.Event(), [0.0, 0.0]
 
     def look() -> None:
