@@ -19,6 +19,13 @@ class Command:
     argv: tuple[str, ...]
     limit: float = 30
     stdin: str | Secret | None = None
+    most: float = 0
+    """Seconds after which one that talks and never ends is given up; 0 = ten times ``limit``, and
+    ten minutes at least."""
+
+    @property
+    def patience(self) -> float:
+        return self.most or max(600.0, 10 * self.limit)
 
 
 def command(*words: str, limit: float = 30, stdin: str | Secret | None = None) -> Command:

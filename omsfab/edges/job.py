@@ -116,6 +116,13 @@ def follow(
     return _Attempt(shell, job, attempt, on_line, on_state, secrets, offset, pace).follow()
 
 
+def ended_well(shell: Shell, job: Job, attempt: str) -> bool:
+    """False if this attempt was begun and has left no status, or another one than 0: whether it was
+    a success all the same, ``follow`` judges once more."""
+    seen = parse(shell.run(words.poll(f"{job.directory}/{attempt}", 0, 0)).out)
+    return seen.age is None or seen.status == 0
+
+
 class _Attempt:
     def __init__(
         self,

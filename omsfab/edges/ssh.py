@@ -91,8 +91,9 @@ class SshShell:
         channel = self._session()
         try:
             channel.exec_command(framed(cmd, mark, sudo=self._sudo))
-            if not _exchange(channel, iter(chunks), out, err, cmd.limit):
-                raise self._no_answer(cmd)
+            why = _exchange(channel, iter(chunks), out, err, cmd)
+            if why:
+                raise self._no_answer(cmd, why)
             status = channel.recv_exit_status()
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise self._lost(cmd, str(error), channel) from error
@@ -187,10 +188,10 @@ class SshShell:
             next="fab run.resume",
         )
 
-    def _no_answer(self, cmd: Command) -> StepFailed:
+    def _no_answer(self, cmd: Command, why: str) -> StepFailed:
         return StepFailed(
             "SSH-021",
-            f"{self.node} did not answer in {cmd.limit:g} s",
+            f"{self.node} {why}",
             where=self.node,
             evidence=f"{shown(cmd)}\nit may still run there",
             next="fab run.resume",
@@ -227,12 +228,15 @@ def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:
 
 
 def _exchange(
-    channel: paramiko.Channel, chunks: Iterator[bytes], out: Stream, err: Stream, limit: float
-) -> bool:
+    channel: paramiko.Channel, chunks: Iterator[bytes], out: Stream, err: Stream, cmd: Command
+) -> str:
     """Send the chunks and read both streams at once until the command has ended.
 
-    False when neither side moved for ``limit`` seconds.  The command has ended when its status is
-    there and both streams are at their mark: a child it left behind may hold them open for ever.
+    Returns why it was given up: neither side moved for ``cmd.limit`` seconds, or it went on talking
+    for ``cmd.patience``, counted from the end of its input.
+
+    The command has ended when its status is there and both streams are at their mark: a child it
+    left behind may hold them open for ever.
     """
     arrivals = select.poll()
     arrivals.register(channel.fileno(), select.POLLIN)
@@ -240,7 +244,7 @@ def _exchange(
     if chunk is None:
         _end_input(channel)
     channel.settimeout(0.05)
-    moved = time.monotonic()
+    moved = fed = time.monotonic()
     while True:
         # Looked at before reading: what came before the end is then certainly read.
         over = channel.closed or channel.eof_received or (out.ended and err.ended)
@@ -257,13 +261,16 @@ def _exchange(
             chunk = None if sent is None else chunk[sent:] or next(chunks, None)
             if chunk is None:
                 _end_input(channel)
+                fed = time.monotonic()
+        if chunk is None and time.monotonic() - fed > cmd.patience:
+            return f"did not come to an end in {cmd.patience:g} s, though it goes on talking"
         if busy:
             moved = time.monotonic()
             continue
         if over and channel.status_event.is_set():
             break
-        if time.monotonic() - moved > limit:
-            return False
+        if time.monotonic() - moved > cmd.limit:
+            return f"did not answer in {cmd.limit:g} s"
         if chunk is None:
             if over:
                 channel.status_event.wait(0.2)
@@ -271,7 +278,7 @@ def _exchange(
                 arrivals.poll(200)
     out.finish()
     err.finish()
-    return True
+    return ""
 
 
 def _end_input(channel: paramiko.Channel) -> None:

@@ -45,6 +45,7 @@ HARD: Mapping[str, str] = {
     ),
     "it protects secrets, and the machines that are spoken to": (
         "SEC-001 SEC-002 SEC-003 SEC-004 SSH-009 SSH-010 SSH-011 SSH-012 SSH-015 SSH-017 TSDB-004"
+        " RUN-037"
     ),
     "without it nothing can be asked or done": (
         "SSH-001 SSH-002 SSH-003 SSH-004 SSH-005 SSH-006 SSH-007 SSH-008 SSH-013 SSH-014 SSH-016"

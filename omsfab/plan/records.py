@@ -372,8 +372,8 @@ class Step:
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""
     until: str = ""
-    """Key of the step up to which its outcome must hold: until that one is done, a resumed run asks
-    again, and does it again where it no longer holds."""
+    """Key of the step up to which its outcome must hold: until that one is done, or has begun if it
+    happens once only, a resumed run asks again, and does it again where it no longer holds."""
 
     @property
     def key(self) -> str:

@@ -166,7 +166,7 @@ def _from_physical(
     refuse.containers_kept(fleet, old, present)
     first, *rest = old
     clear = steps.cleared(region, present, rows)
-    stops = tuple(replace(steps.stop_processes(fleet, node), until=steps.QUIET) for node in old)
+    stops = tuple(_stopped(fleet, node) for node in old)
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
         'guide: "The IP address of a physical server is specified for the cm_url parameter"',
@@ -284,6 +284,12 @@ def _behind_vip(
         ),
         initial=old[0].name,
     )
+
+
+def _stopped(fleet: Fleet, node: Node) -> Step:
+    """A reboot starts the container, and with it all programs: a resumed run asks again, up to
+    docker_init.sh, which must not be interfered with."""
+    return replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
 
 
 # --- a new region ----------------------------------------------------------------------------

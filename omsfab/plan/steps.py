@@ -469,7 +469,7 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
     )
 
 
-CLEARED, QUIET = f"clear-rows@{METADB}", f"rows-quiet@{METADB}"
+CLEARED = f"clear-rows@{METADB}"
 
 
 def cleared(

@@ -55,6 +55,34 @@ def fleet_of(record: Mapping[str, Any], now: Fleet) -> Fleet:
     )
 
 
+def unlike(record: Mapping[str, Any], now: Fleet) -> tuple[str, ...]:
+    """Return what a run says otherwise than hosts.yaml of where it acts, as ``key: there, here``.
+
+    A copy of a run comes from a node, which may be in other hands: it names no path, no container
+    and no address that hosts.yaml does not name.
+    """
+    then = fleet_of(record, now)
+    lines: list[str] = []
+
+    def compare(key: str, there: object, here: object) -> None:
+        if there != here:
+            lines.append(f"{key}: {there} in the copy, {here} in hosts.yaml")
+
+    for key in ("container", "mounts", "ports"):
+        compare(f"oms.{key}", getattr(then.install, key), getattr(now.install, key))
+    known = {node.name: (node, region) for region in now.regions for node in region.nodes}
+    for region in then.regions:
+        for node in region.nodes:
+            if node.name not in known:
+                lines.append(f"nodes: {node.name} ({node.ip}) in the copy, not in hosts.yaml")
+                continue
+            mine, home = known[node.name]
+            compare(f"location of {node.name}", region.location, home.location)
+            for key in ("ip", "address", "port", "user"):
+                compare(f"{node.name}.{key}", getattr(node, key), getattr(mine, key))
+    return tuple(lines)
+
+
 def undo(
     fleet: Fleet,
     present: Present,
@@ -161,7 +189,7 @@ def undo(
         stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
     if rows and where:
         stops = [
-            replace(steps.stop_processes(fleet, node), until=f"restore-rows@{METADB}")
+            replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
             for node in stopped
         ]
         stage("stop production", stops, outage=True)

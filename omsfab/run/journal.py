@@ -17,7 +17,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -257,22 +257,55 @@ def forget_unbegun(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class Record(dict[str, Any]):
+    """What run.json says; a part that it lacks is JRN-004."""
+
+    def __init__(self, directory: Path, said: Mapping[str, Any]) -> None:
+        super().__init__(said)
+        self._directory = directory
+
+    def __missing__(self, key: str) -> Any:
+        raise damaged(self._directory, f"it has no {key}")
+
+
+def damaged(directory: Path, why: str) -> PreflightError:
+    return PreflightError(
+        "JRN-004",
+        f"run.json of run {directory.name} is damaged",
+        where=str(directory / "run.json"),
+        evidence=f"it does not say any more what was planned: {why}",
+        next=_set_aside(directory),
+    )
+
+
+@contextmanager
+def readable(directory: Path) -> Iterator[None]:
+    """What is read of a run.json here may be anything: a fault in it is JRN-004."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise damaged(directory, f"{type(error).__name__} in what it says") from None
+
+
+TYPES = {"task": str, "args": dict, "owner": str, "initial": str, "digest": str, "steps": list,
+         "fleet": dict, "present": dict}  # fmt: skip
+
+
 def load_record(directory: Path) -> dict[str, Any]:
     """Return run.json; one that is cut off or written by a newer omsfab is refused."""
-    try:
-        record: dict[str, Any] = json.loads((directory / "run.json").read_bytes())
+    with readable(directory):
+        record = Record(directory, json.loads((directory / "run.json").read_bytes()))
         newer = record["schema"] > SCHEMA
-        whole = newer or {"task", "args"} <= record.keys()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        whole = newer = False
-    if not whole:
-        raise PreflightError(
-            "JRN-004",
-            f"run.json of run {directory.name} is damaged",
-            where=str(directory / "run.json"),
-            evidence="it does not say any more what was planned",
-            next=_set_aside(directory),
-        )
+        if not newer:
+            wrong = [
+                key
+                for key, kind in TYPES.items()
+                if key in record and type(record[key]) is not kind
+            ]
+            wrong += [key for key in ("task", "args") if key not in record]
+            words = [w for pair in dict(record.get("args") or {}).items() for w in pair]
+            if wrong or not all(isinstance(word, str) for word in words):
+                raise damaged(directory, f"{', '.join(wrong) or 'args'} cannot be read")
     if newer:
         raise PreflightError(
             "JRN-003",

@@ -22,6 +22,7 @@ from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
 from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
+from omsfab.run import journal as journals
 
 CHUNK = 1 << 20
 
@@ -30,6 +31,13 @@ COPYING = 10.0
 
 KEPT = 10
 """Copies of runs that have ended which a node keeps: with them run.undo works elsewhere."""
+
+FETCHED = "fetched"
+"""A file in the directory of a run that came from a node: what it says is compared with hosts.yaml
+before anything is done by it."""
+
+FILES, BYTES = 200, 256_000_000
+"""What a run has at the most, in files and all together: a node may be in other hands."""
 
 ROWS = ("save-rows@metadb", "clear-rows@metadb")
 """Steps that save rows, without which no later one begins."""
@@ -180,12 +188,14 @@ def _ended(last: str) -> str:
 def fetch(shell: Shell, run: str, home: Path) -> Path:
     """Bring a run back from its initial node, unless it is here; return its directory.
 
-    Without ``run`` the newest one there.  What is here is never overwritten: it is nearer to what
-    happened than any copy.
+    Without ``run`` the newest one there; with a rollback comes the run that it rolls back.  What is
+    here is never overwritten, as it is nearer to what happened than any copy; but for a journal
+    that is the beginning of the one there: another jump host has gone on with the run.
     """
     run = run or _newest(shell)
     here = home / run
     if (here / "run.json").exists():
+        _take_further(shell, here)
         return here
     listed = shell.run(posix.files_below(f"{PLACE}/{run}"))
     names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
@@ -200,9 +210,35 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
     part = home / f".{run}.part"
     _bring(shell, run, names, part)
     (part / "backup").mkdir(exist_ok=True, mode=0o700)
+    (part / FETCHED).write_text(f"{shell.node}\n")
     part.chmod(0o700)
+    undoes = _undone_by(part / "run.json")
+    if undoes:
+        fetch(shell, undoes, home)
     part.rename(here)
     return here
+
+
+def _undone_by(record: Path) -> str:
+    """Return the run that a rollback is for."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        said = json.loads(record.read_bytes())
+        run = said["args"]["run"] if said["task"] == "run.undo" else ""
+        if _RUN.fullmatch(run) and "-run-undo-" not in run:
+            return str(run)
+    return ""
+
+
+def _take_further(shell: Shell, here: Path) -> None:
+    """Take the journal there if ours is its beginning."""
+    path = here / "journal.jsonl"
+    ours = path.read_bytes() if path.exists() else b""
+    ours = ours[: ours.rfind(b"\n") + 1]
+    with suppress(StepFailed):  # there is none, or one that nobody wants
+        theirs = _bytes(shell, f"{PLACE}/{here.name}/journal.jsonl", BYTES)
+        if theirs.startswith(ours) and len(theirs) > len(ours):
+            journals.write_durably(path, theirs)
+            (here / FETCHED).write_text(f"{shell.node}\n")
 
 
 def complete(shell: Shell, directory: Path) -> bool:
@@ -223,11 +259,23 @@ def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
                 evidence=f"its name is {name!r}; nothing is written for it",
                 next=shell.by_hand(f"ls -lR {PLACE}/{run}") + "   # who has put it there?",
             )
+    if len(names) > FILES:
+        raise _too_much(shell, f"{PLACE}/{run}", f"it has {len(names)} files")
+    left = BYTES
     for name in names:
         path = into / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        path.write_bytes(_bytes(shell, f"{PLACE}/{run}/{name}"))
+        data = _bytes(shell, f"{PLACE}/{run}/{name}", left)
+        left -= len(data)
+        path.write_bytes(data)
+
+
+def named(run: str) -> str:
+    """Return the id of a run, or raise ValueError: it becomes a path."""
+    if not _RUN.fullmatch(run):
+        raise ValueError(run)
+    return run
 
 
 def may_have_begun(directory: Path, steps: Sequence[str]) -> Sequence[str]:
@@ -254,7 +302,18 @@ def _newest(shell: Shell) -> str:
     )
 
 
-def _bytes(shell: Shell, path: str) -> bytes:
+def _too_much(shell: Shell, path: str, why: str) -> StepFailed:
+    return StepFailed(
+        "RUN-024",
+        f"{path} is no copy of a run: {why}",
+        where=shell.node,
+        evidence=f"a run has {FILES} files and {BYTES // 1_000_000} MB at the most",
+        next=shell.by_hand(f"ls -lR {path}") + "   # who has put it there?",
+    )
+
+
+def _bytes(shell: Shell, path: str, most: int) -> bytes:
+    """Return the file, or raise RUN-024 if it is larger than that."""
     data = b""
     while True:
         answer = shell.run(posix.read_bytes(path, len(data), CHUNK))
@@ -262,7 +321,12 @@ def _bytes(shell: Shell, path: str) -> bytes:
             raise StepFailed(
                 "RUN-024", f"{path} cannot be read", where=shell.node, evidence=answer.err.strip()
             )
-        piece = base64.b64decode(answer.out)
+        try:
+            piece = base64.b64decode(answer.out)
+        except ValueError:
+            raise _too_much(shell, path, "what comes is no base64") from None
         data += piece
+        if len(data) > most or len(piece) > CHUNK:
+            raise _too_much(shell, path, f"more than {most} bytes came")
         if len(piece) < CHUNK:
             return data

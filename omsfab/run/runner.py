@@ -57,6 +57,10 @@ class World(Protocol):
     def perform(self, effect: Effect, step: Step, attempt: int, tell: Callable[..., None]) -> None:
         """Carry the effect out or raise."""
 
+    def ended(self, step: Step, attempt: int) -> bool:
+        """False if what the step began is known to have come to no good end, whatever the journal
+        says; where that cannot be told, True."""
+
 
 @dataclass
 class Tally:
@@ -65,6 +69,24 @@ class Tally:
     changes: int = 0
     satisfied: int = 0
     outage: Outage | None = None
+
+
+def stands(step: Step, stage: Stage, plan: Plan, past: Past) -> bool:
+    """Whether a resumed run takes the journal's word for it that the step is done.
+
+    Not what ``lasting`` and ``until`` say; nor the questions at the end, which prove the whole; nor
+    those of a preflight about a node to which nothing was done yet.
+    """
+    if step.key not in past.done or step.lasting:
+        return False
+    if step.until and step.until not in past.done:
+        once = any(s.key == step.until and s.kind == "once-only" for s in plan.steps)
+        if not (once and step.until in past.begun):
+            return False
+    if not stage.asks_only:
+        return True
+    touched = any(key.endswith(f"@{step.node}") for key in past.begun)
+    return stage is not plan.stages[-1] and touched
 
 
 class Runner:
@@ -132,7 +154,7 @@ class Runner:
             steps = tuple(
                 step
                 for step in stage.steps
-                if self._is_due(step) and step.node not in self._dropped
+                if not self._stands(step, stage, plan) and step.node not in self._dropped
             )
             if not steps:
                 continue
@@ -147,11 +169,6 @@ class Runner:
         if self._dropped:
             raise self._without_some()
         return self.tally
-
-    def _is_due(self, step: Step) -> bool:
-        """Not done yet; or done, and its outcome must still hold, be it only ``until`` then."""
-        held = bool(step.until) and self._past is not None and step.until not in self._past.done
-        return step.lasting or held or not self._is_done(step)
 
     @property
     def _missing(self) -> list[OmsfabError]:
@@ -428,6 +445,15 @@ class Runner:
             self._say(step.node, step.name, kind, text, data)
 
         return tell
+
+    def _stands(self, step: Step, stage: Stage, plan: Plan) -> bool:
+        """Whether the step is done and needs no second look.  A journal can be wrong: what must not
+        be done twice, its own memory is asked about."""
+        return (
+            self._past is not None
+            and stands(step, stage, plan, self._past)
+            and (not step.apply or self._world.ended(step, self._attempt(step)))
+        )
 
     def _is_done(self, step: Step) -> bool:
         return self._past is not None and step.key in self._past.done

@@ -63,7 +63,7 @@ from omsfab.run import mirror as mirrors
 from omsfab.run.asking import Flags as Flags
 from omsfab.run.asking import confirm
 from omsfab.run.outages import History
-from omsfab.run.runner import Runner
+from omsfab.run.runner import Runner, stands
 from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
 from omsfab.show.progress import age, progress_lines
@@ -461,10 +461,12 @@ class Session:
                 evidence=record["args"].get("words", ""),
                 next=f"fab run.abandon --run={directory.name}   # after a look at what it did",
             )
-        task = TASKS[record["task"]]
+        with journals.readable(directory):
+            task = TASKS[record["task"]]
         self._complete(directory, record)
-        present = self._with_package(task, Present.of(record["present"]))
-        plan = task.planner(self.fleet, present, **record["args"])
+        with journals.readable(directory):
+            present = self._with_package(task, Present.of(record["present"]))
+            plan = task.planner(self.fleet, present, **record["args"])
         past = self._past(directory)
         self._refuse_others(directory, record, past, back=False)
         if digest(plan, directory.name) != record["digest"]:
@@ -533,7 +535,7 @@ class Session:
             names = ", ".join(seen.silent)
             self._print(f"note: {names} cannot be asked what other jump hosts did")
         touched = {"clear-rows@metadb", "save-rows@metadb"} & past.begun
-        fleet = undo.fleet_of(record, self.fleet) if touched else self.fleet
+        fleet = self._fleet_of(directory, record) if touched else self.fleet
         named = record["args"].get("region", "")
         where = regions.named(fleet, named) if named or len(fleet.regions) == 1 else None
         if not touched or where is None:
@@ -552,7 +554,7 @@ class Session:
         """Yield the runs that take this one back, newest first."""
         for other in journals.runs(self.home):
             record = journals.load_record(other)
-            if record["task"] == UNDO and record["args"]["run"] == directory.name:
+            if record["task"] == UNDO and record["args"].get("run") == directory.name:
                 yield other.name, journals.read(other / "journal.jsonl")
 
     def _complete(self, directory: Path, record: Mapping[str, Any]) -> None:
@@ -647,6 +649,10 @@ class Session:
         if not source and (idle := self._idle(run)):
             return self._undo_idle(idle)
         directory = self._fetch(run, source) if source else self._changed(run)
+        record = journals.load_record(directory)
+        if record["task"] == UNDO:  # the newest copy there; the run it is for came along
+            with journals.readable(directory):
+                directory = self.home / mirrors.named(record["args"]["run"])
         for name, past in self._ways_back(directory):
             if not past.ended:
                 record = journals.load_record(self.home / name)
@@ -693,19 +699,43 @@ class Session:
     def _undo_plan(self, args: Mapping[str, str], accepted: frozenset[str]) -> Plan:
         directory = self.home / args["run"]
         record = journals.load_record(directory)
-        fleet = undo.fleet_of(record, self.fleet)
+        fleet = self._fleet_of(directory, record)
+        with journals.readable(directory):
+            present = Present.of(record["present"])
         self.shells = ssh.connect(fleet.nodes, fleet.ssh)
         past = journals.read(directory / "journal.jsonl")
-        begun = mirrors.may_have_begun(directory, record["steps"]) if args["all"] else past.begun
+        every = args.get("all")
+        begun = mirrors.may_have_begun(directory, record["steps"]) if every else past.begun
         return undo.undo(
             fleet,
-            Present.of(record["present"]),
+            present,
             run=directory.name,
             region=record["args"].get("region", ""),
             begun=begun,
             made_ids=past.containers,
             aside="CFG-013" in accepted,
         )
+
+    def _fleet_of(self, directory: Path, record: Mapping[str, Any]) -> Fleet:
+        """Return the fleet of a run; RUN-037 where a copy from a node names another than ours."""
+        with journals.readable(directory):
+            unlike = (
+                undo.unlike(record, self.fleet) if (directory / mirrors.FETCHED).exists() else ()
+            )
+            fleet = undo.fleet_of(record, self.fleet)
+        if unlike:
+            raise PreflightError(
+                "RUN-037",
+                f"the copy of run {directory.name} acts elsewhere than hosts.yaml says",
+                where=str(directory / "run.json"),
+                evidence="\n".join(unlike),
+                next=fab(
+                    "run.show",
+                    run=directory.name,
+                    note="what of it is right belongs into hosts.yaml, then the same line again",
+                ),
+            )
+        return fleet
 
     def _of_age(self, directory: Path) -> str:
         """Return e.g. ``run 20261125T…-5f98 (fab scale.out, started 3 days ago by li@jump1)``."""
@@ -719,7 +749,8 @@ class Session:
         self, directory: Path, record: Mapping[str, Any], accepted: frozenset[str]
     ) -> None:
         past = self._past(directory)
-        undoes = self.home / record["args"]["run"]
+        with journals.readable(directory):
+            undoes = self.home / mirrors.named(record["args"]["run"])
         accepted |= past.accepted
         plan = self._undo_plan(record["args"], accepted)
         self._ask_others(undoes)
@@ -764,8 +795,9 @@ class Session:
     def _served(self, directory: Path) -> dict[str, list[str]]:
         """Where OMS served before the run that is rolled back."""
         record = journals.load_record(directory)
-        fleet = undo.fleet_of(record, self.fleet)
-        return outage.serving(fleet, Present.of(record["present"]))
+        fleet = self._fleet_of(directory, record)
+        with journals.readable(directory):
+            return outage.serving(fleet, Present.of(record["present"]))
 
     def _idle(self, run: str) -> Path | None:
         """The newest run, or the one named, if it was stopped before it had begun anything."""
@@ -946,7 +978,10 @@ def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> I
 def _left(plan: Plan, past: journals.Past) -> Plan:
     """The plan with those steps alone that a resumed run looks at; stages keep their numbers."""
     stages = tuple(
-        replace(stage, steps=tuple(s for s in stage.steps if s.lasting or s.key not in past.done))
+        replace(
+            stage,
+            steps=tuple(s for s in stage.steps if not stands(s, stage, plan, past)),
+        )
         for stage in plan.stages
     )
     return replace(plan, stages=stages)

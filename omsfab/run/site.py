@@ -19,7 +19,7 @@ from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
-from omsfab.errors import InputError, OmsfabError, OutcomeUnknown, StepFailed
+from omsfab.errors import InputError, LockLost, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.mask import Redactor
@@ -243,6 +243,25 @@ class Site:
         if not -apart <= here - there <= apart + took:
             return f"the node's clock differs {here - there:+.0f} s from MetaDB's"
         return None
+
+    def ended(self, step: Step, attempt: int) -> bool:
+        """An initialisation that the journal calls done may run yet, or have failed: its attempt
+        directory knows; of deleted rows MetaDB's marker does."""
+        try:
+            for effect in step.apply:
+                if isinstance(effect, Job):
+                    name = f"{self._run_id}-{step.name}-{attempt}"
+                    if not jobs.ended_well(self._shells[step.node], effect, name):
+                        return False
+                elif isinstance(effect, ClearRows):
+                    run = self._lease.run_id if self._lease else self._run_id
+                    if not self._metadb.deleted_by(run, effect.location):
+                        return False
+        except LockLost:
+            raise
+        except OmsfabError:  # who needs that node tells
+            return True
+        return True
 
     # --- changes ---
 

@@ -298,8 +298,9 @@ def _planned(record: dict[str, Any]) -> list[tuple[str, str]]:
     if task is None or "fleet" not in record:
         return []
     try:
-        fleet = undo.fleet_of(record, hostsfile.load(hosts_path()))
-        plan = task.planner(fleet, Present.of(record["present"]), **record["args"])
+        with journals.readable(_home() / "run"):
+            fleet = undo.fleet_of(record, hostsfile.load(hosts_path()))
+            plan = task.planner(fleet, Present.of(record["present"]), **record["args"])
     except OmsfabError:
         return []
     return [(step.key, step.title) for step in plan.steps if step.apply]

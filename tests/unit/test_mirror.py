@@ -63,7 +63,63 @@ def test_all_files_of_a_run_are_fetched(tmp_path):
 
     here = mirror.fetch(Node(*sorted(names)), "", tmp_path)
 
-    assert (tmp_path / RUN, names) == (here, files(here))
+    assert (tmp_path / RUN, {*names, mirror.FETCHED}) == (here, files(here))
+
+
+class Odd(Node):
+    """A node whose answer to a question for bytes is this, however often it is asked."""
+
+    def __init__(self, *names, says):
+        super().__init__(*names)
+        self.says = says
+
+    def run(self, cmd, on_line=None):
+        asked = "as base64" in " ".join(cmd.argv)
+        return Result(0, self.says, "") if asked else super().run(cmd, on_line)
+
+
+ENDLESS = base64.b64encode(b"x" * mirror.CHUNK).decode()
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Odd("run.json", says=ENDLESS),
+        Odd("run.json", says=base64.b64encode(b"x" * (mirror.CHUNK + 1)).decode()),
+        Odd("run.json", says="é"),
+        Node("run.json", *(f"backup/{n}" for n in range(mirror.FILES))),
+    ],
+    ids=["endless", "more than was asked for", "no base64", "too many files"],
+)
+def test_a_node_does_not_fill_the_jump_host(tmp_path, monkeypatch, node):
+    """RUN-024: a copy is read up to what a run has at the most."""
+    monkeypatch.setattr(mirror, "BYTES", 3 * mirror.CHUNK)
+
+    with pytest.raises(StepFailed, match="RUN-024"):
+        mirror.fetch(node, RUN, tmp_path)
+
+    assert not (tmp_path / RUN).exists()
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "left"),
+    [
+        (b"a\n", b"a\nb\n", b"a\nb\n"),
+        (b"a\nb\n", b"a\n", b"a\nb\n"),
+        (b"a\nx\n", b"a\nb\nc\n", b"a\nx\n"),
+    ],
+)
+def test_a_journal_that_another_jump_host_went_on_with_is_taken(tmp_path, here, there, left):
+    """With --from, if ours is its beginning; a run that is here is never overwritten otherwise."""
+    (tmp_path / RUN).mkdir()
+    (tmp_path / RUN / "run.json").write_text("{}")
+    journal = tmp_path / RUN / "journal.jsonl"
+    journal.write_bytes(here)
+
+    mirror.fetch(Odd("run.json", says=base64.b64encode(there).decode()), RUN, tmp_path)
+
+    assert left == journal.read_bytes()
+    assert (left != here) == (tmp_path / RUN / mirror.FETCHED).exists()
 
 
 def test_a_node_does_not_name_the_directory_of_a_run(tmp_path):

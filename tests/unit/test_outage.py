@@ -342,6 +342,9 @@ def test_a_command_that_says_nothing_is_told_of(monkeypatch):
         def ask(self, probe, node, tell):
             return None
 
+        def ended(self, step, attempt):
+            return True
+
         def perform(self, effect, step, attempt, tell):
             threading.Event().wait(1.2)
 

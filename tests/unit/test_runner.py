@@ -46,6 +46,9 @@ class FakeWorld:
     def ask(self, probe, node, tell=None):
         return None if probe.command.argv[0] in self.there else "not there"
 
+    def ended(self, step, attempt):
+        return True
+
     def perform(self, effect, step, attempt, tell):
         word = effect.command.argv[0]
         if self.broken.get(word):
@@ -437,6 +440,70 @@ def test_a_run_that_lost_its_lock_does_nothing_more(events):
         Runner(world, events.append, guard=guard).carry_out(plan((step("a"), step("b"))))
 
     assert ["a"] == world.done
+
+
+def begun(*keys):
+    """What a journal says of a run that has begun and done these steps."""
+    events = [
+        Event(0, 0, *key.split("@")[::-1], kind, "") for key in keys for kind in ("intent", "done")
+    ]
+    return journals._fold(tuple(events), False, "")
+
+
+@pytest.mark.parametrize(
+    ("past", "again"),
+    [
+        (begun("stop@oms1"), ["stop"]),
+        (begun("stop@oms1", "init@oms1"), []),
+        (begun("stop@oms1", "init@oms2"), ["stop"]),
+    ],
+)
+def test_what_must_still_be_so_is_made_so_again(events, past, again):
+    """Production was stopped, and a reboot has started it: it is stopped again before what follows,
+    and never once that has begun."""
+    world = FakeWorld("init")
+    one = plan((step("stop", until="init@oms1"),), (step("init", kind="once-only"),))
+
+    Runner(world, events.append, past).carry_out(one)
+
+    assert again == world.done
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_journal_is_not_believed_against_the_attempt(events, ended):
+    """It says done, and the initialisation still runs, or has failed: it is followed to its end
+    before anybody else is begun."""
+    world = FakeWorld()
+    world.ended = lambda one, attempt: ended
+    stages = plan((step("init", kind="once-only", check=()),), (step("other", "oms2"),))
+
+    Runner(world, events.append, begun("init@oms1")).carry_out(stages)
+
+    assert (["other"] if ended else ["init", "other"]) == world.done
+
+
+def question(word, node):
+    return step(word, node, apply=(), check=(), kind="read-only", fault="X-001")
+
+
+def test_questions_are_asked_again_by_a_resumed_run(events):
+    """Those at the end always; those of the preflight where nothing was done to the node yet."""
+    world = FakeWorld("a", "b", "c", "d", "e")
+    asked = []
+    world.ask = lambda probe, *_: asked.append(probe.command.argv[0])
+    stages = plan(
+        (question("a", "oms1"), question("b", "oms2")),
+        (step("c"),),
+        (question("d", "oms1"), question("e", "oms2")),
+    )
+    keys = ("a@oms1", "b@oms2", "d@oms1")
+    done = [Event(0, 0, *key.split("@")[::-1], "done", "") for key in keys]
+    past = begun("c@oms1")
+    past = journals._fold((*past.events, *done), False, "")
+
+    Runner(world, events.append, past).carry_out(stages)
+
+    assert ["b", "d", "e"] == sorted(asked)
 
 
 @pytest.mark.parametrize("ends", ["fails", "is not proven", "is proven"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
 from omsfab.plan.events import Event
+from omsfab.plan.present import Present
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import claims, elsewhere, under_way
 from omsfab.run import journal as journals
@@ -349,3 +351,47 @@ def test_all_done_and_a_metadb_that_is_away_tells_what_was_done(tmp_path):
 
     assert "oms1: a" == error.value.changed
     assert error.value.next.startswith(f"fab run.resume --run={FORWARD}")
+
+
+def test_a_copy_acts_nowhere_but_where_hosts_yaml_says(fleet):
+    """Other addresses, paths, containers, nodes: each is named by its key."""
+    record = {"fleet": undo.public(fleet)}
+    same = undo.unlike(record, fleet)
+    forged = json.loads(json.dumps(record))
+    forged["fleet"]["install"]["container"] = "other"
+    forged["fleet"]["install"]["mounts"]["config"] = "/etc/passwd"
+    forged["fleet"]["regions"][0]["nodes"][0]["ip"] = "10.9.9.9"
+    forged["fleet"]["regions"][0]["nodes"][1]["name"] = "evil"
+
+    keys = [line.split()[0] for line in undo.unlike(forged, fleet)]
+
+    assert () == same
+    assert ["oms.container:", "oms.mounts:", "oms1.ip:", "nodes:"] == keys
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", '{"schema": 1}', '{"schema": "x"}',
+    '{"schema": 1, "task": "scale.out", "args": []}',
+    '{"schema": 1, "task": "scale.out", "args": {"a": 1}}',
+    '{"schema": 1, "task": 3, "args": {}}',
+    '{"schema": 1, "task": "scale.out", "args": {}, "present": []}',
+])  # fmt: skip
+def test_a_run_json_that_is_none_is_told(tmp_path, text):
+    """JRN-004 and no defect of ours: a copy comes from a node, which may be in other hands."""
+    run = tmp_path / FORWARD
+    run.mkdir()
+    (run / "run.json").write_text(text)
+
+    with pytest.raises(PreflightError, match="JRN-004"):
+        journals.load_record(run)
+
+
+def test_what_a_run_json_lacks_is_told(tmp_path):
+    """When it is asked for: JRN-004, with what is missing."""
+    record = journals.load_record(made(tmp_path))
+
+    with pytest.raises(PreflightError, match="JRN-004") as error:
+        record["present"]
+    with pytest.raises(PreflightError, match="JRN-004"), journals.readable(tmp_path / FORWARD):
+        Present.of({"assumed": 1})
+
+    assert "it has no present" in error.value.evidence

@@ -611,6 +611,14 @@ def sudo(server):
     sudo.gone()
 
 
+def test_a_command_that_talks_for_ever_is_given_up(shell):
+    """SSH-021: its limit is a limit of silence, so one that never falls silent has another."""
+    with pytest.raises(StepFailed, match="SSH-021") as error:
+        shell.run(command("sh", "-c", "while :; do echo x; sleep 0.1; done", limit=30, most=1))
+
+    assert "goes on talking" in error.value.what
+
+
 @pytest.mark.parametrize(
     ("says", "status", "id"),
     [
