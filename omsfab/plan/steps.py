@@ -339,6 +339,12 @@ def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Ste
     return loaded(node, fleet.install.image, wanted, package, place)
 
 
+def sent_as(place: str, package: Package) -> str:
+    """Where the package lies on a node meanwhile, by a name of ours: what an operator has put there
+    himself is neither used nor removed."""
+    return f"{place}/omsfab-{package.sha256[:12]}-{PurePosixPath(package.path).name}"
+
+
 def loaded(
     node: Node, name: str, wanted: str, package: Package | None, place: str, part: str = "oms"
 ) -> Step:
@@ -358,7 +364,7 @@ def loaded(
             fix=f"write its package as {part}.package in hosts.yaml, then: fab fleet.show",
             lasting=True,
         )
-    dest = f"{place}/{Path(package.path).name}"
+    dest = sent_as(place, package)
     return Step(
         name="image",
         node=node.name,
@@ -467,9 +473,6 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         verify=(Await(stopped, limit=120),),
         fault="RUN-002",
     )
-
-
-CLEARED = f"clear-rows@{METADB}"
 
 
 def cleared(

@@ -336,8 +336,8 @@ def _removed(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str])
 
 def _unsent(fleet: Fleet, node: Node, package: Package) -> Step:
     """What a cut transfer left is gone; an image that was loaded stays."""
-    directory = PurePosixPath(fleet.install.mounts.logs).parent
-    dest = str(directory / PurePosixPath(package.path).name)
+    place = str(PurePosixPath(fleet.install.mounts.logs).parent)
+    dest = steps.sent_as(place, package)
     return Step(
         name="remove-package",
         node=node.name,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timezone
 from pathlib import Path
 
+from omsfab.commands.next_line import shell
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import OmsfabError, PreflightError
 
@@ -36,6 +37,7 @@ def ready(home: Path) -> None:
 
     A state directory that is not there yet is judged by the place where it would be made.
     """
+    _private(home)
     home = next((path for path in (home, *home.parents) if path.exists()), home)
     if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
         raise not_ours(home, "not writable")
@@ -54,6 +56,24 @@ def ready(home: Path) -> None:
     )
     size = f"need files of {ROOM // 1_000_000} MB"
     _limit(resource.RLIMIT_FSIZE, ROOM, "ENV-005", size, "-f unlimited")
+
+
+def _private(home: Path) -> None:
+    """Raise ENV-004 for a state directory of somebody else, or one that others may write or read:
+    a journal that anybody may change proves nothing."""
+    if not home.is_dir():
+        return
+    found = home.stat()
+    if found.st_uid != os.geteuid():
+        raise not_ours(home, f"it belongs to another user (uid {found.st_uid})")
+    if found.st_mode & 0o077:
+        raise PreflightError(
+            "ENV-004",
+            f"the state directory is open to others (mode {found.st_mode & 0o777:o})",
+            where=str(home),
+            evidence="what runs have done stands there: nobody else may change or read it",
+            next=shell("chmod", "700", str(home)),
+        )
 
 
 def _limit(what: int, wanted: int, id: str, need: str, flag: str) -> None:

@@ -259,3 +259,26 @@ def test_a_file_system_without_locks_is_no_run_that_works(tmp_path, monkeypatch)
         lock.held(tmp_path, "r1", "li", "09:57:12Z"),
     ):
         pass
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o702])
+def test_a_state_directory_that_others_may_touch_is_refused(tmp_path, mode):
+    """ENV-004: a journal that anybody may write proves nothing; the printed line heals it."""
+    home = tmp_path / "state"
+    home.mkdir()
+    home.chmod(mode)
+
+    with pytest.raises(PreflightError, match="ENV-004") as error:
+        jump.ready(home)
+    subprocess.run(["sh", "-c", error.value.next], check=True)
+
+    jump.ready(home)
+    assert 0o700 == home.stat().st_mode & 0o777
+
+
+def test_a_state_directory_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    """ENV-004, with his uid."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(PreflightError, match=r"ENV-004 .*another user"):
+        jump.ready(tmp_path)

@@ -65,7 +65,7 @@ def half_done(fleet):
     args = {"nodes": "", "region": region.name, "accept_interruption": ""}
     plan = scale.scale_out(fleet, present, **args)
     directory = home_of(fleet) / RUN
-    home_of(fleet).mkdir(parents=True)
+    home_of(fleet).mkdir(parents=True, mode=0o700)
     record = {
         "task": "scale.out",
         "args": args,

@@ -12,9 +12,9 @@ import pytest
 
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hostsfile
-from omsfab.plan import regions, scale
+from omsfab.plan import regions, scale, undo
 from omsfab.plan.present import NodeFacts, Present, assumed
-from omsfab.plan.records import ClearRows, Job, Write
+from omsfab.plan.records import ClearRows, Job, Send, Write
 from omsfab.show.text import plan_lines
 
 TEXTS = Path(__file__).parent / "plans"
@@ -252,3 +252,14 @@ def test_a_metadb_without_rows_where_oms_runs_is_not_to_be_deployed_anew(fleet, 
 
     assert "oms1 has the container" in error.value.what
     assert "oms.deploy" not in error.value.next
+
+
+def test_a_package_that_an_operator_has_put_on_the_node_is_left_there(fleet, package, present):
+    """It is sent, loaded and removed by a name of ours, which rollbacks remove, too."""
+    image = next(s for s in scale.scale_out(fleet, present(package)).steps if s.name == "image")
+    back = undo.undo(fleet, present(package), run="r", region="", begun={"image@oms2"})
+    own = f"/data/oms/omsfab-{package.sha256[:12]}-oms_4.2.7-ce.tar.gz"
+
+    assert own == next(effect.dest for effect in image.apply if isinstance(effect, Send))
+    assert "rm -f -- /data/oms/oms_4.2.7-ce.tar.gz" not in "\n".join(plan_lines(back))
+    assert own in "\n".join(plan_lines(back))
