@@ -49,6 +49,8 @@ class NodeFacts:
     """Its machine-id."""
     config_mode: str = ""
     """The permission bits of its config.yaml, e.g. ``600``."""
+    stale: bool = False
+    """Its container sees another config.yaml than lies there: one that was replaced by rename."""
     addresses: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     """Where its container runs with other flags than the guide's, in words."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
+from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan.present import NodeFacts, Present
@@ -179,6 +180,9 @@ def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
         if facts.container != "running":
             yield f"{node.name}: container {fleet.install.container} is {facts.container}"
             continue
+        if facts.stale:
+            cure = fab("node.restart", node=node.name)
+            yield f"{node.name}: the container sees a former config.yaml, replaced since: {cure}"
         yield from (f"{node.name}: {line}" for line in config_drift(region, facts))
         yield from (f"{node.name}: {line}" for line in container_drift(fleet, node, facts))
         yield from (f"{node.name}: {line}" for line in facts.flags)

@@ -58,7 +58,9 @@ def _no_init_runs(fleet: Fleet, node: Node, task: str, named: str) -> Step:
 
 def _config(fleet: Fleet, present: Present, node: Node) -> Step:
     refuse.config_kept(fleet, (node,), present)
-    return steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
+    step = steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
+    note = "if its container sees the former file: a restart mounts the one of now"
+    return replace(step, fix=str(fab("node.restart", node=node.name, note=note)))
 
 
 def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:

@@ -197,6 +197,13 @@ def stays_writable(fleet: Fleet, node: Node) -> Step:
             Succeeds(checks.space(0, room), "not enough room"),
         ),
         fault="CFG-009",
+        fix=str(
+            fab(
+                "node.restart",
+                node=node.name,
+                note="if its container sees the former file: a restart mounts the one of now",
+            )
+        ),
     )
 
 
@@ -398,6 +405,8 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         apply=(Write(path, content),),
         verify=(ConfigSays(path, content), *inside),
         fault="CFG-006",
+        fix=f"docker restart {fleet.install.container} on {node.name} where its container sees the"
+        " former file, then: fab run.resume",
         lasting=True,
     )
 

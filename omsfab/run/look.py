@@ -203,8 +203,16 @@ def _at_node(
         config_sha256=hashlib.sha256(config.out.encode()).hexdigest() if config.out else "",
         machine=shell.run(posix.machine_id()).out.strip(),
         config_mode=shell.run(checks.mode(fleet.install.mounts.config)).out.strip(),
+        stale=facts.get("container") == "running" and config.status == 0 and _stale(fleet, shell),
         addresses=tuple(shell.run(posix.addresses()).out.split()),
     )
+
+
+def _stale(fleet: Fleet, shell: Shell) -> bool:
+    """Whether the container sees another config.yaml: its bind mount holds an inode."""
+    install = fleet.install
+    seen = checks.same_inside(install.container, install.mounts.config, docker.CONFIG)
+    return "another inode" in shell.run(seen).out
 
 
 def _container(record: Mapping[str, Any]) -> dict[str, Any]:

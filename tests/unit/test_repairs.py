@@ -9,7 +9,7 @@ import pytest
 from omsfab.commands.command import command
 from omsfab.edges.shell import Result
 from omsfab.errors import Locked, LostSession, PreflightError
-from omsfab.plan import repair
+from omsfab.plan import regions, repair, steps
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step
 from omsfab.run import claims, holding, under_way
@@ -62,6 +62,17 @@ def test_a_restart_brings_back_what_ran(fleet, present):
     start = next(step for step in plan.steps if step.name == "start-processes")
     assert any("oms_console" in effect.command.argv for effect in start.apply)
     assert "fab node.start --node=oms1" in start.fix
+
+
+def test_a_config_yaml_replaced_by_rename_leads_to_a_restart(fleet, present):
+    """The container's mount holds the former inode: the same task again would never end that."""
+    written = repair.push_config(fleet, present(), node="oms1").steps[-1]
+    asked = steps.stays_writable(fleet, fleet.regions[0].nodes[0])
+    now = present(oms1=replace(present().nodes["oms1"], stale=True))
+    (line,) = [one for one in regions.differences(fleet, {"cn-hangzhou": now}) if "former" in one]
+
+    assert "CFG-006" == written.fault
+    assert all("fab node.restart --node=oms1" in said for said in (written.fix, asked.fix, line))
 
 
 # --- a run that has not ended --------------------------------------------------------------------
