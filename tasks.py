@@ -69,17 +69,19 @@ def _outside_a_run(error: Any) -> Any:
     """A node that fell silent before anything was changed: exit 3, and the task once more."""
     if error.id in ("SSH-020", "SSH-021") and error.changed == "nothing":
         error.exit_code = 3
-        if "run.resume" in str(error.next):
-            from omsfab.commands.next_line import shell
-
-            error.next = str(shell("fab", *sys.argv[1:]))
+        error.next = tuple(line for line in error.next if line.task != "run.resume")
     return error
 
 
 def _told(error: Any) -> None:
-    """Say the five parts and leave; a terminal that is gone hears nothing."""
+    """Say the five parts and leave; a terminal that is gone hears nothing.
+
+    Where nothing else leads on, it is the task that asked, once more.
+    """
+    from omsfab.commands.next_line import typed
     from omsfab.fleet.mask import Redactor, plain
 
+    error.next = error.next or (typed(sys.argv[1:]),)
     error.shown_by(Redactor())
     with contextlib.suppress(OSError):
         print(plain(error.render()), file=sys.stderr)
@@ -94,6 +96,18 @@ FLAGS_HELP = {
 ACCEPT_HELP = {"accept": "go on although of these error ids, comma separated (docs/errors.md)"}
 
 ALL = ("plan", "yes", "json")
+
+
+def _without_host(words: list[str]) -> list[str]:
+    """What was typed, but for -H and its value."""
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in ("-H", "--hosts"):
+            next(rest, None)
+        elif not word.startswith(("-H", "--hosts=")):
+            kept.append(word)
+    return kept
 
 
 def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Body:
@@ -131,6 +145,7 @@ def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any
         @functools.wraps(body)
         def call(c: Context, **kwargs: Any) -> Any:
             if isinstance(c, Connection):
+                from omsfab.commands.next_line import typed
                 from omsfab.errors import InputError
 
                 raise InputError(
@@ -140,9 +155,7 @@ def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any
                     evidence="the nodes are those of hosts.yaml; --nodes chooses among them"
                     if "nodes" in kwargs
                     else "the nodes are those of hosts.yaml",
-                    next="fab " + " ".join(sys.argv[sys.argv.index("-H") + 2 :])
-                    if "-H" in sys.argv
-                    else "",
+                    next=typed(_without_host(sys.argv[1:])),
                 )
             if c.config.run.dry and not heeds_dry:
                 print(DRY)

@@ -65,15 +65,16 @@ class Next:
     """What an operator does next; made by commands/next_line.py alone, which quotes.
 
     ``line`` can be pasted whole, ``first`` is what a person does before, ``note`` says why.
+    ``task`` is the task that it calls, if it calls one.
     """
 
     line: str
     first: str = ""
     note: str = ""
+    task: str = ""
 
     def __str__(self) -> str:
-        said = "; ".join(filter(None, (self.first and f"first: {self.first}", self.note)))
-        return f"{self.line}   # {said}" if said else self.line
+        return f"{self.line}   # {self.note}" if self.note else self.line
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Finding:
         """A line for the finding, and one for each part of it that is known."""
         sign = {"hard": "✗", "accepted": "!", "warning": "!"}[self.weight]
         said = " (accepted)" if self.weight == "accepted" else ""
-        parts = (("found", self.found), ("wanted", self.wanted), ("fix", pasteable(self.fix)))
+        parts = (("found", self.found), ("wanted", self.wanted), ("fix", self.fix))
         told = [f"{sign} {self.id} {self.node}: {self.what}{said}"]
         for label, text in parts:
             first, *rest = text.splitlines() or [""]
@@ -108,7 +109,8 @@ class OmsfabError(Exception):
     """An error an operator can act on: five parts, and the exit status of its class.
 
     ``changed`` is what this run had changed when it happened; the runner fills it in.
-    ``evidence`` names a file or quotes a short text; ``next`` is a line to paste.
+    ``evidence`` names a file or quotes a short text.  ``fix`` is what a person does, in words, and
+    ``next`` the lines to paste; without any it is the task that asked, which its caller knows.
     """
 
     exit_code = 6
@@ -121,7 +123,8 @@ class OmsfabError(Exception):
         where: str = "",
         changed: str = "nothing",
         evidence: str = "",
-        next: str | Next = "",
+        fix: str = "",
+        next: Next | tuple[Next, ...] | None = None,
     ) -> None:
         super().__init__(f"{id} {what}")
         self.id = id
@@ -129,8 +132,9 @@ class OmsfabError(Exception):
         self.where = where
         self.changed = changed
         self.evidence = evidence
-        self.next = str(next)
-        self.accept: str | Next = ""
+        self.fix = fix
+        self.next = (next,) if isinstance(next, Next) else next or ()
+        self.accept: Next | None = None
         """The line that goes on all the same, where the id can be accepted (plan/acceptance.py)."""
         self.parts: tuple[OmsfabError, ...] = ()
         """The errors that this one sums up."""
@@ -162,15 +166,16 @@ class OmsfabError(Exception):
         The part of the guide it stands for is named, where the evidence does not say it already.
         """
         place = "" if "guide" in self.evidence else GUIDE.get(self.id, "")
-        guide = f"guide: {place}" if place else ""
         found = "\n".join(line for one in self.findings for line in one.lines())
         parts = (
             ("where", self.where),
             ("changed", self.changed),
             ("findings", found),
-            ("evidence", "" if found else "\n".join(filter(None, (self.evidence, guide)))),
-            ("next", pasteable(self.next)),
-            ("accept", str(self.accept)),
+            ("evidence", "" if found else self.evidence),
+            ("see", f"guide: {place}" if place and not found else ""),
+            ("fix", "\n".join(filter(None, (self.fix, *(line.first for line in self.next))))),
+            ("next", "\n".join(map(str, self.next))),
+            ("accept", str(self.accept or "")),
         )
         lines = [f"OUTAGE  {self.outage}", ""] if self.outage else []
         lines.append(f"{self.id}  {self.what}")
@@ -182,31 +187,11 @@ class OmsfabError(Exception):
         return "\n".join(lines)
 
 
-PROGRAMS = (
-    "fab ", "docker ", "ssh ", "ssh-keygen ", "nc ", "sha256sum ", "scripts/", "rmdir ", "df ",
-    "mount ", "openssl ", "sudo ", "ulimit ", "unset ", "ls ", "git ", "export ", "chmod ",
-    "mv ", "kill ", "ssh-add", "read -", "pip ", "#", "$", "install -",
-)  # fmt: skip
-"""What a line to paste begins with; any other text is a sentence for the operator."""
-
-
-def sentence(next: str) -> bool:
-    """True if there is no line to paste in it."""
-    return not next.startswith(PROGRAMS) and ", then: " not in next
-
-
-def pasteable(next: str) -> str:
-    """Return the line with what is to be done before it as a comment behind it.
-
-    ``make room there, then: fab run.resume`` reads well in code; on the screen it is to be pasted.
-    A mere sentence becomes a comment, which a shell takes without harm.
-    """
-    if not next or next.startswith(PROGRAMS):
-        return next
-    before, found, line = next.rpartition(", then: ")
-    if not found or "\n" in next:
-        return f"# {next}"
-    return f"{line}   # first: {before}" if "#" not in line else f"{line}; first: {before}"
+def cures(errors: Iterable[OmsfabError]) -> tuple[str, tuple[Next, ...]]:
+    """Return what is to be done about all of these: in words, and the lines, each once."""
+    each = list(errors)
+    fixes = dict.fromkeys(error.fix for error in each if error.fix)
+    return "\n".join(fixes), tuple(dict.fromkeys(line for error in each for line in error.next))
 
 
 class StepFailed(OmsfabError):
@@ -299,7 +284,7 @@ def finding_of(error: OmsfabError) -> Finding:
         error.what,
         error.evidence.strip(),
         error.wanted,
-        error.next,
+        "\n".join(filter(None, (error.fix, *map(str, error.next)))),
     )
 
 
@@ -326,7 +311,7 @@ def refusal(
         next(iter(ids)) if len(ids) == 1 else "RUN-010",
         what or f"{len(each)} things are not as they must be, and {len(told)} are warned of",
         where=", ".join(dict.fromkeys(filter(None, (one.node for one in findings)))),
-        next=each[0].next,
+        next=cures(each)[1],
     )
     summed.parts, summed.findings = tuple(each), findings
     return summed
@@ -345,7 +330,9 @@ def unforeseen(error: Exception) -> OmsfabError:
             where=str(error.filename or "this jump host"),
             changed="what the journal says, if a run was begun: fab run.show",
             evidence=f"{type(error).__name__}: {error}",
-            next="fab run.list   # an unfinished run goes on by fab run.resume",
+            next=Next(
+                "fab run.list", note="an unfinished run goes on by fab run.resume", task="run.list"
+            ),
         )
     places = traceback.extract_tb(error.__traceback__)[-3:]
     return OmsfabError(
@@ -353,5 +340,9 @@ def unforeseen(error: Exception) -> OmsfabError:
         f"omsfab itself failed: {type(error).__name__}",
         changed="what the journal says, if a run was begun: fab run.show",
         evidence="\n".join(f"{one.filename}:{one.lineno} {one.name}" for one in places),
-        next="fab run.list   # an unfinished run goes on by fab run.resume; and report this",
+        next=Next(
+            "fab run.list",
+            note="an unfinished run goes on by fab run.resume; and report this",
+            task="run.list",
+        ),
     )

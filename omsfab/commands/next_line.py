@@ -3,26 +3,72 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from omsfab.errors import Next
 
+FLAGS = {"words": "command"}
+"""Names in the records of runs that are flags of another name."""
 
-def fab(task: str, *, first: str = "", note: str = "", **flags: str | bool) -> Next:
+SWITCHES = {"accept_interruption"}
+"""Flags that stand alone; a record has them as ``yes``."""
+
+
+def fab(task: str, *, dry: bool = False, first: str = "", note: str = "", **flags: object) -> Next:
     """Return the line that calls a task, each value quoted for the shell.
 
     A flag that is empty or False is left out, one that is True stands alone.  ``first`` is what a
-    person does before it, ``note`` why: both become a comment.
+    person does before it, ``note`` why.
     """
-    words = ["fab", task]
+    words = ["fab", *(["--dry"] if dry else []), task, *_words(flags)]
+    return Next(" ".join(words), first, note, task)
+
+
+def recorded(task: str, args: Mapping[str, str], **more: object) -> Next:
+    """Return the line that a run began with, by the task and the flags of its record."""
+    flags = {
+        FLAGS.get(name, name): True if name in SWITCHES and value else value
+        for name, value in args.items()
+    }
+    return _with(fab(task), {**flags, **more})
+
+
+def plus(line: Next, *, note: str = "", **flags: object) -> Next:
+    """Return the line with further flags behind it."""
+    return replace(_with(line, flags), note=note or line.note)
+
+
+def shell(*words: str, first: str = "", note: str = "") -> Next:
+    """Return a line of another program, each word quoted."""
+    return Next(shlex.join(words), first, note)
+
+
+def typed(words: Sequence[str]) -> Next:
+    """Return the line that was typed, behind ``fab``."""
+    return Next(shlex.join(["fab", *words]), task=next((w for w in words if w[0:1] != "-"), ""))
+
+
+def edit(path: str) -> Next:
+    """Return the line that opens a file in the operator's editor."""
+    return Next(f"${{EDITOR:-vi}} {shlex.quote(path)}")
+
+
+def chain(*lines: Next, note: str = "", by: str = "&&") -> Next:
+    """Return lines as one: each runs if the one before it went well."""
+    return Next(f" {by} ".join(one.line for one in lines), note=note or lines[-1].note)
+
+
+def _with(line: Next, flags: Mapping[str, object]) -> Next:
+    return replace(line, line=" ".join([line.line, *_words(flags)]))
+
+
+def _words(flags: Mapping[str, object]) -> list[str]:
+    words = []
     for name, value in flags.items():
         flag = f"--{name.rstrip('_').replace('_', '-')}"
         if value is True:
             words.append(flag)
         elif value:
             words.append(f"{flag}={shlex.quote(str(value))}")
-    return Next(" ".join(words), first, note)
-
-
-def shell(*words: str, first: str = "", note: str = "") -> Next:
-    """Return a line of another program, each word quoted."""
-    return Next(shlex.join(words), first, note)
+    return words

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 
 from omsfab.commands import posix
+from omsfab.commands.command import command, shown
 from omsfab.edges.shell import Result, Shell
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.secret import Secret
@@ -36,7 +37,6 @@ def _prove(shell: Shell, path: str, digest: str, done: Result) -> None:
             f"{path} on {shell.node} does not hold what was sent",
             where=shell.node,
             evidence=f"sha256 sent {digest}, there {done.out.strip()}",
-            next="fab run.resume",
         )
 
 
@@ -47,7 +47,7 @@ def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
             "CFG-002",
             f"{path} is a directory (docker -v creates one when the file is missing)",
             where=node,
-            next=shell.by_hand(f"rmdir {path}"),
+            next=shell.by_hand(shown(command("rmdir", path))),
         )
     what = {
         posix.NOT_STAGED: "no new file can be written beside it; it is untouched",
@@ -59,5 +59,5 @@ def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
         f"{path} on {node}: {what}",
         where=node,
         evidence=done.err.strip(),
-        next="make room or see the rights there, then: fab run.resume",
+        fix="make room or see the rights there",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 import paramiko
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
+from omsfab.commands.next_line import shell
 from omsfab.errors import SecurityRefusal
 from omsfab.fleet.model import Ssh
 
@@ -82,7 +83,7 @@ def load(ssh: Ssh) -> Known:
                 "SSH-012",
                 f"{path} cannot be read as a known_hosts file",
                 evidence=str(error),
-                next=f"ssh-keygen -l -f {path}   # names the broken line",
+                next=shell("ssh-keygen", "-l", "-f", str(path), note="names the broken line"),
             ) from error
     return known
 

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from omsfab.commands import docker
 from omsfab.commands import job as words
 from omsfab.commands.command import Command
+from omsfab.commands.next_line import fab
 from omsfab.edges.shell import OnLine, Result, Shell
 from omsfab.edges.stream import Lines
 from omsfab.edges.transfer import pauses
@@ -183,8 +184,10 @@ class _Attempt:
             f"{self._script} does not start in {self._job.container}: no claim was made",
             where=self._shell.node,
             evidence=f"{self._shell.node}:{self._directory}",
-            next=self._shell.by_hand(f"docker exec {self._job.container} ls -l {self._inside}")
-            + "   # is the logs mount there?",
+            next=self._shell.by_hand(
+                f"docker exec {self._job.container} ls -l {self._inside}",
+                "is the logs mount there?",
+            ),
         )
 
     def _start_once(self) -> Result:
@@ -202,7 +205,7 @@ class _Attempt:
             f"{self._script} already runs (pid {running or 'unknown'})",
             where=f"{self._job.container} on {self._shell.node}",
             evidence=f"{self._shell.node}:{self._directory}/refused",
-            next="wait for its end, then: fab run.resume",
+            fix="wait for its end",
         )
 
     def _itself(self) -> JobResult | None:
@@ -223,7 +226,8 @@ class _Attempt:
                     "INIT-016",
                     f"{self._job.container} did not initialise itself in {self._job.limit:g} s",
                     where=self._shell.node,
-                    next="write `init: auto` into hosts.yaml, then: fab fleet.show",
+                    fix="write `init: auto` into hosts.yaml",
+                    next=fab("fleet.show"),
                 )
             if not told:
                 told = True
@@ -324,7 +328,6 @@ class _Attempt:
             evidence="\n".join(
                 (f"{self._shell.node}:{self._directory}/output", *self._reading.last)
             ),
-            next="fab run.resume",
         )
 
     def _lives(self, seen: Glimpse) -> bool:
@@ -367,7 +370,6 @@ class _Attempt:
             evidence="\n".join(
                 (f"{self._shell.node}:{self._directory}/output", *self._reading.last)
             ),
-            next="fab run.resume",
         )
 
     # --- asking ------------------------------------------------------------------------------
@@ -414,7 +416,6 @@ class _Attempt:
             f"host unreachable for {self._pace.away:g} s; {self._script} may still run",
             where=self._shell.node,
             evidence=f"{lost.id} {lost.what}",
-            next="fab run.resume",
         )
 
     def _check(self, answer: Result) -> Result:

@@ -22,10 +22,17 @@ from paramiko.common import cMSG_GLOBAL_REQUEST
 from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
-from omsfab.commands.command import command, shown
+from omsfab.commands.next_line import chain, fab, shell
 from omsfab.edges import hostkeys, sshconfig
 from omsfab.edges.hostkeys import HostKey
-from omsfab.errors import InputError, OmsfabError, PreflightError, SecurityRefusal, Unreachable
+from omsfab.errors import (
+    InputError,
+    Next,
+    OmsfabError,
+    PreflightError,
+    SecurityRefusal,
+    Unreachable,
+)
 from omsfab.fleet.model import Node, Ssh
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our errors say it, once
@@ -230,8 +237,8 @@ class Dialer:
                 "SSH-007",
                 f"the key file {ssh.key} does not exist",
                 where="ssh.key in hosts.yaml",
-                next="write the path of a private key, or leave ssh.key out and use the agent, "
-                "then: fab fleet.show",
+                fix="write the path of a private key, or leave ssh.key out and use the agent",
+                next=fab("fleet.show"),
             )
 
     def dial(self, node: Node, tries: int = TRIES) -> Connection:
@@ -267,8 +274,8 @@ class Dialer:
                 "SSH-016",
                 f"there is no gateway on the way to {node.name}",
                 where="metadb.through in hosts.yaml",
-                next="write ssh.gateway, or name a node that reaches the MetaDB, "
-                "then: fab fleet.check",
+                fix="write ssh.gateway, or name a node that reaches the MetaDB",
+                next=fab("fleet.check"),
             )
         return self._shared(gateway).channel(host, port)
 
@@ -279,12 +286,12 @@ class Dialer:
         for gateway in gateways.values():
             gateway.connection.close()
 
-    def by_hand(self, node: Node, text: str) -> str:
+    def by_hand(self, node: Node, text: str, note: str = "") -> Next:
         """Return a line to paste that does this on the node as root."""
         c = self._connection(node)
         sudo = "" if c.user == "root" else "sudo "
         reach = Reach(node.name, c, known=hostkeys.known_hosts(self._ssh))
-        return reach.by_hand(f"{sudo}{text}")
+        return reach.by_hand(f"{sudo}{text}", note)
 
     def _connection(self, node: Node) -> Connection:
         """A Fabric Connection, not open.  Each has a Config of its own: a shared one grows."""
@@ -312,7 +319,8 @@ class Dialer:
                 f"what ~/.ssh/config says of {node.name} cannot be used",
                 where=f"{node.address or node.ip} in ~/.ssh/config or /etc/ssh/ssh_config",
                 evidence="ProxyJump leads in a circle" if circle else str(error),
-                next="mend the lines for that machine, then: fab fleet.check",
+                fix="mend the lines for that machine",
+                next=fab("fleet.check"),
             ) from error
         for hop in _hops(connection):
             _settle_keys(hop)
@@ -402,7 +410,7 @@ class Reach:
         via = f" via {c.gateway.user}@{c.gateway.host}" if isinstance(c.gateway, Connection) else ""
         return f"{self.name} ({c.user}@{hostkeys.name_of(c.host, c.port)}{via})"
 
-    def by_hand(self, text: str = "true") -> str:
+    def by_hand(self, text: str = "true", note: str = "") -> Next:
         """The same connection by OpenSSH, to be pasted; ``text`` is for the login shell there."""
         c = self.connection
         words = [
@@ -415,19 +423,19 @@ class Reach:
             words += ["-i", key]
         if hops := _hops(c)[:0:-1]:
             words += ["-J", ",".join(f"{hop.user}@{hop.host}:{hop.port}" for hop in hops)]
-        return shown(command(*words, "-p", str(c.port), f"{c.user}@{c.host}", text))
+        return shell(*words, "-p", str(c.port), f"{c.user}@{c.host}", text, note=note)
 
     @property
-    def trust(self) -> str:
+    def trust(self) -> Next:
         if self.name.startswith("gateway "):
-            return f"{self.by_hand()}   # compare the fingerprint, then answer yes"
-        return f"fab node.trust --node {self.name}"
+            return self.by_hand(note="compare the fingerprint, then answer yes")
+        return fab("node.trust", node=self.name)
 
-    def _replace(self, new: str) -> str:
+    def _replace(self, new: str) -> Next:
         if self.name.startswith("gateway "):
             host = hostkeys.name_of(self.connection.host, self.connection.port)
-            return f"ssh-keygen -R '{host}' -f {self.known} && {self.by_hand()}"
-        return f"fab node.trust --node {self.name} --replace {new}"
+            return chain(shell("ssh-keygen", "-R", host, "-f", str(self.known)), self.by_hand())
+        return fab("node.trust", node=self.name, replace=new)
 
     def unknown(self, key: paramiko.PKey) -> SecurityRefusal:
         return SecurityRefusal(
@@ -453,7 +461,8 @@ class Reach:
             f"{self.name} shows a host key that is revoked ({hostkeys.fingerprint(key)})",
             where=self.where,
             evidence=f"a line @revoked in {self.known} or {hostkeys.SYSTEM}",
-            next=f"give {self.name} a new host key, or take the line away, then: fab fleet.check",
+            fix=f"give {self.name} a new host key, or take the line away",
+            next=fab("fleet.check"),
         )
 
     def explain(self, error: Exception, patience: Patience) -> OmsfabError:
@@ -465,7 +474,7 @@ class Reach:
                 f"{self.name}: the key has a passphrase, and no agent holds it",
                 where=self.where,
                 evidence=", ".join(files) or str(error),
-                next=shown(command("ssh-add", *files)),
+                next=shell("ssh-add", *files),
             )
         kind, id, what = _kind(error, patience)
         text = str(error) or type(error).__name__

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import pymysql
 
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_backup as files
 from omsfab.edges import metadb_identity as identity
 from omsfab.edges import metadb_lease as leases
@@ -219,8 +220,8 @@ class MetaDbEdge:
                 "the MetaDB is read-only: a replica, or being switched over",
                 where=self._server.where,
                 evidence=", ".join(f"{k}={v}" for k, v in facts.settings.items() if "read" in k),
-                next="write the address of the primary as metadb.host in hosts.yaml, then: "
-                "fab fleet.check",
+                fix="write the address of the primary as metadb.host in hosts.yaml",
+                next=fab("fleet.check"),
             )
 
     # --- surgery -----------------------------------------------------------------------------
@@ -365,7 +366,7 @@ class MetaDbEdge:
                 f"no backup of cm_location {location} is here",
                 where=str(directory),
                 evidence="the initial node has a copy in the mirror of the run",
-                next="fab run.list",
+                next=fab("run.list"),
             )
         return path
 
@@ -517,7 +518,7 @@ def _code(link: Link, code: object) -> int:
             f"cluster_info has a row whose code is {code!r}: that is no cm_location",
             where=link.server.where,
             evidence="an OMS writes one row per region",
-            next="fab meta.show",
+            next=fab("meta.show"),
         ) from None
 
 
@@ -589,8 +590,8 @@ def _ha_config(link: Link) -> Mapping[str, Any] | None:
             "ha.config in oms_normal_config is no JSON object",
             where=link.server.where,
             evidence=str(rows[0][0])[:200],
-            next="open the HA settings in the OMS console and save them again, "
-            "then: fab fleet.check",
+            fix="open the HA settings in the OMS console and save them again",
+            next=fab("fleet.check"),
         )
     return value
 

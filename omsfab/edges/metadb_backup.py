@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from omsfab.commands.next_line import shell
 from omsfab.edges import metadb_sql as sql
 from omsfab.errors import OmsfabError
 
@@ -283,7 +284,8 @@ def save(backup: Backup, directory: Path, stem: str) -> tuple[Path, Path]:
             f"cannot write the row backup: {exc.strerror or exc}",
             where=str(directory),
             evidence="no row was deleted: without a verified backup none ever is",
-            next=f"df -h {directory}",
+            fix="make room there, or give the right to write",
+            next=shell("df", "-h", str(directory)),
         ) from exc
     try:
         if load(lines) != backup:
@@ -296,7 +298,8 @@ def save(backup: Backup, directory: Path, stem: str) -> tuple[Path, Path]:
             f"backup verification failed: {exc}",
             where=str(lines),
             evidence="no row was deleted: without a verified backup none ever is",
-            next=f"df -h {directory}",
+            fix="make room there, or give the right to write",
+            next=shell("df", "-h", str(directory)),
         ) from exc
     return lines, script
 

@@ -121,7 +121,8 @@ def _nowhere(server: Server, why: str, schema: str, exc: Exception) -> Preflight
         f"user {server.metadb.user} {why}: there is no place for the lock that all users see",
         where=server.where,
         evidence=f"error {code_of(exc)}: {server.clean(str(exc.args[-1]))}",
-        next=fab("fleet.check", first=f"ask the DBA: {grant}"),
+        fix=f"ask the DBA: {grant}",
+        next=fab("fleet.check"),
     )
 
 
@@ -377,19 +378,21 @@ def _breakable(link: Link, cluster: str, run_id: str) -> Holder:
 def refusal(server: Server, held: Holder, run_id: str = "") -> Locked:
     """The error that names who has the lock, and how it comes free."""
     state = f"live until {held.expires}" if held.live else f"expired at {held.expires}"
-    broken = f"if that run is gone for good: fab lock.break --run={held.run_id}"
+    broken = fab("lock.break", run=held.run_id)
     if held.run_id == run_id:
-        cure = fab("run.resume", run=run_id, first=f"wait until {held.expires}")
+        fix, line = f"wait until {held.expires}", fab("run.resume", run=run_id)
     elif held.live:
-        cure = fab("lock.show", note=f"wait for its end; {broken}")
+        gone = f"if that run is gone for good: {broken.line}"
+        fix, line = "wait for its end", fab("lock.show", note=gone)
     else:
-        cure = fab("lock.break", run=held.run_id, note="if that run is gone for good")
+        fix, line = "make sure that run is dead: its process, and its jump host", broken
     return Locked(
         "DB-030",
         f"this OMS is locked by {held.owner} (run {held.run_id}) since {held.since}",
         where=server.where,
         evidence=f"lease {state}, last renewed {held.renewed}",
-        next=cure,
+        fix=fix,
+        next=line,
     )
 
 
@@ -399,7 +402,7 @@ def _busy(server: Server) -> Locked:
         "this OMS is locked: another run is changing rows at this moment",
         where=server.where,
         evidence=f"its lease row was in use for more than {server.limits.lock} s",
-        next="fab lock.show",
+        next=fab("lock.show"),
     )
 
 
@@ -431,7 +434,7 @@ def _unbroken(server: Server, why: str, right: str = "") -> Locked:
         "DB-033",
         f"the lock was not broken: {why}",
         where=server.where,
-        next=f"fab lock.break --run={right}" if right else "fab lock.show",
+        next=fab("lock.break", run=right) if right else fab("lock.show"),
     )
 
 

@@ -11,6 +11,7 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
+from omsfab.commands.next_line import fab, shell
 from omsfab.edges import metadb_sql as sql
 from omsfab.errors import MetaDbAway, OmsfabError, PreflightError
 from omsfab.fleet.mask import Redactor
@@ -87,7 +88,7 @@ class Server:
                 f"connection to the MetaDB lost while {doing}",
                 where=self.where,
                 evidence=text,
-                next=f"nc -vz {self.metadb.host} {self.metadb.port}",
+                next=shell("nc", "-vz", self.metadb.host, str(self.metadb.port)),
             )
         if code in DENIED:
             return self.refusal(
@@ -95,15 +96,16 @@ class Server:
                 f"user {self.metadb.user} has no right for {doing}",
                 where=self.where,
                 evidence=f"error {code}: {text}",
-                next="ask the DBA for SELECT, INSERT, UPDATE, DELETE and CREATE on the OMS"
-                " databases of this user, then: fab fleet.check",
+                fix="ask the DBA for SELECT, INSERT, UPDATE, DELETE and CREATE on the OMS"
+                " databases of this user",
+                next=fab("fleet.check"),
             )
         return self.refusal(
             "DB-004",
             f"the MetaDB refused {doing}",
             where=self.where,
             evidence=f"error {code}: {text}",
-            next="fab fleet.check",
+            next=fab("fleet.check"),
         )
 
     def login_error(self, exc: Exception) -> OmsfabError:
@@ -117,7 +119,8 @@ class Server:
                 f"the MetaDB refuses user {user} with this password (tried once, not again)",
                 where=self.where,
                 evidence=evidence,
-                next="correct metadb.user or metadb.password in hosts.yaml, then: fab fleet.check",
+                fix="correct metadb.user or metadb.password in hosts.yaml",
+                next=fab("fleet.check"),
             )
         if code in {2002, 2003, 2005, 2006, 2013}:
             return self.away(
@@ -127,15 +130,15 @@ class Server:
                 else "the MetaDB is not reached",
                 where=self.where,
                 evidence=evidence,
-                next=f"nc -vz {host} {port}",
+                next=shell("nc", "-vz", host, str(port)),
             )
         return self.refusal(
             "DB-003",
             f"the MetaDB does not let user {user} in",
             where=self.where,
             evidence=evidence,
-            next="ask the DBA: TLS, host rule, connection limit or login plugin, as named above, "
-            "then: fab fleet.check",
+            fix="ask the DBA: TLS, host rule, connection limit or login plugin, as named above",
+            next=fab("fleet.check"),
         )
 
 
@@ -225,7 +228,8 @@ class Link:
                 "a value is too large for the server to hand out",
                 where=self.server.where,
                 evidence=str(cut[0]),
-                next="ask the DBA: set global max_allowed_packet = 67108864, then: fab fleet.check",
+                fix="ask the DBA: set global max_allowed_packet = 67108864",
+                next=fab("fleet.check"),
             )
 
     def run(self, text: str, args: Sequence[object] = ()) -> int:

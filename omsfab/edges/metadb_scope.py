@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges.metadb_backup import Cells, Column, TableRows
 from omsfab.edges.metadb_link import DENIED, DbError, Link, code_of
@@ -158,8 +159,9 @@ def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
             "the MetaDB has not the tables of an OMS that omsfab knows",
             where=link.server.where,
             evidence="\n".join(missing),
-            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with drc_rm_db and"
-            " drc_cm_db in config.yaml, then: fab fleet.check",
+            fix="compare metadb.rm_db and metadb.cm_db in hosts.yaml with drc_rm_db"
+            " and drc_cm_db in config.yaml",
+            next=fab("fleet.check"),
         )
     return found
 
@@ -276,8 +278,8 @@ def _limited(link: Link, found: Found) -> int:
             f"{found.schema}.{found.name} has {total} rows: this is not the table we expect",
             where=link.server.where,
             evidence=f"an OMS has a handful of rows there, at most {MAX_ROWS}",
-            next="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml, then: "
-            "fab fleet.check",
+            fix="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml",
+            next=fab("fleet.check"),
         )
     return total
 
@@ -425,8 +427,8 @@ def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
         f"omsfab cannot tell whose row of {found.schema}.{found.name} is whose",
         where=link.server.where,
         evidence=f"{seen}\nits columns: {columns}",
-        next="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column, "
-        "then: fab meta.show",
+        fix="name the column that holds cm_location in hosts.yaml: metadb.location_cm_column",
+        next=fab("meta.show"),
     )
 
 
@@ -458,7 +460,8 @@ def refuse_unsafe(link: Link, scope: TableScope, *, deleted: bool = True) -> Non
             problems[0],
             where=link.server.where,
             evidence="\n".join(problems),
-            next="ask the DBA to change that, then: fab meta.show",
+            fix="ask the DBA to change that",
+            next=fab("meta.show"),
         )
 
 

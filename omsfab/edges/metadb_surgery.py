@@ -129,7 +129,7 @@ def clear(
         where=server.where,
         changed="nothing: both attempts were rolled back",
         evidence=_who_is_there(server),
-        next=fab("run.resume", run=lease.run_id, first="stop what writes (fab fleet.status)"),
+        fix="stop what writes (fab fleet.status)",
     )
 
 
@@ -491,8 +491,8 @@ def load(source: Path, server: Server) -> Backup:
             "DB-021",
             f"this backup cannot be trusted: {exc}",
             where=str(source),
-            next="name the node that has the copy, the initial one, then: "
-            "fab run.resume --from=NODE",
+            fix="name the node that has the copy, the initial one",
+            next=fab("run.resume", from_="NODE"),
         ) from exc
 
 
@@ -592,7 +592,6 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
                     where=server.where,
                     changed="unknown; the marker in the MetaDB knows",
                     evidence=server.clean(f"{exc}; afterwards: {trouble}"),
-                    next=f"fab run.resume --run={work.run_id}",
                 ) from exc
             time.sleep(0.5)
     if held is None or held.token != work.lease.token:
@@ -604,7 +603,8 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
             where=server.where,
             changed="unknown: the transaction was not committed, yet the rows are not those saved",
             evidence=f"saved rows: {work.paths[0]}" if work.paths else "",
-            next=f"compare with the backup: fab meta.show, then: fab run.undo --run={work.run_id}",
+            fix="compare with the backup: fab meta.show",
+            next=fab("run.undo", run=work.run_id),
         ) from exc
     _failed(server, work, exc)
 
@@ -618,7 +618,6 @@ def _now(link: Link, work: _Work) -> str:
 
 def _failed(server: Server, work: _Work, exc: Exception) -> NoReturn:
     """The transaction is certainly not committed: say why."""
-    resume = f"fab run.resume --run={work.run_id}"
     evidence = server.clean(f"error {code_of(exc)}: {exc.args[-1] if exc.args else exc}")
     if code_of(exc) in LOCK_WAIT:
         raise OmsfabError(
@@ -626,7 +625,7 @@ def _failed(server: Server, work: _Work, exc: Exception) -> NoReturn:
             f"row lock held by {_who_locks(server) or 'another connection'}",
             where=server.where,
             evidence=evidence,
-            next=f"end that session, then: {resume}",
+            fix="end that session",
         ) from exc
     if not lost(exc):
         raise OmsfabError(
@@ -634,14 +633,12 @@ def _failed(server: Server, work: _Work, exc: Exception) -> NoReturn:
             "the MetaDB refused a statement; nothing was changed",
             where=server.where,
             evidence=evidence,
-            next=resume,
         ) from exc
     raise MetaDbAway(
         "DB-010",
         "MetaDB connection lost before commit; nothing changed",
         where=server.where,
         evidence=evidence,
-        next=resume,
     ) from exc
 
 
@@ -699,7 +696,7 @@ def _copy(path: Path, mirror: Mirror) -> None:
             f"cannot copy the row backup to a second machine: {exc.strerror or exc}",
             where=str(path),
             evidence="no row was deleted: without a second copy none ever is",
-            next="fab fleet.check",
+            next=fab("fleet.check"),
         ) from exc
 
 
@@ -734,7 +731,7 @@ def region_row_error(
         where=server.where,
         evidence="an OMS writes one row per region"
         + ("; --allow-empty accepts none" if rows == 0 else ""),
-        next="fab meta.show",
+        next=fab("meta.show"),
     )
 
 
@@ -748,8 +745,8 @@ def _refuse_oversize(link: Link, backup: Backup) -> None:
                 "DB-028",
                 f"a row of {table.table} takes {longest} bytes as INSERT; the server takes {limit}",
                 where=link.server.where,
-                next=f"ask the DBA: set global max_allowed_packet = {longest * 2}, "
-                "then: fab meta.show",
+                fix=f"ask the DBA: set global max_allowed_packet = {longest * 2}",
+                next=fab("meta.show"),
             )
 
 
@@ -773,8 +770,8 @@ def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[s
                 "DB-018",
                 f"{now.table} has changed since the backup: it lacks {', '.join(sorted(lacking))}",
                 where=link.server.where,
-                next="restore into the version of OMS that the backup came from, "
-                "then: fab meta.show",
+                fix="restore into the version of OMS that the backup came from",
+                next=fab("meta.show"),
             )
         both = "1 = 1" if then.whole else f"({now.where}) or ({then.where})"
         tables.append(TableScope(now.found, both, then.whole, now.rows, now.prose))
@@ -793,7 +790,8 @@ def _expect_restored(link: Link, now: TableScope, wanted: Backup) -> None:
             f"restored rows of {now.table} differ from the backup; rolled back",
             where=link.server.where,
             evidence=f"{len(saved)} rows saved, {len(again)} rows read back",
-            next="load the .sql beside the backup with the mysql client, then: fab meta.show",
+            fix="load the .sql beside the backup with the mysql client",
+            next=fab("meta.show"),
         )
 
 
@@ -808,7 +806,7 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
             f"the rows of cm_location {location} are deleted, and their backup is not here",
             where=str(path),
             evidence="the initial node has a copy in the mirror of the run",
-            next=f"fab run.resume --run={work.run_id} --from=NODE",
+            next=fab("run.resume", run=work.run_id, from_="NODE"),
         )
     backup = load(path, server)
     if backup.sha256 != detail.get("sha256"):
@@ -816,7 +814,9 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
             "DB-021",
             "this backup is not the one whose rows were deleted",
             where=str(path),
-            next=f"fab run.resume --run={work.run_id} --from=NODE   # the initial node has a copy",
+            next=fab(
+                "run.resume", run=work.run_id, from_="NODE", note="the initial node has a copy"
+            ),
         )
     return Cleared(backup.counts, (path, path.with_suffix(".sql")), already=True)
 
@@ -849,7 +849,7 @@ def others_unchanged(server: Server, source: Path) -> tuple[str, ...]:
             "rows of other regions are not what they were before this run",
             where=server.where,
             evidence="\n".join([*wrong, f"as they were: {source}"]),
-            next="fab meta.show",
+            next=fab("meta.show"),
         )
     return tuple(notes)
 

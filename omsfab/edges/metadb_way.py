@@ -17,6 +17,7 @@ from typing import Any
 import paramiko
 import pymysql
 
+from omsfab.commands.next_line import shell
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.metadb_link import Connect
 from omsfab.edges.ssh import SshShell
@@ -52,7 +53,7 @@ def _context(metadb: MetaDb) -> ssl.SSLContext:
             "INPUT-030",
             f"the CA of the MetaDB cannot be read: {error}",
             where=f"metadb.tls.ca, {metadb.tls.ca}",
-            next=f"openssl x509 -in {metadb.tls.ca} -noout -subject",
+            next=shell("openssl", "x509", "-in", str(metadb.tls.ca), "-noout", "-subject"),
         ) from None
     context.check_hostname = False
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the CAs that servers make are version 1

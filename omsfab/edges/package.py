@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
+from omsfab.commands.next_line import fab, shell
 from omsfab.errors import PreflightError
 from omsfab.plan.present import Package
 
@@ -56,8 +57,8 @@ def examine(
             "IMG-003",
             f"{path} is {'not a file' if path.exists() else 'not there'}",
             where=f"{part}.package in hosts.yaml",
-            next=f"copy the package there, or write in {part}.package where it is, then: "
-            "fab fleet.show",
+            fix=f"copy the package there, or write in {part}.package where it is",
+            next=fab("fleet.show"),
         )
     stat = path.stat()
     known = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
@@ -173,8 +174,8 @@ def _image_of(manifest: list[dict[str, object]], reference: str, path: Path, par
         f"{path.name} holds {', '.join(tags) or 'an image without a tag'}, not {reference}",
         where=str(path),
         evidence=f"ids: {', '.join(ids) or 'none'}",
-        next=f"write the image that the package holds, or its id, as {part}.image in hosts.yaml, "
-        "then: fab fleet.show",
+        fix=f"write the image that the package holds, or its id, as {part}.image in hosts.yaml",
+        next=fab("fleet.show"),
     )
 
 
@@ -184,5 +185,6 @@ def _bad(id: str, what: str, path: Path, where: str) -> PreflightError:
         what,
         where=where,
         evidence=str(path),
-        next=f"copy the package again and compare its sha256, then: sha256sum {path}",
+        fix="copy the package again and compare its sha256",
+        next=shell("sha256sum", str(path)),
     )

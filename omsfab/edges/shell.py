@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from omsfab.commands.command import Command
+from omsfab.errors import Next
 from omsfab.fleet.secret import Secret
 
 OnLine = Callable[[str], None]
@@ -61,7 +62,7 @@ class Shell(Protocol):
         ``on_lost`` hears of a line that dropped, and of nothing else.
         """
 
-    def by_hand(self, text: str) -> str:
+    def by_hand(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from omsfab.edges.hostkeys import HostKey
 from omsfab.edges.line import TRIES, Dialer
 from omsfab.edges.shell import OnBytes, OnLine, Result
 from omsfab.edges.stream import Stream
-from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
+from omsfab.errors import LostSession, Next, OmsfabError, PreflightError, StepFailed, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.fleet.secret import Secret
 
@@ -128,9 +128,9 @@ class SshShell:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
         transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
 
-    def by_hand(self, text: str) -> str:
+    def by_hand(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""
-        return self._dialer.by_hand(self._target, text)
+        return self._dialer.by_hand(self._target, text, note)
 
     def beyond(self, host: str, port: int) -> paramiko.Channel:
         """Return a TCP connection from the node to there, which its sshd forwards."""
@@ -173,8 +173,7 @@ class SshShell:
                         f"{self.node} opens no session",
                         where=self.node,
                         evidence=str(error) or type(error).__name__,
-                        next=self.by_hand("sshd -T")
-                        + "   # maxsessions, maxstartups; and its load",
+                        next=self.by_hand("sshd -T", "maxsessions, maxstartups; and its load"),
                     ) from error
         raise AssertionError("unreachable")
 
@@ -185,7 +184,6 @@ class SshShell:
             f"the session to {self.node} ended without an exit status; the command may still run",
             where=self.node,
             evidence=f"{shown(cmd)}\n{evidence}".strip(),
-            next="fab run.resume",
         )
 
     def _no_answer(self, cmd: Command, why: str) -> StepFailed:
@@ -194,7 +192,6 @@ class SshShell:
             f"{self.node} {why}",
             where=self.node,
             evidence=f"{shown(cmd)}\nit may still run there",
-            next="fab run.resume",
         )
 
     def _no_shell(self, status: int, noise: str) -> OmsfabError:
@@ -203,8 +200,8 @@ class SshShell:
             f"the login shell of {self.node} did not run the command (status {status})",
             where=self.node,
             evidence=noise,
-            next="give the user a POSIX login shell, and no forced command in authorized_keys, "
-            f"then: {self.by_hand('true')}",
+            fix="give the user a POSIX login shell, and no forced command in authorized_keys",
+            next=self.by_hand("true"),
         )
 
     def _refuse_if_sudo_did(self, result: Result) -> None:
@@ -216,8 +213,9 @@ class SshShell:
                     f"sudo on {self.node} {says}",
                     where=f"{user} on {self.node}",
                     evidence=result.err.strip(),
-                    next=self.by_hand("visudo -f /etc/sudoers.d/omsfab")
-                    + f"   # add: {user} ALL=(root) NOPASSWD: ALL",
+                    next=self.by_hand(
+                        "visudo -f /etc/sudoers.d/omsfab", f"add: {user} ALL=(root) NOPASSWD: ALL"
+                    ),
                 )
 
 

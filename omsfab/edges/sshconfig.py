@@ -10,6 +10,7 @@ from pathlib import Path
 
 import paramiko
 
+from omsfab.commands.next_line import fab
 from omsfab.errors import InputError
 
 FILES = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
@@ -86,5 +87,6 @@ def _bad(path: Path, number: int, why: str) -> InputError:
         f"{path} cannot be read as an ssh_config",
         where=f"{path}, line {number}",
         evidence=why,
-        next="mend that line, then: fab fleet.check",
+        fix="mend that line",
+        next=fab("fleet.check"),
     )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from omsfab.commands import posix
-from omsfab.commands.command import Command
+from omsfab.commands import next_line, posix
+from omsfab.commands.command import Command, command, shown
 from omsfab.edges.shell import OnBytes, OnLine, Result, Shell
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
 
@@ -108,7 +108,9 @@ def _go_on(
         f"{dest} arrived on {shell.node} with another content",
         where=shell.node,
         evidence=f"sha256 planned {sha256}, there {arrived.out.split()[0]}; the part was removed",
-        next=f"sha256sum {source}   # if it is not {sha256}, the package changed: plan again",
+        next=next_line.shell(
+            "sha256sum", str(source), note=f"if it is not {sha256}, the package changed: plan again"
+        ),
     )
 
 
@@ -181,7 +183,7 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
             "XFER-006",
             f"{dest} is a directory",
             where=shell.node,
-            next=shell.by_hand(f"rmdir {dest}"),
+            next=shell.by_hand(shown(command("rmdir", dest))),
         )
     if "No space left" in result.err or "quota exceeded" in result.err:
         raise _full(shell, dest, result)
@@ -190,7 +192,6 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
         f"{shell.node} does not take {dest} (status {result.status})",
         where=shell.node,
         evidence=(result.err or result.out).strip(),
-        next="fab run.resume",
     )
 
 
@@ -203,7 +204,7 @@ def _full(shell: Pipe, dest: str, result: Result) -> OmsfabError:
         f"no room for {dest} on {shell.node}; what had arrived was removed",
         where=shell.node,
         evidence=f"{result.err.strip()}\n{usage}",
-        next="make room there, then: fab run.resume",
+        fix="make room there",
     )
 
 
@@ -212,7 +213,7 @@ def _changed(source: Path, size: int) -> StepFailed:
         "XFER-001",
         f"{source} is not the file that was planned: it has not {size} bytes",
         where="jump host",
-        next="put the package that was planned there again, then: fab run.resume",
+        fix="put the package that was planned there again",
     )
 
 
@@ -222,7 +223,7 @@ def _unreadable(source: Path, error: OSError) -> StepFailed:
         f"{source} cannot be read: {error.strerror or error}",
         where="jump host",
         evidence="it could be when the run was planned",
-        next="put it back as it was, then: fab run.resume",
+        fix="put it back as it was",
     )
 
 
@@ -232,5 +233,4 @@ def _given_up(node: str, dest: str, size: int, most: int, lost: OmsfabError) -> 
         f"{node} was not reached again while {dest} was sent; {most} of {size} bytes are there",
         where=node,
         evidence=f"{lost.id} {lost.what}",
-        next="fab run.resume",
     )

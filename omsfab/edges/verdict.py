@@ -65,24 +65,23 @@ def verdict(
     alone says nothing, and a banner does not make up for another status.
     """
     tail = "\n".join((f"{node}:{log}", *reading.last))
-    again = "fab run.resume"
     if status > 128:
         return StepFailed(
             "INIT-012",
             f"{script} ended by signal {status - 128}",
-            where=node, evidence=tail, next=again,
+            where=node, evidence=tail,
         )  # fmt: skip
     if status or reading.failed:
         said = "it says `init failed!`" if reading.failed else "no `init failed!` was seen"
         return StepFailed(
             "INIT-011",
             f"{script} failed in step {reading.step or '?'} of 5 with status {status}; {said}",
-            where=node, evidence=tail, next=again,
+            where=node, evidence=tail,
         )  # fmt: skip
     if not reading.banner:
         return Mismatch(
             "INIT-015",
             f"{script} exited 0 without completion banner",
-            where=node, evidence=tail, next=again,
+            where=node, evidence=tail,
         )  # fmt: skip
     return f"{script} ended with 0 and its banner"

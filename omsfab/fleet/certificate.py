@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from omsfab.commands.next_line import chain, shell
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import secretsource
 from omsfab.fleet.model import Https, Region
@@ -54,7 +55,7 @@ def text(source: Path, *, private: bool = False, label: str = "https.key") -> Se
             "the certificate cannot be read",
             where=str(source),
             evidence=f"{source}: {error}",
-            next=f"openssl x509 -in {source} -noout -subject",
+            next=shell("openssl", "x509", "-in", str(source), "-noout", "-subject"),
         ) from None
 
 
@@ -78,7 +79,10 @@ def judge(region: Region, https: Https, *, dates: bool = True, now: datetime | N
             f"the certificate of region {region.name} would not be accepted",
             where=f"{label}.crt, {https.crt}",
             evidence="\n".join(wrong),
-            next=f"openssl x509 -in {https.crt} -noout -dates -ext subjectAltName",
+            next=shell(
+                *("openssl", "x509", "-in", str(https.crt), "-noout", "-dates"),
+                *("-ext", "subjectAltName"),
+            ),
         )
 
 
@@ -125,7 +129,11 @@ def _unfit(label: str, https: Https, evidence: list[str]) -> InputError:
         "certificate and key are no pair that NGINX could serve",
         where=label,
         evidence="\n".join(evidence),
-        next=f"openssl x509 -in {https.crt} -noout -pubkey; openssl pkey -in {https.key} -pubout",
+        next=chain(
+            shell("openssl", "x509", "-in", str(https.crt), "-noout", "-pubkey"),
+            shell("openssl", "pkey", "-in", str(https.key), "-pubout"),
+            by=";",
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import TypeAlias
 
+from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import strictyaml
 from omsfab.fleet.model import Fleet, Ports, Region
@@ -163,7 +164,7 @@ def fill(template: str, pieces: Mapping[str, str], *, origin: str) -> str:
                 [f"no value for ${{{name}}}" for name in sorted(asked - given)]
                 + [f"no place for ${{{name}}}" for name in sorted(given - asked)]
             ),
-            next=f"git diff {origin}",
+            next=shell("git", "diff", "--", origin),
         )
     return Template(template).substitute(pieces)
 
@@ -286,7 +287,7 @@ def _unreadable(origin: str, evidence: list[str]) -> PreflightError:
         f"{origin} is there, but not as YAML that can be read safely",
         where=origin,
         evidence="\n".join(evidence),
-        next="mend the lines named above, or move the file away, then: fab scale.out --plan",
+        fix="mend the lines named above, or move the file away",
     )
 
 

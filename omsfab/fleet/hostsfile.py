@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from omsfab.commands.command import command, shown
-from omsfab.errors import InputError
+from omsfab.commands.next_line import chain, edit, fab, shell
+from omsfab.errors import InputError, Next, cures
 from omsfab.fleet import configfile, secretsource, strictyaml, values
 from omsfab.fleet.model import (
     Fleet,
@@ -145,16 +145,16 @@ def _dotted(path: KeyPath) -> str:
     return ".".join(key if key.isprintable() else json.dumps(key) for key in path)
 
 
-def _edit(path: Path) -> str:
-    return f"${{EDITOR:-vi}} {shown(command(str(path)))} && fab fleet.show"
+def _edit(path: Path) -> Next:
+    return chain(edit(str(path)), fab("fleet.show"))
 
 
-def _begin(path: Path) -> str:
+def _begin(path: Path) -> Next:
     """A file that is not there begins as the example; why another cannot be read, `ls` shows."""
     if path.exists() or path.is_symlink() or path == EXAMPLE:
-        return shown(command("ls", "-ld", str(path)))
-    copy = shown(command("install", "-D", "-m", "600", str(EXAMPLE), str(path)))
-    return f"{copy}   # the commented example; edit it, then look with: fab fleet.show"
+        return shell("ls", "-ld", str(path))
+    note = "the commented example; edit it, then look with: fab fleet.show"
+    return shell("install", "-D", "-m", "600", str(EXAMPLE), str(path), note=note)
 
 
 # --- the model out of the entries ------------------------------------------------------------
@@ -228,11 +228,13 @@ def _secrets(entry: HostsFile, base: Path) -> dict[str, Secret]:
     if len(missing) == 1:
         raise missing[0]
     if missing:
+        fix, lines = cures(missing)
         raise InputError(
             missing[0].id,
             f"{len(missing)} secrets cannot be had",
             evidence="\n".join(f"{error.where}  {error.what}" for error in missing),
-            next="; ".join(error.next for error in missing if error.next),
+            fix=fix,
+            next=lines,
         )
     return secrets
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
-from omsfab.commands.command import command, shown
-from omsfab.errors import InputError, SecurityRefusal
+from omsfab.commands.next_line import chain, fab, shell
+from omsfab.errors import InputError, Next, SecurityRefusal
 from omsfab.fleet.secret import Secret
 
 Kind: TypeAlias = Literal["env", "file", "command", "prompt"]
@@ -200,7 +200,7 @@ def _from_env(name: str, label: str) -> str:
             "INPUT-010",
             f"the environment variable {name} is not set",
             where=label,
-            next=f"read -rs {name} && export {name}",
+            next=chain(shell("read", "-rs", name), shell("export", name)),
         )
     return text
 
@@ -211,12 +211,12 @@ def _from_file(path: Path, label: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if path.is_symlink():
-            _refuse("SEC-001", path, label, "is a symbolic link", "name the file itself")
+            _refuse("SEC-001", path, label, "is a symbolic link", fix="name the file itself")
         raise InputError(
             "INPUT-011",
             f"the secret file {path} cannot be read: {error.strerror}",
             where=label,
-            next=shown(command("install", "-m", "600", "/dev/null", str(path))),
+            next=shell("install", "-m", "600", "/dev/null", str(path)),
         ) from None
     try:
         _refuse_if_others_read(os.fstat(fd), path, label)
@@ -227,22 +227,27 @@ def _from_file(path: Path, label: str) -> str:
 
 def _refuse_if_others_read(found: os.stat_result, path: Path, label: str) -> None:
     if not stat.S_ISREG(found.st_mode):
-        _refuse("SEC-001", path, label, "is not a regular file", "name a regular file")
+        _refuse("SEC-001", path, label, "is not a regular file", fix="name a regular file")
     if found.st_uid not in {os.geteuid(), 0}:
-        mine = shown(command("chown", getpass.getuser(), str(path)))
+        mine = shell("chown", getpass.getuser(), str(path))
         _refuse("SEC-002", path, label, f"belongs to another user (uid {found.st_uid})", mine)
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
-        private = shown(command("chmod", "600", str(path)))
+        private = shell("chmod", "600", str(path))
         _refuse("SEC-003", path, label, f"has mode {mode:04o}: others may read it", private)
     kind = _file_system(found.st_dev)
     if kind in _NETWORK_FILE_SYSTEMS:
         why = f"is on {kind}, which other machines read too"
-        _refuse("SEC-004", path, label, why, "keep it on a disk of this machine, or use {env: …}")
+        _refuse(
+            "SEC-004", path, label, why, fix="keep it on a disk of this machine, or use {env: …}"
+        )
 
 
-def _refuse(id: str, path: Path, label: str, what: str, next: str) -> NoReturn:
-    raise SecurityRefusal(id, f"the secret file {path} {what}", where=label, next=next)
+def _refuse(
+    id: str, path: Path, label: str, what: str, next: Next | None = None, *, fix: str = ""
+) -> NoReturn:
+    line = next or shell("ls", "-lLd", str(path))
+    raise SecurityRefusal(id, f"the secret file {path} {what}", where=label, fix=fix, next=line)
 
 
 def _file_system(device: int) -> str:
@@ -273,7 +278,13 @@ def _from_command(words: tuple[str, ...], base: Path, label: str) -> str:
         if done.returncode == 0:
             return _without_line_end(done.stdout)
         what = f"ended with status {done.returncode}"
-    raise InputError("INPUT-012", f"the command {words[0]} {what}", where=label) from None
+    raise InputError(
+        "INPUT-012",
+        f"the command {words[0]} {what}",
+        where=label,
+        fix="run it by hand: it must print the secret and end with 0",
+        next=shell("command", "-v", words[0], note="is it there?"),
+    ) from None
 
 
 def _from_operator(label: str) -> str:
@@ -282,6 +293,7 @@ def _from_operator(label: str) -> str:
             "INPUT-013",
             "there is no terminal to ask for the secret",
             where=label,
-            next="run fab in a terminal, or write {env: NAME} in hosts.yaml, then: fab fleet.show",
+            fix="run fab in a terminal, or write {env: NAME} in hosts.yaml",
+            next=fab("fleet.show"),
         )
     return getpass.getpass(f"{label}: ")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from omsfab import lab as labs
-from omsfab.errors import OmsfabError, PreflightError
+from omsfab.errors import Next, OmsfabError, PreflightError
 from omsfab.lab.model import ENGINES
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ def up(
     """
     why = labs.missing()
     if why:
-        raise PreflightError("LAB-001", why, where="this machine", next="scripts/test")
+        raise PreflightError("LAB-001", why, where="this machine", next=Next("scripts/test"))
     engine = next((known for known in ENGINES if known == metadb), None)
     if engine is None:
-        raise OmsfabError("LAB-002", f"no such MetaDB: {metadb}", next="fab lab.up")
+        raise OmsfabError("LAB-002", f"no such MetaDB: {metadb}", next=Next("fab lab.up"))
     lab = labs.up(name, nodes, engine, profile=profile, start_secs=start_secs)
     first = lab.nodes[0]
     write(lab, "initial.yaml", f"http://{first.ip}:8088", [first.name])
@@ -76,7 +76,7 @@ def fab(lab: labs.Lab, file: str, *words: str, check: bool = True) -> int:
             "LAB-003",
             f"fab {' '.join(words)} ended with {status}",
             where=f"lab {lab.name}",
-            next=f"fab lab.status --name={lab.name}",
+            next=Next(f"fab lab.status --name={lab.name}"),
         )
     return status
 

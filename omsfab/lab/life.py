@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from omsfab.errors import Next
 from omsfab.lab import balancer, machine, metadb, mysql, network, node, package, places
 from omsfab.lab.model import BALANCER, Engine, Lab, NodeOfLab, read
 from omsfab.lab.places import Place, place
@@ -114,7 +115,7 @@ def _planned(where: Place, nodes: int, kind: Engine, password: str | None) -> La
         subnet = old.subnet if old else network.free_subnet()
         db = old.metadb if old else metadb.planned(kind, subnet, password)
         if db.kind != kind:
-            raise LabError(f"lab {where.name} has {db.kind}, not {kind}", next="fab lab.down")
+            raise LabError(f"lab {where.name} has {db.kind}, not {kind}", next=Next("fab lab.down"))
         if password is not None:
             db = replace(db, password=password)
         count = max(nodes, len(old.nodes) if old else 0)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from omsfab.errors import Next
 from omsfab.lab import mysql, network
 from omsfab.lab.model import Engine, Lab, MetaDbOfLab
 from omsfab.lab.system import (
@@ -69,7 +70,7 @@ def engine_path() -> Path | None:
 def _oceanbase(lab: Lab) -> tuple[str, ...]:
     program = engine_path()
     if program is None:
-        raise LabError("the OceanBase engine is missing", next="scripts/setup lab")
+        raise LabError("the OceanBase engine is missing", next=Next("scripts/setup lab"))
     return (
         *(str(program), "--nodaemon", "--port", str(lab.metadb.port)),
         *("--base-dir", str(lab.directory / MEMBER / "data")),

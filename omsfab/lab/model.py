@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from omsfab.errors import Next
 from omsfab.lab import network
 from omsfab.lab.places import Place
 from omsfab.lab.system import LabError, private_file, run
@@ -116,7 +117,7 @@ class Lab:
         """Run a program as root inside the namespaces of the node, past sshd and omsfab."""
         pid = self.node(node).pid
         if pid is None:
-            raise LabError(f"{node} is down", next="fab lab.up")
+            raise LabError(f"{node} is down", next=Next("fab lab.up"))
         done = subprocess.run(
             (
                 *("nsenter", "--target", str(pid), "--net", "--mount", "--pid", "--uts", "--ipc"),
@@ -259,7 +260,7 @@ def read(place: Place) -> Lab:
     try:
         state = json.loads(place.state.read_text())
     except FileNotFoundError as error:
-        raise LabError(f"there is no lab {place.name}", next="fab lab.up") from error
+        raise LabError(f"there is no lab {place.name}", next=Next("fab lab.up")) from error
     state["directory"] = Path(state["directory"])
     state["package"] = Path(state["package"])
     state["nodes"] = tuple(NodeOfLab(**node) for node in state["nodes"])

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from omsfab.errors import Next
 from omsfab.lab import package, places
 from omsfab.lab.system import LabError, Say, only_one, private_dir, private_file, run
 
@@ -47,7 +48,7 @@ def command(data: Path, port: int) -> tuple[str, ...]:
     LabError without the program.
     """
     if why := missing():
-        raise LabError(why, next="scripts/setup tests")
+        raise LabError(why, next=Next("scripts/setup tests"))
     if not data.exists():
         shutil.copytree(home() / "data", new := data.with_suffix(".new"), dirs_exist_ok=True)
         new.rename(data)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from omsfab.errors import Next
 from omsfab.lab.places import Place
 from omsfab.lab.system import LabError, processes, reap, run
 
@@ -34,7 +35,7 @@ def free_subnet() -> str:
         # A default route or a whole private range overlaps everything: only narrower ones count.
         if not any(net.prefixlen >= 16 and net.overlaps(subnet) for net in taken):
             return str(subnet)
-    raise LabError("all of 10.77.0.0/16 is in use on this machine", next="fab lab.down")
+    raise LabError("all of 10.77.0.0/16 is in use on this machine", next=Next("fab lab.down"))
 
 
 def address(subnet: str, last: int) -> str:

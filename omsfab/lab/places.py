@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from omsfab.errors import Next
 from omsfab.lab.system import LabError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -66,6 +67,6 @@ def place(name: str) -> Place:
     if not NAME.fullmatch(name):
         raise LabError(
             f"{name!r} is no name for a lab",
-            next="fab lab.up --name=lab   # a-z, 0-9 and -, up to 31",
+            next=Next("fab lab.up --name=lab", note="a-z, 0-9 and -, up to 31"),
         )
     return Place(name, root() / name)

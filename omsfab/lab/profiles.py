@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from omsfab.errors import Next
 from omsfab.lab.system import LabError
 
 QUICK = "0.2"
@@ -120,6 +121,6 @@ def chosen(name: str = "") -> Profile:
         known = ", ".join(PROFILES)
         raise LabError(
             f"{wanted} is no profile of the stand-in image; there are {known}",
-            next=f"unset OMSFAB_LAB_PROFILE; fab lab.up --profile={DEFAULT}",
+            next=Next(f"unset OMSFAB_LAB_PROFILE; fab lab.up --profile={DEFAULT}"),
         )
     return PROFILES[wanted]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from omsfab.errors import OmsfabError
+from omsfab.errors import Next, OmsfabError
 
 Say = Callable[[str], None]
 
@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 class LabError(OmsfabError):
     """The local fleet cannot be built or asked; real nodes are never concerned."""
 
-    def __init__(self, what: str, *, evidence: str = "", next: str = "") -> None:
+    def __init__(self, what: str, *, evidence: str = "", next: Next | None = None) -> None:
         super().__init__("LAB-001", what, where="local fleet", evidence=evidence, next=next)
 
 

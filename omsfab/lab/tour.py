@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from omsfab import lab as labs
-from omsfab.errors import OmsfabError
+from omsfab.errors import Next, OmsfabError
 from omsfab.lab import demo, influx
 from omsfab.lab.model import ENGINES, Lab
 from omsfab.lab.profiles import PROFILES, QUICK, chosen
@@ -71,7 +71,7 @@ class Oracle:
                 f"the oracle disagrees: {what}",
                 where=f"lab {self.lab.name}",
                 evidence=f"wanted {wanted}\nfound  {found}",
-                next=f"fab lab.status --name={self.lab.name}",
+                next=Next(f"fab lab.status --name={self.lab.name}"),
             )
         self.checks += 1
 
@@ -430,7 +430,7 @@ def main() -> int:
     said = words.parse_args()
     try:
         if why := labs.missing():
-            raise OmsfabError("LAB-001", why, where="this machine", next="scripts/test")
+            raise OmsfabError("LAB-001", why, where="this machine", next=Next("scripts/test"))
         tour(said.name, said.metadb, said.profile, keep=said.keep)
     except OmsfabError as error:
         print(error.render(), file=sys.stderr)

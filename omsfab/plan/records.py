@@ -362,8 +362,10 @@ class Step:
     verify: tuple[Probe, ...] = ()
     fault: str = "STEP-001"
     """Id of the error when ``verify`` does not hold."""
-    fix: str | Next = ""
-    """What to do then, as a line to paste; empty = resume the run."""
+    fix: str = ""
+    """What a person does then, in words."""
+    next: Next | None = None
+    """The line to paste then; None = that of the task."""
     wanted: str = ""
     """What is wanted instead, in the operator's words, where the title does not say it."""
     warn: bool = False

@@ -17,11 +17,18 @@ from omsfab.plan.regions import names
 
 
 def stop(
-    present: Present, id: str, what: str, *, where: str, evidence: str, next: str | Next
+    present: Present,
+    id: str,
+    what: str,
+    *,
+    where: str,
+    evidence: str,
+    fix: str = "",
+    next: Next | None = None,
 ) -> None:
     """Raise the refusal, unless it was waived: accepted by the operator (acceptance.py)."""
     if id not in present.waived:
-        raise PreflightError(id, what, where=where, evidence=evidence, next=next)
+        raise PreflightError(id, what, where=where, evidence=evidence, fix=fix, next=next)
 
 
 def identity(fleet: Fleet, region: Region, present: Present) -> None:
@@ -51,8 +58,8 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
             f"region {region.name} of hosts.yaml would take what another region has",
             where="cluster_info and heart_beat",
             evidence="\n".join(wrong),
-            next=f"{_to_be_itself(fleet, region, present)}, then: fab fleet.show"
-            f"   # {region.name} has location {region.location}",
+            fix=_to_be_itself(fleet, region, present),
+            next=fab("fleet.show", note=f"{region.name} has location {region.location}"),
         )
 
 
@@ -90,8 +97,8 @@ def name_kept(region: Region, present: Present) -> None:
             f"location {region.location} is region {named} in MetaDB, {region.name} in config.yaml",
             where=f"cluster_info, and config.yaml of {', '.join(says)}",
             evidence="its rows would be deleted, and might be another region's",
-            next=f"look whose it is, and if it is this one call it {named} in hosts.yaml, then: "
-            f"fab scale.out --region={named} --plan",
+            fix=f"look whose it is, and if it is this one call it {named} in hosts.yaml",
+            next=fab("scale.out", region=named, plan=True),
         )
 
 
@@ -134,7 +141,7 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
             "a container has other mounts or another OMS_HOST_IP than hosts.yaml",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
             evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
-            next="fab fleet.check   # then write what the container has into hosts.yaml",
+            next=fab("fleet.check", note="then write what the container has into hosts.yaml"),
         )
 
 
@@ -157,7 +164,9 @@ def one_image(running: Sequence[Node], present: Present) -> None:
                     "guide, IMAGE_TAG: an image is known by its id; all nodes run the same version",
                 ]
             ),
-            next="fab fleet.check   # then write the image and package that run into hosts.yaml",
+            next=fab(
+                "fleet.check", note="then write the image and package that run into hosts.yaml"
+            ),
         )
 
 
@@ -180,8 +189,8 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
             "hosts.yaml has other databases or another location than the running nodes",
             where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
             evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
-            next="write the running values into hosts.yaml, or mend config.yaml where it was"
-            " changed by hand, then: fab scale.out --plan",
+            fix="write the running values into hosts.yaml, or mend config.yaml where it"
+            " was changed by hand",
         )
 
 
@@ -208,7 +217,7 @@ def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
                 f"region {other.name} has cm_url {here} in MetaDB, {other.cm_url} in hosts.yaml",
                 where=f"cluster_info, location {other.location}",
                 evidence="one thing at a time: its rows do not change while a new region joins",
-                next=f"fab scale.out --region={other.name} --plan",
+                next=fab("scale.out", region=other.name, plan=True),
             )
 
 
@@ -222,8 +231,7 @@ def all_known(region: Region, present: Present) -> None:
             f"MetaDB has hosts that hosts.yaml does not name: {', '.join(strangers)}",
             where=f"table host, location {region.location}",
             evidence="its processes could not be stopped, and its rows would be deleted",
-            next=f"add them to regions.{region.name}.nodes in hosts.yaml, then: "
-            "fab scale.out --plan",
+            fix=f"add them to regions.{region.name}.nodes in hosts.yaml",
         )
 
 
@@ -241,7 +249,7 @@ def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node])
             f"the VIP {region.cm_host} {what}: {names(holders)}",
             where=names(holders),
             evidence="ip -br addr on each node; who holds it answers to cm_url",
-            next=f"unbind it on {names(strangers or holders[1:])}, then: fab scale.out --plan",
+            fix=f"unbind it on {names(strangers or holders[1:])}",
         )
 
 
@@ -254,8 +262,12 @@ def at_rest(region: Region, present: Present) -> None:
             f"region {region.name} is at work, and its processes would be stopped",
             where="oms_normal_config and the projects in MetaDB",
             evidence="\n".join(present.traffic),
-            next="fab scale.out --plan --accept-interruption"
-            "   # or switch HA off, let the projects end, and plan again",
+            next=fab(
+                "scale.out",
+                plan=True,
+                accept_interruption=True,
+                note="or switch HA off, let the projects end, and plan again",
+            ),
         )
 
 
@@ -270,8 +282,11 @@ def all_included(whole: Region, chosen: Region, present: Present) -> None:
             f"{regions.have_the_container(running)}, it runs, and --nodes leaves it out",
             where=names(running),
             evidence="its processes would not be stopped, and its rows would be deleted",
-            next="fab scale.out --plan   # without --nodes, or: "
-            f"fab node.stop --node={running[0].name}",
+            next=fab(
+                "scale.out",
+                plan=True,
+                note=f"without --nodes, or: fab node.stop --node={running[0].name}",
+            ),
         )
 
 
@@ -292,8 +307,7 @@ def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
             where=node.name,
             evidence=f"omsfab.spec is {facts.spec or 'not set'}, wanted {wanted}; "
             "it is never removed silently",
-            next=f"remove container {name} on {node.name} if nobody needs it, "
-            "then: fab scale.out --plan",
+            fix=f"remove container {name} on {node.name} if nobody needs it",
         )
 
 
@@ -307,7 +321,7 @@ def images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
             f"{fleet.install.image} is not on {names(lacking)}, and hosts.yaml names no package",
             where=names(lacking),
             evidence="OMS images cannot be pulled: all registries are the vendor's own",
-            next="write oms.package into hosts.yaml, then: fab scale.out --plan",
+            fix="write oms.package into hosts.yaml",
         )
 
 
@@ -322,7 +336,7 @@ def keys_known(old: Sequence[Node], present: Present) -> None:
             f"config.yaml has keys that hosts.yaml does not: {', '.join(keys)}",
             where=", ".join(name for name, keys in unknown.items() if keys),
             evidence="they would be lost when config.yaml is written from hosts.yaml",
-            next="add them under oms.extra in hosts.yaml, then: fab scale.out --plan",
+            fix="add them under oms.extra in hosts.yaml",
         )
 
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from omsfab.commands import docker
-from omsfab.commands.next_line import fab
-from omsfab.errors import InputError, PreflightError
+from omsfab.commands.next_line import fab, plus
+from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan.present import NodeFacts, Present
 
@@ -18,10 +18,10 @@ def names(nodes: Sequence[Node]) -> str:
     return ", ".join(node.name for node in nodes) or "no node"
 
 
-AGAIN = "fab scale.out --plan"
+AGAIN = fab("scale.out", plan=True)
 
 
-def named(fleet: Fleet, name: str, again: str = AGAIN) -> Region:
+def named(fleet: Fleet, name: str, again: Next = AGAIN) -> Region:
     """Return the region; without a name the only one there is.
 
     ``again`` is the task at hand, to which an error adds what was missing.
@@ -35,7 +35,7 @@ def named(fleet: Fleet, name: str, again: str = AGAIN) -> Region:
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
         evidence=f"there are: {known}",
-        next=f"{again} --region={fleet.regions[-1].name}",
+        next=plus(again, region=fleet.regions[-1].name),
     )
 
 
@@ -43,7 +43,7 @@ def that_differs(
     fleet: Fleet,
     clusters: Mapping[int, str],
     hosts: Mapping[int, Sequence[str]],
-    again: str = AGAIN,
+    again: Next = AGAIN,
 ) -> str:
     """Return the name of the one region that MetaDB has otherwise: unknown, or other cm_url or
     nodes.  If none differs it is the default region; if several do, the operator is asked."""
@@ -62,13 +62,13 @@ def that_differs(
             f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
             where="--region",
             evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
-            next=f"{again} --region={next(iter(why))}",
+            next=plus(again, region=next(iter(why))),
         )
     home = next((one.name for one in fleet.regions if one.default), fleet.regions[0].name)
     return next(iter(why), home)
 
 
-def chosen(region: Region, text: str, again: str = AGAIN) -> tuple[Node, ...]:
+def chosen(region: Region, text: str, again: Next = AGAIN) -> tuple[Node, ...]:
     """Return the nodes named (or addressed) in a comma separated list; none for an empty one."""
     wanted = [word.strip() for word in text.split(",") if word.strip()]
     found = {word: node for node in region.nodes for word in wanted if word in (node.name, node.ip)}
@@ -79,7 +79,7 @@ def chosen(region: Region, text: str, again: str = AGAIN) -> tuple[Node, ...]:
             f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
             where="--nodes",
             evidence=f"there are: {names(region.nodes)}",
-            next=f"{again} --region={region.name}   # without --nodes: all that are missing",
+            next=plus(again, region=region.name, note="without --nodes: all that are missing"),
         )
     return tuple(node for node in region.nodes if node in found.values())
 
@@ -104,7 +104,7 @@ def split(region: Region, present: Present, text: str) -> tuple[list[Node], list
                 f"host_status {present.hosts.get(node.ip, 'no row')}"
                 for node in region.nodes
             ),
-            next="fab fleet.status",
+            next=fab("fleet.status"),
         )
     stopped = [node for node in missing if present.facts(node.name).container == "stopped"]
     if stopped and (not asked or any(node in asked for node in stopped)):
@@ -112,7 +112,7 @@ def split(region: Region, present: Present, text: str) -> tuple[list[Node], list
             "HOST-003",
             f"{have_the_container(stopped)} already: it is stopped, and is never removed silently",
             where=names(stopped),
-            next=f"fab node.start --node={stopped[0].name}",
+            next=fab("node.start", node=stopped[0].name),
         )
     return old, [node for node in missing if not asked or node in asked]
 

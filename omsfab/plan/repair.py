@@ -7,16 +7,17 @@ from dataclasses import replace
 
 from omsfab.commands import checks, docker, oms, supervisor
 from omsfab.commands.command import Command
-from omsfab.commands.next_line import fab
-from omsfab.errors import InputError, PreflightError
+from omsfab.commands.next_line import fab, plus
+from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import refuse, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
 
 
-def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
-    """Return the nodes named or addressed in a comma separated list."""
+def nodes_named(fleet: Fleet, text: str, again: Next, flag: str = "node") -> tuple[Node, ...]:
+    """Return the nodes named or addressed in a comma separated list; ``again`` is the task at
+    hand, to which an error adds a node."""
     wanted = [word.strip() for word in text.split(",") if word.strip()]
     found = [node for node in fleet.nodes for word in wanted if word in (node.name, node.ip)]
     known = {word for node in found for word in (node.name, node.ip)}
@@ -25,9 +26,9 @@ def nodes_named(fleet: Fleet, text: str) -> tuple[Node, ...]:
         raise InputError(
             "INPUT-022",
             f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
-            where="--node or -H",
+            where="--node or -H" if flag == "node" else "--from",
             evidence="there are: " + ", ".join(f"{n.name} ({n.ip})" for n in fleet.nodes),
-            next=f"fab node.status --node={fleet.nodes[0].name}",
+            next=plus(again, **{flag: fleet.nodes[0].name}),
         )
     return tuple(dict.fromkeys(found))
 
@@ -42,7 +43,7 @@ def _plan(
 ) -> Plan:
     """``touches``: the running containers of this Present are changed, or their programs are, so no
     docker_init.sh may run there; asked under the claim, for somebody may have begun one."""
-    nodes = nodes_named(fleet, node)
+    nodes = nodes_named(fleet, node, fab(task))
     work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
     running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
     asked = tuple(_no_init_runs(fleet, one, task, node) for one in running)
@@ -85,7 +86,7 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 f"region {region.name} has no certificate in hosts.yaml",
                 where=f"regions.{region.name}.https",
                 evidence="guide, docker run: certificate and key, both or none",
-                next=f"fab node.push-certs --node={one.name}   # once it is there",
+                next=fab("node.push-certs", node=one.name, note="once it is there"),
             )
         runs = facts.container == "running"
         if runs and facts.image and not any(b.endswith(docker.CERTIFICATE) for b in facts.binds):
@@ -95,7 +96,7 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 where=one.name,
                 evidence="mounts of a container never change (guide, notice at the mount"
                 " directories): it would have to be removed and run again",
-                next=f"fab fleet.check --region={region.name}",
+                next=fab("fleet.check", region=region.name),
             )
         shown = present.pair(region).shown
         serve = (steps.serve_certificate(fleet, one), steps.healthy(fleet, one, shown))
@@ -154,7 +155,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
         ),
         touches=present,
     )
-    there = [one.name for one in nodes_named(fleet, node) if foreign(one)]
+    there = [one.name for one in nodes_named(fleet, node, fab("node.run")) if foreign(one)]
     note = f"{', '.join(there)}: the container there was made by someone else, or with other flags"
     return replace(plan, reasons=(f"{note}; it is left as it is",)) if there else plan
 

@@ -99,11 +99,11 @@ def _scale_out(
         f"cm_url in MetaDB is {here}: neither {where.cm_url} nor the address of a node",
         where=f"cluster_info, location {where.location}",
         evidence="the guide knows two scenarios: cm_url is a node's own address, or the VIP",
-        next="correct cm_url in hosts.yaml (or that row), then: fab scale.out --plan",
+        fix="correct cm_url in hosts.yaml (or that row)",
     )
 
 
-DEPLOY = "fab oms.deploy --plan"
+DEPLOY = fab("oms.deploy", plan=True)
 
 
 def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
@@ -115,7 +115,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             f"region {where.name} (location {where.location}) is in MetaDB already",
             where="cluster_info",
             evidence=f"cm_url {present.clusters[where.location]}",
-            next="fab scale.out --plan",
+            next=fab("scale.out", plan=True),
         )
     if present.clusters:
         raise PreflightError(
@@ -123,7 +123,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             f"OMS runs already: region {where.name} is a further one",
             where="cluster_info",
             evidence="oms.deploy is for the very first region; it proves nothing about others",
-            next=f"fab scale.out --region={where.name} --plan",
+            next=fab("scale.out", region=where.name, plan=True),
         )
     chosen = regions.chosen(where, nodes, DEPLOY) or where.nodes
     where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
@@ -396,7 +396,7 @@ def changed_config(
             f"config.yaml differs from hosts.yaml in more than {only}*",
             where=", ".join(drifts),
             evidence="\n".join(further),
-            next="fab scale.out --plan   # brings the rest; one thing at a time",
+            next=fab("scale.out", plan=True, note="brings the rest; one thing at a time"),
         )
     refuse.containers_kept(fleet, [node for node in nodes if node.name in drifts], present)
     return Changed(drifts, tuple(made))

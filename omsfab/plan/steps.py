@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
-from omsfab.commands.next_line import fab
+from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -103,7 +103,7 @@ def same_time(node: Node) -> Step:
         kind="read-only",
         verify=(SameTime(posix.clock()),),
         fault="ENV-006",
-        fix=f"compare timedatectl on {node.name} with select now(), utc_timestamp(); in MetaDB",
+        fix=f"compare timedatectl on {node.name} with select now(), utc_timestamp() in MetaDB",
     )
 
 
@@ -271,8 +271,8 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
         kind="read-only",
         verify=(Succeeds(checks.held(region.cm_host, port), f"nobody holds {region.cm_host}"),),
         fault="VIP-001",
-        fix=f"nc -vz {region.cm_host} {port}"
-        f"   # once it is bound: fab scale.out --region={region.name}",
+        fix=f"bind {region.cm_host} on a machine of the region, or correct cm_url in hosts.yaml",
+        next=shell("nc", "-vz", region.cm_host, str(port)),
     )
 
 
@@ -294,7 +294,7 @@ def tsdb_login(tsdb: Tsdb, node: Node) -> Step:
         kind="read-only",
         verify=(asked,),
         fault="TSDB-006",
-        fix="fab tsdb.deploy",
+        next=fab("tsdb.deploy"),
     )
 
 
@@ -368,7 +368,8 @@ def loaded(
             kind="read-only",
             verify=(there,),
             fault="IMG-001",
-            fix=f"write its package as {part}.package in hosts.yaml, then: fab fleet.show",
+            fix=f"write its package as {part}.package in hosts.yaml",
+            next=fab("fleet.show"),
             lasting=True,
         )
     dest = sent_as(place, package)
@@ -511,7 +512,7 @@ def rows_shown(clear: ClearRows) -> Step:
         kind="read-only",
         verify=(RowsShown(clear),),
         fault="DB-041",
-        fix=fab("run.undo", note="production runs; then plan again: fab scale.out --plan"),
+        next=fab("run.undo", note="production runs; then plan again: fab scale.out --plan"),
     )
 
 
@@ -635,7 +636,7 @@ def initialise(
         ),
         verify=(Await(CmUrlIs(region.location, region.cm_url, old_url), limit=10),),
         fault="VER-001",
-        fix=DIRTY_OR_OTHER,
+        next=DIRTY_OR_OTHER,
     )
 
 
@@ -673,7 +674,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         ),
         verify=(Succeeds(checks.stays_up(install.container), "it ended"), runs),
         fault="RUN-004",
-        fix=f"fab node.logs --node={node.name}",
+        next=fab("node.logs", node=node.name),
         lasting=True,
     )
 
@@ -712,8 +713,11 @@ def programs_run(fleet: Fleet, node: Node, facts: NodeFacts | None = None) -> St
         kind="read-only",
         verify=(Await(_expected(fleet, facts), limit=180),),
         fault="RUN-003",
-        fix=f"fab node.status --node={node.name}"
-        f"   # where the container is down: docker start {fleet.install.container}",
+        next=fab(
+            "node.status",
+            node=node.name,
+            note=f"where the container is down: docker start {fleet.install.container}",
+        ),
     )
 
 
@@ -772,7 +776,7 @@ def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
             *((Succeeds(only, "not HTTPS only"),) if install.https else ()),
         ),
         fault="RUN-005",
-        fix=f"fab node.logs --node={node.name}",
+        next=fab("node.logs", node=node.name),
     )
 
 
@@ -785,7 +789,7 @@ def same_image(fleet: Fleet, node: Node, wanted: str) -> Step:
         kind="read-only",
         verify=(Says(docker.image_of(fleet.install.container), wanted),),
         fault="IMG-006",
-        fix="fab fleet.check",
+        next=fab("fleet.check"),
     )
 
 
@@ -813,5 +817,5 @@ def cm_url(region: Region, old_url: str = "") -> Step:
         kind="read-only",
         verify=(CmUrlIs(region.location, region.cm_url, old_url),),
         fault="VER-001",
-        fix=DIRTY_OR_OTHER,
+        next=DIRTY_OR_OTHER,
     )

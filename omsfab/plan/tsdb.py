@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from omsfab.commands import checks, docker, influx
+from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
 from omsfab.plan import regions, scale, steps
@@ -81,8 +82,10 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
                             Succeeds(influx.login(tsdb, stranger=True), "authentication is off"),
                         ),
                         fault="TSDB-004",
-                        fix="fab tsdb.deploy   # if the user exists, hosts.yaml must have its"
-                        " password",
+                        next=fab(
+                            "tsdb.deploy",
+                            note="if the user exists, hosts.yaml must have its password",
+                        ),
                     ),
                 ),
             ),
@@ -98,7 +101,7 @@ def enable(fleet: Fleet, present: Present) -> Plan:
     ]
     if not there:
         raise PreflightError(
-            "PLAN-013", "no node runs OMS yet", where="all nodes", next="fab oms.deploy --plan"
+            "PLAN-013", "no node runs OMS yet", where="all nodes", next=fab("oms.deploy", plan=True)
         )
     plans = scale.changed_config(fleet, present, there, only="tsdb_")
     waiting = [node for node in fleet.nodes if node not in there]
@@ -139,7 +142,7 @@ def host_of(fleet: Fleet, tsdb: Tsdb) -> Node:
             f"{tsdb.service} is not deployed by omsfab",
             where="tsdb.service",
             evidence="OMS docs deploy InfluxDB 1.8 in docker; any other service is brought along",
-            next="fab tsdb.enable --plan",
+            next=fab("tsdb.enable", plan=True),
         )
     for node in fleet.nodes:
         if node.ip == tsdb.host:
@@ -150,7 +153,7 @@ def host_of(fleet: Fleet, tsdb: Tsdb) -> Node:
         where="tsdb.url",
         evidence="InfluxDB runs in docker on one of: "
         + ", ".join(f"{node.name} ({node.ip})" for node in fleet.nodes),
-        next="fab tsdb.enable --plan   # if the database runs there already",
+        next=fab("tsdb.enable", plan=True, note="if the database runs there already"),
     )
 
 
@@ -161,6 +164,8 @@ def _wanted(fleet: Fleet) -> Tsdb:
             "hosts.yaml has no time-series database",
             where="tsdb",
             evidence="guide: optional; needed to collect and show metrics of OMS",
-            next="fab fleet.schema   # then write service, url, username and password under tsdb",
+            next=fab(
+                "fleet.schema", note="then write service, url, username and password under tsdb"
+            ),
         )
     return fleet.tsdb

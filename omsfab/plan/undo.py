@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from omsfab.commands import docker, job, oms, posix
+from omsfab.commands.next_line import fab
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import regions, steps
 from omsfab.plan.present import NodeFacts, Package, Present
@@ -265,7 +266,7 @@ def _init_over(fleet: Fleet, node: Node) -> Step:
         verify=(Await(over, limit=15 * 60),),
         lasting=True,
         fault="INIT-022",
-        fix=f"end it there if it hangs (docker exec {container} kill PID)",
+        fix=f"end it there if it hangs: docker exec {container} kill PID",
     )
 
 
@@ -282,7 +283,7 @@ def _own_container(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence
         verify=(Succeeds(own, "it would be left alone"),),
         lasting=True,
         fault="RUN-036",
-        fix="fab fleet.status",
+        next=fab("fleet.status"),
     )
 
 
@@ -299,7 +300,7 @@ def _own_files(node: Node, paths: Sequence[str], run: str) -> Step:
         ),
         lasting=True,
         fault="CFG-013",
-        fix="fab fleet.check",
+        next=fab("fleet.check"),
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from omsfab.commands.next_line import plus
 from omsfab.errors import InputError, Next
 
 TRIES = 3
@@ -29,7 +30,7 @@ class Flags:
         return self.dry or self.plan
 
 
-def confirm(flags: Flags, question: str, line: str | Next) -> None:
+def confirm(flags: Flags, question: str, line: Next) -> None:
     """Ask for a "yes" in full; ``--yes`` has said it.  Raises INPUT-023 or INPUT-024.
 
     ``line`` is the task as it was called.
@@ -37,17 +38,17 @@ def confirm(flags: Flags, question: str, line: str | Next) -> None:
     """
     if flags.yes:
         return
-    shown = f"{line} --plan"
-    first = f"{shown}   # and when you have read it: {line} --yes"
+    shown = plus(line, plan=True)
+    first = (shown, plus(line, yes=True, note="when you have read it"))
     if flags.json:
         raise InputError(
             "INPUT-023",
             "--json asks nothing: it wants --yes, or --plan",
-            where=str(line),
+            where=line.line,
             next=first,
         )
     if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
-        raise InputError("INPUT-023", "there is no terminal to ask on", where=str(line), next=first)
+        raise InputError("INPUT-023", "there is no terminal to ask on", where=line.line, next=first)
     for _ in range(TRIES):
         answer = _answer(f"{question} [yes/no] ")
         if answer == "yes":
@@ -55,7 +56,7 @@ def confirm(flags: Flags, question: str, line: str | Next) -> None:
         if answer in ("", "n", "no"):
             break
         question = "please type yes or no"
-    raise InputError("INPUT-024", "not confirmed", where=str(line), next=shown)
+    raise InputError("INPUT-024", "not confirmed", where=line.line, next=shown)
 
 
 def _answer(prompt: str) -> str:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from omsfab.commands import claim
+from omsfab.commands.next_line import fab
 from omsfab.edges.shell import Shell
 from omsfab.errors import Locked, OmsfabError, PreflightError, Unreachable
 from omsfab.plan.records import Plan
@@ -110,5 +111,5 @@ def _taken(node: str, said: list[str]) -> Locked:
         f"{node} is being changed by {owner} (run {run}) since {since}",
         where=f"{node}:{claim.PLACE}/claim",
         evidence="its claim goes when that run ends; a run that failed keeps it, to be resumed",
-        next=f"fab lock.show   # and if that run is gone for good: fab lock.break --run={run}",
+        next=fab("lock.show", note=f"and if that run is gone for good: fab lock.break --run={run}"),
     )

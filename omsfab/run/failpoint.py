@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, StepFailed
 from omsfab.plan.records import Bring, Effect, Job, Run, Send, Step, Write
 
@@ -70,7 +71,7 @@ class Failpoint:
             os.kill(os.getpid(), signal.SIGKILL)
         while self.what == "hang":
             time.sleep(1)
-        raise StepFailed("FAIL-001", f"failpoint {self.step}:{self.place}", next="fab run.resume")
+        raise StepFailed("FAIL-001", f"failpoint {self.step}:{self.place}")
 
 
 def _under_way(effect: Effect, kind: str, text: str) -> bool:
@@ -94,7 +95,7 @@ def wanted() -> Failpoint | None:
         raise InputError(
             "INPUT-028",
             f"{VARIABLE} is {text!r}",
-            next=f"unset {VARIABLE}   # or: initialise@oms1:mid:kill",
+            next=shell("unset", VARIABLE, note="or: initialise@oms1:mid:kill"),
         )
     place = "mid1" if found["place"] == "mid" else found["place"]
     return Failpoint(found["step"], place, found["what"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from omsfab.commands import posix
+from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
@@ -54,7 +55,7 @@ def as_planned(
             f"stale plan: {changed[0]}",
             where=", ".join(node.name for node in nodes),
             evidence="\n".join(["since this plan was made:", *changed]),
-            next=f"fab {plan.task} --plan   # shows the plan for what is so now",
+            next=fab(plan.task, plan=True, note="shows the plan for what is so now"),
         )
 
 
@@ -73,7 +74,6 @@ def _same_machine(name: str, then: str, now: str, run: str) -> None:
             f"{name} is not the machine that was planned",
             where=name,
             evidence=f"machine-id {then} at planning, {now} now: did a name or an address move?",
-            next=f"fab run.resume --run={run}   # when {name} leads to that machine again"
-            if run
-            else "fab fleet.check",
+            fix=f"make {name} lead to that machine again",
+            next=fab("run.show", run=run) if run else fab("fleet.check"),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omsfab.commands.next_line import fab
-from omsfab.errors import PreflightError
+from omsfab.errors import Next, PreflightError
 from omsfab.plan.records import METADB
 from omsfab.plan.undo import UNDOABLE
 from omsfab.run import journal as journals
@@ -27,13 +27,13 @@ class Holder:
     undoes: str = ""
 
     @property
-    def lines(self) -> str:
+    def lines(self) -> tuple[Next, ...]:
         """What goes on with it, to be pasted: forward, and where there is one the way back."""
         if self.undoes:
-            return str(fab(UNDO, run=self.undoes))
-        forward = str(fab("run.resume", run=self.directory.name))
+            return (fab(UNDO, run=self.undoes),)
+        forward = fab("run.resume", run=self.directory.name)
         back = fab(UNDO, run=self.directory.name, note="rolls back what it did")
-        return f"{forward}\n{back}" if self.task in UNDOABLE else forward
+        return (forward, back) if self.task in UNDOABLE else (forward,)
 
 
 def holders(home: Path) -> Iterator[Holder]:

@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omsfab.errors import OmsfabError, PreflightError
+from omsfab.commands.next_line import fab, shell
+from omsfab.errors import Next, OmsfabError, PreflightError
 from omsfab.fleet.mask import plain
 from omsfab.plan.events import Event
 
@@ -188,7 +189,7 @@ def _unwritable(path: Path, error: OSError) -> OmsfabError:
         f"cannot write the journal: {error.strerror}",
         where=str(path),
         evidence="nothing is done that cannot be written down before",
-        next="fab run.resume   # as soon as there is room, or the right to write there",
+        fix="make room there, or give the right to write",
     )
 
 
@@ -202,12 +203,12 @@ def _broken(path: Path, number: int) -> PreflightError:
     )
 
 
-def _set_aside(directory: Path) -> str:
+def _set_aside(directory: Path) -> Next:
     """A run that cannot be read stops every other, even if it has ended: this line ends that."""
-    return (
-        f"mv {directory} {directory.parent}/damaged-{directory.name}"
-        "   # then, if it had not ended, by the copy on the initial node: "
-        f"fab run.resume --run={directory.name} --from=NODE"
+    return shell(
+        *("mv", str(directory), f"{directory.parent}/damaged-{directory.name}"),
+        note="then, if it had not ended, by the copy on the initial node: "
+        f"fab run.resume --run={directory.name} --from=NODE",
     )
 
 
@@ -311,7 +312,8 @@ def load_record(directory: Path) -> dict[str, Any]:
             "JRN-003",
             f"run {directory.name} was written by a newer omsfab (schema {record['schema']})",
             where=str(directory),
-            next="use that omsfab to resume it, then: fab run.list",
+            fix="use that omsfab to resume it",
+            next=fab("run.list"),
         )
     return record
 

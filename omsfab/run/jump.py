@@ -49,7 +49,8 @@ def ready(home: Path) -> None:
             f"need {ROOM // 1_000_000} MB for the journal, have {free // 1_000_000} MB",
             where=str(home),
             evidence="a run that cannot write down what it does does nothing",
-            next=f"df -h {home}",
+            fix="make room there",
+            next=shell("df", "-h", str(home)),
         )
     _limit(
         resource.RLIMIT_NOFILE, FILES, "ENV-003", f"need {FILES} file descriptors", f"-n {FILES}"
@@ -86,7 +87,9 @@ def _limit(what: int, wanted: int, id: str, need: str, flag: str) -> None:
             id,
             f"{need}, have {hard}",
             where="this jump host",
-            next=f"ulimit {flag}   # as a user who may; see /etc/security/limits.conf",
+            next=shell(
+                "ulimit", *flag.split(), note="as a user who may; see /etc/security/limits.conf"
+            ),
         )
     resource.setrlimit(what, (wanted, hard))
 
@@ -98,7 +101,12 @@ def not_ours(home: Path, why: str) -> PreflightError:
         f"the state directory cannot be used: {why}",
         where=str(home),
         evidence="a run that cannot write down what it does does nothing",
-        next=f"ls -ld {home}   # or, for a place that is yours: export OMSFAB_HOME=~/omsfab",
+        next=shell(
+            "ls",
+            "-ld",
+            str(home),
+            note="or, for a place that is yours: export OMSFAB_HOME=~/omsfab",
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from omsfab.commands.next_line import fab
 from omsfab.errors import Locked, OmsfabError
 from omsfab.run import journal as journals
 from omsfab.run import jump
@@ -68,7 +69,7 @@ def _taken(path: Path) -> Locked:
         f"this OMS is locked by {who}",
         where=str(path),
         evidence=f"a run that changes this OMS has not ended{at}; two runs must never overlap",
-        next="fab lock.show",
+        next=fab("lock.show"),
     )
 
 

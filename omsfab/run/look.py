@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from omsfab.commands import checks, docker, posix, supervisor
+from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import OmsfabError, PreflightError, refusal
+from omsfab.errors import Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, regions, steps
@@ -84,7 +85,7 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen
     return seen, errors
 
 
-def chosen_region(fleet: Fleet, metadb: MetaDbEdge, again: str) -> str:
+def chosen_region(fleet: Fleet, metadb: MetaDbEdge, again: Next) -> str:
     """Return the name of the region that MetaDB has otherwise than hosts.yaml; ``again`` is the
     task that asks."""
     clusters = {row.code: row.cm_url for row in metadb.clusters()} if metadb.exists() else {}
@@ -160,7 +161,8 @@ def _at_node(
                 "this docker cannot run OMS" if unfit else "docker does not answer",
                 where=node.name,
                 evidence=said,
-                next=f"{cure} docker on {node.name}, then: fab node.check --node={node.name}",
+                fix=f"{cure} docker on {node.name}",
+                next=fab("node.check", node=node.name),
             )
         )
         if not unfit:

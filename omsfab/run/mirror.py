@@ -205,7 +205,7 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
             f"{shell.node} has no copy of run {run}",
             where=f"{shell.node}:{PLACE}",
             evidence=listed.err.strip(),
-            next=shell.by_hand(f"ls {PLACE}") + "   # and on the other nodes",
+            next=shell.by_hand(f"ls {PLACE}", "and on the other nodes"),
         )
     part = home / f".{run}.part"
     _bring(shell, run, names, part)
@@ -257,7 +257,7 @@ def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
                 f"the copy of run {run} has a file that no run has",
                 where=f"{shell.node}:{PLACE}/{run}",
                 evidence=f"its name is {name!r}; nothing is written for it",
-                next=shell.by_hand(f"ls -lR {PLACE}/{run}") + "   # who has put it there?",
+                next=shell.by_hand(f"ls -lR {PLACE}/{run}", "who has put it there?"),
             )
     if len(names) > FILES:
         raise _too_much(shell, f"{PLACE}/{run}", f"it has {len(names)} files")
@@ -298,7 +298,7 @@ def _newest(shell: Shell) -> str:
         "RUN-023",
         f"{shell.node} has no copy of any run",
         where=f"{shell.node}:{PLACE}",
-        next="fab run.list   # or another node that has a copy: fab run.resume --from=NODE",
+        next=fab("run.list", note="or another node that has a copy: fab run.resume --from=NODE"),
     )
 
 
@@ -308,7 +308,7 @@ def _too_much(shell: Shell, path: str, why: str) -> StepFailed:
         f"{path} is no copy of a run: {why}",
         where=shell.node,
         evidence=f"a run has {FILES} files and {BYTES // 1_000_000} MB at the most",
-        next=shell.by_hand(f"ls -lR {path}") + "   # who has put it there?",
+        next=shell.by_hand(f"ls -lR {path}", "who has put it there?"),
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from omsfab.commands import next_line
+from omsfab.commands.next_line import fab, shell
 from omsfab.edges import metadb_way, ssh
 from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hostsfile
@@ -26,7 +26,7 @@ CARRY_OUT = Flags()
 def show(region: str) -> None:
     """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
     loaded = hostsfile.load(hosts_path())
-    named = regions.named(loaded, region, "fab meta.show") if region else None
+    named = regions.named(loaded, region, fab("meta.show")) if region else None
     metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
     table = Table(title="cluster_info", title_justify="left")
     for head in ("location", "region", "cm_url", "default", "hosts"):
@@ -54,7 +54,7 @@ def show(region: str) -> None:
 def save(region: str, flags: Flags = CARRY_OUT) -> None:
     """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
     loaded = hostsfile.load(hosts_path())
-    where = regions.named(loaded, region, "fab meta.save")
+    where = regions.named(loaded, region, fab("meta.save"))
     home = home_of(loaded)
     if flags.dry:
         print(
@@ -94,7 +94,7 @@ def restore(file: str, region: str, flags: Flags) -> None:
     try:
         backup = session.metadb.read_backup(path)
     except Mismatch as error:  # no run is under way that could be resumed
-        error.next = str(_others(session.home, path))
+        error.fix, error.next = "", (_others(session.home, path),)
         raise
     where = next((one for one in session.fleet.regions if one.location == backup.location), None)
     if where is None or region not in ("", where.name):
@@ -102,7 +102,7 @@ def restore(file: str, region: str, flags: Flags) -> None:
             "INPUT-040",
             f"this backup is of location {backup.location}, which is not that of {region or 'any'}",
             where=str(path),
-            next="fab meta.show",
+            next=fab("meta.show"),
         )
     rows = ", ".join(f"{table} {count}" for table, count in backup.counts.items())
     if not flags.json:
@@ -116,5 +116,5 @@ def _others(home: Path, path: Path) -> Next:
     others = sorted((one for one in found if one != path), key=lambda one: one.stat().st_mtime)
     if others:
         newest = str(others[-1])
-        return next_line.fab("meta.restore", file=newest, plan=True, note="the newest backup here")
-    return next_line.shell("ls", str(path.parent), note="no backup is in the state directory")
+        return fab("meta.restore", file=newest, plan=True, note="the newest backup here")
+    return shell("ls", str(path.parent), note="no backup is in the state directory")

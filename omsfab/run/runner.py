@@ -26,6 +26,7 @@ from omsfab.errors import (
     SecurityRefusal,
     StepFailed,
     Unreachable,
+    cures,
     refusal,
 )
 from omsfab.plan.acceptance import ACCEPTABLE
@@ -183,8 +184,8 @@ class Runner:
             where=names,
             changed=self.changed,
             evidence="\n".join(_told(error) for error in self._missing),
-            next=f"mend {names} (or, to do without {names}: the way back, then fab scale.out "
-            "with --nodes), then: fab run.resume",
+            fix=f"mend {names} (or, to do without {names}: "
+            "roll back, then fab scale.out with --nodes)",
         )
 
     # --- a stage ---
@@ -281,16 +282,16 @@ class Runner:
     def _summed_up(self, stage: Stage, each: Sequence[OmsfabError]) -> OmsfabError:
         text = "\n".join(_told(error) for error in each)
         what = f"{len(each)} steps of stage {stage.title!r} failed"
-        first = each[0]
+        fix, lines = cures(each)
         for error in each:
             if isinstance(error, OutcomeUnknown):
                 return OutcomeUnknown(
-                    "RUN-011", what, changed=self.changed, evidence=text, next=error.next
+                    "RUN-011", what, changed=self.changed, evidence=text, fix=fix, next=error.next
                 )
         # One thing that is not so is seen from many nodes: cm_url, say.
         wrong = all(isinstance(error, Mismatch) for error in each)
         kind = Mismatch if wrong else PartOfFleet
-        return kind("RUN-011", what, changed=self.changed, evidence=text, next=first.next)
+        return kind("RUN-011", what, changed=self.changed, evidence=text, fix=fix, next=lines)
 
     # --- a step ---
 
@@ -348,7 +349,7 @@ class Runner:
             said = f"{step.fault} accepted: " if accepted else f"{step.fault} "
             weight: Literal["accepted", "warning"] = "accepted" if accepted else "warning"
             with self._lock:
-                fix = str(step.fix)
+                fix = "\n".join(filter(None, (step.fix, str(step.next or ""))))
                 self.warnings.append(
                     Finding(step.fault, step.node, step.title, why, step.wanted, fix, weight)
                 )
@@ -435,7 +436,8 @@ class Runner:
             where=f"{step.node}, step {step.name}",
             changed=self.changed,
             evidence=why,
-            next=step.fix,
+            fix=step.fix,
+            next=step.next,
         )
         error.wanted = step.wanted
         return error
@@ -516,7 +518,6 @@ def _defect(error: BaseException, step: Step, changed: str) -> OmsfabError:
         f"omsfab itself failed: {type(error).__name__}: {error}",
         where=f"{step.node}, step {step.name}",
         changed=changed,
-        next="fab run.resume",
     )
     defect.node = step.node
     return defect

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, cast
 from rich.console import Console
 
 from omsfab.commands import job, oms
-from omsfab.commands.next_line import fab
+from omsfab.commands.next_line import fab, plus, recorded
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges import package as packages
 from omsfab.errors import (
@@ -163,7 +163,7 @@ class Session:
     def carry_out(self, name: str, **args: str) -> None:
         """Look, plan, show; then, if wanted, confirm and run."""
         task = TASKS[name]
-        accepted = self._accepted(under_way.call(name, args, plan=True))
+        accepted = self._accepted(recorded(name, args, plan=True))
         self._ready()
         failpoint.wanted()  # a misspelt one is refused before anything is locked
         if task.lease and not self.flags.looks:
@@ -189,12 +189,12 @@ class Session:
             self._print(f"dry: nothing was contacted{_about(present)}")
         elif self.flags.plan:
             with _offering(name, args, accepted):
-                self._compare(plan, under_way.call(name, args), accepted)
-            self._refuse_held(name, plan, present, under_way.call(name, args))
+                self._compare(plan, recorded(name, args), accepted)
+            self._refuse_held(name, plan, present, recorded(name, args))
         elif plan.changes:
             self._refuse_second(name)
-            self._refuse_held(name, plan, present, under_way.call(name, args))
-            confirm(self.flags, "carry this out?", under_way.call(name, args))
+            self._refuse_held(name, plan, present, recorded(name, args))
+            confirm(self.flags, "carry this out?", recorded(name, args))
             self._new_run(name, args, present, plan, accepted)
         else:
             self._only_ask(plan)
@@ -210,7 +210,7 @@ class Session:
                 continue
             if self.metadb.deleted_by(directory.name, location):
                 error.evidence = f"run {directory.name} has deleted the rows of location {location}"
-                error.next = str(fab(UNDO, run=directory.name, note="puts them back"))
+                error.next = (fab(UNDO, run=directory.name, note="puts them back"),)
                 return
 
     def _accepted(self, again: Next) -> frozenset[str]:
@@ -276,7 +276,7 @@ class Session:
         """Return the name of the region that is meant when none was named."""
         if len(self.fleet.regions) == 1:
             return self.fleet.regions[0].name
-        return look.chosen_region(self.fleet, self.metadb, f"fab {name} --plan")
+        return look.chosen_region(self.fleet, self.metadb, fab(name, plan=True))
 
     def _part(self, task: Task) -> Install | Tsdb | None:
         """Return the part of hosts.yaml that names image and package of the task."""
@@ -294,7 +294,7 @@ class Session:
     def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> look.Seen:
         task = TASKS[name]
         if task.scope == "region":
-            again = f"fab --dry {name}" if self.flags.dry else f"fab {name} --plan"
+            again = fab(name, dry=self.flags.dry, plan=not self.flags.dry)
             region = regions.named(self.fleet, args.get("region", ""), again)
             if self.flags.dry:
                 deployed = task.planner is not scale.deploy
@@ -310,7 +310,9 @@ class Session:
         nodes = (
             self.fleet.nodes
             if all_of_them
-            else repair.nodes_named(self.fleet, args.get("node", ""))
+            else repair.nodes_named(
+                self.fleet, args.get("node", ""), recorded(name, {**args, "node": ""})
+            )
         )
         part = self._part(task) or self.fleet.install
         if self.flags.dry:
@@ -447,7 +449,7 @@ class Session:
         if source:
             if self.flags.dry:
                 return self._print(f"dry: nothing was contacted, so nothing is known of {source}")
-            run = self._fetch(run, source).name
+            run = self._fetch("run.resume", run, source).name
         directory = self._unfinished(run)
         record = journals.load_record(directory)
         if record["task"] == UNDO:
@@ -459,7 +461,7 @@ class Session:
                 "what a line did in the container is not known, so it is not repeated",
                 where=str(directory),
                 evidence=record["args"].get("words", ""),
-                next=f"fab run.abandon --run={directory.name}   # after a look at what it did",
+                next=fab("run.abandon", run=directory.name, note="after a look at what it did"),
             )
         with journals.readable(directory):
             task = TASKS[record["task"]]
@@ -476,8 +478,11 @@ class Session:
                 f"run {directory.name} was planned from another hosts.yaml or package",
                 where=str(self.fleet.origin),
                 evidence="the plan made from them now is not the one that was confirmed",
-                next=f"fab run.{'undo' if back else 'abandon'} --run={directory.name}"
-                f"   # or take that change back, and: fab run.resume --run={directory.name}",
+                fix="take that change back, or give the run up",
+                next=(
+                    fab("run.resume", run=directory.name, note="once it is taken back"),
+                    fab("run.undo" if back else "run.abandon", run=directory.name),
+                ),
             )
         left = _left(plan, past)
         self._tell_progress(directory, record, plan, past)
@@ -506,7 +511,7 @@ class Session:
         lines = progress_lines(
             progress(plan, past.events),
             run=directory.name,
-            of=str(under_way.call(record["task"], record["args"])),
+            of=recorded(record["task"], record["args"]).line,
             by=record["owner"],
             now=clock.now(),
         )
@@ -579,9 +584,9 @@ class Session:
             return present
         return replace(present, package=replace(present.package, path=str(path)))
 
-    def _fetch(self, run: str, source: str) -> Path:
+    def _fetch(self, task: str, run: str, source: str) -> Path:
         """With ``--plan`` the copy is looked at elsewhere, and gone when this ends."""
-        (node,) = repair.nodes_named(self.fleet, source)[:1]
+        (node, *_) = repair.nodes_named(self.fleet, source, fab(task, run=run), "from_")
         if self.flags.plan:
             self._scratch = TemporaryDirectory(prefix="omsfab-")
             looked_at = mirrors.fetch(self.shells[node.name], run, Path(self._scratch.name))
@@ -609,7 +614,7 @@ class Session:
             "INPUT-025",
             f"there is no unfinished run {run}".rstrip(),
             where=str(self.home),
-            next="fab run.list",
+            next=fab("run.list"),
         )
 
     @told_safely
@@ -648,7 +653,7 @@ class Session:
             return self._print(f"dry: nothing was contacted, so nothing is known of {source}")
         if not source and (idle := self._idle(run)):
             return self._undo_idle(idle)
-        directory = self._fetch(run, source) if source else self._changed(run)
+        directory = self._fetch(UNDO, run, source) if source else self._changed(run)
         record = journals.load_record(directory)
         if record["task"] == UNDO:  # the newest copy there; the run it is for came along
             with journals.readable(directory):
@@ -742,7 +747,7 @@ class Session:
         record = journals.load_record(directory)
         events = journals.read(directory / "journal.jsonl").events
         since = f", started {age(clock.now() - events[0].at)} ago" if events else ""
-        line = under_way.call(record["task"], record["args"])
+        line = recorded(record["task"], record["args"])
         return f"run {directory.name} ({line}{since} by {record['owner']})"
 
     def _resume_undo(
@@ -785,7 +790,7 @@ class Session:
                 where=error.where,
                 changed=error.changed,
                 evidence=error.evidence,
-                next=f"fab run.undo --run={directory.name}   # goes on where it stopped",
+                next=fab("run.undo", run=directory.name, note="goes on where it stopped"),
             )
             incomplete.outage = error.outage
             raise incomplete from error
@@ -838,14 +843,14 @@ class Session:
                     if task in undo.UNDOABLE
                     else f"what {task} does cannot be taken back",
                     where=str(directory),
-                    next=f"fab run.show --run={run}",
+                    next=fab("run.show", run=run),
                 )
             if run == directory.name and newer:
                 raise PreflightError(
                     "RUN-026",
                     f"run {newer} came after {run}, and builds on it",
                     where=str(self.home / newer),
-                    next=f"fab run.undo --run={newer}",
+                    next=fab("run.undo", run=newer),
                 )
             if open_ and run in ("", directory.name):
                 return directory
@@ -854,7 +859,7 @@ class Session:
             "INPUT-008",
             f"there is no run {run or 'that changed something and can be taken back'}",
             where=str(self.home),
-            next="fab run.list",
+            next=fab("run.list"),
         )
 
     def _only_ask(self, plan: Plan) -> None:
@@ -923,7 +928,7 @@ class Session:
             "nothing was changed"
         )
         if refused:
-            refused.next = refused.next or f"{again} --plan"
+            refused.next = refused.next or (plus(again, plan=True),)
             raise refused
 
     # --- helpers ---
@@ -969,7 +974,7 @@ def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> I
         yield
     except OmsfabError as error:
         if ids := acceptance.acceptable(error.ids):
-            error.accept = under_way.call(
+            error.accept = recorded(
                 name, args, plan=True, accept=",".join(sorted({*ids, *accepted}))
             )
         raise
@@ -992,19 +997,20 @@ def _taken_back(directory: Path, way: str) -> PreflightError:
         "RUN-029",
         f"run {directory.name} is being taken back, by {way}",
         where=str(directory),
-        next=f"fab run.undo --run={directory.name}",
+        next=fab("run.undo", run=directory.name),
     )
 
 
 def _rolled_back(directory: Path, left: str) -> RolledBack:
     record = journals.load_record(directory)
-    again = under_way.line_of(record["task"], record["args"])
+    again = recorded(record["task"], record["args"], plan=True)
     return RolledBack(
         "RUN-028",
         f"run {directory.name} had not come to its end, and is rolled back",
         where=str(directory),
         changed=f"nothing is left of it but {left}",
-        next=f"{again} --plan   # once what stopped it is mended",
+        fix="mend what stopped it",
+        next=again,
     )
 
 

@@ -280,7 +280,8 @@ class Site:
                         "CMD-001",
                         f"a command ended with {result.status}: {shown(command)}",
                         evidence=self.redact(result.err.strip() or result.out.strip())[-2000:],
-                        next=step.fix,
+                        fix=step.fix,
+                        next=step.next,
                     )
                 if programs in ("start", "restart"):
                     self._settled[step.node] = clock.now()
@@ -381,7 +382,7 @@ class Site:
                 "CFG-007",
                 f"{path} cannot be put back from {backup}",
                 evidence=(result.out + result.err).strip(),
-                next="make room or see the rights there, then: fab run.resume",
+                fix="make room or see the rights there",
             )
         if result.out.strip():
             tell("state", result.out.strip())
@@ -426,7 +427,7 @@ def _confirmed(source: Path, sha256: str, mode: int) -> Secret:
         "PLAN-004",
         f"{source} is not the file that was confirmed",
         evidence=why,
-        next=f"put the former {source} back, then: fab run.resume",
+        fix=f"put the former {source} back",
     )
 
 

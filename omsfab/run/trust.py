@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omsfab.commands import next_line
+from omsfab.commands.next_line import fab
 from omsfab.edges import hostkeys, ssh
 from omsfab.errors import SecurityRefusal
 from omsfab.fleet import hostsfile
@@ -18,7 +19,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
     console, so that nobody in between can answer for it.
     """
     fleet = hostsfile.load(hosts_path())
-    nodes = repair.nodes_named(fleet, node) if node else fleet.nodes
+    nodes = repair.nodes_named(fleet, node, fab("node.trust")) if node else fleet.nodes
     path = hostkeys.known_hosts(fleet.ssh)
     if flags.dry:
         print("dry: nothing was contacted; the keys of these nodes would be shown, then recorded:")
@@ -32,8 +33,8 @@ def trust(node: str, replace: str, flags: Flags) -> None:
                 "SSH-015",
                 f"{one.name} shows {key.fingerprint}, not {replace}",
                 where=one.name,
-                next="on its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, "
-                f"then: fab node.trust --node={one.name}",
+                fix="on its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                next=fab("node.trust", node=one.name),
             )
         if flags.plan:
             print(f"would be recorded in {path}; nothing was changed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import re
 import secrets as randomness
 import shutil
 import socket
@@ -15,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.next_line import fab
+from omsfab.commands.next_line import fab, plus, recorded
 from omsfab.edges.metadb import Keeper, MetaDbEdge
 from omsfab.edges.shell import Shell
 from omsfab.errors import (
@@ -29,7 +28,6 @@ from omsfab.errors import (
     PartOfFleet,
     StepFailed,
     Unreachable,
-    sentence,
 )
 from omsfab.fleet.secret import Secret
 from omsfab.plan.acceptance import acceptable
@@ -94,7 +92,7 @@ def carry_out(world: World, order: Order) -> tuple[Tally, str]:
         for shell in world.shells.values():
             stack.callback(shell.close)
         stack.enter_context(letting_go.by_signal())
-        again = f"fab run.resume --run={run}" if order.past else _again(order)
+        again = fab("run.resume", run=run) if order.past else _again(order)
         try:
             keeper = _lock(stack, world, order, since)
         except KeyboardInterrupt:
@@ -162,12 +160,12 @@ def _over(run: Path) -> bool:
     return journals.read(run / "journal.jsonl").ended
 
 
-def _again(order: Order) -> str:
+def _again(order: Order) -> Next:
     """The line that this run began with, for one that has changed nothing."""
     if order.undoes:
-        return f"fab run.undo --run={order.undoes.name}"
+        return fab("run.undo", run=order.undoes.name)
     record = journals.load_record(order.directory)
-    return line_of(record["task"], record["args"])
+    return recorded(record["task"], record["args"])
 
 
 class _UnderWay:
@@ -234,7 +232,7 @@ class _UnderWay:
             if isinstance(error, LockLost):
                 self._lost(error)
                 raise
-            error.next = self._next(error)
+            self._lead(error)
             raise
         return tally, summary
 
@@ -324,29 +322,31 @@ class _UnderWay:
             return False
         return task in holding.FREE or not isinstance(error, (OutcomeUnknown, Unreachable))
 
-    def _next_of_repair(self, error: OmsfabError) -> str:
+    def _lead_of_repair(self, error: OmsfabError) -> None:
         """What an error advised, or a look; then the task again, and where there is one the way
         back."""
-        again = _again(self._order)
-        look = fab("node.logs", node=error.node, note=f"what happened there; then: {again}")
-        advised = "" if "run.resume" in error.next else error.next
-        forward = f"{advised}, then: {again}" if advised and sentence(advised) else advised
-        if self._order.plan.task not in UNDOABLE:
-            return forward or str(look)
-        return f"{forward or look}\n{fab('run.undo', run=self._run, note='rolls back what it did')}"
+        own = tuple(line for line in error.next if line.task != "run.resume")
+        look = fab("node.logs", node=error.node, note="what happened there")
+        lines = (*(own or (look,)), _again(self._order))
+        if self._order.plan.task in UNDOABLE:
+            lines = (*lines, fab("run.undo", run=self._run, note="rolls back what it did"))
+        error.next = tuple(dict.fromkeys(lines))
 
     def _failed(self, error: OmsfabError) -> None:
         error.shown_by(self._site.redact)
         if isinstance(error, LockLost):
             return self._lost(error)
         error.outage = self._down()
-        error.next = self._next(error)
+        over = self._runner.changed != "nothing" and self._ends_here(error)
+        if over:
+            self._lead_of_repair(error)
+        else:
+            self._lead(error)
         error.accept = self._accept(error)
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end_unchanged()
-        elif self._ends_here(error):
-            error.next = self._next_of_repair(error)
+        elif over:
             self._end(f"{journals.FAILED} {error.id}")
         elif self._mirror:
             self._mirror.refresh_now()
@@ -358,38 +358,49 @@ class _UnderWay:
             error.exit_code = Locked.exit_code
         self._say("run", f"failed: {error.id}")
 
-    def _next(self, error: OmsfabError) -> str:
-        """Lines that work as they stand: forward, and where something was changed also back.
+    def _lead(self, error: OmsfabError) -> None:
+        """Say what leads on: forward, and where something was changed and it is known what, back.
 
-        What an error advised stands behind the ``#``.
+        A run that has changed nothing has ended: what the error advises, or the task once more.
+        What it advises for a run under way comes before that run goes on, so it is part of the fix.
         """
+        own = tuple(line for line in error.next if line.task != "run.resume")
+        before = (line.first for line in error.next if line not in own)
+        error.fix = "\n".join(filter(None, (error.fix, *before)))
         if self._runner.changed == "nothing":
-            if not error.next or "run.resume" in error.next:
-                return _again(self._order)
-            return (
-                f"{error.next}, then: {_again(self._order)}" if sentence(error.next) else error.next
-            )
-        if "run.undo" in error.next or self._order.undoes:
-            return error.next or f"fab run.resume --run={self._run}"
-        hint = RESUME.sub("", error.next).strip(" ,:#")
-        which = f"--run={self._run}"
-        if self._mirror and not (self._order.directory / "run.json").exists():  # it was removed
-            which = f"--from={self._order.plan.initial} {which}"
-        forward = f"fab run.resume {which}" + (f"   # first: {hint}" if hint else "")
-        back = f"fab run.undo {which}   # takes back what it did"
+            again = (_again(self._order),) if self._order.undoes or not own else ()
+            error.next = tuple(dict.fromkeys((*own, *again)))
+            return
+        resume = self._resume()
+        if self._order.undoes or any(line.task == "run.undo" for line in own):
+            error.next = own or (resume,)
+            return
+        error.fix = "\n".join(
+            filter(None, (error.fix, *(w for n in own for w in (n.first, str(n)))))
+        )
         undoable = self._order.plan.task in UNDOABLE
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
-        return f"{forward}\n{back}" if known else forward
+        back = plus(recorded("run.undo", self._which()), note="rolls back what it did")
+        error.next = (resume, back) if known else (resume,)
 
-    def _accept(self, error: OmsfabError) -> Next | str:
+    def _resume(self) -> Next:
+        return recorded("run.resume", self._which())
+
+    def _which(self) -> dict[str, str]:
+        """This run, and where to fetch it from if its directory was removed meanwhile."""
+        here = not self._mirror or (self._order.directory / "run.json").exists()
+        return {"from_": "" if here else self._order.plan.initial, "run": self._run}
+
+    def _accept(self, error: OmsfabError) -> Next | None:
         """The line that goes on although, where all or some of what failed can be accepted."""
         ids = acceptable(error.ids)
         if not ids:
-            return ""
+            return None
         order, every = self._order, ",".join(sorted({*ids, *self._order.accepted}))
-        if self._runner.changed == "nothing" and order.undoes is None and order.past is None:
+        fresh = self._runner.changed == "nothing" and order.undoes is None and order.past is None
+        if fresh or self._ends_here(error):
             record = journals.load_record(order.directory)
-            return call(record["task"], record["args"], accept=every)
+            return recorded(record["task"], record["args"], accept=every)
         if order.undoes:
             return fab("run.undo", run=order.undoes.name, accept=every)
         return fab("run.resume", run=self._run, accept=every)
@@ -425,9 +436,7 @@ class _UnderWay:
             what,
             where=", ".join(jobs),
             changed=self._runner.changed,
-            next=_again(self._order)
-            if self._runner.changed == "nothing"
-            else f"fab run.resume --run={self._run}",
+            next=_again(self._order) if self._runner.changed == "nothing" else self._resume(),
         )
         detached.outage = self._down()
         return detached
@@ -446,28 +455,6 @@ class _UnderWay:
     def _say(self, kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
         node = self._order.plan.initial if kind == "state" else ""
         self.emit(Event(clock.now(), time.monotonic(), node, "", kind, text, data))
-
-
-RESUME = re.compile(r"(,? *(and )?(then)?:? *)?fab run\.resume( --run=\S+)?")
-
-
-def line_of(task: str, args: Mapping[str, str]) -> str:
-    """Return the line that calls a task with these flags."""
-    words = [f"fab {task}"]
-    for name, value in args.items():
-        flag = f"--{name.replace('_', '-')}"
-        words += [flag if value == "yes" else f"{flag}={value}"] if value else []
-    return " ".join(words)
-
-
-FLAG = {"words": "command"}
-"""What a planner calls otherwise than the task does."""
-
-
-def call(task: str, args: Mapping[str, str], **more: str | bool) -> Next:
-    """Return the line of a task with its flags; "yes" is a flag that stands alone."""
-    flags = {FLAG.get(name, name): value == "yes" or value for name, value in args.items()}
-    return fab(task, first="", note="", **{**flags, **more})
 
 
 def close(directory: Path, text: str) -> None:

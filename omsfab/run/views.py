@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsfab.commands import docker, next_line, oms, posix, supervisor
+from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
@@ -186,7 +187,7 @@ def _metadb(loaded: Fleet) -> MetaDbEdge:
 def check(region: str) -> None:
     """Print every difference between hosts.yaml and what is so, a line each."""
     loaded = hostsfile.load(hosts_path())
-    asked = (regions.named(loaded, region, "fab fleet.check"),) if region else loaded.regions
+    asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
     try:
@@ -326,7 +327,7 @@ def _named(name: str) -> Path:
         if name in ("", directory.name):
             return directory
     raise InputError(
-        "INPUT-025", f"there is no run {name}".rstrip(), where=str(home), next="fab run.list"
+        "INPUT-025", f"there is no run {name}".rstrip(), where=str(home), next=fab("run.list")
     )
 
 

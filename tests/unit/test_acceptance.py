@@ -116,7 +116,7 @@ def test_the_journal_and_the_report_say_what_was_accepted(tmp_path):
 
 def test_a_refusal_offers_the_line_that_accepts_it():
     """A line of its own below `next`, with what is accepted."""
-    error = PreflightError("ENV-006", "x", next="fab a")
+    error = PreflightError("ENV-006", "x", next=fab("a"))
     error.accept = fab("scale.out", accept="ENV-006")
 
     assert "  accept:   fab scale.out --accept=ENV-006" in error.render()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omsfab.commands.command import command
-from omsfab.errors import OmsfabError, OutcomeUnknown, PartOfFleet, StepFailed, pasteable
+from omsfab.errors import OutcomeUnknown, PartOfFleet, StepFailed
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run.runner import Runner
 
@@ -90,17 +90,3 @@ def test_a_warning_is_told_and_nothing_is_refused():
 
     assert ["NET-004 line: no"] == [event.text for event in events if event.kind == "warning"]
     assert ["a"] == world.done
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("fab run.resume", "fab run.resume"),
-        ("make room there, then: fab run.resume", "fab run.resume   # first: make room there"),
-        ("do x, then: fab a   # once", "fab a   # once; first: do x"),
-    ],
-)
-def test_the_next_line_can_be_pasted_whole(written, shown):
-    """What a person does first stands behind the line, as a comment of the shell."""
-    assert shown == pasteable(written)
-    assert shown in OmsfabError("X-001", "x", next=written).render()

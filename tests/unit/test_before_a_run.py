@@ -14,7 +14,7 @@ import pytest
 
 from omsfab.commands import posix
 from omsfab.edges.shell import Result
-from omsfab.errors import Locked, PreflightError, SecurityRefusal, pasteable
+from omsfab.errors import Locked, PreflightError, SecurityRefusal
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
@@ -193,7 +193,7 @@ def test_a_damaged_record_is_told_and_can_be_set_aside(tmp_path, text):
 
     with pytest.raises(PreflightError, match="JRN-004") as refusal:
         journals.load_record(directory)
-    subprocess.run(["sh", "-c", pasteable(refusal.value.next)], check=True)
+    subprocess.run(["sh", "-c", refusal.value.next[0].line], check=True)
 
     assert [] == list(journals.runs(tmp_path))
 
@@ -211,7 +211,7 @@ def test_a_damaged_journal_of_a_run_that_ended_can_be_set_aside(tmp_path):
 
     with pytest.raises(PreflightError, match="JRN-002") as refusal:
         journals.read(path)
-    subprocess.run(["sh", "-c", pasteable(refusal.value.next)], check=True)
+    subprocess.run(["sh", "-c", refusal.value.next[0].line], check=True)
 
     assert [] == list(journals.runs(tmp_path))
 
@@ -270,7 +270,7 @@ def test_a_state_directory_that_others_may_touch_is_refused(tmp_path, mode):
 
     with pytest.raises(PreflightError, match="ENV-004") as error:
         jump.ready(home)
-    subprocess.run(["sh", "-c", error.value.next], check=True)
+    subprocess.run(["sh", "-c", error.value.next[0].line], check=True)
 
     jump.ready(home)
     assert 0o700 == home.stat().st_mode & 0o777

@@ -58,10 +58,10 @@ def test_an_error_names_the_same_part_of_the_guide_as_the_docs():
 
 
 def test_the_part_of_the_guide_is_told_once():
-    """As the last line of the evidence, unless that speaks of the guide."""
+    """As a part of its own, which is no evidence, unless that speaks of the guide."""
     bare, told = (errors.OmsfabError("VIP-001", "x", evidence=text) for text in ("a", "guide: b"))
 
-    assert "a\n            guide: single node, step 1\n" in bare.render() + "\n"
+    assert "  evidence: a\n  see:      guide: single node, step 1\n" in bare.render() + "\n"
     assert "step 1" not in told.render()
 
 

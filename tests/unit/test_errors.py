@@ -3,74 +3,164 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from omsfab.errors import PROGRAMS, pasteable, sentence, unforeseen
+import tasks
+from omsfab.commands.next_line import chain, edit, fab, plus, recorded, shell, typed
+from omsfab.errors import OmsfabError, cures, unforeseen
 
 SOURCES = [Path("tasks.py"), *Path("omsfab").rglob("*.py")]
+LAB = Path("omsfab/lab")
+MAKER = Path("omsfab/commands/next_line.py")
+TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+
+
+def calls(*names):
+    """Every call of one of these functions, with the file it stands in."""
+    return [
+        pytest.param(path, call, id=f"{path}:{call.lineno}")
+        for path, tree in TREES.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
+    ]
+
+
+def flags_of(task):
+    body = tasks.namespace[task].body
+    return {name.rstrip("_").replace("_", "-") for name in inspect.signature(body).parameters}
+
+
+def test_no_error_is_given_a_sentence_as_its_next_line():
+    """Every ``next=`` is a value of the maker: text stands in ``fix``, which nobody pastes."""
+    texts = [
+        f"{path}:{word.value.lineno}"
+        for path, tree in TREES.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        for word in call.keywords
+        if word.arg == "next"
+        and isinstance(word.value, (ast.JoinedStr, ast.Constant, ast.BinOp))
+        and ast.unparse(word.value) != "None"
+    ]
+
+    assert [] == texts
+
+
+def test_only_the_maker_makes_next_lines():
+    """One place quotes; the errors' own two lines and those of the lab have nothing to quote."""
+    others = {
+        path
+        for path, tree in TREES.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Next", "errors.Next")
+    }
+
+    assert {MAKER, Path("omsfab/errors.py")} == {p for p in others if LAB not in p.parents}
+
+
+@pytest.mark.parametrize(("path", "call"), calls("fab"))
+def test_each_task_that_a_next_line_calls_exists_with_its_flags(path, call):
+    """What is printed can be pasted: a task of the tree, and flags that this task takes."""
+    if path == MAKER:
+        return
+    named = call.args[0]
+    if not isinstance(named, ast.Constant):  # the task that asked, or one of two
+        known = [n.value for n in ast.walk(named) if isinstance(n, ast.Constant)]
+    else:
+        known = [named.value]
+    for task in (name for name in known if "." in str(name)):
+        taken = flags_of(task)
+        given = {word.arg for word in call.keywords} - {"note", "first", "dry", None}
+        assert {name.rstrip("_").replace("_", "-") for name in given} <= taken
+
+
+NASTY = ("a b", "it's", "$(reboot)", "`x`", ";rm -rf /", "a\nb", "*", "# x")
+
+
+@pytest.mark.parametrize("word", NASTY)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda w: fab("node.exec", node="oms1", command=w, plan=True),
+        lambda w: recorded("node.exec", {"node": "oms1", "words": w}),
+        lambda w: plus(fab("run.resume", run="x"), from_=w),
+        lambda w: shell("nc", "-vz", w, note="is it there?"),
+        lambda w: chain(shell("cd", w), shell("ls", w), by=";"),
+        lambda w: typed(["node.exec", f"--command={w}"]),
+        lambda w: edit(w),
+    ],
+)
+def test_no_value_in_a_next_line_means_anything_to_a_shell(made, word):
+    """A real bash reads the line, comment included, and gives the word back as one argument."""
+    line = made(word)
+    script = f"show() {{ printf '<%s>' \"$@\"; }}\n{line.line.replace('${EDITOR:-vi}', 'show')}"
+    names = ("fab", "nc", "cd", "ls")
+    stubs = "\n".join(f"{name}() {{ printf '<%s>' \"$@\"; }}" for name in names)
+    said = subprocess.run(["bash", "-c", f"{stubs}\n{script}"], capture_output=True, text=True)
+
+    assert 0 == subprocess.run(["bash", "-n", "-c", str(line)]).returncode
+    assert word in said.stdout
+    assert not said.stderr
+
+
+def test_a_run_is_called_by_the_flags_of_its_record():
+    """What the record calls words is --command; a switch stands alone; nothing is empty."""
+    assert (
+        "fab scale.out --nodes=oms2,oms3 --accept-interruption --plan"
+        == recorded(
+            "scale.out",
+            {"nodes": "oms2,oms3", "region": "", "accept_interruption": "yes"},
+            plan=True,
+        ).line
+    )
+    assert "fab node.exec --node=oms1 --command='echo a; touch X'" == (
+        recorded("node.exec", {"node": "oms1", "words": "echo a; touch X"}).line
+    )
+
+
+def test_what_a_person_does_stands_apart_from_what_is_pasted():
+    """``fix`` in words, ``next`` a line each."""
+    error = OmsfabError(
+        "X-001",
+        "x",
+        fix="make room there",
+        next=(fab("run.resume", run="r"), fab("run.undo", run="r", note="rolls back")),
+    )
+
+    assert [
+        "  fix:      make room there",
+        "  next:     fab run.resume --run=r",
+        "            fab run.undo --run=r   # rolls back",
+    ] == error.render().splitlines()[-3:]
+
+
+def test_several_errors_name_the_cure_of_each():
+    """Three nodes whose keys are not known: three lines, none twice."""
+    names = ("oms1", "oms2", "oms3", "oms1")
+    errors = [OmsfabError("SSH-009", "x", next=fab("node.trust", node=n)) for n in names]
+
+    fix, lines = cures(errors)
+
+    assert "" == fix
+    assert [f"fab node.trust --node=oms{n}" for n in (1, 2, 3)] == [line.line for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    "typed_words",
     [
-        ("fab run.resume --run=x", "fab run.resume --run=x"),
-        ("correct a in b, then: fab fleet.show", "fab fleet.show   # first: correct a in b"),
-        ("ask the DBA for INSERT", "# ask the DBA for INSERT"),
-        ("fab a   # first: do b, then: fab c", "fab a   # first: do b, then: fab c"),
-        ("", ""),
+        ["-H", "oms1", "fleet.status"],
+        ["-Homs1", "fleet.status"],
+        ["--hosts=oms1", "fleet.status"],
+        ["--hosts", "oms1", "fleet.status"],
     ],
 )
-def test_what_a_person_must_do_is_a_comment(given, shown):
-    """A sentence is never taken for a program by the shell."""
-    assert shown == pasteable(given)
-
-
-def _text(node):
-    """A string of the source, with what is put into it as its expression."""
-    match node:
-        case ast.Constant():
-            return str(node.value)
-        case ast.JoinedStr():
-            return "".join(map(_text, node.values))
-        case ast.FormattedValue(value=ast.Name(id="again" | "line" | "resume")):
-            return "fab"
-        case ast.FormattedValue(value=value):
-            return _text(value) or ast.unparse(value)
-        case ast.BinOp():
-            return _text(node.left) + _text(node.right)
-        case ast.Call() if node.args and ast.unparse(node.func).endswith("by_hand"):
-            return "ssh " + _text(node.args[0])
-    return ""  # made elsewhere
-
-
-ADVICE = [
-    pytest.param(text, id=f"{file}:{call.lineno}")
-    for file in SOURCES
-    for call in ast.walk(ast.parse(file.read_text()))
-    if isinstance(call, ast.Call)
-    for word in call.keywords
-    if word.arg == "next" and (text := _text(word.value))
-]
-
-
-@pytest.mark.parametrize("text", ADVICE)
-def test_each_error_advises_a_line_that_can_be_pasted(text):
-    """Not a sentence alone; and what a person does first does not stand before the line."""
-    line = pasteable(text).splitlines()[0].partition("#")[0]
-
-    assert not sentence(text)
-    assert line.startswith(PROGRAMS)
-    assert ", " not in line or line.startswith(("$", "scripts/"))
-
-
-def test_a_shell_takes_a_sentence_without_harm():
-    """`sh -c` of the shown line of a mere sentence does nothing and ends with 0."""
-    line = pasteable("wait until the other run ends")
-
-    assert 0 == subprocess.run(["sh", "-c", line]).returncode
+def test_a_task_on_the_whole_fleet_is_called_without_a_host(typed_words):
+    """INPUT-026: the line that was typed, but for -H and its value."""
+    assert ["fleet.status"] == tasks._without_host(typed_words)
 
 
 def test_what_nobody_foresaw_is_told_in_five_parts_and_without_its_text():

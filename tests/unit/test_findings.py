@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from omsfab.commands.command import command
+from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Finding,
     Locked,
@@ -39,7 +40,7 @@ def test_every_question_of_every_node_is_asked():
     """A node does not stop at its first fault, and warnings stand beside what is hard."""
     error = asked(
         question("a", "oms1"),
-        question("b", "oms1", fault="B-001", fix="fab b", wanted="a good b"),
+        question("b", "oms1", fault="B-001", next=fab("fleet.check"), wanted="a good b"),
         question("c", "oms2", fault="C-001"),
         question("d", "oms2", fault="D-001", warn=True),
         question("e", "oms2", fault="E-001"),
@@ -60,7 +61,9 @@ def test_every_question_of_every_node_is_asked():
 def test_each_finding_says_where_what_was_found_what_is_wanted_and_how_to_fix_it():
     error = asked(
         question("a", "oms1"),
-        question("b", "oms2", fault="B-001", fix="mend b, then: fab b", wanted="a good b"),
+        question(
+            "b", "oms2", fault="B-001", fix="mend b", next=fab("fleet.check"), wanted="a good b"
+        ),
     )
 
     told = error.render()
@@ -68,7 +71,8 @@ def test_each_finding_says_where_what_was_found_what_is_wanted_and_how_to_fix_it
         "✗ B-001 oms2: not so: b is so\n"
         "                found:  not there\n"
         "                wanted: a good b\n"
-        "                fix:    fab b   # first: mend b"
+        "                fix:    mend b\n"
+        "                        fab fleet.check"
     ) in told
     assert "✗ A-001 oms1" in told
 

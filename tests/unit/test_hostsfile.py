@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.errors import InputError, SecurityRefusal, pasteable
+from omsfab.errors import InputError, SecurityRefusal
 from omsfab.fleet import configfile, hostsfile, shape, strictyaml
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
 from omsfab.fleet.secret import Secret
@@ -80,7 +80,7 @@ def test_a_bad_file_is_refused_with_path_and_cure(file):
     assert 2 == refused.value.exit_code
     assert sorted(paths or [""]) == sorted(told_paths(evidence) if paths else [""])
     assert [] == [words for words in says if words not in evidence]
-    assert str(file) in refused.value.next
+    assert str(file) in refused.value.render()
 
 
 def told_paths(evidence: str) -> list[str]:
@@ -240,7 +240,7 @@ def test_the_error_as_a_whole(tmp_path):
         "  changed:  nothing\n"
         "  evidence: regions.cn-hangzhou.location  128: is not in 0..127; "
         "write a whole number from 0 to 127, one per region  (line 14)\n"
-        "            guide: parameter table\n"
+        "  see:      guide: parameter table\n"
         f"  next:     ${{EDITOR:-vi}} {path} && fab fleet.show"
     ) == refused.value.render()
 
@@ -253,7 +253,7 @@ def test_a_path_with_blanks_is_quoted_in_the_line_to_paste(tmp_path):
     with pytest.raises(InputError) as refused:
         hostsfile.load(written(folder, "- a\n"))
 
-    assert f"'{folder}/hosts.yaml'" in refused.value.next
+    assert f"'{folder}/hosts.yaml'" in refused.value.render()
 
 
 def test_a_missing_file_begins_as_the_example(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_a_missing_file_begins_as_the_example(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="INPUT-002") as refused:
         hostsfile.load(path)
     monkeypatch.undo()
-    subprocess.run(["sh", "-ec", pasteable(refused.value.next)], check=True)
+    subprocess.run(["sh", "-ec", refused.value.next[0].line], check=True)
 
     assert (ROOT / "hosts.yaml").read_text() == path.read_text()
 
@@ -319,7 +319,7 @@ def test_all_missing_secrets_are_told_at_once(monkeypatch):
         "oms.extra.apsara_audit_sls_access_key",
         "oms.extra.apsara_audit_sls_access_secret",
     ] == told
-    assert "read -rs OMS_META_PASSWORD && export OMS_META_PASSWORD" in refused.value.next
+    assert "read -rs OMS_META_PASSWORD && export OMS_META_PASSWORD" in refused.value.render()
 
 
 def test_secrets_are_fetched_only_when_the_file_is_right(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from fabric import Config, Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit
 
+from omsfab.commands import next_line
 from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hostsfile
 from omsfab.plan import scale, undo
@@ -328,7 +329,7 @@ def test_a_node_that_falls_silent_before_anything_is_exit_3(monkeypatch, capsys,
     monkeypatch.setattr("sys.argv", ["fab", "node.exec", "--command=echo a; touch X"])
 
     def body():
-        raise StepFailed("SSH-021", "silent", changed=changed, next="fab run.resume")
+        raise StepFailed("SSH-021", "silent", changed=changed, next=next_line.fab("run.resume"))
 
     with pytest.raises(Exit) as end:
         guarded(body)()
@@ -371,7 +372,7 @@ def asked(monkeypatch, capsys):
             patch.setattr("sys.stdin", terminal)
             patch.setattr("sys.stderr", terminal)
             try:
-                confirm(Flags(**flags), "carry this out?", "fab node.stop --node=oms1")
+                confirm(Flags(**flags), "carry this out?", next_line.fab("node.stop", node="oms1"))
             except InputError as refused:
                 error = refused.id
         assert capsys.readouterr().out == ""

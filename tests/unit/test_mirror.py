@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from omsfab.commands.next_line import shell
 from omsfab.edges.shell import Result
 from omsfab.errors import InputError, StepFailed
 from omsfab.run import mirror
@@ -29,8 +30,8 @@ class Node:
             return Result(0, base64.b64encode(b"{}").decode(), "")
         return Result(0, "".join(f"{name}\n" for name in self.runs), "")
 
-    def by_hand(self, text):
-        return f"ssh oms1 {text}"
+    def by_hand(self, text, note=""):
+        return shell("ssh", "oms1", text, note=note)
 
 
 def files(directory):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
 from omsfab.plan import refuse, regions, scale
@@ -187,7 +188,7 @@ def test_rows_of_another_name_are_not_deleted(fleet, package, present, drift):
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
         scale.scale_out(fleet, here)
 
-    assert caught.value.next.endswith("then: fab scale.out --region=cn-other --plan")
+    assert "fab scale.out --region=cn-other --plan" == caught.value.next[0].line
 
 
 def test_a_second_default_is_refused(several, now):
@@ -211,10 +212,11 @@ def test_the_default_region_is_to_be_written_where_hosts_yaml_has_only_the_new_o
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
         scale.scale_out(fleet, now, region="cn-jiangsu")
 
-    assert caught.value.next.startswith(
+    assert caught.value.fix == (
         "write region cn-default (location 1, default: true) into hosts.yaml too, and "
-        "default: false into regions.cn-jiangsu, then: fab fleet.show"
+        "default: false into regions.cn-jiangsu"
     )
+    assert "fab fleet.show" == caught.value.next[0].line
 
 
 @pytest.mark.parametrize("key", refuse.FIXED)
@@ -237,7 +239,7 @@ def test_one_thing_at_a_time(several, now):
             several, replace(now, clusters={1: "http://10.0.0.1:8088"}), region="cn-jiangsu"
         )
 
-    assert "fab scale.out --region=cn-hangzhou --plan" == caught.value.next
+    assert "fab scale.out --region=cn-hangzhou --plan" == caught.value.next[0].line
 
 
 def test_oms_deploy_is_for_the_very_first_region(several, now):
@@ -245,7 +247,7 @@ def test_oms_deploy_is_for_the_very_first_region(several, now):
     with pytest.raises(PreflightError, match="PLAN-008") as caught:
         scale.deploy(several, now, region="cn-jiangsu")
 
-    assert "fab scale.out --region=cn-jiangsu --plan" == caught.value.next
+    assert "fab scale.out --region=cn-jiangsu --plan" == caught.value.next[0].line
 
 
 def test_the_one_region_that_differs_is_chosen(several):
@@ -276,9 +278,9 @@ def test_several_that_differ_are_the_operators_choice(several):
 def test_the_task_at_hand_is_what_goes_on_where_several_differ(several):
     """Of an empty MetaDB every region differs: `fab oms.deploy` asks which, and by its own name."""
     with pytest.raises(InputError, match="INPUT-027") as caught:
-        regions.that_differs(several, {}, {}, "fab oms.deploy --plan")
+        regions.that_differs(several, {}, {}, fab("oms.deploy", plan=True))
 
-    assert "fab oms.deploy --plan --region=cn-hangzhou" == caught.value.next
+    assert "fab oms.deploy --plan --region=cn-hangzhou" == caught.value.next[0].line
 
 
 def test_dry_takes_a_second_region_for_new(several, package):

@@ -73,8 +73,8 @@ def test_the_part_of_hosts_yaml_that_is_wrong_is_named(tmp_path, part):
     with pytest.raises(PreflightError, match=r"IMG-003 .* is not there") as missing:
         examine(tmp_path / "b.tar.gz", NAME, part=part)
 
-    assert f"as {part}.image in hosts.yaml" in other.value.next
-    assert f"in {part}.package where it is" in missing.value.next
+    assert f"as {part}.image in hosts.yaml" in other.value.render()
+    assert f"in {part}.package where it is" in missing.value.render()
 
 
 def test_a_directory_is_no_package(tmp_path):

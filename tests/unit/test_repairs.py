@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from omsfab.commands.command import command
+from omsfab.commands.next_line import recorded
 from omsfab.edges.shell import Result
 from omsfab.errors import Locked, LostSession, PreflightError
 from omsfab.plan import regions, repair, steps
@@ -89,7 +90,7 @@ class Open(Session):
 
 
 def again(task="node.stop"):
-    return under_way.call(task, {"node": "oms1"})
+    return recorded(task, {"node": "oms1"})
 
 
 def test_a_node_that_a_run_holds_is_not_repaired(tmp_path, fleet, present):
@@ -101,8 +102,8 @@ def test_a_node_that_a_run_holds_is_not_repaired(tmp_path, fleet, present):
         Open(tmp_path, fleet)._refuse_held("node.stop", plan, present(), again())
 
     assert f"run {FORWARD} has not ended, and holds oms1" == error.value.what
-    assert f"fab run.resume --run={FORWARD}" in error.value.next
-    assert f"fab run.undo --run={FORWARD}" in error.value.next
+    assert f"fab run.resume --run={FORWARD}" in error.value.render()
+    assert f"fab run.undo --run={FORWARD}" in error.value.render()
 
 
 def test_while_docker_init_runs_nothing_is_repaired(tmp_path, fleet, present):
@@ -115,7 +116,7 @@ def test_while_docker_init_runs_nothing_is_repaired(tmp_path, fleet, present):
 
     assert "pid 17" in error.value.evidence
     assert FORWARD in error.value.evidence
-    assert error.value.next.startswith(f"fab run.resume --run={FORWARD}")
+    assert error.value.next[0].line.startswith(f"fab run.resume --run={FORWARD}")
 
 
 def test_another_node_may_be_repaired(tmp_path, fleet, present):
@@ -182,8 +183,8 @@ def test_a_repair_that_failed_is_over_and_done_again_whole(tmp_path):
     error, past = failed(tmp_path, "node.run", ends_with_1)
 
     assert (True, False) == (past.ended, past.well)
-    assert "run.resume" not in error.next
-    assert f"fab run.undo --run={FORWARD}" in error.next
+    assert "run.resume" not in error.render()
+    assert f"fab run.undo --run={FORWARD}" in error.render()
     assert None is holding.held_by(tmp_path, ["oms1"])
 
 
@@ -193,7 +194,7 @@ def test_a_line_in_a_container_holds_nothing(tmp_path, result):
     error, past = failed(tmp_path, "node.exec", result, kind="once-only")
 
     assert past.ended
-    assert "run.resume" not in error.next
+    assert "run.resume" not in error.render()
 
 
 def test_an_unknown_outcome_stays_open(tmp_path):
@@ -201,7 +202,7 @@ def test_an_unknown_outcome_stays_open(tmp_path):
     error, past = failed(tmp_path, "node.initialise", lost, kind="once-only")
 
     assert not past.ended
-    assert "run.resume" in error.next
+    assert "run.resume" in error.render()
 
 
 def test_a_killed_line_is_not_picked_by_a_bare_resume(tmp_path, fleet):

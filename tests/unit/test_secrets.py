@@ -11,7 +11,7 @@ import pytest
 
 from omsfab.commands.command import command
 from omsfab.edges.shell import Result
-from omsfab.errors import OmsfabError
+from omsfab.errors import Next, OmsfabError
 from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
 from omsfab.plan.events import Event
@@ -99,7 +99,9 @@ def test_the_digest_of_a_plan_tells_another_password(fleet, package):
 
 def test_an_error_has_its_five_parts():
     """What, where, changed, evidence, next: one under the other."""
-    error = OmsfabError("X-1", "it broke", where="oms1", evidence="a\nb", next="fab run.resume")
+    error = OmsfabError(
+        "X-1", "it broke", where="oms1", evidence="a\nb", next=Next("fab run.resume")
+    )
 
     assert (
         "X-1  it broke\n"

@@ -100,7 +100,10 @@ def test_a_variable_that_is_not_set_is_told_with_a_line_that_sets_it(monkeypatch
     with pytest.raises(InputError, match="INPUT-010") as refused:
         resolved({"env": "OMS_PW"}, tmp_path)
 
-    assert (LABEL, "read -rs OMS_PW && export OMS_PW") == (refused.value.where, refused.value.next)
+    assert (LABEL, "read -rs OMS_PW && export OMS_PW") == (
+        refused.value.where,
+        refused.value.next[0].line,
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_a_missing_file_is_told_with_a_line_that_makes_it(tmp_path):
     with pytest.raises(InputError, match="INPUT-011") as refused:
         resolved({"file": "my pw"}, tmp_path)
 
-    assert f"install -m 600 /dev/null '{tmp_path}/my pw'" == refused.value.next
+    assert f"install -m 600 /dev/null '{tmp_path}/my pw'" == refused.value.next[0].line
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o601, 0o660])
@@ -173,7 +176,7 @@ def test_a_file_that_others_may_touch_is_refused(tmp_path, mode):
 
     assert 10 == refused.value.exit_code
     assert f"{mode:04o}" in refused.value.what
-    assert f"chmod 600 {path}" == refused.value.next
+    assert f"chmod 600 {path}" == refused.value.next[0].line
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])

@@ -131,7 +131,7 @@ def test_a_misspelt_region_or_node_leads_back_to_the_task_at_hand(
     with pytest.raises(InputError) as caught:
         call()
 
-    assert caught.value.next.startswith(f"{again}cn-hangzhou")
+    assert caught.value.next[0].line.startswith(f"{again}cn-hangzhou")
 
 
 def dry(name, **args):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from omsfab.commands.command import command
+from omsfab.commands.next_line import shell
 from omsfab.edges.shell import Result
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.secret import Secret
@@ -34,7 +35,7 @@ class Shell:
     def run(self, cmd, on_line=None):
         text = " ".join(cmd.argv)
         if self.away in text:
-            raise Unreachable("SSH-001", "away", next="ping")
+            raise Unreachable("SSH-001", "away", next=shell("ping"))
         self.ran.append(text)
         return Result(0, "", "")
 
@@ -129,7 +130,7 @@ def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over
     assert (False, over) == (past.undone, past.ended)
     assert [("release", FORWARD)] * over == rows.log
     assert "nothing" == error.value.changed
-    assert f"fab run.undo --run={FORWARD}" in error.value.next
+    assert f"fab run.undo --run={FORWARD}" in error.value.render()
 
 
 def test_deleted_rows_are_put_back_whoever_stopped_the_programs(fleet, present, package):
@@ -169,7 +170,7 @@ def test_a_run_that_is_being_taken_back_is_not_resumed(tmp_path):
     for call in (Asking(tmp_path).resume, Asking(tmp_path).abandon):
         with pytest.raises(PreflightError, match="RUN-029") as error:
             call(FORWARD)
-        assert f"fab run.undo --run={FORWARD}" == error.value.next
+        assert f"fab run.undo --run={FORWARD}" == error.value.next[0].line
 
 
 def copy_line(run, intents=3, undoes="-", ended=""):
@@ -225,7 +226,7 @@ def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, bac
         elsewhere.refuse(seen, run, past, {FORWARD}, back=back)
         said = ("", "")
     except PreflightError as error:
-        said = (error.id, error.next.split()[1])
+        said = (error.id, error.next[0].task)
 
     assert (id, task) == said
 
@@ -322,7 +323,7 @@ def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(Detached) as error:
         under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
 
-    assert (130, "fab scale.out") == (error.value.exit_code, error.value.next)
+    assert (130, "fab scale.out") == (error.value.exit_code, error.value.next[0].line)
     assert [("release", FORWARD)] == rows.log
     assert not run.exists()
 
@@ -343,14 +344,14 @@ def test_all_done_and_a_metadb_that_is_away_tells_what_was_done(tmp_path):
     run, rows = made(tmp_path), Rows()
 
     def away(lease):
-        raise OmsfabError("DB-001", "not reached", next="nc -vz x 1")
+        raise OmsfabError("DB-001", "not reached", next=shell("nc", "-vz", "x", "1"))
 
     rows.lease_release = away
     with pytest.raises(OmsfabError) as error:
         under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
 
     assert "oms1: a" == error.value.changed
-    assert error.value.next.startswith(f"fab run.resume --run={FORWARD}")
+    assert error.value.next[0].line.startswith(f"fab run.resume --run={FORWARD}")
 
 
 def test_a_copy_acts_nowhere_but_where_hosts_yaml_says(fleet):

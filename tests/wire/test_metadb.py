@@ -1582,7 +1582,7 @@ def test_a_held_lock_names_its_holder(edge, lease):
     with pytest.raises(Locked, match=r"DB-030 .* li@jump1 \(run run-1\) since ") as held:
         edge.lease_take("run-2", "wu@jump2")
 
-    assert "fab lock.break --run=run-1" in held.value.next
+    assert "fab lock.break --run=run-1" in held.value.render()
 
 
 def test_an_expired_lock_of_another_is_not_stolen(edge, oms, lease):

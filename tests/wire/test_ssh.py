@@ -57,7 +57,7 @@ def test_an_unknown_host_key_is_refused(sshd):
         sshd.shell().run(command("true"))
 
     assert ("SSH-009", 10) == (refusal.value.id, refusal.value.exit_code)
-    assert "fab node.trust --node oms1" == refusal.value.next
+    assert "fab node.trust --node=oms1" == refusal.value.next[0].line
 
 
 def test_a_changed_host_key_is_refused_with_both_fingerprints(sshd):
@@ -222,7 +222,7 @@ def test_a_refused_connection_says_how_to_try_it_by_hand(sshd):
         sshd.shell().run(command("true"))
 
     assert ("SSH-001", 3) == (error.value.id, error.value.exit_code)
-    assert error.value.next.startswith("ssh -o UserKnownHostsFile=")
+    assert error.value.next[0].line.startswith("ssh -o UserKnownHostsFile=")
 
 
 def test_a_port_that_is_not_ssh_is_named(sshd):
@@ -295,7 +295,7 @@ def test_the_gateway_is_checked_like_a_node(sshd):
 
     assert "SSH-009" == refusal.value.id
     assert "the host key of gateway 127.0.0.1 is not known" in refusal.value.what
-    assert f"-p {sshd.port} jump@127.0.0.1 true" in refusal.value.next
+    assert f"-p {sshd.port} jump@127.0.0.1 true" in refusal.value.render()
 
 
 def test_the_users_ssh_config_is_honoured(sshd, monkeypatch):
@@ -426,7 +426,7 @@ def test_a_passphrase_without_an_agent_is_told(sshd, locked, monkeypatch):
         sshd.shell(key=None).run(command("true"))
 
     assert "oms1: the key has a passphrase, and no agent holds it" == error.value.what
-    assert f"ssh-add {locked}" == error.value.next
+    assert f"ssh-add {locked}" == error.value.next[0].line
 
 
 def test_a_lost_session_takes_no_younger_line_with_it(sshd, monkeypatch):
@@ -701,7 +701,7 @@ def test_a_directory_in_the_place_of_the_file_is_refused(server, tmp_path):
     with pytest.raises(PreflightError) as error:
         server.shell().write(str(tmp_path), Secret("x"), 0o600, str(tmp_path / "b"))
 
-    line = shlex.split(error.value.next)
+    line = shlex.split(error.value.next[0].line)
     assert ("ssh", f"rmdir {tmp_path}") == (line[0], line[-1].removeprefix("sudo "))
     assert "CFG-002" == error.value.id
 
