@@ -2,6 +2,7 @@
 
 OmsfabError            6  a step failed
 ├─ StepFailed          6  a step failed, and it is known how
+│  └─ NoAnswer         6  a command was silent for too long; it may still run
 ├─ InputError          2  hosts.yaml, a flag or a template is wrong; nothing was contacted
 ├─ PreflightError      3  the fleet is not ready; nothing was changed
 │  └─ Unreachable      3  no SSH connection could be had
@@ -196,6 +197,12 @@ def cures(errors: Iterable[OmsfabError]) -> tuple[str, tuple[Next, ...]]:
 
 class StepFailed(OmsfabError):
     """A command, a file or an initialisation came to a bad end, and it is known how."""
+
+
+class NoAnswer(StepFailed):
+    """A command was silent for longer than its limit, ``waited`` seconds; it may still run."""
+
+    waited = 0.0
 
 
 class InputError(OmsfabError):

@@ -19,7 +19,7 @@ from omsfab.edges.hostkeys import HostKey
 from omsfab.edges.line import TRIES, Dialer
 from omsfab.edges.shell import OnBytes, OnLine, Result
 from omsfab.edges.stream import Stream
-from omsfab.errors import LostSession, Next, OmsfabError, PreflightError, StepFailed, Unreachable
+from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.fleet.secret import Secret
 
@@ -186,13 +186,15 @@ class SshShell:
             evidence=f"{shown(cmd)}\n{evidence}".strip(),
         )
 
-    def _no_answer(self, cmd: Command, why: str) -> StepFailed:
-        return StepFailed(
+    def _no_answer(self, cmd: Command, why: str) -> NoAnswer:
+        silent = NoAnswer(
             "SSH-021",
             f"{self.node} {why}",
             where=self.node,
             evidence=f"{shown(cmd)}\nit may still run there",
         )
+        silent.waited = cmd.limit
+        return silent
 
     def _no_shell(self, status: int, noise: str) -> OmsfabError:
         return PreflightError(

@@ -19,6 +19,7 @@ from omsfab.errors import (
     LostSession,
     MetaDbAway,
     Mismatch,
+    NoAnswer,
     OmsfabError,
     OutcomeUnknown,
     PartOfFleet,
@@ -39,6 +40,15 @@ from omsfab.run.journal import Past
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, *[15.0] * 38)
 """Seconds between tries of a step whose node was lost: ten minutes in all."""
+
+AWAY = 600.0
+"""Seconds of silence in all before a step whose command does not answer is given up."""
+
+SILENT = 3
+"""Silences before the first change until the operator is told."""
+
+TWICE = ("repeatable", "read-only")
+"""Kinds of steps that may be done twice."""
 
 FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Seconds between tries to reach the MetaDB: a new leader is found in less."""
@@ -298,21 +308,34 @@ class Runner:
     def _step(self, step: Step) -> None:
         """A node that is away is waited for, once the run has changed something: before that it is
         the operator who waits.  A session that was lost may have done its work, so only what can be
-        done twice is."""
+        done twice is; the same holds for a command that is silent, with slow logins say."""
+        self._again(step, partial(self._once, step), twice=step.kind in TWICE)
+
+    def _again(self, step: Step, act: Callable[[], T], *, twice: bool) -> T:
+        """Do it, and again where the node was away or silent: for ten minutes, silence included.
+
+        ``twice``: it may be done twice.  Otherwise what was silent has an unknown outcome.
+        """
+        silent = 0.0
         for pause in (*PAUSES, None):
             try:
-                return self._once(step)
-            except (LostSession, Unreachable) as lost:
-                again = (
-                    step.kind in ("repeatable", "read-only")
-                    if isinstance(lost, LostSession)
-                    else self.changed != "nothing"
-                )
+                return act()
+            except (LostSession, NoAnswer, Unreachable) as lost:
+                again = twice
+                if isinstance(lost, NoAnswer):
+                    if not twice:
+                        raise _unknown(lost) from lost
+                    silent += lost.waited
+                    waited = AWAY if self.changed != "nothing" else SILENT * lost.waited
+                    again = silent < waited
+                elif isinstance(lost, Unreachable):
+                    again = self.changed != "nothing"
                 if not again or pause is None:
                     raise
                 self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
                 self._pause(pause)
                 self._guard()
+        raise AssertionError("unreachable")
 
     def _once(self, step: Step) -> None:
         try:
@@ -399,7 +422,9 @@ class Runner:
 
     def _ask(self, probe: Probe, step: Step) -> str | None:
         ask = partial(self._world.ask, probe, step.node, self._teller(step))
-        return self._patiently(step, ask)
+        if step.kind in TWICE:  # the step as a whole is done again
+            return self._patiently(step, ask)
+        return self._again(step, partial(self._patiently, step, ask), twice=True)
 
     def _patiently(self, step: Step, act: Callable[[], T]) -> T:
         """Do it, again where the MetaDB is away: production may be stopped, and must not stay so
@@ -495,6 +520,17 @@ def _wait_for_transactions(
     for lane, thread in zip(lanes.values(), threads, strict=True):
         if any(step.kind == "transaction" for step in lane) and thread.ident:
             thread.join(max(0.0, end - time.monotonic()))
+
+
+def _unknown(silent: NoAnswer) -> OutcomeUnknown:
+    """What must not be done twice may have happened or not."""
+    return OutcomeUnknown(
+        silent.id,
+        silent.what,
+        where=silent.where,
+        evidence=silent.evidence,
+        next=silent.next,
+    )
 
 
 def _asks_on(stage: Stage, error: OmsfabError) -> bool:

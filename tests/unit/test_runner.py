@@ -19,6 +19,7 @@ from omsfab.errors import (
     LostSession,
     MetaDbAway,
     Mismatch,
+    NoAnswer,
     OmsfabError,
     OutcomeUnknown,
     PartOfFleet,
@@ -236,6 +237,61 @@ def test_a_lost_session_of_a_once_only_step_is_not_repeated(events):
     world.broken = {"a": [LostSession("SSH-011", "lost")]}
 
     with pytest.raises(LostSession):
+        Runner(world, events.append, pause=lambda _: None).carry_out(
+            plan((step("a", kind="once-only"),))
+        )
+
+    assert [] == world.done
+
+
+def silence(seconds=30):
+    error = NoAnswer("SSH-021", "oms1 did not answer", next="fab run.resume")
+    error.waited = seconds
+    return error
+
+
+@pytest.mark.parametrize("kind", ["repeatable", "read-only"])
+def test_a_node_that_is_slow_is_asked_again(events, kind):
+    """R1.7: one silence of a small command must not end a run while production stands still."""
+    world = FakeWorld()
+    world.broken = {"b": [silence() for _ in range(10)]}
+    steps = (step("a"), step("b", kind=kind))
+
+    Runner(world, events.append, pause=lambda _: None).carry_out(plan(steps))
+
+    assert ["a", "b"] == world.done
+
+
+def test_a_node_that_stays_silent_is_given_up_in_ten_minutes(events):
+    """Silence counts as waiting: twenty times thirty seconds, and not forty."""
+    world = FakeWorld()
+    world.broken = {"b": [silence() for _ in range(100)]}
+
+    with pytest.raises(NoAnswer):
+        Runner(world, events.append, pause=lambda _: None).carry_out(plan((step("a"), step("b"))))
+
+    assert 80 == len(world.broken["b"])
+
+
+def test_before_the_first_change_a_silent_node_is_told_soon(events):
+    """It is the operator who waits."""
+    world = FakeWorld()
+    world.broken = {"a": [silence() for _ in range(100)]}
+
+    with pytest.raises(NoAnswer):
+        Runner(world, events.append, pause=lambda _: None).carry_out(
+            plan((step("a", kind="read-only"),))
+        )
+
+    assert 97 == len(world.broken["a"])
+
+
+def test_what_must_not_happen_twice_is_unknown_after_silence(events):
+    """Exit 7: resume finds out."""
+    world = FakeWorld()
+    world.broken = {"a": [silence()]}
+
+    with pytest.raises(OutcomeUnknown, match="SSH-021"):
         Runner(world, events.append, pause=lambda _: None).carry_out(
             plan((step("a", kind="once-only"),))
         )
