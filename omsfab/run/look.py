@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from secrets import token_bytes
 from typing import Any, TypeAlias
 
 from omsfab.commands import checks, docker, posix, supervisor
@@ -202,7 +203,7 @@ def _at_node(
         drift=drift,
         cm_nodes=cm_nodes,
         unknown_keys=unknown,
-        config_sha256=hashlib.sha256(config.out.encode()).hexdigest() if config.out else "",
+        config_sha256=_seal(config.out) if config.out else "",
         machine=shell.run(posix.machine_id()).out.strip(),
         config_mode=shell.run(checks.mode(fleet.install.mounts.config)).out.strip(),
         stale=facts.get("container") == "running" and config.status == 0 and _stale(fleet, shell),
@@ -215,6 +216,14 @@ def _stale(fleet: Fleet, shell: Shell) -> bool:
     install = fleet.install
     seen = checks.same_inside(install.container, install.mounts.config, docker.CONFIG)
     return "another inode" in shell.run(seen).out
+
+
+SEAL = token_bytes(32)
+"""Only this process compares such seals, so nobody else can try passwords against one."""
+
+
+def _seal(text: str) -> str:
+    return hmac.new(SEAL, text.encode(), "sha256").hexdigest()
 
 
 def _container(record: Mapping[str, Any]) -> dict[str, Any]:

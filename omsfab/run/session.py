@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 import re
 import secrets as randomness
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,6 +47,7 @@ from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
 from omsfab.run import (
     claims,
     clock,
+    decisions,
     elsewhere,
     failpoint,
     fresh,
@@ -62,6 +61,7 @@ from omsfab.run import journal as journals
 from omsfab.run import mirror as mirrors
 from omsfab.run.asking import Flags as Flags
 from omsfab.run.asking import confirm
+from omsfab.run.decisions import digest
 from omsfab.run.outages import History
 from omsfab.run.runner import Runner, stands
 from omsfab.run.site import Site
@@ -406,6 +406,8 @@ class Session:
             "owner": under_way.owner(self.home),
             "fleet": undo.public(self.fleet),
             "present": present.record(),
+            "omsfab": decisions.VERSION,
+            "form": decisions.FORM,
             "digest": digest(plan, run),
             "initial": plan.initial,
             "steps": [step.key for step in plan.steps if step.apply],
@@ -471,16 +473,16 @@ class Session:
             plan = task.planner(self.fleet, present, **record["args"])
         past = self._past(directory)
         self._refuse_others(directory, record, past, back=False)
-        if digest(plan, directory.name) != record["digest"]:
+        if why := decisions.changed(record, plan, self.fleet, directory.name):
             back = past.changed and record["task"] in undo.UNDOABLE
             raise PreflightError(
                 "PLAN-004",
-                f"run {directory.name} was planned from another hosts.yaml or package",
+                f"run {directory.name} {why.what}",
                 where=str(self.fleet.origin),
-                evidence="the plan made from them now is not the one that was confirmed",
-                fix="take that change back, or give the run up",
+                evidence="\n".join(why.evidence),
+                fix=f"{why.cure}, or give the run up",
                 next=(
-                    fab("run.resume", run=directory.name, note="once it is taken back"),
+                    fab("run.resume", run=directory.name, note=f"first {why.cure}"),
                     fab("run.undo" if back else "run.abandon", run=directory.name),
                 ),
             )
@@ -682,6 +684,8 @@ class Session:
             "task": UNDO,
             "args": args,
             "owner": under_way.owner(self.home),
+            "omsfab": decisions.VERSION,
+            "form": decisions.FORM,
             "digest": digest(plan, name),
             "initial": plan.initial,
         }
@@ -1012,25 +1016,6 @@ def _rolled_back(directory: Path, left: str) -> RolledBack:
         fix="mend what stopped it",
         next=again,
     )
-
-
-def digest(plan: Plan, salt: str) -> str:
-    """Return what tells this plan from any other, salted, with secrets as digests only."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, Secret):
-            return hashlib.sha256(f"{salt}\0{value.reveal()}".encode()).hexdigest()
-        if is_dataclass(value) and not isinstance(value, type):
-            inner = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-            return {"is": type(value).__name__, **inner}
-        if isinstance(value, (tuple, list)):
-            return [plain(item) for item in value]
-        if isinstance(value, Path):  # the package may lie elsewhere on another jump host
-            return value.name
-        return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-    text = json.dumps(plain(plan), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def secrets_of(fleet: Fleet) -> tuple[Secret, ...]:
