@@ -348,7 +348,7 @@ def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Ste
 
 def sent_as(place: str, package: Package) -> str:
     """Where the package lies on a node meanwhile, by a name of ours: what an operator has put there
-    himself is neither used nor removed."""
+    himself is used where it is the same, and never removed."""
     return f"{place}/omsfab-{package.sha256[:12]}-{PurePosixPath(package.path).name}"
 
 
@@ -372,6 +372,7 @@ def loaded(
             next=fab("fleet.show"),
             lasting=True,
         )
+    copy = f"{place}/{PurePosixPath(package.path).name}"
     dest = sent_as(place, package)
     return Step(
         name="image",
@@ -379,6 +380,7 @@ def loaded(
         title=f"send the package and load {name}",
         check=(there,),
         apply=(
+            Run(posix.use_copy(copy, dest, package.size)),
             Send(Path(package.path), dest, package.size, package.sha256),
             Run(docker.load(dest)),
             Run(checks.remove_file(dest)),

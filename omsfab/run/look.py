@@ -261,6 +261,42 @@ def _flags(host: Mapping[str, Any]) -> Iterator[str]:
     limits = {limit["Name"]: limit["Hard"] for limit in host.get("Ulimits") or ()}
     if limits.get("nproc") != 65535:
         yield f"--ulimit nproc={limits.get('nproc', 'unset')}, not 65535"
+    yield from (f"with {flag}; a new node gets none" for flag in _limits(host))
+
+
+OWN_LIMITS = {
+    "Memory": "--memory", "MemoryReservation": "--memory-reservation",
+    "MemorySwap": "--memory-swap", "KernelMemory": "--kernel-memory", "NanoCpus": "--cpus",
+    "CpuShares": "--cpu-shares", "CpuQuota": "--cpu-quota", "CpuPeriod": "--cpu-period",
+    "CpusetCpus": "--cpuset-cpus", "CpusetMems": "--cpuset-mems", "BlkioWeight": "--blkio-weight",
+    "OomScoreAdj": "--oom-score-adj", "CgroupParent": "--cgroup-parent",
+}  # fmt: skip
+"""Of HostConfig: what the guide's ``docker run`` does not set, by its flag."""
+
+
+def _limits(host: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the flags of ``docker run`` by which an operator has bounded the container."""
+    for key, flag in OWN_LIMITS.items():
+        value = host.get(key)
+        if key == "MemorySwap" and value == 2 * (host.get("Memory") or 0):
+            continue  # docker's own default beside --memory
+        if value in (None, 0, "", -1):
+            continue
+        if key == "NanoCpus":
+            value = f"{value / 1e9:g}"
+        elif key.startswith(("Memory", "Kernel")) and value % (1 << 20) == 0:
+            value = f"{value >> 30}g" if value % (1 << 30) == 0 else f"{value >> 20}m"
+        yield f"{flag} {value}"
+    if host.get("OomKillDisable"):
+        yield "--oom-kill-disable"
+    policy = host.get("RestartPolicy") or {}
+    if policy.get("Name") not in (None, "", "no"):
+        tries = policy.get("MaximumRetryCount")
+        yield f"--restart {policy['Name']}{f':{tries}' if tries else ''}"
+    usual = {"nproc"}
+    for limit in host.get("Ulimits") or ():
+        if limit["Name"] not in usual:
+            yield f"--ulimit {limit['Name']}={limit.get('Soft', limit['Hard'])}:{limit['Hard']}"
 
 
 def wanted_image(fleet: Fleet, nodes: Mapping[str, NodeFacts], package: Package | None) -> str:

@@ -15,7 +15,7 @@ import pytest
 from omsfab.commands import checks, docker, oms, posix
 from omsfab.plan.events import Event
 from omsfab.run import journal as journals
-from omsfab.run import mirror
+from omsfab.run import look, mirror
 from tests.unit.conftest import INSTALL
 
 IMAGE = "sha256:" + "ab" * 32
@@ -407,3 +407,40 @@ def test_recent_logs_are_those_that_oms_writes(node, tmp_path):
         f"==> {tmp_path}/oms_console_stdout.log", "line of oms_console_stdout.log",
         f"==> {tmp_path}/oms_nginx_stderr.log", "line of oms_nginx_stderr.log",
     ] == shown.splitlines()  # fmt: skip
+
+
+def test_a_package_brought_by_hand_is_used_and_stays(node, tmp_path):
+    """R4: `rm -f` of our name afterwards takes the operator's copy away no more."""
+    theirs, ours = tmp_path / "oms.tar.gz", tmp_path / "omsfab-abc-oms.tar.gz"
+    theirs.write_bytes(b"package")
+    node(posix.use_copy(str(theirs), str(ours), 7))
+    used = ours.read_bytes()
+    node(checks.remove_file(str(ours)))
+    node(posix.use_copy(str(theirs), str(ours), 8))
+
+    assert (b"package", b"package", False) == (used, theirs.read_bytes(), ours.exists())
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ({"Memory": 8 << 30, "MemorySwap": 16 << 30}, ["--memory 8g"]),
+        ({"Memory": 1500 << 20, "NanoCpus": 2_500_000_000}, ["--memory 1500m", "--cpus 2.5"]),
+        ({"CpusetCpus": "0-3", "CpuShares": 512}, ["--cpu-shares 512", "--cpuset-cpus 0-3"]),
+        ({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}},
+         ["--restart on-failure:3"]),
+        ({"RestartPolicy": {"Name": "always"}, "OomKillDisable": True},
+         ["--oom-kill-disable", "--restart always"]),
+        ({"Memory": 0, "NanoCpus": 0, "RestartPolicy": {"Name": "no"}, "CpusetCpus": ""}, []),
+    ],
+)  # fmt: skip
+def test_a_limit_of_the_running_container_is_told(host, told):
+    """R4: `-m 8G` was added by hand; the guide's docker run, and so a new node, has none."""
+    guide = {
+        "NetworkMode": "host", "Privileged": True, "PidsLimit": -1,
+        "Ulimits": [{"Name": "nproc", "Hard": 65535, "Soft": 65535}],
+    }  # fmt: skip
+
+    assert [f"with {flag}; a new node gets none" for flag in told] == list(
+        look._flags({**guide, **host})
+    )
