@@ -388,8 +388,8 @@ GUARDS = (
     Guard(
         "a once-only step whose session was lost is not repeated",
         "omsfab/run/runner.py",
-        'step.kind in ("repeatable", "read-only")\n',
-        "True\n",
+        "twice=step.kind in TWICE)",
+        "twice=True)",
         f"{RUN}a_lost_session_of_a_once_only_step_is_not_repeated",
     ),
     Guard(
