@@ -152,6 +152,7 @@ ASSUMPTIONS = (
         "against it: oms_drc_supervisor runs as user ds",
         "warning",
         "owner and mode stay as found; a new file can be read by the users of the image",
+        "unit/test_claim: test_a_file_keeps_owner_and_mode_however_it_is_written",
     ),
     Assumption(
         "A18",
@@ -167,6 +168,7 @@ ASSUMPTIONS = (
         "the vendor's line for a changed config.yaml leaves it out",
         "warning",
         "it is restarted where oms_meta_* have changed, since it holds the same login",
+        "unit/test_plans: test_a_refresh_restarts_cm_where_its_login_changed_and_only_then",
     ),
     Assumption(
         "A20",

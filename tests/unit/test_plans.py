@@ -12,7 +12,7 @@ import pytest
 
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hostsfile
-from omsfab.plan import regions, scale, undo
+from omsfab.plan import regions, scale, steps, undo
 from omsfab.plan.present import NodeFacts, Present, assumed
 from omsfab.plan.records import ClearRows, Job, Send, Write
 from omsfab.show.text import plan_lines
@@ -263,3 +263,20 @@ def test_a_package_that_an_operator_has_put_on_the_node_is_left_there(fleet, pac
     assert own == next(effect.dest for effect in image.apply if isinstance(effect, Send))
     assert "rm -f -- /data/oms/oms_4.2.7-ce.tar.gz" not in "\n".join(plan_lines(back))
     assert own in "\n".join(plan_lines(back))
+
+
+@pytest.mark.parametrize(
+    ("drift", "restarted"),
+    [
+        (("cm_url: a -> b",), ["oms_console", "oms_drc_supervisor"]),
+        (("oms_meta_password: **** -> ****",), ["oms_console", "oms_drc_supervisor", "oms_drc_cm"]),
+        (("cm_url: a -> b", "oms_meta_user: x -> y"),
+         ["oms_console", "oms_drc_supervisor", "oms_drc_cm"]),
+    ],
+)  # fmt: skip
+def test_a_refresh_restarts_cm_where_its_login_changed_and_only_then(fleet, drift, restarted):
+    """R6: the vendor's line leaves oms_drc_cm out, which holds the same login of the MetaDB."""
+    step = steps.refresh(fleet, fleet.regions[0].nodes[0], NodeFacts(drift=drift))
+    words = step.apply[-1].command.argv
+
+    assert restarted == list(words[words.index("restart") + 1 :])
