@@ -20,7 +20,8 @@ from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.progress import progress
 from omsfab.run import journal as journals
 from omsfab.run.asking import Flags, confirm
-from omsfab.run.session import digest, home_of
+from omsfab.run.decisions import FORM, digest
+from omsfab.run.session import home_of
 from omsfab.show.progress import progress_lines
 from tasks import guarded, namespace
 
@@ -73,6 +74,7 @@ def half_done(fleet):
         "owner": "li@jump1#3fa9c1",
         "fleet": undo.public(fleet),
         "present": present.record(),
+        "form": FORM,
         "digest": digest(plan, RUN),
         "initial": plan.initial,
         "steps": [step.key for step in plan.steps if step.apply],
