@@ -2,19 +2,18 @@
 
 OMS in service writes times, states and measures into its rows at any moment, so two looks at one
 row differ in bytes.  What identifies a row does not move by itself: keys, ids, addresses, urls,
-codes, names.  And what a person may have edited, any other text, is steady too, unless its name
-says that it is a state or a measure.
+codes, names.  Any other text may be a person's, or OMS may write it: that it is another one is told
+and stops nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 
 from omsfab.edges import metadb_backup as files
-from omsfab.edges.metadb_backup import Backup, Cells, Column, TableRows
+from omsfab.edges.metadb_backup import Cells, Column, TableRows
 
 TIMES = {"datetime", "timestamp", "date", "time", "year"}
 
@@ -50,12 +49,10 @@ def identifying(column: Column) -> bool:
     return column.type not in TIMES and _IDENTIFYING.fullmatch(snake(column.name)) is not None
 
 
-def steady(column: Column) -> bool:
-    """True if nothing but a person, or an initialisation, changes the column."""
-    if identifying(column):
-        return True
+def said(column: Column) -> bool:
+    """True of any other text, unless its name says that it is a state or a measure."""
     lively = column.type in TIMES or _LIVELY.fullmatch(snake(column.name)) is not None
-    return not lively and column.text and column.type != "json"
+    return not (lively or identifying(column)) and column.text and column.type != "json"
 
 
 def only(columns: Sequence[Column], rows: Iterable[Cells], wanted: Sequence[Column]) -> list[Cells]:
@@ -80,21 +77,28 @@ Shown = tuple[tuple[str, str, str], ...]
 """Rows as they were shown: table, natural key, digest of what is steady."""
 
 
+TEXTS = "*"
+"""Behind the name of a table: the digest is that of its other texts, which may move."""
+
+
 def shown(tables: Iterable[TableRows]) -> Shown:
     """The fingerprint of the rows in scope, row by row, so that it can be told what changed."""
     found = []
     for table in tables:
-        wanted = [column for column in table.columns if steady(column)]
-        for row, cells in zip(table.rows, only(table.columns, table.rows, wanted), strict=True):
-            (text,) = files.canonical([cells])
-            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-            found.append((table.table, key(table, row), digest))
+        for mark, counts in (("", identifying), (TEXTS, said)):
+            wanted = [column for column in table.columns if counts(column)]
+            for row, cells in zip(table.rows, only(table.columns, table.rows, wanted), strict=True):
+                (text,) = files.canonical([cells])
+                digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+                found.append((table.table + mark, key(table, row), digest))
     return tuple(sorted(found))
 
 
 def changed(then: Shown, now: Shown) -> list[str]:
-    """A line per row that came, went or is another one."""
-    before, after = _counted(then), _counted(now)
+    """A line per row that came, went or is another one, by what identifies it."""
+    before, after = (
+        _counted([row for row in rows if not row[0].endswith(TEXTS)]) for rows in (then, now)
+    )
     gone = sorted(one for one, times in before.items() if after.get(one, 0) < times)
     come = sorted(one for one, times in after.items() if before.get(one, 0) < times)
     edited = {one[:2] for one in gone} & {one[:2] for one in come}
@@ -105,13 +109,20 @@ def changed(then: Shown, now: Shown) -> list[str]:
     ]
 
 
-def _counted(rows: Shown) -> dict[tuple[str, str, str], int]:
+def retold(then: Shown, now: Shown) -> list[str]:
+    """A line per row whose other texts are other ones by now: edited, or written by OMS."""
+    before = {row[:2]: row[2] for row in then if row[0].endswith(TEXTS)}
+    after = {row[:2]: row[2] for row in now if row[0].endswith(TEXTS)}
+    return [
+        f"{table.removesuffix(TEXTS)} {key}: texts are others than when it was shown; the backup"
+        " has those of now"
+        for (table, key), digest in sorted(before.items())
+        if after.get((table, key), digest) != digest
+    ]
+
+
+def _counted(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
     counts: dict[tuple[str, str, str], int] = {}
     for row in rows:
         counts[row] = counts.get(row, 0) + 1
     return counts
-
-
-def digest(backup: Backup) -> str:
-    """One digest of all that is steady in the rows of a backup."""
-    return hashlib.sha256(json.dumps(shown(backup.tables)).encode()).hexdigest()

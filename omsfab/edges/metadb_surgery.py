@@ -96,7 +96,7 @@ def clear(
     """
     location = record.location
     late: Exception | None = None
-    notes = _writers(server, record)
+    notes, moved = _writers(server, record), list[str]()
     for _ in range(2):
         work = _Work(lease.run_id, step, lease)
 
@@ -104,7 +104,7 @@ def clear(
             work.scope = scope_of(link, location, record.tables, by_value=record.rows == "update")
             work.backup = _read(link, work.scope, work, lock=True)
             _expect_one_region_row(server, work.backup, allow_empty)
-            _expect_shown(server, work.backup, record.shown)
+            moved[:] = _expect_shown(server, work.backup, record.shown)
             _refuse_oversize(link, work.backup)
             work.paths = files.save(work.backup, directory, stem(location))
             for path in work.paths:
@@ -122,7 +122,9 @@ def clear(
             continue
         if done == "already":
             return _already(server, work, location, directory)
-        return Cleared(work.backup.counts if work.backup else {}, work.paths, notes=notes)
+        return Cleared(
+            work.backup.counts if work.backup else {}, work.paths, notes=(*notes, *moved)
+        )
     raise Mismatch(
         "DB-016",
         f"{late}; processes not stopped?",
@@ -162,12 +164,12 @@ def _writers(server: Server, record: ClearRows) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _expect_shown(server: Server, backup: Backup, then: identity.Shown) -> None:
-    """The rows that were shown are the rows that are deleted."""
-    if not then:
-        return
-    if lines := identity.changed(then, identity.shown(backup.tables)):
+def _expect_shown(server: Server, backup: Backup, then: identity.Shown) -> list[str]:
+    """The rows that were shown are the rows that are deleted; return what else moved in them."""
+    now = identity.shown(backup.tables)
+    if then and (lines := identity.changed(then, now)):
         raise not_as_shown(server, lines, Mismatch)
+    return identity.retold(then, now)
 
 
 def not_as_shown(server: Server, lines: Sequence[str], kind: type[OmsfabError]) -> OmsfabError:

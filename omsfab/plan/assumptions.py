@@ -124,6 +124,7 @@ ASSUMPTIONS = (
         "two of them in part, location_cm by name only; cluster_info by the vendor's deployer",
         "warning",
         "hard for cluster_info only; unknown columns, other urls and a missing table are told",
+        "wire/test_metadb: test_only_cluster_info_may_stop_a_run_by_what_it_says",
     ),
     Assumption(
         "A14",
@@ -131,6 +132,7 @@ ASSUMPTIONS = (
         "none: the guide deletes, every upgrade page initialises upon existing rows",
         "warning",
         "references are looked for and counted; --rows=update keeps the ids",
+        "wire/test_metadb: test_foreign_keys_that_hold_rows_are_found_before_and_survive_both_ways",
     ),
     Assumption(
         "A15",
@@ -138,6 +140,7 @@ ASSUMPTIONS = (
         "guide, step 5",
         "warning",
         "each row is looked for by code, name or ip, and what is missing is told with its remedy",
+        "wire/test_metadb: test_what_docker_init_did_not_make_again_is_told_with_what_mends_it",
     ),
     Assumption(
         "A16",

@@ -13,7 +13,7 @@ import pytest
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hostsfile
 from omsfab.plan import regions, scale, steps, undo
-from omsfab.plan.present import NodeFacts, Present, assumed
+from omsfab.plan.present import NodeFacts, Present, Reference, assumed
 from omsfab.plan.records import ClearRows, Job, Send, Write
 from omsfab.show.text import plan_lines
 
@@ -85,6 +85,55 @@ def test_everything_static_comes_before_the_outage(fleet, package, present):
 
     before = {"preflight", "stage the new nodes", "rows as they were shown"}
     assert before == {s.title for s in plan.stages[:began]}
+
+
+HELD = Reference("oms_cm.label.owner", "host.id", 3, "foreign key fk, restrict", True)
+LOOSE = Reference("oms_cm.crawler.host_id", "host.id", 2, "by name and values")
+
+
+def test_the_other_way_with_the_rows(fleet, package, present):
+    """--rows=update: the same stages, another change, and who refers to the rows."""
+    now = replace(present(package), references=(LOOSE, HELD))
+
+    compare("rows_update", scale.scale_out(fleet, now, rows="update"))
+
+
+def test_who_refers_to_rows_is_told_with_the_way_that_keeps_their_ids(fleet, package, present):
+    """Deleting stays the default; the plan offers the other way as a line."""
+    plan = scale.scale_out(fleet, replace(present(package), references=(LOOSE,)))
+
+    assert "oms_cm.crawler.host_id refers to host.id: 2 rows (by name and values)" in plan.reasons
+    assert any(
+        "fab scale.out --region=cn-hangzhou --rows=update --plan" in one for one in plan.reasons
+    )
+
+
+def test_a_key_that_would_refuse_the_delete_is_refused_before(fleet, package, present):
+    """Error 1451 with production stopped; an update does not meet it, but for cluster_info."""
+    now = replace(present(package), references=(HELD,))
+    info = replace(HELD, to="cluster_info.id")
+
+    with pytest.raises(PreflightError, match="DB-042"):
+        scale.scale_out(fleet, now)
+    assert scale.scale_out(fleet, now, rows="update").changes
+    with pytest.raises(PreflightError, match="DB-042"):
+        scale.scale_out(fleet, replace(now, references=(info,)), rows="update")
+
+
+def test_only_two_ways_with_rows_are_known(fleet, package, present):
+    """A misspelt one is told, not taken for the default."""
+    with pytest.raises(InputError, match="INPUT-031"):
+        scale.scale_out(fleet, present(package), rows="replace")
+
+
+def test_programs_are_asked_again_right_before_rows_go(fleet, package, present):
+    """Whatever the journal says: each stop holds until the rows are proven quiet."""
+    plan = scale.scale_out(fleet, present(package))
+    steps_ = {step.name: step for step in plan.steps}
+
+    assert ["oms1"] == sorted({node for node, _ in steps_["clear-rows"].needs})
+    assert "rows-quiet@metadb" == steps_["stop-processes"].until
+    assert set(steps_["stop-processes"].check) == {probe for _, probe in steps_["clear-rows"].needs}
 
 
 def test_rows_go_only_after_all_processes_stopped(fleet, package, present):

@@ -450,6 +450,40 @@ def test_a_resumed_run_makes_again_what_is_gone(tmp_path):
     assert ["a", "d"] == second.done
 
 
+def test_what_must_hold_until_a_step_is_asked_again_until_it_is_done(tmp_path):
+    """Killed after "stop production", the container restarted meanwhile: stopped once more before
+    rows go, and not again once they are gone."""
+    the_plan = plan((step("stop", until="rows@m"),), (step("rows", "m"),), (step("end"),))
+    first, second, third = FakeWorld(), FakeWorld(), FakeWorld()
+    first.broken["rows"] = [StepFailed("X-001", "no")]
+    with pytest.raises(StepFailed):
+        run_into(tmp_path, first, the_plan)
+    second.broken["end"] = [StepFailed("X-001", "no")]
+    with pytest.raises(StepFailed):
+        run_into(tmp_path, second, the_plan, journals.read(tmp_path / "journal.jsonl"))
+    run_into(tmp_path, third, the_plan, journals.read(tmp_path / "journal.jsonl"))
+
+    assert ["stop", "rows"] == second.done
+    assert ["end"] == third.done
+
+
+def test_what_a_step_needs_elsewhere_is_asked_right_before_it(tmp_path):
+    """The programs of another node run again: RUN-040, and no row is touched."""
+    needed = (("oms1", Succeeds(command("stopped"), "no")),)
+    the_plan = plan((step("other"),), (step("rows", "m", needs=needed),))
+    world, good = FakeWorld(), FakeWorld("stopped")
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with pytest.raises(Mismatch, match="RUN-040") as refused:
+        run_into(tmp_path / "a", world, the_plan)
+    run_into(tmp_path / "b", good, the_plan)
+
+    assert "oms1, before step rows" == refused.value.where
+    assert ["other"] == world.done
+    assert ["other", "rows"] == good.done
+
+
 @pytest.mark.parametrize(
     ("error", "attempt"),
     [("INIT-011", 2), ("INIT-012", 2), ("INIT-015", 2), ("INIT-014", 1), ("INIT-021", 1)],
