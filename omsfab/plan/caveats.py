@@ -13,8 +13,9 @@ from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, Ports
 
 OWN_SCHEMA = (
-    "the lock and the markers of runs stand in MetaDB, in schema omsfab, which is made where it is"
-    " missing; docs/commands.md has the lines that remove it"
+    "the lock and the markers of runs stand in MetaDB: tables omsfab_lease and omsfab_marker in"
+    " drc_rm_db, or in schema omsfab until there is one; docs/commands.md has the lines that remove"
+    " them"
 )
 
 

@@ -26,16 +26,16 @@ REMOVAL = """
 
 ## What stays in the MetaDB
 
-Locks and markers of runs stand in schema `omsfab` (a few rows). When no run is under way
-(`fab lock.show`, `fab run.list`) and none is to be rolled back any more, a DBA can remove it:
+Locks and markers of runs stand in tables `omsfab_lease` and `omsfab_marker` of `drc_rm_db` (a few
+rows); a schema `omsfab` has them from before the first deployment, or from a former version. When
+no run is under way (`fab lock.show`, `fab run.list`) and none is to be rolled back any more, a DBA
+can remove them:
 
 ```sql
-select cluster, run_id, owner, expires from omsfab.omsfab_lease;  -- run_id must be empty
-drop database omsfab;
+select cluster, run_id, owner, expires from omsfab_lease;  -- in drc_rm_db; run_id must be empty
+drop table omsfab_lease, omsfab_marker;
+drop database if exists omsfab;
 ```
-
-Where omsfab may not make a schema, the two tables are in `drc_rm_db`:
-`drop table omsfab_lease, omsfab_marker;` there.
 """
 
 
