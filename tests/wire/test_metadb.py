@@ -1025,7 +1025,7 @@ def test_the_right_to_delete_is_needed_only_where_something_is_deleted(oms, tmp_
     engine.sql(
         "drop user if exists 'some'@'%'",
         "create user 'some'@'%' identified by 'w'",
-        "grant select, insert, update, delete, create on omsfab.* to 'some'@'%'",
+        "grant create on oms_rm.* to 'some'@'%'",
         f"grant {rights} on oms_rm.* to 'some'@'%'",
         *(
             f"grant {rights} on oms_cm.{table} to 'some'@'%'"
@@ -1358,7 +1358,7 @@ UPDATED = {
     "host locked": r"`oms_cm`.`host` where .* for update$",
     "update location_cm": r"^update `oms_cm`.`location_cm`",
     "delete cluster_info": r"^delete from `oms_rm`.`cluster_info`",
-    "marker written": r"^insert into `omsfab`",
+    "marker written": r"^insert into `oms_rm`.`omsfab_marker`",
     "commit": r"^commit$",
 }
 BACK = {
