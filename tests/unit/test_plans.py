@@ -132,7 +132,7 @@ def test_programs_are_asked_again_right_before_rows_go(fleet, package, present):
     steps_ = {step.name: step for step in plan.steps}
 
     assert ["oms1"] == sorted({node for node, _ in steps_["clear-rows"].needs})
-    assert "rows-quiet@metadb" == steps_["stop-processes"].until
+    assert "initialise@oms1" == steps_["stop-processes"].until
     assert set(steps_["stop-processes"].check) == {probe for _, probe in steps_["clear-rows"].needs}
 
 
