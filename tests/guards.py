@@ -121,8 +121,8 @@ GUARDS = (
     Guard(
         "programs are stopped again before rows go",
         "omsfab/run/runner.py",
-        "return step.lasting or held or not self._is_done(step)",
-        "return step.lasting or not self._is_done(step)",
+        "if step.until and step.until not in past.done:",
+        "if False:",
         f"{RUN}what_must_hold_until_a_step_is_asked_again_until_it_is_done",
     ),
     Guard(
