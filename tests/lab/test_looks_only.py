@@ -7,10 +7,9 @@ import re
 
 import pytest
 
-from tests.lab.crash import Crash
+from tests.lab.crash import Crash, lease_schemas
 from tests.unit.test_looks_only import GIVEN, calls
 
-LEASE = "select run_id, owner, token, since, renewed, expires from omsfab.omsfab_lease"
 KEPT = ("/data", "/var/lib/omsfab")
 
 
@@ -40,7 +39,7 @@ def snapshot(crash: Crash) -> dict[str, object]:
     return {
         **crash.outcome(),
         "files": files,
-        "lease": lab.sql(LEASE),
+        "lease": [lab.sql(f"select * from {one}.omsfab_lease") for one in lease_schemas(lab)],
         "state": crash.fleet.state_files(),
         "known hosts": lab.known_hosts.read_bytes(),
         "hosts.yaml": (lab.directory / "hosts.yaml").read_bytes(),
