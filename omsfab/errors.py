@@ -27,16 +27,16 @@ from typing import Literal
 
 PLACES = {
     "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 RUN-004",
-    "docker run, IMAGE_TAG": "IMG-004 IMG-006 IMG-007",
+    "docker run, IMAGE_TAG": "IMG-008 IMG-009 IMG-004 IMG-006 IMG-007",
     "docker run, notice": "CERT-005 VER-003",
-    "docker run, notices": "CFG-008",
-    "parameter table": "INPUT-001 INPUT-014 DB-001 DB-002 DB-003 CFG-011 TSDB-005",
+    "docker run, notices": "CFG-008 CFG-014",
+    "parameter table": "INPUT-001 INPUT-014 DB-006 DB-007 DB-001 DB-002 DB-003 CFG-011 TSDB-005",
     "parameter table, tsdb_enabled": "TSDB-007",
     "parameter table, tsdb_url": "TSDB-006",
     "parameter table, tsdb_username": "TSDB-004",
     "single node": "PLAN-003 PLAN-006",
     "single node, note": "DB-022 DB-023 DB-026 DB-041 DB-042 INPUT-031 VER-005",
-    "single node, step 1": "VIP-001 VIP-002 VIP-003",
+    "single node, step 1": "VIP-004 VIP-001 VIP-002 VIP-003",
     "single node, step 2": "PLAN-011 RUN-002 RUN-040",
     "single node, step 3": "DB-010 DB-011 DB-012 DB-013 DB-015 DB-020 DB-025 DB-027"
     " DB-044 PLAN-010",
@@ -52,7 +52,7 @@ PLACES = {
     "single region, step 4": "IMG-001 IMG-002 IMG-003 IMG-005 XFER-001"
     " XFER-003 XFER-004 XFER-005 XFER-006",
     "single region, step 5": "CERT-001 CERT-002 CERT-003 CERT-004",
-    "docker_init.sh": "INIT-010 INIT-011 INIT-012 INIT-013 INIT-014 INIT-016",
+    "docker_init.sh": "INIT-017 INIT-010 INIT-011 INIT-012 INIT-013 INIT-014 INIT-016",
     "docker_init.sh, banner": "INIT-015",
     "docker_init.sh, notice": "INIT-021 INIT-022 INIT-030",
 }

@@ -492,8 +492,8 @@ GUARDS = (
     ),
     Guard(
         "what the outage needs is asked before it",
-        "omsfab/plan/scale.py",
-        "            *((steps.stays_writable(fleet, node),) if node in old else ()),\n",
+        "omsfab/plan/questions.py",
+        "        _kept(fleet, node),\n        _seen(fleet, node),\n",
         "",
         "tests/unit/test_refusals.py::test_what_the_outage_needs_is_asked_before_it",
     ),
@@ -563,8 +563,8 @@ GUARDS = (
     Guard(
         "no run writes past the mounts of a container",
         "omsfab/plan/regions.py",
-        "for bind in sorted(set(facts.binds) ^ wanted):",
-        "for bind in ():",
+        "        if there.get(target) != source\n",
+        "        if False\n",
         "tests/unit/test_refusals.py::test_a_container_that_differs_is_found_out_before_the_outage",
     ),
     Guard(

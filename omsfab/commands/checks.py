@@ -192,7 +192,7 @@ exec 2>/dev/null
 advise() {
 cpus=$(getconf _NPROCESSORS_ONLN); [ "$cpus" -ge 8 ] || printf '%s CPUs, 8 or more are advised\n' "$cpus"
 awk '$1 == "MemTotal:" && $2 < 16000000 {printf "%.0f GB of memory, 16 or more are advised\n", $2 / 1e6}' /proc/meminfo
-[ -f /sys/fs/cgroup/cgroup.controllers ] && echo 'cgroup version 2: OMS up to 4.2.4 shows such a host as abnormal'
+awk '$1 == "MemAvailable:" && $2 < 7500000 {printf "%.1f GB of memory are free, the programs of OMS take about 7\n", $2 / 1e6}' /proc/meminfo
 [ "$(cat /proc/sys/net/ipv4/tcp_tw_recycle)" = 1 ] && echo 'net.ipv4.tcp_tw_recycle is 1: the console fails to fetch'
 for path; do
   dir=$path; while [ ! -d "$dir" ]; do dir=$(dirname -- "$dir"); done

@@ -152,6 +152,30 @@ class MetaDbEdge:
     def facts(self) -> Facts:
         return self._ask("asking for its version", _facts)
 
+    def statement_time(self) -> float:
+        """Seconds that a statement takes, without the way there and the login: the best of five."""
+
+        def question(link: Link) -> float:
+            took = []
+            for _ in range(5):
+                began = time.monotonic()
+                link.rows(sql.CLOCK)
+                took.append(time.monotonic() - began)
+            return min(took)
+
+        return self._ask("measuring a statement", question)
+
+    def oms_versions(self) -> tuple[str, ...]:
+        """What oms_version says; nothing where there is no such table."""
+
+        def question(link: Link) -> tuple[str, ...]:
+            found = scopes.find(link, self._server.metadb.rm_db, "oms_version")
+            if found is None:
+                return ()
+            return tuple(str(row[0]) for row in link.rows(sql.oms_versions(found.place)))
+
+        return self._ask("reading oms_version", question)
+
     def ha_config(self) -> Mapping[str, Any] | None:
         """The JSON under ``ha.config``; None where OMS has none."""
         return self._ask("reading oms_normal_config", _ha_config)

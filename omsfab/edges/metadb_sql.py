@@ -101,6 +101,10 @@ ID_COLUMNS = (
 # --- questions about OMS ---------------------------------------------------------------------
 
 
+def oms_versions(table: str) -> str:
+    return f"select version from {table}"
+
+
 def clusters(table: str) -> str:
     return f"select code, region, region_cn, cm_url, is_default_cm from {table} order by code"
 

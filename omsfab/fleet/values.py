@@ -171,6 +171,11 @@ def host(value: str) -> str:
     if _PLACEHOLDER.fullmatch(value):
         raise ValueError("is a placeholder of the guide; write the address itself, e.g. 10.0.0.1")
     if ":" in value:
+        if value.count(":") > 1:
+            raise ValueError(
+                "is IPv6: OMS writes it before a colon and a port, and its documents know IPv4 "
+                "only; write an IPv4 address, or a name that has one"
+            )
         raise ValueError("is no host alone; write an IPv4 address or a name, without a port")
     if re.fullmatch(r"[0-9.]+", value):
         _reachable(_ipv4(value))
@@ -241,7 +246,9 @@ def cm_url(value: str) -> str:
     if re.search(r"[/?#]", rest):
         raise ValueError(f"has a path after the port; {example}")
     if rest.startswith("["):
-        raise ValueError(f"is not IPv4; {example}")
+        raise ValueError(
+            f"is not IPv4: OMS documents IPv4 and names only, cm_nodes has no other; {example}"
+        )
     name, colon, port = rest.partition(":")
     checked = host(name)
     if checked.lower() == "vip":

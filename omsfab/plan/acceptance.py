@@ -17,13 +17,18 @@ ACCEPTABLE: Mapping[str, str] = {
     "CFG-012": "config.yaml changes in more keys than those of this task",
     "CFG-013": "a file that others wrote since is kept beside it, and the former one put back",
     "CMD-001": "a command that ended with another status than 0; its outcome is asked all the same",
+    "DB-006": "a node that does not reach MetaDB at the address of hosts.yaml",
+    "DB-007": "a container that does not log in to MetaDB when it is asked to",
     "ENV-006": "a clock or a time zone that is not MetaDB's",
     "HOST-002": "a new node without the address, the ports or the disk space that OMS wants",
     "HOST-006": "a docker that OMS is not known to run on",
+    "HOST-007": "another container that looks like an OMS on the same host",
     "IMG-006": "a container that runs from another image id in the end",
     "IMG-007": "running nodes with another image than the new ones get",
+    "IMG-009": "another version of OMS in MetaDB than that of the image",
     "INIT-011": "docker_init.sh said that it failed; MetaDB, programs and health are still asked",
     "INIT-015": "docker_init.sh ended without its banner; MetaDB, programs and health are asked",
+    "INIT-017": "a container in which docker_init.sh or omsflow is not seen",
     "PLAN-011": "HA or projects that are at work are interrupted",
     "RUN-003": "a program that does not run",
     "RUN-005": "a health page that does not say healthy",
@@ -72,13 +77,14 @@ HARD: Mapping[str, str] = {
         "PLAN-002 PLAN-005 PLAN-008 PLAN-013"
     ),
     "it proves a failure: what the next step needs is not there": (
-        "STEP-001 CFG-003 CFG-004 CFG-006 CFG-007 CFG-009 CERT-003 CERT-005 IMG-002 RUN-004"
-        " TSDB-003 XFER-001 XFER-002 XFER-003 XFER-004 XFER-005 XFER-006 INIT-012 INIT-013 INIT-014"
-        " INIT-016 VER-001"
+        "STEP-001 CFG-003 CFG-004 CFG-006 CFG-007 CFG-009 CFG-014 HOST-008 CERT-003 CERT-005"
+        " IMG-002 RUN-004 TSDB-003 XFER-001 XFER-002 XFER-003 XFER-004 XFER-005 XFER-006 INIT-012"
+        " INIT-013 INIT-014 INIT-016 VER-001"
     ),
     "it sums up others, which stand in it": "RUN-010 RUN-011 RUN-012 RUN-025 RUN-028",
     "it only warns, and stops nothing": (
-        "HOST-010 NET-004 VIP-003 TSDB-007 RUN-006 DB-043 DB-045 VER-005"
+        "HOST-010 HOST-011 NET-004 VIP-003 VIP-004 TSDB-007 RUN-006 DB-008 DB-043 DB-045 VER-005"
+        " IMG-008 ENV-007"
     ),
 }
 """Why nobody can accept them -> the ids."""

@@ -86,6 +86,7 @@ ASSUMPTIONS = (
         "the documents' `/root/omsflow`; real output of the init steps",
         "hard",
         "asked in the preflight; docker exec gets /root as its directory",
+        "lab/test_findings: test_all_of_them_are_told_at_once",
     ),
     Assumption(
         "A09",
@@ -148,6 +149,7 @@ ASSUMPTIONS = (
         "against it: a hot update keeps the container",
         "hard",
         "oms_version of MetaDB is compared with the image; can be accepted",
+        "lab/test_findings: test_what_protects_no_data_goes_through_once_accepted",
     ),
     Assumption(
         "A17",
@@ -186,6 +188,7 @@ ASSUMPTIONS = (
         "five custom ports, and 8084 is not among them",
         "hard",
         "looked for in the preflight",
+        "unit/test_preflight_scripts: test_a_second_oms_on_the_host_is_seen_by_its_mounts",
     ),
     Assumption(
         "A22",

@@ -176,13 +176,58 @@ class SameTime:
 
     command: Command
     apart: float = 60
+    zone: bool = True
+    """Whether the zone counts, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetaDbQuick:
+    """A statement takes MetaDB no longer than ``limit`` seconds, as seen from here."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetaDbVersion:
+    """``oms_version`` in MetaDB has no newer version than this, and none of another line."""
+
+    version: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """None of these ports of the node answers the jump host: nothing there asks for a password."""
+
+    host: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FromAny:
+    """The probe holds on one of the nodes; or ``port`` of ``host`` answers the jump host.
+
+    Backends of some balancers cannot reach their own VIP although everybody else does.
+    """
+
+    probe: Succeeds | IsOms
+    nodes: tuple[str, ...]
+    host: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IsOms:
+    """The health page is that of an OMS, healthy or not; or the page of its CM answers."""
+
+    page: Command
+    cm: Command | None
 
 
 @dataclass(frozen=True, slots=True)
 class Await:
     """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
 
-    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | Healthy
+    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | Healthy | FromAny
     limit: float
     every: float = 1.0
 
@@ -191,6 +236,7 @@ Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
     " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
     " | SameTime | Programs | Healthy | Await"
+    " | MetaDbQuick | MetaDbVersion | Guarded | FromAny | IsOms"
 )
 
 

@@ -110,7 +110,8 @@ def held_rows(region: Region, present: Present, rows: str) -> None:
     else:  # the row of cluster_info goes in both ways
         wrong = [one for one in held if one.to.startswith("cluster_info.")]
     if wrong:
-        raise PreflightError(
+        stop(
+            present,
             "DB-042",
             f"foreign keys hold rows that would be deleted: {wrong[0].column}",
             where=f"the rows of location {region.location}",
@@ -123,26 +124,41 @@ def held_rows(region: Region, present: Present, rows: str) -> None:
         )
 
 
+WRITTEN = (docker.CONFIG, docker.LOGS)
+"""What omsfab itself writes on the host for the container: elsewhere it would not be seen."""
+
+
 def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
     """A run that would change a node finds its container as hosts.yaml says, or stops.
 
     Guide: the mount directories must remain unchanged; OMS_HOST_IP is the current host.  A
     config.yaml written where the container does not look would be found out too late.
     """
-    wrong = [
+    elsewhere = [
         f"{node.name}: {line}"
         for node in nodes
-        for line in regions.container_drift(fleet, node, present.facts(node.name))
+        for target, line in regions.mount_drift(fleet, node, present.facts(node.name)).items()
+        if target in WRITTEN
     ]
-    if wrong:
-        stop(
-            present,
-            "CFG-008",
-            "a container has other mounts or another OMS_HOST_IP than hosts.yaml",
-            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
-            evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
-            next=fab("fleet.check", note="then write what the container has into hosts.yaml"),
-        )
+    other = [
+        told
+        for node in nodes
+        for line in regions.container_drift(fleet, node, present.facts(node.name))
+        if (told := f"{node.name}: {line}") not in elsewhere
+    ]
+    for id, wrong, what in (
+        ("CFG-014", elsewhere, "a container has config.yaml or its logs elsewhere than hosts.yaml"),
+        ("CFG-008", other, "a container has other mounts or another OMS_HOST_IP than hosts.yaml"),
+    ):
+        if wrong:
+            stop(
+                present,
+                id,
+                what,
+                where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
+                evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
+                next=fab("fleet.check", note="then write what the container has into hosts.yaml"),
+            )
 
 
 def one_image(running: Sequence[Node], present: Present) -> None:

@@ -185,6 +185,11 @@ def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
             yield f"{node.name}: the container sees a former config.yaml, replaced since: {cure}"
         yield from (f"{node.name}: {line}" for line in config_drift(region, facts))
         yield from (f"{node.name}: {line}" for line in container_drift(fleet, node, facts))
+        yield from (
+            f"{node.name}: mount {bind} is beside those of the guide: it is kept, and new nodes do"
+            " not get it"
+            for bind in further_mounts(fleet, node, facts)
+        )
         yield from (f"{node.name}: {line}" for line in facts.flags)
         image = fleet.install.image
         wanted = image if image.startswith("sha256:") else facts.loaded
@@ -208,14 +213,35 @@ def config_drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
 
 
 def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[str]:
-    """Yield what only a new container could change: OMS_HOST_IP and mounts, a line each."""
+    """Yield what only a new container could change: OMS_HOST_IP and mounts, a line each.
+
+    Mounts beside those of the guide are no drift: they stay as they are (further_mounts).
+    """
     if not facts.image:  # nobody has looked
         return
     if facts.host_ip != node.ip:
         yield f"OMS_HOST_IP {facts.host_ip or 'is missing'} -> {node.ip}"
-    wanted = {":".join(pair) for pair in docker.mounts(fleet.install_of(node))}
-    for bind in sorted(set(facts.binds) ^ wanted):
-        yield f"mount {bind} is {'missing' if bind in wanted else 'extra'}"
+    yield from mount_drift(fleet, node, facts).values()
+
+
+def mount_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> dict[str, str]:
+    """Return what differs from the guide's mounts, by the place in the container."""
+    if not facts.image:
+        return {}
+    there = {target: source for source, _, target in (b.partition(":") for b in facts.binds)}
+    return {
+        target: f"mount {there[target]}:{target}, hosts.yaml has {source}"
+        if target in there
+        else f"mount {source}:{target} is missing"
+        for source, target in docker.mounts(fleet.install_of(node))
+        if there.get(target) != source
+    }
+
+
+def further_mounts(fleet: Fleet, node: Node, facts: NodeFacts) -> tuple[str, ...]:
+    """Return the mounts of a container that are none of the guide's: they are kept as they are."""
+    targets = {target for _, target in docker.mounts(fleet.install_of(node))}
+    return tuple(bind for bind in facts.binds if bind.partition(":")[2] not in targets)
 
 
 def host_of(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from omsfab.commands import checks, docker, oms, supervisor
@@ -10,7 +10,7 @@ from omsfab.commands.command import Command
 from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import refuse, steps
+from omsfab.plan import questions, refuse, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
 
@@ -40,14 +40,16 @@ def _plan(
     build: Callable[[Node], tuple[Step, ...]],
     width: int = 0,
     touches: Present | None = None,
+    asked: Callable[[Sequence[Node]], tuple[Step, ...]] = lambda nodes: (),
 ) -> Plan:
     """``touches``: the running containers of this Present are changed, or their programs are, so no
-    docker_init.sh may run there; asked under the claim, for somebody may have begun one."""
+    docker_init.sh may run there; asked under the claim, for somebody may have begun one.
+    ``asked`` as well of all nodes, before anything is changed on any of them."""
     nodes = nodes_named(fleet, node, fab(task))
     work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
     running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
-    asked = tuple(_no_init_runs(fleet, one, task, node) for one in running)
-    stages = (Stage("preflight", asked), work) if asked else (work,)
+    before = (*(_no_init_runs(fleet, one, task, node) for one in running), *asked(nodes))
+    stages = (Stage("preflight", before, gather=True), work) if before else (work,)
     return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
 
 
@@ -72,6 +74,7 @@ def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
         node,
         lambda one: (_config(fleet, present, one),),
         touches=present,
+        asked=lambda nodes: questions.to_change(fleet, nodes, present),
     )
 
 
@@ -260,6 +263,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
         ),
         width=1,
         touches=present,
+        asked=lambda nodes: questions.to_change(fleet, nodes, present),
     )
 
 
@@ -292,13 +296,15 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
         if facts.container == "running":
             shown = present.pair(fleet.region_of(one)).shown
             return (
+                *questions.of_node(fleet, one, present),
                 steps.programs_run(fleet, one),
                 steps.programs_all(fleet, one),
                 steps.healthy(fleet, one, shown),
             )
-        return (steps.docker_answers(one), steps.ready(fleet, one, present.package))
+        return questions.of_node(fleet, one, present)
 
-    return _plan("node.check", fleet, node, build)
+    plan = _plan("node.check", fleet, node, build)
+    return replace(plan, stages=tuple(replace(stage, gather=True) for stage in plan.stages))
 
 
 def _look_plan(

@@ -14,7 +14,7 @@ from omsfab.commands.next_line import fab
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
-from omsfab.plan import caveats, refuse, regions, steps
+from omsfab.plan import caveats, questions, refuse, regions, steps
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
 from omsfab.plan.regions import names
@@ -138,7 +138,7 @@ def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "")
             *present.notes,
         ),
         (
-            _preflight(fleet, where, present, (), where.nodes, vip=False),
+            questions.stage(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),
             Stage("rows as they are", (steps.save_rows(where),)),
             *_joining(fleet, where, present, where.nodes),
@@ -173,7 +173,7 @@ def _from_physical(
         *present.scopes,
         *_about_rows(region, present, rows),
         *(f"despite {text}" for text in present.traffic),
-        *_flags(old, present),
+        *_flags(fleet, old, present),
         *_not_running(old, present),
     )
     return Plan(
@@ -181,7 +181,7 @@ def _from_physical(
         f"scale out region {region.name}: {names(old)} + {names(new)}, cm_url to {region.cm_url}",
         reasons,
         (
-            _preflight(fleet, region, present, old, new, vip=True),
+            questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
             Stage("rows as they were shown", (steps.rows_shown(clear),)),
             Stage("stop production", stops, outage=True),
@@ -267,11 +267,11 @@ def _behind_vip(
         (
             *reasons,
             *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
-            *_flags(old, present),
+            *_flags(fleet, old, present),
             *_not_running(old, present),
         ),
         (
-            *((_preflight(fleet, region, present, old, new, vip=True),) if new else ()),
+            questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
             *((Stage("rows as they are", (steps.save_rows(region),)),) if new else ()),
             *_joining(fleet, region, present, new, apart=True),
@@ -320,7 +320,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
             *(f"{name}: {line}" for name, lines in changed.drifts.items() for line in lines),
         ),
         (
-            _preflight(
+            questions.stage(
                 fleet,
                 region,
                 present,
@@ -448,46 +448,6 @@ def _about_rows(region: Region, present: Present, rows: Manner) -> Iterator[str]
 # --- stages they share ---------------------------------------------------------------------------
 
 
-def _preflight(
-    fleet: Fleet,
-    region: Region,
-    present: Present,
-    old: Sequence[Node],
-    new: Sequence[Node],
-    *,
-    vip: bool,
-) -> Stage:
-    """Everything that can be asked before anything changes.
-
-    A new region has nobody behind its VIP yet, hence ``vip``: then it is only asked whether a
-    host holds it.
-    """
-    free = not vip and region.cm_host not in region.ips
-    members = tuple(node.name for node in (*old, *new)) or ("",)
-
-    def questions(node: Node) -> tuple[Step, ...]:
-        fresh = node in new and present.facts(node.name).container != "running"
-        proof = (
-            (steps.vip_is_oms(fleet, region, node),) if node in old[:1] else (),
-            (steps.vip_arrives(fleet, region, node, members),) if node.name == members[-1] else (),
-        )
-        return (
-            steps.quick(node),
-            steps.docker_answers(node),
-            steps.same_time(node),
-            *((steps.advised(fleet, node),) if fresh else ()),
-            *((steps.ready(fleet, node, present.package),) if fresh else ()),
-            *((steps.no_init_runs(fleet, node),) if node in old else ()),
-            *((steps.stays_writable(fleet, node),) if node in old else ()),
-            *((steps.vip_answers(fleet, region, node), *proof[0], *proof[1]) if vip else ()),
-            *((steps.cm_url_held(fleet, region, node),) if free and fresh else ()),
-            *((steps.tsdb_login(fleet.tsdb, node),) if fleet.tsdb else ()),
-        )
-
-    asked = tuple(step for node in (*old, *new) for step in questions(node))
-    return Stage("preflight", asked, gather=True)
-
-
 def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
     """The questions to the nodes that answer, where there is no plan: of a container that runs what
     an outage would need, of any other node what a new one needs."""
@@ -495,7 +455,7 @@ def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
     old = [node for node in known if present.facts(node.name).container == "running"]
     new = [node for node in known if node not in old]
     vip = bool(old) and region.location in present.clusters
-    return _preflight(fleet, region, present, old, new, vip=vip)
+    return questions.stage(fleet, region, present, old, new, vip=vip)
 
 
 def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]) -> Stage:
@@ -594,11 +554,23 @@ def _last(step: Step) -> Step:
     return replace(step, name=f"{step.name}-last")
 
 
-def _flags(old: Sequence[Node], present: Present) -> tuple[str, ...]:
-    return tuple(
-        f"warning: {node.name} runs {line}"
-        for node in old
-        for line in present.facts(node.name).flags
+def _flags(fleet: Fleet, old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """What running containers have that new ones do not get."""
+    further = {
+        node.name: regions.further_mounts(fleet, node, present.facts(node.name)) for node in old
+    }
+    return (
+        *(
+            f"warning: {node.name} runs {line}"
+            for node in old
+            for line in present.facts(node.name).flags
+        ),
+        *(
+            f"note: {name} has further mounts, which are kept; new nodes do not get them: "
+            + ", ".join(binds)
+            for name, binds in further.items()
+            if binds
+        ),
     )
 
 

@@ -34,7 +34,6 @@ from omsfab.plan.records import (
     RowsBack,
     RowsShown,
     Run,
-    SameTime,
     SaveRows,
     Says,
     Send,
@@ -91,19 +90,6 @@ def quick(node: Node) -> Step:
         verify=(Quick(1.0),),
         fault="NET-004",
         warn=True,
-    )
-
-
-def same_time(node: Node) -> Step:
-    """OMS itself breaks when database and nodes disagree about the hour (OMS docs)."""
-    return Step(
-        name="clock",
-        node=node.name,
-        title="clock and time zone are those of MetaDB",
-        kind="read-only",
-        verify=(SameTime(posix.clock()),),
-        fault="ENV-006",
-        fix=f"compare timedatectl on {node.name} with select now(), utc_timestamp() in MetaDB",
     )
 
 
@@ -179,34 +165,6 @@ def no_init_runs(fleet: Fleet, node: Node) -> Step:
     )
 
 
-def stays_writable(fleet: Fleet, node: Node) -> Step:
-    """What the outage will need of a running node: its config.yaml can be written, with room for a
-    copy of it, and the container sees this very file and no former one under the same name."""
-    install = fleet.install
-    path = install.mounts.config
-    home = str(PurePosixPath(path).parent)
-    room = {install.mounts.logs: 20_000_000, home: 1_000_000}
-    return Step(
-        name="kept",
-        node=node.name,
-        title=f"{path} can be written, and the container sees it",
-        kind="read-only",
-        verify=(
-            Succeeds(checks.writable(path), "config.yaml cannot be written"),
-            Succeeds(checks.same_inside(install.container, path, docker.CONFIG), "stale"),
-            Succeeds(checks.space(0, room), "not enough room"),
-        ),
-        fault="CFG-009",
-        fix=str(
-            fab(
-                "node.restart",
-                node=node.name,
-                note="if its container sees the former file: a restart mounts the one of now",
-            )
-        ),
-    )
-
-
 def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False) -> Step:
     """The VIP maps CM and console port for this node, before anything is stopped (guide, step 1).
 
@@ -239,21 +197,6 @@ def vip_arrives(fleet: Fleet, region: Region, node: Node, members: tuple[str, ..
         verify=(ReachesMember(region.cm_host, fleet.install.ports.cm, members),),
         fault="VIP-003",
         warn=True,
-    )
-
-
-def vip_is_oms(fleet: Fleet, region: Region, node: Node) -> Step:
-    """Behind the VIP is an OMS, and not something else that listens on these ports."""
-    install = fleet.install_of(node)
-    url = oms.health_at(region.cm_host, install)
-    page = Healthy(posix.http_get(url), oms.page_of_cm(region.cm_host, install))
-    return Step(
-        name="vip-oms",
-        node=node.name,
-        title=f"{url} is answered by an OMS",
-        kind="read-only",
-        verify=(Await(page, limit=10),),
-        fault="VIP-002",
     )
 
 

@@ -11,7 +11,7 @@ from omsfab.commands import checks, docker, influx
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
-from omsfab.plan import regions, scale, steps
+from omsfab.plan import questions, regions, scale, steps
 from omsfab.plan.present import Present
 from omsfab.plan.records import Await, Plan, Run, Says, Stage, Step, Succeeds
 
@@ -115,7 +115,16 @@ def enable(fleet: Fleet, present: Present) -> Plan:
             *(() if plans.steps else ("nothing to do: every config.yaml has it",)),
         ),
         (
-            Stage("every node gets in", tuple(steps.tsdb_login(tsdb, node) for node in there)),
+            Stage(
+                "every node gets in, and takes its config.yaml",
+                (
+                    *(steps.tsdb_login(tsdb, node) for node in there),
+                    *questions.to_change(
+                        fleet, [n for n in there if n.name in plans.drifts], present
+                    ),
+                ),
+                gather=True,
+            ),
             *(
                 (Stage("config.yaml and components, 1 node at a time", plans.steps, width=1),)
                 if plans.steps

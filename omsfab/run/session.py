@@ -195,7 +195,11 @@ class Session:
             self._refuse_second(name)
             self._refuse_held(name, plan, present, recorded(name, args))
             confirm(self.flags, "carry this out?", recorded(name, args))
-            self._new_run(name, args, present, plan, accepted)
+            try:
+                self._new_run(name, args, present, plan, accepted)
+            except PreflightError as error:
+                self._with_findings(error, plan, accepted)
+                raise
         else:
             self._only_ask(plan)
 
@@ -257,6 +261,16 @@ class Session:
         with self.console.status("asking everything else that the plan would need"):
             found, warnings = self._asked(stage, accepted)
         raise refusal([*(hard or refused), *found], warnings)
+
+    def _with_findings(self, error: PreflightError, plan: Plan, accepted: frozenset[str]) -> None:
+        """A node that cannot be claimed is told with all that the preflight would have found."""
+        stage = next((one for one in plan.stages if one.gather), None)
+        if error.id != "LOCK-003" or error.findings or stage is None:
+            return
+        with self.console.status("asking everything else that the plan would need"):
+            found, warnings = self._asked(stage, accepted)
+        if found or warnings:
+            raise refusal([error, *found], warnings) from error
 
     def _asked(
         self, stage: Stage, accepted: frozenset[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,14 @@ from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.edges.shell import Result, Shell
-from omsfab.errors import InputError, LockLost, OmsfabError, OutcomeUnknown, StepFailed
+from omsfab.errors import (
+    InputError,
+    LockLost,
+    OmsfabError,
+    OutcomeUnknown,
+    StepFailed,
+    Unreachable,
+)
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import configfile
 from omsfab.fleet.mask import Redactor
@@ -32,10 +40,15 @@ from omsfab.plan.records import (
     ConfigSays,
     DropHosts,
     Effect,
+    FromAny,
+    Guarded,
     Healthy,
     HostsOnline,
+    IsOms,
     Job,
     KeepRows,
+    MetaDbQuick,
+    MetaDbVersion,
     NothingLeftOver,
     OthersUnchanged,
     OtherUrls,
@@ -147,8 +160,20 @@ class Site:
                 result = self._shells[node].run(command)
                 self._seen(node, result, tell)
                 return programs_say(result, probe)
-            case SameTime(command, apart):
-                return self._same_time(node, command, apart)
+            case SameTime(command, apart, zone):
+                return self._same_time(node, command, apart, zone=zone)
+            case MetaDbQuick(limit):
+                took = self._metadb.statement_time()
+                return None if took <= limit else f"a statement took {took * 1000:.0f} ms"
+            case MetaDbVersion(version):
+                return _other_version(version, self._metadb.oms_versions())
+            case Guarded(host, ports):
+                found = [str(port) for port in ports if reached(host, port)]
+                return f"{host} answers on {', '.join(found)}" if found else None
+            case FromAny():
+                return self._from_any(probe, node)
+            case IsOms(page, cm):
+                return self._is_oms(node, page, cm)
             case Healthy(command, cm):
                 return self._healthy(self._shells[node], command, cm, tell)
             case Await(inner, limit, every):
@@ -228,20 +253,49 @@ class Site:
         )
         return "\n".join(lines) or None
 
-    def _same_time(self, node: str, command: Command, apart: float) -> str | None:
+    def _from_any(self, probe: FromAny, node: str) -> str | None:
+        """The answer of the node itself is told, where nobody else gets through either."""
+        answers: dict[str, str] = {}
+        for name in dict.fromkeys((node, *probe.nodes)):
+            try:
+                why = self.ask(probe.probe, name)
+            except Unreachable as away:
+                why = away.what
+            if why is None:
+                return None
+            answers[name] = why
+        if probe.host and reached(probe.host, probe.port):
+            return None
+        return answers[node]
+
+    def _is_oms(self, node: str, page: Command, cm: Command | None) -> str | None:
+        """An OMS that is ill is one all the same; images before 4.2.11 may have no such page."""
+        said = self._shells[node].run(page)
+        try:
+            if isinstance(json.loads(said.out)["data"]["healthy"], bool):
+                return None
+        except (ValueError, KeyError, TypeError):
+            pass
+        if cm and self._shells[node].run(cm).status == 0:
+            return None
+        return health_says(said)
+
+    def _same_time(
+        self, node: str, command: Command, apart: float, *, zone: bool = True
+    ) -> str | None:
         """Time that passes between the two questions is no difference."""
         began = time.monotonic()
-        there, zone = self._metadb.time_and_zone()
+        there, wanted = self._metadb.time_and_zone()
         said = self._shells[node].run(command).out.split()
         took = time.monotonic() - began
         try:
             here, offset = float(said[0]), _minutes(said[1])
         except (IndexError, ValueError):
             return f"the node does not tell its time: {' '.join(said)!r}"
-        if offset != zone:
-            return f"the node is {_zone(offset)} from UTC, MetaDB {_zone(zone)}"
+        if zone and offset != wanted:
+            return f"it is {_zone(offset)} from UTC there, MetaDB {_zone(wanted)}"
         if not -apart <= here - there <= apart + took:
-            return f"the node's clock differs {here - there:+.0f} s from MetaDB's"
+            return f"its clock differs {here - there:+.0f} s from MetaDB's"
         return None
 
     def ended(self, step: Step, attempt: int) -> bool:
@@ -447,6 +501,25 @@ def cleared_text(cleared: Cleared, how: str = "delete") -> str:
 def restored_text(restored: Cleared) -> str:
     rows = ", ".join(f"{table} {count}" for table, count in restored.rows.items())
     return f"put back, equal to the backup byte by byte: {rows}"
+
+
+def reached(host: str, port: int) -> bool:
+    """Whether the port answers this machine within three seconds."""
+    try:
+        with socket.create_connection((host, port), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+def _other_version(wanted: tuple[int, ...], found: Sequence[str]) -> str | None:
+    """Compare as many numbers as both have; a MetaDB that tells none is not judged."""
+    numbers = [tuple(map(int, re.findall(r"\d+", text)[:3])) for text in found]
+    newest = max((one for one in numbers if one), default=())
+    size = min(len(newest), len(wanted), 3)
+    if not size or newest[:size] == wanted[:size]:
+        return None
+    return f"oms_version in MetaDB is {'.'.join(map(str, newest))}"
 
 
 def _minutes(offset: str) -> int:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_way, ssh
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.shell import Shell
-from omsfab.errors import InputError, OmsfabError, refusal
+from omsfab.errors import Finding, InputError, OmsfabError, finding_of, refusal
 from omsfab.fleet import hostsfile
 from omsfab.fleet.mask import one_line
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import regions, undo
+from omsfab.plan import regions, scale, undo
 from omsfab.plan.present import Present
+from omsfab.plan.records import METADB, Plan
 from omsfab.run import claims, clock, look
 from omsfab.run import journal as journals
 from omsfab.run.asking import Flags, confirm
 from omsfab.run.outages import History
-from omsfab.run.session import TASKS, home_of, hosts_path
-from omsfab.run.site import health_says, no_health_page
+from omsfab.run.runner import Runner
+from omsfab.run.session import TASKS, asks_metadb, home_of, hosts_path, secrets_of
+from omsfab.run.site import Site, health_says, no_health_page
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
 from omsfab.show.text import clock_span, event_line, outage_text, say
@@ -190,20 +192,37 @@ def check(region: str) -> None:
     asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
+    found: dict[str, Present] = {}
+    errors: list[OmsfabError] = []
+    told: dict[Finding, None] = {}
+    site = Site("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
     try:
-        found = {}
         for where in asked:
-            found[where.name], errors = look.at_region(loaded, where, shells, metadb, None)
-            if errors:
-                raise refusal(errors)
+            found[where.name], wrong = look.at_region(loaded, where, shells, metadb, None)
+            errors += wrong
+            runner = Runner(site, lambda event: None)
+            stage = scale.preflight(loaded, where, found[where.name])
+            if any(error.node == METADB for error in wrong):  # told once
+                steps = (step for step in stage.steps if not asks_metadb(step))
+                stage = replace(stage, steps=tuple(steps))
+            try:
+                runner.carry_out(Plan("fleet.check", "", (), (stage,)))
+            except OmsfabError as error:
+                parts = error.parts or (error,)
+                told |= dict.fromkeys(finding_of(part) for part in parts)
+            told |= dict.fromkeys(runner.warnings)
     finally:
         for shell in shells.values():
             shell.close()
+    if errors:
+        raise refusal(errors, told)
+    for one in told:
+        say("\n".join(one.lines()))
     lines = tuple(regions.differences(loaded, found))
     for line in lines:
         say(line)
     count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
-    print(f"fleet.check: {count} from {hosts_path()}")
+    print(f"fleet.check: {count} from {hosts_path()}; {len(told)} findings (✗ would stop a run)")
 
 
 # --- runs and lock -------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ STYLES = {
     "programs": "cyan",
     "line": "",
     "warning": "yellow",
+    "accepted": "yellow",
     "intent": "",
 }
 

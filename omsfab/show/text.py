@@ -22,10 +22,15 @@ from omsfab.plan.records import (
     ConfigSays,
     DropHosts,
     Effect,
+    FromAny,
+    Guarded,
     Healthy,
     HostsOnline,
+    IsOms,
     Job,
     KeepRows,
+    MetaDbQuick,
+    MetaDbVersion,
     NothingLeftOver,
     OthersUnchanged,
     OtherUrls,
@@ -195,8 +200,21 @@ def probe_text(probe: Probe) -> str:
             return f"{shown(command)}: no program has a process"
         case Programs(command, state, names):
             return f"{shown(command)}: {', '.join(names) or 'every program'} {state}"
-        case SameTime(command, apart):
-            return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less, and its zone"
+        case SameTime(command, apart, zone):
+            and_zone = ", and its zone" if zone else ""
+            return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less{and_zone}"
+        case MetaDbQuick(limit):
+            return f"a statement takes MetaDB at most {limit * 1000:.0f} ms"
+        case MetaDbVersion(version):
+            return f"oms_version in MetaDB is {'.'.join(map(str, version))}"
+        case Guarded(host, ports):
+            return f"{host} does not answer the jump host on {', '.join(map(str, ports))}"
+        case FromAny(inner, nodes, host, _):
+            here = ("the jump host",) if host else ()
+            return f"from one of {', '.join((*nodes, *here))}: {probe_text(inner)}"
+        case IsOms(page, cm):
+            or_cm = f" or {shown(cm)}" if cm else ""
+            return f"{shown(page)}{or_cm} is answered by an OMS"
         case Healthy(command, _):
             return f"{shown(command)} says healthy"
         case Await(inner, limit, _):

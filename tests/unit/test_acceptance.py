@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+from typing import get_args
 
 import pytest
+from rich.console import Console
 
 from omsfab.commands.command import command
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, Mismatch, OmsfabError, PreflightError, StepFailed
 from omsfab.plan import acceptance, scale
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import journal as journals
 from omsfab.run.runner import Runner
 from omsfab.run.session import planned
 from omsfab.show.report import html
+from omsfab.show.terminal import Terminal
 from omsfab.show.text import event_line
 from tests.unit.test_docs import ids_in_code
 from tests.unit.test_runner import FakeWorld
@@ -120,3 +124,14 @@ def test_a_refusal_offers_the_line_that_accepts_it():
     error.accept = fab("scale.out", accept="ENV-006")
 
     assert "  accept:   fab scale.out --accept=ENV-006" in error.render()
+
+
+def test_every_kind_of_event_can_be_shown():
+    """A kind without a colour ended the run that told it."""
+    console = Console(file=io.StringIO(), width=200)
+    show = Terminal(console)
+
+    for kind in get_args(Kind):
+        show(Event(1.0, 1.0, "oms1", "s", kind, "1/2" if kind == "progress" else "ENV-006"))
+
+    assert "accepted: ENV-006 a clock" in console.file.getvalue()

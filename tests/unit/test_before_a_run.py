@@ -79,9 +79,9 @@ def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch)
     [
         ("1795341432.5 +0800", None),
         ("1795341480.0 +0800", None),
-        ("1795341000.0 +0800", "the node's clock differs -432 s from MetaDB's"),
-        ("1795341432.5 +0000", "the node is +00:00 from UTC, MetaDB +08:00"),
-        ("1795341432.5 -0330", "the node is -03:30 from UTC, MetaDB +08:00"),
+        ("1795341000.0 +0800", "its clock differs -432 s from MetaDB's"),
+        ("1795341432.5 +0000", "it is +00:00 from UTC there, MetaDB +08:00"),
+        ("1795341432.5 -0330", "it is -03:30 from UTC there, MetaDB +08:00"),
         ("", "the node does not tell its time: ''"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from omsfab.commands import checks, docker
 from omsfab.errors import PreflightError
 from omsfab.plan import repair, scale
+from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.present import NodeFacts
 from omsfab.plan.records import Succeeds
 from tests.guards import GUARDS, ROOT
@@ -79,19 +80,50 @@ def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, packag
 
 
 @pytest.mark.parametrize(
-    "first",
+    ("id", "change"),
     [
-        replace(
-            FIRST,
-            image="sha256:" + "ab" * 32,
-            binds=(*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:]),
-        ),
-        replace(FIRST, image="sha256:" + "ab" * 32, host_ip="10.0.0.9", binds=BINDS),
+        ("CFG-014", {"binds": (*BINDS[:1], "/other:/home/admin/logs", *BINDS[2:])}),
+        ("CFG-008", {"binds": (*BINDS[:2], "/other:/home/ds/store", *BINDS[3:])}),
+        ("CFG-008", {"binds": BINDS[:3]}),
+        ("CFG-008", {"host_ip": "10.0.0.9", "binds": BINDS}),
     ],
 )
-def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package, present, first):
-    """I14: other mounts or another OMS_HOST_IP than hosts.yaml has."""
-    assert "CFG-008" == refusal(fleet, present(package, oms1=first)).id
+def test_a_container_that_differs_is_found_out_before_the_outage(
+    fleet, package, present, id, change
+):
+    """I14: other mounts or another OMS_HOST_IP than hosts.yaml has; what is written elsewhere than
+    the container looks cannot be accepted."""
+    first = replace(FIRST, image="sha256:" + "ab" * 32, **change)
+
+    assert id == refusal(fleet, present(package, oms1=first)).id
+    assert (id == "CFG-008") is (id in ACCEPTABLE)
+
+
+def test_further_mounts_are_kept_and_told(fleet, package, present):
+    """A container may have more than the guide's mounts: new nodes do not get them."""
+    extra = "/etc/localtime:/etc/localtime"
+    first = replace(FIRST, image="sha256:" + "ab" * 32, binds=(*BINDS, extra))
+
+    plan = scale.scale_out(fleet, present(package, oms1=first))
+
+    assert any(extra in text and "kept" in text for text in plan.reasons)
+
+
+def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, present):
+    """R2.6: nothing is changed on one node before every node to be changed was asked."""
+    url = fleet.regions[0].cm_url
+    nodes = {f"oms{n}": replace(FIRST, host_ip=f"10.0.0.{n}", drift=("x: 1 -> 2",)) for n in (1, 2)}
+    now = present(package, url=url, **nodes)
+    now = replace(now, hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"})
+    two = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:2]})
+
+    plan = scale.scale_out(fleet.model_copy(update={"regions": (two,)}), now)
+
+    assert {"kept@oms1", "kept@oms2", "seen@oms1", "seen@oms2"} <= {
+        step.key for step in plan.stages[0].steps
+    }
+    assert plan.stages[0].gather
+    assert not any(step.apply for step in plan.stages[0].steps)
 
 
 @pytest.mark.parametrize("task", [repair.push_config, repair.refresh, repair.run])
@@ -100,7 +132,7 @@ def test_a_container_that_differs_is_found_out_before_the_outage(fleet, package,
     ("id", "change"),
     [
         ("CFG-005", {"unknown_keys": ("drc_user",)}),
-        ("CFG-008", {"binds": ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])}),
+        ("CFG-014", {"binds": ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])}),
         ("CFG-008", {"host_ip": "10.0.0.9"}),
         ("CFG-011", {"drift": ("drc_cm_heartbeat_db: live -> oms_cm_heartbeat_1",)}),
     ],
@@ -139,7 +171,7 @@ def test_nothing_to_do_is_not_said_past_a_container(fleet, package, present):
     now = present(package, url=one.cm_url)
     now = replace(now, nodes={"oms1": replace(now.nodes["oms1"], binds=binds)})
 
-    assert "CFG-008" == refusal(fleet.model_copy(update={"regions": (one,)}), now).id
+    assert "CFG-014" == refusal(fleet.model_copy(update={"regions": (one,)}), now).id
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from omsfab.commands.command import command
 from omsfab.commands.next_line import recorded
 from omsfab.edges.shell import Result
 from omsfab.errors import Locked, LostSession, PreflightError
-from omsfab.plan import regions, repair, steps
+from omsfab.plan import questions, regions, repair
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step
 from omsfab.run import claims, holding, under_way
@@ -68,7 +68,8 @@ def test_a_restart_brings_back_what_ran(fleet, present):
 def test_a_config_yaml_replaced_by_rename_leads_to_a_restart(fleet, present):
     """The container's mount holds the former inode: the same task again would never end that."""
     written = repair.push_config(fleet, present(), node="oms1").steps[-1]
-    asked = steps.stays_writable(fleet, fleet.regions[0].nodes[0])
+    before = questions.to_change(fleet, fleet.regions[0].nodes[:1], present())
+    asked = next(step for step in before if step.name == "seen")
     now = present(oms1=replace(present().nodes["oms1"], stale=True))
     (line,) = [one for one in regions.differences(fleet, {"cn-hangzhou": now}) if "former" in one]
 
