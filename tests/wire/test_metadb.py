@@ -895,7 +895,7 @@ def test_rows_that_came_back_keep_docker_init_from_running(edge, oms, lease, tmp
 
     assert cleared != dirty
     assert cleared == oms.dump()
-    assert "fab run.resume --run=run-1" in refused.value.next
+    assert ["fab run.resume --run=run-1"] == [one.line for one in refused.value.next]
     assert ["region-1-came-back.1.jsonl", "region-1-came-back.1.sql"] == [
         path.name for path in kept.files
     ]
