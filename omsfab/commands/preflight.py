@@ -41,8 +41,9 @@ try:
 except ImportError:
     sys.exit(0)
 try:
-    c = pymysql.connect(host=a["host"], port=a["port"], user=a["user"], password=a["password"],
-                        connect_timeout=10)
+    # As bytes: a text would be sent as latin-1, and a password may have any character.
+    c = pymysql.connect(host=a["host"], port=a["port"], user=a["user"],
+                        password=a["password"].encode("utf-8"), connect_timeout=10)
     c.cursor().execute("select 1")
 except Exception:
     print(str(sys.exc_info()[1])[:300])
