@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from omsfab.lab.oracle import FAB, ROOT
+from omsfab.lab.oracle import CONTAINER, FAB, ROOT
 from tests.lab.crash import Crash, expire_lease
 
 LONG = pytest.mark.skipif(
@@ -317,6 +317,20 @@ def test_a_run_that_was_rolled_back_elsewhere_is_not_rolled_back_again(fresh):
     assert 0 == out.status, out
     assert after == crash.outcome()
     assert {"RUNNING"} == crash.fleet.programs("oms2")
+
+
+def test_production_that_a_reboot_has_started_is_stopped_again(fresh):
+    """Killed behind the stop; oms1 is restarted, and all its programs run: they are stopped before
+    rows are touched, whatever the journal says, and the run ends well."""
+    crash, _ = fresh
+    killed = crash.kill_at("clear-rows:before:kill", "scale.out", "--yes")
+    crash.fleet.docker("oms1", "restart", "-t", "5", CONTAINER)
+
+    said = crash.fleet.fab("run.resume", "--yes")
+
+    assert (-9, 0) == (killed.status, said.status), said
+    assert re.search(r"oms1 +stop-processes .*✓[\s\S]*metadb +clear-rows .*✓", said.out), said
+    assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
 
 
 def test_a_holder_that_wakes_in_an_initialisation_judges_nothing(fresh):
