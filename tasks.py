@@ -445,22 +445,30 @@ FROM = "fetch the run from this node's copy: for a jump host that has lost it"
     accepts=True,
     run="a run id of fab run.list; the newest unfinished one without it",
     from_=FROM,
+    stop_init="end a docker_init.sh of the run that hangs, with its children, and begin another",
 )
-def resume(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
+def resume(
+    c: Context, run: str = "", from_: str = "", stop_init: bool = False, *, flags: Any
+) -> None:
     """Finish a run that was cut off: what is done stays, what is unknown is asked."""
     from omsfab.run.session import Session
 
-    Session(flags).resume(run, from_)
+    Session(flags).resume(run, from_, stop_init=stop_init)
 
 
 @operator_task(
-    accepts=True, run="a run id of fab run.list; the newest that can be without it", from_=FROM
+    accepts=True,
+    run="a run id of fab run.list; the newest that can be without it",
+    from_=FROM,
+    stop_init="end a docker_init.sh of the run that hangs, and roll back without running it",
 )
-def undo(c: Context, run: str = "", from_: str = "", *, flags: Any) -> None:
+def undo(
+    c: Context, run: str = "", from_: str = "", stop_init: bool = False, *, flags: Any
+) -> None:
     """Take back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
     from omsfab.run.session import Session
 
-    Session(flags).undo(run, from_)
+    Session(flags).undo(run, from_, stop_init=stop_init)
 
 
 @operator_task(flags=("plan",), run="a run id of fab run.list")

@@ -2,7 +2,8 @@
 
 OmsfabError            6  a step failed
 ├─ StepFailed          6  a step failed, and it is known how
-│  └─ NoAnswer         6  a command was silent for too long; it may still run
+│  ├─ NoAnswer         6  a command was silent for too long; it may still run
+│  └─ Ended            6  docker_init.sh was ended on request
 ├─ InputError          2  hosts.yaml, a flag or a template is wrong; nothing was contacted
 ├─ PreflightError      3  the fleet is not ready; nothing was changed
 │  └─ Unreachable      3  no SSH connection could be had
@@ -52,9 +53,10 @@ PLACES = {
     "single region, step 4": "IMG-001 IMG-002 IMG-003 IMG-005 XFER-001"
     " XFER-003 XFER-004 XFER-005 XFER-006",
     "single region, step 5": "CERT-001 CERT-002 CERT-003 CERT-004",
-    "docker_init.sh": "INIT-017 INIT-010 INIT-011 INIT-012 INIT-013 INIT-014 INIT-016",
+    "docker_init.sh": "INIT-010 INIT-011 INIT-012 INIT-013 INIT-014 INIT-016 INIT-017 INIT-019"
+    " INIT-023",
     "docker_init.sh, banner": "INIT-015",
-    "docker_init.sh, notice": "INIT-021 INIT-022 INIT-030",
+    "docker_init.sh, notice": "INIT-018 INIT-021 INIT-022 INIT-030",
 }
 """Parts of the guide "Scale out OMS Community Edition", and the ids that stand for each."""
 
@@ -135,6 +137,8 @@ class OmsfabError(Exception):
         self.evidence = evidence
         self.fix = fix
         self.next = (next,) if isinstance(next, Next) else next or ()
+        self.proven = False
+        """It says itself that it failed: nobody can accept that."""
         self.accept: Next | None = None
         """The line that goes on all the same, where the id can be accepted (plan/acceptance.py)."""
         self.parts: tuple[OmsfabError, ...] = ()
@@ -151,6 +155,13 @@ class OmsfabError(Exception):
     def ids(self) -> tuple[str, ...]:
         """Its own id, or those of the errors that it sums up."""
         return tuple(id for part in self.parts for id in part.ids) or (self.id,)
+
+    @property
+    def open_ids(self) -> tuple[str, ...]:
+        """The same, without those that say themselves that they failed."""
+        if self.parts:
+            return tuple(id for part in self.parts for id in part.open_ids)
+        return () if self.proven else (self.id,)
 
     def shown_by(self, shows: Callable[[str], str]) -> OmsfabError:
         """What it quotes, as it may be shown; the next line is ours, and stays."""
@@ -203,6 +214,10 @@ class NoAnswer(StepFailed):
     """A command was silent for longer than its limit, ``waited`` seconds; it may still run."""
 
     waited = 0.0
+
+
+class Ended(StepFailed):
+    """docker_init.sh was ended because the operator asked for it; another attempt may begin."""
 
 
 class InputError(OmsfabError):

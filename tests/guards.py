@@ -205,8 +205,8 @@ GUARDS = (
     Guard(
         "the claim: an attempt runs once, however often it is started",
         "omsfab/commands/job.py",
-        '[ -d "$dir/claim" ] && refuse "this attempt was started before"\n',
-        "rmdir \"$dir/claim\" 2>/dev/null\n",
+        '[ -d claim ] && refuse "this attempt was started before"\n',
+        "rmdir claim 2>/dev/null\n",
         f"{JOB}a_finished_attempt_is_never_started_again",
     ),
     Guard(
@@ -233,15 +233,15 @@ GUARDS = (
     Guard(
         "the banner counts as a whole line only",
         "omsfab/edges/verdict.py",
-        'plain.removesuffix(".").rstrip() in BANNERS',
-        "any(banner in plain for banner in BANNERS)",
+        "return _is_prefix(before.rstrip()) and bool(SUFFIX.fullmatch(after))",
+        "return True",
         "tests/unit/test_job_verdict.py::test_only_the_whole_line_is_the_banner",
     ),
     Guard(
         "exit status 0 alone is no success",
         "omsfab/edges/verdict.py",
-        "    if not reading.banner:\n",
-        "    if False:\n",
+        "    if proof:\n",
+        "    if proof or status == 0:\n",
         "tests/unit/test_job_verdict.py::test_exit_0_without_banner_is_a_mismatch",
     ),
     Guard(
@@ -394,8 +394,8 @@ GUARDS = (
     Guard(
         "a way back waits for docker_init.sh of the run",
         "omsfab/plan/undo.py",
-        'for node in fleet.nodes if has("initialise", node.name)],',
-        "for node in ()],",
+        'has("initialise", node.name)\n        ],',
+        "False\n        ],",
         "tests/unit/test_undo.py::test_a_whole_scale_out_is_taken_back_in_reverse",
     ),
     Guard(

@@ -26,7 +26,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "IMG-006": "a container that runs from another image id in the end",
     "IMG-007": "running nodes with another image than the new ones get",
     "IMG-009": "another version of OMS in MetaDB than that of the image",
-    "INIT-011": "docker_init.sh said that it failed; MetaDB, programs and health are still asked",
+    "INIT-011": "docker_init.sh ended with another status than 0, and has not said that it failed",
     "INIT-015": "docker_init.sh ended without its banner; MetaDB, programs and health are asked",
     "INIT-017": "a container in which docker_init.sh or omsflow is not seen",
     "PLAN-011": "HA or projects that are at work are interrupted",
@@ -79,12 +79,12 @@ HARD: Mapping[str, str] = {
     "it proves a failure: what the next step needs is not there": (
         "STEP-001 CFG-003 CFG-004 CFG-006 CFG-007 CFG-009 CFG-014 HOST-008 CERT-003 CERT-005"
         " IMG-002 RUN-004 TSDB-003 XFER-001 XFER-002 XFER-003 XFER-004 XFER-005 XFER-006 INIT-012"
-        " INIT-013 INIT-014 INIT-016 VER-001"
+        " INIT-013 INIT-014 INIT-016 INIT-018 VER-001"
     ),
     "it sums up others, which stand in it": "RUN-010 RUN-011 RUN-012 RUN-025 RUN-028",
     "it only warns, and stops nothing": (
         "HOST-010 HOST-011 NET-004 VIP-003 VIP-004 TSDB-007 RUN-006 DB-008 DB-043 DB-045 VER-005"
-        " IMG-008 ENV-007"
+        " IMG-008 ENV-007 INIT-019 INIT-023"
     ),
 }
 """Why nobody can accept them -> the ids."""

@@ -236,7 +236,7 @@ Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
     " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
     " | SameTime | Programs | Healthy | Await"
-    " | MetaDbQuick | MetaDbVersion | Guarded | FromAny | IsOms"
+    " | MetaDbQuick | MetaDbVersion | Guarded | FromAny | IsOms | InitOver"
 )
 
 
@@ -306,8 +306,8 @@ class Job:
     """Run a command inside the container, detached, until it ends; never twice, never cut off.
 
     ``directory`` is the attempt directory's parent on the node, ``inside`` the same place as the
-    container sees it (the logs mount).  Success is status 0 and a banner as a whole line and no
-    ``init failed!``; that MetaDB agrees is the step's ``verify``.
+    container sees it (the logs mount).  Success is the banner or a fresh flag file, and neither
+    ``init failed!`` nor a traceback behind it; that MetaDB agrees is the step's ``verify``.
     ``habit`` is ``init`` of hosts.yaml: with "auto" the container is first watched for
     an initialisation of its own, with "never" omsfab only waits for that.
     """
@@ -318,6 +318,26 @@ class Job:
     inside: str
     habit: Literal["auto", "always", "never"] = "always"
     limit: float = 15 * 60
+    itself: bool = False
+    """Images of this version initialise themselves, so "auto" waits for that longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndInit:
+    """End the attempts of omsfab's that still run in the container, with all that belongs to them.
+
+    Nothing else is ended; afterwards the lock of initialisations is free.
+    """
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class InitOver:
+    """No initialisation runs in the container; one that does is waited for, up to the job's limit,
+    and told of with the line that ends it."""
+
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +397,8 @@ class DropHosts:
 
 
 Effect: TypeAlias = (
-    "Run | Write | Bring | PutBack | Send | Job | ClearRows | KeepRows | SaveRows | RestoreRows"
+    "Run | Write | Bring | PutBack | Send | Job | EndInit | ClearRows | KeepRows | SaveRows"
+    " | RestoreRows"
     " | DropHosts"
 )
 
@@ -416,6 +437,9 @@ class Step:
     """What is wanted instead, in the operator's words, where the title does not say it."""
     warn: bool = False
     """Only tell when ``verify`` does not hold, and go on."""
+    spare: tuple[Effect, ...] = ()
+    """What is done where ``apply`` comes to a known bad end: this step is then not the only way,
+    so it warns, and what was not done is told at the end of the run."""
     lasting: bool = False
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
 from omsfab.commands.next_line import fab, shell
-from omsfab.fleet import configfile
+from omsfab.fleet import configfile, values
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.plan.present import NodeFacts, Package, Present
 from omsfab.plan.records import (
@@ -46,6 +46,9 @@ TABLES = ("cluster_info", "location_cm", "host", "resource_group")
 """The four tables that "must be modified" (guide, note of the physical-address scenario)."""
 
 SUPERVISORD_WEB = 8084
+
+SELF_INIT = (4, 2, 11)
+"""From this version on the vendor's deployer waits for an initialisation of the image's own."""
 
 RESERVE = 200_000_000
 """Bytes of room that a new node shall have beside package and image: logs of a first start."""
@@ -564,24 +567,27 @@ def initialise(
     right before the node itself has been initialised.  ``again`` = the container was initialised
     before, so waiting for it to initialise itself would be in vain (guide, step 5).
     """
-    directory, inside = oms.attempts(fleet.install)
     return Step(
         name="initialise",
         node=node.name,
-        title="run docker_init.sh until its banner",
+        title="run docker_init.sh and wait for its end",
         kind="once-only",
-        apply=(
-            Job(
-                container=fleet.install.container,
-                argv=oms.INIT,
-                directory=directory,
-                inside=inside,
-                habit="always" if again else fleet.install.init,
-            ),
-        ),
+        apply=(init_job(fleet, again=again),),
         verify=(Await(CmUrlIs(region.location, region.cm_url, old_url), limit=10),),
         fault="VER-001",
         next=DIRTY_OR_OTHER,
+    )
+
+
+def init_job(fleet: Fleet, *, again: bool = True) -> Job:
+    directory, inside = oms.attempts(fleet.install)
+    return Job(
+        container=fleet.install.container,
+        argv=oms.INIT,
+        directory=directory,
+        inside=inside,
+        habit="always" if again else fleet.install.init,
+        itself=values.version_of(fleet.install.image) >= SELF_INIT,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from omsfab.commands import docker, job, oms, posix
+from omsfab.commands import docker, oms, posix, supervisor
 from omsfab.commands.next_line import fab
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import regions, steps
@@ -21,6 +21,8 @@ from omsfab.plan.records import (
     Await,
     CmUrlIs,
     DropHosts,
+    EndInit,
+    InitOver,
     Plan,
     Probe,
     PutBack,
@@ -93,6 +95,7 @@ def undo(
     begun: Collection[str],
     made_ids: Mapping[str, Sequence[str]] | None = None,
     aside: bool = False,
+    without_init: bool = False,
 ) -> Plan:
     """Return the plan that takes the run back.
 
@@ -103,7 +106,8 @@ def undo(
     Only what is still this run's own is removed or put back, and that is asked first of all:
     somebody may have rolled it back elsewhere and begun anew.  ``made_ids`` are the containers that
     docker named in the run, by node; ``aside``: a file that somebody else has written since is kept
-    beside it and the former one put back.
+    beside it and the former one put back.  ``without_init``: a docker_init.sh of the run that still
+    runs is ended, and none is run.
     """
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
 
@@ -158,7 +162,11 @@ def undo(
     )
     stage(
         "docker_init.sh of the run has ended",
-        [_init_over(fleet, node) for node in fleet.nodes if has("initialise", node.name)],
+        [
+            _init_over(fleet, node, run, without_init)
+            for node in fleet.nodes
+            if has("initialise", node.name)
+        ],
     )
     stage(
         "remove what the run made",
@@ -207,7 +215,7 @@ def undo(
         kept = () if begun_one else (RowsKept(where.location),)
         stage(
             "initialise with the former configuration, 1 node at a time",
-            [_initialised(fleet, where, node, old_url, kept) for node in stopped],
+            [_initialised(fleet, where, node, old_url, kept, without_init) for node in stopped],
             width=1,
             outage=True,
         )
@@ -253,20 +261,20 @@ def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
     return (f"MetaDB may keep host rows of {regions.names(new)}: nothing of this run deleted rows",)
 
 
-def _init_over(fleet: Fleet, node: Node) -> Step:
+def _init_over(fleet: Fleet, node: Node, run: str, without_init: bool) -> Step:
     """It goes on by itself after a kill: it must not be interrupted, and it writes rows and starts
-    programs, which nobody may put back or stop meanwhile."""
-    container = fleet.install.container
-    over = Succeeds(job.over(container, oms.INIT), "docker_init.sh still runs")
+    programs, which nobody may put back or stop meanwhile.  One that hangs is ended on request."""
+    init = steps.init_job(fleet)
     return Step(
         name="init-over",
         node=node.name,
-        title=f"no docker_init.sh runs in {container}",
-        kind="read-only",
-        verify=(Await(over, limit=15 * 60),),
+        title=f"no docker_init.sh runs in {init.container}",
+        kind="repeatable" if without_init else "read-only",
+        apply=(EndInit(init),) if without_init else (),
+        verify=(InitOver(init),),
         lasting=True,
         fault="INIT-022",
-        fix=f"end it there if it hangs: docker exec {container} kill PID",
+        next=fab("run.undo", run=run, stop_init=True),
     )
 
 
@@ -398,17 +406,34 @@ def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
 
 
 def _initialised(
-    fleet: Fleet, region: Region, node: Node, old_url: str, kept: tuple[Probe, ...]
+    fleet: Fleet,
+    region: Region,
+    node: Node,
+    old_url: str,
+    kept: tuple[Probe, ...],
+    without_init: bool,
 ) -> Step:
     """The former configuration reaches MetaDB and components; config.yaml on the node says which.
 
     Other tables may hold the other url until a later node is initialised: only this row counts.
+    The way back does not hang on a script that has just failed: the rows are put back by then, so
+    what is left of it is done by its third step alone, the components' files.
     """
-    return replace(
+    install = fleet.install
+    spare = (
+        Run(docker.up(install.container, stopped=True)),
+        Run(supervisor.stop_all(install.container), any_status=True, programs="stop"),
+        Run(oms.component_files(install)),
+    )
+    step = replace(
         steps.initialise(fleet, region, node, again=True),
         check=kept,
         verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
     )
+    if without_init:
+        title = "write the components' files from the former config.yaml, without docker_init.sh"
+        return replace(step, title=title, kind="repeatable", apply=spare)
+    return replace(step, spare=spare)
 
 
 def _former_url(region: Region, url: str) -> Step:

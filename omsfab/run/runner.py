@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Detached,
+    Ended,
     Finding,
     Locked,
     LockLost,
@@ -55,6 +56,9 @@ FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 
 SIGN_EVERY = 15.0
 """Seconds without a word of a node after which it is told that its step goes on."""
+
+SPARED = "INIT-019"
+"""What was not done on the way back, because docker_init.sh failed there as well."""
 
 T = TypeVar("T")
 
@@ -133,6 +137,8 @@ class Runner:
         self.let_go = False
         """No effect is begun any more."""
         self._dropped: dict[str, list[OmsfabError]] = {}
+        self._ended: dict[str, int] = {}
+        """Attempts that this session has ended on request, by step."""
         self.warnings: list[Finding] = []
         """What was only warned of, or accepted."""
         self.tally = Tally()
@@ -320,6 +326,9 @@ class Runner:
         for pause in (*PAUSES, None):
             try:
                 return act()
+            except Ended as ended:  # on request: that attempt is over, and the next one begins
+                self._say(step.node, step.name, "failed", f"{ended.id} {ended.what}")
+                self._ended[step.key] = self._ended.get(step.key, 0) + 1
             except (LostSession, NoAnswer, Unreachable) as lost:
                 again = twice
                 if isinstance(lost, NoAnswer):
@@ -354,12 +363,12 @@ class Runner:
         if step.apply:
             self._intend(step)
         self._failpoint.reached(step, "before")
-        for number, effect in enumerate(step.apply, 1):
-            if step.kind != "read-only":
-                self._guard()
-            with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
-                act = partial(self._world.perform, effect, step, self._attempt(step), tell)
-                self._unless_accepted(step, partial(self._patiently, step, act))
+        try:
+            self._apply(step)
+        except (StepFailed, Mismatch) as error:
+            if not step.spare:
+                raise
+            self._instead(step, error)
         self._failpoint.reached(step, "after")
         why = self._why_not(step)
         self._guard()  # what was seen may be somebody else's by now
@@ -397,12 +406,40 @@ class Runner:
                     next=fab("run.resume", note="brings that about again, and goes on"),
                 )
 
+    def _apply(self, step: Step) -> None:
+        for number, effect in enumerate(step.apply, 1):
+            if step.kind != "read-only":
+                self._guard()
+            with self._failpoint.inside(step, number, effect, self._teller(step)) as tell:
+                act = partial(self._world.perform, effect, step, self._attempt(step), tell)
+                self._unless_accepted(step, partial(self._patiently, step, act))
+
+    def _instead(self, step: Step, error: OmsfabError) -> None:
+        """Do what is left to do where the step is not the only way; what fails of it is told, too:
+        what comes of all this the steps behind it prove."""
+        self._say(
+            step.node, step.name, "warning",
+            f"{SPARED} {step.title}: not done ({error.id} {error.what})",
+        )  # fmt: skip
+        for effect in step.spare:
+            self._guard()
+            act = partial(
+                self._world.perform, effect, step, self._attempt(step), self._teller(step)
+            )
+            try:
+                self._patiently(step, act)
+            except (LostSession, Unreachable):
+                raise
+            except OmsfabError as further:
+                text = f"{further.id} {further.what}: {further.evidence}"
+                self._say(step.node, step.name, "warning", text)
+
     def _unless_accepted(self, step: Step, act: Callable[[], None]) -> None:
         """Do it; what the operator has accepted is told, and the outcome is asked all the same."""
         try:
             act()
         except OmsfabError as error:
-            if error.id not in self._accepted:
+            if error.id not in self._accepted or error.proven:
                 raise
             said = "\n".join(filter(None, (error.what, error.evidence)))
             self._say(step.node, step.name, "warning", f"{error.id} accepted: {said}")
@@ -487,7 +524,8 @@ class Runner:
 
     def _attempt(self, step: Step) -> int:
         """Return 1, or one more for each attempt that came to a known end (journal.OVER)."""
-        return 1 + (self._past.failures.get(step.key, 0) if self._past else 0)
+        before = self._past.failures.get(step.key, 0) if self._past else 0
+        return 1 + before + self._ended.get(step.key, 0)
 
     def _say_failed(self, step: Step, text: str, kind: Kind = "failed") -> None:
         """The error is kept already: a journal that cannot be written must not hide it."""

@@ -29,6 +29,7 @@ from omsfab.errors import (
     LockLost,
     Next,
     OmsfabError,
+    OutcomeUnknown,
     PreflightError,
     RollbackIncomplete,
     RolledBack,
@@ -63,7 +64,7 @@ from omsfab.run.asking import Flags as Flags
 from omsfab.run.asking import confirm
 from omsfab.run.decisions import digest
 from omsfab.run.outages import History
-from omsfab.run.runner import Runner, stands
+from omsfab.run.runner import SPARED, Runner, stands
 from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
 from omsfab.show.progress import age, progress_lines
@@ -455,10 +456,11 @@ class Session:
         self._print(f"journal: {order.directory}")
 
     @told_safely
-    def resume(self, run: str = "", source: str = "") -> None:
+    def resume(self, run: str = "", source: str = "", *, stop_init: bool = False) -> None:
         """Finish a run that has not ended: the newest, or the one named.
 
-        ``source`` is a node with a copy of the run, for a jump host that has none.
+        ``source`` is a node with a copy of the run, for a jump host that has none.  With
+        ``stop_init`` a docker_init.sh of the run that still runs is ended, and another one begun.
         """
         accepted = self._accepted(fab("run.resume", run=run, from_=source))
         self._ready()
@@ -469,7 +471,7 @@ class Session:
         directory = self._unfinished(run)
         record = journals.load_record(directory)
         if record["task"] == UNDO:
-            return self._resume_undo(directory, record, accepted)
+            return self._resume_undo(directory, record, accepted, stop_init=stop_init)
         self._refuse_undone(directory)
         if record["task"] == "node.exec":
             raise PreflightError(
@@ -516,7 +518,7 @@ class Session:
             self._refuse_others(directory, record, past, back=False)
 
         order = Order(directory, plan, task.lease, past, fresh=still, accepted=accepted)
-        self._carry_out(order)
+        self._carry_out(replace(order, stop_init=stop_init))
 
     def _tell_progress(
         self, directory: Path, record: Mapping[str, Any], plan: Plan, past: journals.Past
@@ -661,8 +663,11 @@ class Session:
     # --- taking a run back ---
 
     @told_safely
-    def undo(self, run: str = "", source: str = "") -> None:
-        """Take back what a run did: the newest one that changed something, or the one named."""
+    def undo(self, run: str = "", source: str = "", *, stop_init: bool = False) -> None:
+        """Take back what a run did: the newest one that changed something, or the one named.
+
+        With ``stop_init`` a docker_init.sh that still runs is ended, and the way back runs none.
+        """
         accepted = self._accepted(fab("run.undo", run=run, from_=source))
         self._ready()
         if self.flags.dry and source:
@@ -677,8 +682,9 @@ class Session:
         for name, past in self._ways_back(directory):
             if not past.ended:
                 record = journals.load_record(self.home / name)
-                return self._resume_undo(self.home / name, record, accepted)
+                return self._resume_undo(self.home / name, record, accepted, stop_init=stop_init)
         args = {"run": directory.name, "all": "yes" if source else ""}
+        args["stop_init"] = "yes" if stop_init else ""
         accepted |= journals.read(directory / "journal.jsonl").accepted
         plan = self._undo_plan(args, accepted)
         self._ask_others(directory)
@@ -737,6 +743,7 @@ class Session:
             begun=begun,
             made_ids=past.containers,
             aside="CFG-013" in accepted,
+            without_init=bool(args.get("stop_init")),
         )
 
     def _fleet_of(self, directory: Path, record: Mapping[str, Any]) -> Fleet:
@@ -769,13 +776,19 @@ class Session:
         return f"run {directory.name} ({line}{since} by {record['owner']})"
 
     def _resume_undo(
-        self, directory: Path, record: Mapping[str, Any], accepted: frozenset[str]
+        self,
+        directory: Path,
+        record: Mapping[str, Any],
+        accepted: frozenset[str],
+        *,
+        stop_init: bool,
     ) -> None:
         past = self._past(directory)
+        args = dict(record["args"]) | ({"stop_init": "yes"} if stop_init else {})
         with journals.readable(directory):
             undoes = self.home / mirrors.named(record["args"]["run"])
         accepted |= past.accepted
-        plan = self._undo_plan(record["args"], accepted)
+        plan = self._undo_plan(args, accepted)
         self._ask_others(undoes)
         self._tell_progress(directory, record, plan, past)
         self._tell_accepted(accepted)
@@ -797,7 +810,7 @@ class Session:
         well = journals.read(directory / "journal.jsonl").well
         try:
             self._carry_out(replace(order, serving=self._served(directory)))
-        except (Locked, LockLost, Detached):
+        except (Locked, LockLost, Detached, OutcomeUnknown):  # it may still come to a good end
             raise
         except OmsfabError as error:
             if error.changed == "nothing":
@@ -812,6 +825,17 @@ class Session:
             )
             incomplete.outage = error.outage
             raise incomplete from error
+        not_done = [
+            f"{event.node}: {event.text}"
+            for event in journals.read(order.directory / "journal.jsonl").events
+            if event.kind == "warning" and event.text.startswith(SPARED)
+        ]
+        if not_done:
+            self._print("\n".join(not_done))
+            self._print(
+                "rows, config.yaml and the components' files are the former ones; once"
+                f" docker_init.sh works again: {fab('node.initialise', node=_nodes(not_done))}"
+            )
         if not well:
             raise _rolled_back(directory, "images and data directories, each step verified")
 
@@ -1017,6 +1041,10 @@ def _taken_back(directory: Path, way: str) -> PreflightError:
         where=str(directory),
         next=fab("run.undo", run=directory.name),
     )
+
+
+def _nodes(not_done: list[str]) -> str:
+    return ",".join(dict.fromkeys(text.partition(":")[0] for text in not_done))
 
 
 def _rolled_back(directory: Path, left: str) -> RolledBack:

@@ -23,6 +23,7 @@ from omsfab.edges.shell import Result, Shell
 from omsfab.errors import (
     InputError,
     LockLost,
+    Next,
     OmsfabError,
     OutcomeUnknown,
     StepFailed,
@@ -40,10 +41,12 @@ from omsfab.plan.records import (
     ConfigSays,
     DropHosts,
     Effect,
+    EndInit,
     FromAny,
     Guarded,
     Healthy,
     HostsOnline,
+    InitOver,
     IsOms,
     Job,
     KeepRows,
@@ -79,6 +82,9 @@ PROGRESS_EVERY = 0.2
 SIGN_EVERY = 10.0
 """Seconds between two words about a wait: longer silence looks like a standstill."""
 
+OTHERWISE = "INIT-023"
+"""docker_init.sh did not end as expected, and its success is proven otherwise."""
+
 Tell: TypeAlias = Callable[..., None]
 """Takes kind, text, and data where the kind has any (plan/events.py)."""
 
@@ -91,6 +97,7 @@ class Site:
     """The outside world of one run: a shell per node, the rows of MetaDB, the run's directory.
 
     ``mirror`` copies a file of the run to a second machine before rows are deleted.
+    ``ending`` is the line that ends a docker_init.sh that hangs; with ``stop_init`` it was given.
     """
 
     def __init__(
@@ -103,8 +110,12 @@ class Site:
         secrets: Sequence[Secret] = (),
         mirror: Callable[[Path], None] = lambda path: None,
         lease: Lease | None = None,
+        ending: Next | None = None,
+        stop_init: bool = False,
     ) -> None:
         self._run_id = run_id
+        self._ending = ending
+        self._stop_init = stop_init
         self._backup = directory / "backup"
         self._shells = shells
         self._metadb = metadb
@@ -176,6 +187,10 @@ class Site:
                 return self._is_oms(node, page, cm)
             case Healthy(command, cm):
                 return self._healthy(self._shells[node], command, cm, tell)
+            case InitOver(job):
+                return jobs.wait_over(
+                    self._shells[node], job, lambda text: tell("state", text), self._ending
+                )
             case Await(inner, limit, every):
                 return self._await(inner, node, limit, every, tell)
             case _:
@@ -353,6 +368,8 @@ class Site:
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():
                 self._job(effect, step, f"{self._run_id}-{step.name}-{attempt}", tell)
+            case EndInit(job):
+                jobs.end(self._shells[step.node], job, lambda text: tell("state", text))
             case ClearRows() | KeepRows():
 
                 def mirror(path: Path) -> None:
@@ -400,14 +417,19 @@ class Site:
         shell = self._shells[step.node]
         try:
             with self._lines(tell) as on_line:
-                jobs.follow(
+                result = jobs.follow(
                     shell,
                     job,
                     attempt,
                     on_line=on_line,
                     on_state=lambda text: tell("state", text),
                     secrets=self._secrets,
+                    ending=self._ending,
+                    stop=self._stop_init,
                 )
+            tell("state", result.note)
+            if result.warning:
+                tell("warning", f"{OTHERWISE} {result.warning}")
         except OutcomeUnknown:  # it goes on, or the node is away
             raise
         except OmsfabError:

@@ -77,6 +77,8 @@ class Order:
     """Region -> nodes on which OMS served before the run (plan/outage.py)."""
     accepted: frozenset[str] = frozenset()
     """The ids that the operator accepts; no part of the plan, so a later session may add some."""
+    stop_init: bool = False
+    """Whether a docker_init.sh of this run that still runs is ended, and not waited for."""
 
 
 def carry_out(world: World, order: Order) -> tuple[Tally, str]:
@@ -156,6 +158,13 @@ def _identity(order: Order) -> str:
     return (order.undoes or order.directory).name
 
 
+def _ending(order: Order) -> Next:
+    """The line that ends a docker_init.sh that hangs, and goes on."""
+    if order.undoes:
+        return fab("run.undo", run=order.undoes.name, stop_init=True)
+    return fab("run.resume", run=order.directory.name, stop_init=True)
+
+
 def _over(run: Path) -> bool:
     return journals.read(run / "journal.jsonl").ended
 
@@ -190,6 +199,8 @@ class _UnderWay:
             secrets=world.secrets,
             mirror=self._mirror.copy if self._mirror else lambda path: None,
             lease=keeper.lease if keeper else None,
+            ending=_ending(order),
+            stop_init=order.stop_init,
         )
         self._runner = Runner(
             self._site,
@@ -393,7 +404,7 @@ class _UnderWay:
 
     def _accept(self, error: OmsfabError) -> Next | None:
         """The line that goes on although, where all or some of what failed can be accepted."""
-        ids = acceptable(error.ids)
+        ids = acceptable(error.open_ids)
         if not ids:
             return None
         order, every = self._order, ",".join(sorted({*ids, *self._order.accepted}))

@@ -22,10 +22,12 @@ from omsfab.plan.records import (
     ConfigSays,
     DropHosts,
     Effect,
+    EndInit,
     FromAny,
     Guarded,
     Healthy,
     HostsOnline,
+    InitOver,
     IsOms,
     Job,
     KeepRows,
@@ -138,10 +140,12 @@ def effect_text(effect: Effect) -> str:
             words = shown_words(("docker", "exec", container, *argv))
             words = f"docker start {container} if it is down; {words}"
             return {
-                "always": f"{words}, detached, followed until its banner",
+                "always": f"{words}, detached, followed to its end",
                 "auto": f"{words}, detached, unless the container initialises itself",
                 "never": f"wait until {container} has initialised itself",
             }[habit]
+        case EndInit(job):
+            return f"end docker_init.sh in {job.container} if omsfab began it, with its children"
         case ClearRows(location, tables, "delete"):
             return f"back up, then delete in one transaction: {', '.join(tables)} of {location}"
         case ClearRows(location, tables, _, old, new):
@@ -217,6 +221,8 @@ def probe_text(probe: Probe) -> str:
             return f"{shown(page)}{or_cm} is answered by an OMS"
         case Healthy(command, _):
             return f"{shown(command)} says healthy"
+        case InitOver(job):
+            return f"no docker_init.sh runs in {job.container}, within {job.limit:.0f} s"
         case Await(inner, limit, _):
             return f"{probe_text(inner)}, within {limit:.0f} s"
         case _:

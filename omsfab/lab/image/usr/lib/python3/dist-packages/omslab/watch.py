@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import uuid
@@ -82,4 +83,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is killed with the script, and notes that
     main()
