@@ -44,6 +44,7 @@ ASSUMPTIONS = (
         "none: the vendor's own upgrade code does not trust the status",
         "warning",
         "judged by banner or flag file, by what follows them, and by MetaDB; the status is told",
+        "lab/test_way_round: test_a_bad_status_after_the_banner_is_a_warning",
     ),
     Assumption(
         "A03",
@@ -51,6 +52,7 @@ ASSUMPTIONS = (
         "documents up to 3.3.1; from 4.0.0 on the sentence only",
         "warning",
         "the sentence counts with any signs around it; without it a fresh flag file does",
+        "unit/test_job_verdict: test_the_banner_counts_in_every_dress",
     ),
     Assumption(
         "A04",
@@ -58,6 +60,7 @@ ASSUMPTIONS = (
         "none",
         "hard",
         "adopted only on evidence of this start (flag, log, banner); else ours runs afterwards",
+        "wire/test_job: test_auto_does_not_believe_an_init_without_evidence",
     ),
     Assumption(
         "A05",
@@ -65,6 +68,7 @@ ASSUMPTIONS = (
         "against it: the entry script of a 3.3.0 container runs a unit at each start",
         "warning",
         "its end is waited for, and docker_init.sh runs",
+        "wire/test_job: test_a_mere_step_at_the_start_is_waited_for_and_not_adopted",
     ),
     Assumption(
         "A06",
@@ -72,6 +76,7 @@ ASSUMPTIONS = (
         "the vendor's deployer polls both, for images from 4.2.11 on",
         "warning",
         "from 4.2.11 on it is waited for; without a sign ours runs, never two at once",
+        "wire/test_job: test_auto_starts_where_nothing_happens_by_itself",
     ),
     Assumption(
         "A07",
@@ -79,6 +84,7 @@ ASSUMPTIONS = (
         "the vendor's deployer polls it; supervisord logs to the same stream",
         "warning",
         "the last 200 lines of this start are read, and the flag file",
+        "unit/test_job_verdict: test_a_container_that_initialised_itself_is_recognised",
     ),
     Assumption(
         "A08",
@@ -117,7 +123,8 @@ ASSUMPTIONS = (
         "`stop all` ends all who write",
         "against it: Stores and connectors are processes of their own",
         "hard",
-        "ports and processes of ds and admin are looked at; MetaDB must be quiet before rows go",
+        "MetaDB must be quiet before rows go, and stay so until docker_init.sh begins",
+        "lab/test_rows: test_a_late_writer_keeps_docker_init_from_running",
     ),
     Assumption(
         "A13",
@@ -181,6 +188,7 @@ ASSUMPTIONS = (
         "none: cpu, memory, disk and version columns may exist",
         "warning",
         "compared by what identifies a row; anything else that moved is told",
+        "wire/test_metadb: test_other_regions_rows_are_proven_unchanged",
     ),
     Assumption(
         "A21",
@@ -196,6 +204,7 @@ ASSUMPTIONS = (
         "documents: two to four minutes",
         "hard",
         "after some minutes the screen says how to end it; run.resume and run.undo can",
+        "lab/test_way_round: test_a_script_that_hangs_is_ended_and_production_is_back",
     ),
     Assumption(
         "A23",
@@ -203,5 +212,6 @@ ASSUMPTIONS = (
         "guide, step 5: it may be repeated",
         "warning",
         "rows and file are restored, what ran is started, and what was not done is told",
+        "lab/test_way_round: test_production_is_back_although_the_script_fails_there_too",
     ),
 )

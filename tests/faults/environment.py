@@ -640,7 +640,7 @@ def config_readable(g: Ground) -> None:
 )
 def mounts_differ(g: Ground) -> None:
     g.edit(lambda data: data["oms"].update(mounts={"logs": "/data/other_logs"}))
-    g.says(g.refused(g.fab(*OUT), 3, "CFG-008"), "/data/oms/oms_logs", "/data/other_logs")
+    g.says(g.refused(g.fab(*OUT), 3, "CFG-014"), "/data/oms/oms_logs", "/data/other_logs")
 
 
 @fault("I15", "a new container ends at once", "knob EXIT_AT_START on oms3")

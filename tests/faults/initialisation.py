@@ -33,14 +33,15 @@ def killed(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C04", "exit 0 and no banner", "knob BANNER=none")
+@fault("C04", "exit 0, no banner and no flag file", "knobs BANNER=none INIT_FLAG=0")
 def no_banner(g: Ground) -> None:
-    knob(g, 5, "INIT-015", BANNER="none")
+    knob(g, 5, "INIT-015", BANNER="none", INIT_FLAG=0)
 
 
-@fault("C05", "the banner, and then a failure", "knob INIT_EXIT=3")
+@fault("C05", "the banner, and then another status than 0", "knob INIT_EXIT=3 on oms1")
 def banner_then_failure(g: Ground) -> None:
-    knob(g, 6, "INIT-011", INIT_EXIT=3)
+    g.lab.knob(g.first, INIT_EXIT=3)
+    g.says(g.ended(g.fab(*OUT), 0), "INIT-023")
 
 
 @fault("C06", "a step of it fails", "knob INIT_FAIL_STEP=3")
@@ -59,9 +60,9 @@ def banners(g: Ground) -> None:
     g.ended(g.fab(*OUT), 0)
 
 
-@fault("C07b", "the banner only as the trace of an echo", "knob BANNER=echo")
+@fault("C07b", "the banner only as the trace of an echo", "knobs BANNER=echo INIT_FLAG=0")
 def echoed(g: Ground) -> None:
-    knob(g, 5, "INIT-015", BANNER="echo")
+    knob(g, 5, "INIT-015", BANNER="echo", INIT_FLAG=0)
 
 
 @fault("C08", "docker_init.sh runs already", "started by hand on oms1 before")

@@ -55,3 +55,4 @@ def test_the_tests_that_break_a_belief_exist():
     named = {name.strip() for one in ASSUMPTIONS for name in one.test.split(",")} - {""}
 
     assert set() == named - names()
+    assert [] == [one.id for one in ASSUMPTIONS if not one.test]
