@@ -148,7 +148,7 @@ SCENARIOS = {
                 *on("metadb", "clear-rows"),
                 *on("oms1", "config"),
                 *on("metadb", "rows-quiet"),
-                *on("oms1", "initialise", "start-processes"),
+                *on("oms1", "initialise"),  # after it start-processes finds that all of them run
                 *on("metadb", "cm-url", "other-regions"),
                 *on("oms2", *JOINED, *PROVEN),
                 *on("oms1", *PROVEN),

@@ -210,7 +210,7 @@ def test_a_new_store_directory_is_never_taken_silently(fleet, joined):
     said = fleet.fab("scale.out", "--yes", hosts="moved.yaml")
 
     assert 3 == said.status, said
-    assert "mount /data/elsewhere:/home/ds/store is missing" in said.out
+    assert "mount /data/oms/oms_store:/home/ds/store, hosts.yaml has /data/elsewhere" in said.out
 
 
 def test_a_new_region_is_taken_back(fleet, joined):

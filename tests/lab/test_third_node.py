@@ -91,8 +91,7 @@ def test_drift_is_told_and_a_foreign_container_stops_the_run(fleet, joined):
 
     for told in (
         f"OMS_HOST_IP {first} -> {third}",
-        "mount /data/elsewhere:/home/ds/store is extra",
-        "mount /data/oms/oms_store:/home/ds/store is missing",
+        "mount /data/elsewhere:/home/ds/store, hosts.yaml has /data/oms/oms_store",
         "--ulimit nproc=unset, not 65535",
         "oms3: cm_nodes: ",
     ):
