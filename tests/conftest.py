@@ -8,8 +8,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 LAB = "tests/lab/"
+
+# In CI the same cases each time: a new one that is found belongs to whoever looks for it.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ON_PURPOSE = ("does not apply: ", "takes long: ")
 """How the reason of a skip begins that is none of this machine: a combination that does not exist,
