@@ -19,8 +19,7 @@ from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.run import journal as journals
 from omsfab.run import mirror
-
-WIDTH = 50
+from omsfab.run.look import WIDTH
 
 
 @dataclass(frozen=True, slots=True)
