@@ -25,6 +25,9 @@ QUICK = "0.2"
 SUPERVISORD = "/usr/bin/supervisord -c /etc/supervisor/supervisord.conf --nodaemon"
 
 
+DS = ("1", "notes 3.3.0: user=ds in the ini file of oms_drc_supervisor; what it reads: none")
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """``knobs`` maps a knob to its value and the source of that; README of the image lists them."""
@@ -68,6 +71,7 @@ PROFILES = {
                 "HEALTH": ("404", "none: first in obd, for 4.2.11"),
                 "INIT_FLAG": ("0", "none: first in obd, for 4.2.13"),
                 "INIT_EXIT": ("0", "none"),
+                "DS_READS_CONFIG": DS,
             },
         ),
         Profile(
@@ -80,6 +84,7 @@ PROFILES = {
                 "HEALTH": ("html", "none: first in obd, for 4.2.11"),
                 "INIT_FLAG": ("0", "none: first in obd, for 4.2.13"),
                 "INIT_EXIT": ("0", "none"),
+                "DS_READS_CONFIG": DS,
             },
         ),
         Profile(
@@ -88,10 +93,12 @@ PROFILES = {
             ("/bin/sh", "-c", SUPERVISORD),
             "blog 4.2.0",
             {
-                "BANNER": ("zh", "guide 3.3.1"),
-                "HEALTH": ("1", "none: first in obd, for 4.2.11"),
-                "INIT_FLAG": ("1", "none: first in obd, for 4.2.13"),
-                "INIT_EXIT": ("0", "none"),
+                "BANNER": ("bare", "guide 4.x: the sentence, no output around it"),
+                "HEALTH": ("html", "none: first in obd, for 4.2.11"),
+                "INIT_FLAG": ("0", "none: first in obd, for 4.2.13"),
+                "INIT_EXIT": ("1", "obd: online_upgrade.py does not trust the status"),
+                "INIT_SECRET": ("1", "notes 3.3.0: an init log with the password in clear"),
+                "DS_READS_CONFIG": DS,
             },
         ),
         Profile(
@@ -105,13 +112,15 @@ PROFILES = {
                 "HEALTH": ("1", "obd: health_check.py"),
                 "INIT_FLAG": ("1", "obd: online_upgrade.py"),
                 "INIT_EXIT": ("0", "none"),
+                "DS_READS_CONFIG": DS,
             },
         ),
     )
 }
 
 DEFAULT = "4.2.7"
-"""What a lab is made with unless its caller or ``OMSFAB_LAB_PROFILE`` says another."""
+"""The harshest reading of what is known: what a lab has unless its caller or OMSFAB_LAB_PROFILE
+says another."""
 
 
 def chosen(name: str = "") -> Profile:

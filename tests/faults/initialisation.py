@@ -33,9 +33,9 @@ def killed(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("C04", "exit 0, no banner and no flag file", "knobs BANNER=none INIT_FLAG=0")
+@fault("C04", "exit 0, no banner and no flag file", "knobs BANNER=none INIT_FLAG=0 INIT_EXIT=0")
 def no_banner(g: Ground) -> None:
-    knob(g, 5, "INIT-015", BANNER="none", INIT_FLAG=0)
+    knob(g, 5, "INIT-015", BANNER="none", INIT_FLAG=0, INIT_EXIT=0)
 
 
 @fault("C05", "the banner, and then another status than 0", "knob INIT_EXIT=3 on oms1")
@@ -60,9 +60,13 @@ def banners(g: Ground) -> None:
     g.ended(g.fab(*OUT), 0)
 
 
-@fault("C07b", "the banner only as the trace of an echo", "knobs BANNER=echo INIT_FLAG=0")
+@fault(
+    "C07b",
+    "the banner only as the trace of an echo",
+    "knobs BANNER=echo INIT_FLAG=0 INIT_EXIT=0",
+)
 def echoed(g: Ground) -> None:
-    knob(g, 5, "INIT-015", BANNER="echo", INIT_FLAG=0)
+    knob(g, 5, "INIT-015", BANNER="echo", INIT_FLAG=0, INIT_EXIT=0)
 
 
 @fault("C08", "docker_init.sh runs already", "started by hand on oms1 before")

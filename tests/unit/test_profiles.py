@@ -7,7 +7,7 @@ import re
 import pytest
 
 from omsfab.lab.package import SOURCES, app_layer
-from omsfab.lab.profiles import PROFILES, chosen
+from omsfab.lab.profiles import DEFAULT, PROFILES, chosen
 from omsfab.lab.system import LabError
 
 SOURCES_KNOWN = ("guide 3.3.1", "notes 3.3.0", "blog 4.2.0", "guide 4.x", "obd", "none")
@@ -49,6 +49,15 @@ def test_every_knob_says_where_it_is_known_from(name):
 
     for source in (profile.cmd_source, *(source for _, source in profile.knobs.values())):
         assert source.startswith(SOURCES_KNOWN)
+
+
+def test_the_default_is_the_harshest_reading():
+    """No health page, no flag file, a bad status, a banner without its frame: none is kinder."""
+    kind = {"HEALTH": "1", "INIT_FLAG": "1", "INIT_EXIT": "0", "INIT_SECRET": "0"}
+    kind |= {"DS_READS_CONFIG": "0", "BANNER": "zh"}
+    default = {name: value for name, (value, _) in PROFILES[DEFAULT].knobs.items()}
+
+    assert set() == {name for name, value in kind.items() if default.get(name, value) == value}
 
 
 def test_the_profile_lies_in_the_image():
