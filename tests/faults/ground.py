@@ -53,6 +53,8 @@ class Outcome:
     seconds: float
     memory: int = 0
     """Largest resident size of omsfab, MB."""
+    at: tuple[float, float] = (0, 0)
+    """When it began and ended, seconds since the epoch."""
 
     @property
     def error(self) -> str:
@@ -90,6 +92,7 @@ class Running:
 
     def end(self, limit: float = 300) -> Outcome:
         memory, end = 0, time.monotonic() + limit
+        began = time.time() - (time.monotonic() - self.began)
         while self.process.poll() is None:
             memory = max(memory, _peak(self.process.pid))
             if time.monotonic() > end:
@@ -98,7 +101,8 @@ class Running:
                 raise Miss(f"fab {' '.join(self.words)} did not end in {limit:.0f} s")
             time.sleep(0.05)
         seconds = time.monotonic() - self.began
-        return Outcome(self.words, self.process.returncode, self.text(), seconds, memory)
+        at = (began, time.time())
+        return Outcome(self.words, self.process.returncode, self.text(), seconds, memory, at)
 
 
 @dataclass
@@ -110,8 +114,14 @@ class Figures:
     surplus: list[str] = field(default_factory=list)
     false_success: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
+    no_way_back: list[str] = field(default_factory=list)
+    """Runs that ended with 9."""
     measured: dict[str, float] = field(default_factory=dict)
     """Name of a figure of the board -> the worst that was seen."""
+    reached: bool = False
+    """Docker did something with a container while omsfab ran; else the image cannot matter."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Where the seconds went: back to the beginning, omsfab, its second run."""
 
 
 class Ground:
@@ -148,8 +158,10 @@ class Ground:
         self.wanted = self.names
         self.prefix, self.more = (), {}
         self.planned = dict.fromkeys(self.names, 1)
+        began = time.monotonic()
         self.reset()
         self._before = oracle.snapshot(self.lab)
+        self.spend("reset", time.monotonic() - began)
         self.hosts()
         lost = None
         try:
@@ -243,6 +255,10 @@ class Ground:
         """Keep an outcome for the board; a success that is none is counted."""
         self.outcomes.append(outcome)
         _well_told(outcome)
+        self.spend("fab", outcome.seconds)
+        self.figures.reached = self.figures.reached or self._reached(outcome)
+        if outcome.code == 9:
+            self.figures.no_way_back.append(f"{self.directory.name}: {outcome.error}")
         if outcome.memory:
             self.measure(MEMORY, outcome.memory, 150)
         changing = {"scale.out", "run.resume"} & set(outcome.words) and not (
@@ -269,7 +285,22 @@ class Ground:
         self.undo(lambda: self._kill(process))
         return self.note(Running(process, tuple(line.split()), file, began).end(limit))
 
+    def _reached(self, outcome: Outcome) -> bool:
+        """Whether docker of any node entered, made or ended a container meanwhile; a docker that
+        does not say counts as yes."""
+        began, ended = outcome.at
+        words = ["docker", "events", "--since", f"{began:.6f}", "--until", f"{ended:.6f}"]
+        try:
+            said = [self.lab.enter(n, [*words, "--filter", "type=container"]) for n in self.names]
+        except labs.LabError:  # a node is down
+            return True
+        return any(one.returncode or one.stdout.strip() for one in said)
+
     # --- judging ---
+
+    def spend(self, on: str, seconds: float) -> None:
+        """Keep where the time went."""
+        self.figures.spent[on] = round(self.figures.spent.get(on, 0) + seconds, 1)
 
     def measure(self, name: str, value: float, most: float) -> None:
         """Keep a figure for the board; beyond ``most`` the fault is missed."""
@@ -284,7 +315,10 @@ class Ground:
         if SECOND in self.figures.measured:
             return
         if last and last.code == 0 and self.wanted == self.names and not self.missing():
+            first = self.figures.spent.get("fab", 0)
             outcome = self.fab("scale.out", "--yes")
+            self.figures.spent["fab"] = first
+            self.spend("again", outcome.seconds)
             found = re.findall(r"scale\.out: (\d+) changes", outcome.out)
             self.outcomes.remove(outcome)
             self.measure(SECOND, int(found[-1]) if found else 99, 0)
