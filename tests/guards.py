@@ -1,6 +1,6 @@
 """The tests are tested: take each guard out of a copy of omsfab, and a test must go red.
 
-``scripts/mutate`` prints the table; docs/design.md names guards and tests.
+``scripts/mutate --list`` prints the table and takes nothing out.
 """
 
 from __future__ import annotations
@@ -715,6 +715,10 @@ def judge(tree: Path, guard: Guard) -> bool:
 
 
 def main(words: list[str]) -> int:
+    if words == ["--list"]:
+        print("| guard | test |\n|---|---|")
+        print("\n".join(f"| {guard.name} | `{guard.test}` |" for guard in GUARDS))
+        return 0
     chosen = [g for g in GUARDS if not words or any(word in g.name for word in words)]
     with tempfile.TemporaryDirectory(prefix="omsfab-guards-") as directory:
         tree = Path(directory) / "omsfab"

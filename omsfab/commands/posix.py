@@ -13,12 +13,6 @@ from omsfab.fleet.secret import Secret
 
 # --- files -----------------------------------------------------------------------------------
 
-_KIND = r"""# what is at the path
-[ -L "$1" ] && printf 'link to '
-if [ -f "$1" ]; then echo file; elif [ -d "$1" ]; then echo directory
-elif [ -e "$1" ]; then echo other; else echo nothing; fi
-"""
-
 # openssl uses the processor's own instructions; the common sha256sum takes 4 times as long.
 _DIGEST = (
     "digest() { command -v openssl >/dev/null || { sha256sum; return; }; openssl dgst -sha256 -r; }"
@@ -28,14 +22,6 @@ _SHA256 = f"""# the sha256 of the file
 {_DIGEST}
 digest <"$1"
 """
-
-_SPACE = r"""# free bytes and free inodes where the path is or would be
-at=$1
-while [ ! -e "$at" ]; do at=$(dirname -- "$at"); done
-df -Pk -- "$at" | awk 'NR == 2 {printf "%.0f ", $4 * 1024}'
-df -Pi -- "$at" | awk 'NR == 2 {print $4}'
-"""
-
 
 _PRIVATE_DIRECTORY = r"""# make a directory for this user alone
 umask 077; mkdir -p -- "$1"
@@ -125,11 +111,6 @@ def sha256(path: str, *, limit: float = 900) -> Command:
     return script(_SHA256, path, limit=limit)
 
 
-def file_kind(path: str) -> Command:
-    """Print ``file``, ``directory``, ``other`` or ``nothing``, after ``link to`` for a link."""
-    return script(_KIND, path)
-
-
 def mkdir(path: str) -> Command:
     return command("mkdir", "-p", "--", path)
 
@@ -140,11 +121,6 @@ def read_file(path: str) -> Command:
 
 def remove(path: str) -> Command:
     return command("rm", "-f", "--", path)
-
-
-def free_space(path: str) -> Command:
-    """Print free bytes and free inodes, e.g. ``51234508800 3276800``; the path need not exist."""
-    return script(_SPACE, path)
 
 
 def disk_usage(path: str) -> Command:
@@ -311,9 +287,6 @@ _DROP = r"""# remove the part
 rm -f -- "$1.part" "$1.part.pid"
 """
 
-NOT_THAT_LONG = 45
-"""Exit status of ``append`` when the part has not the length that was said."""
-
 AHEAD = 46
 """Exit status of ``extend`` when the file there is another one, or goes further."""
 
@@ -353,10 +326,6 @@ def drop_part(dest: str) -> Command:
 
 # --- facts -----------------------------------------------------------------------------------
 
-_LISTENERS = r"""# who listens on which TCP port
-ss -Hltnp 2>/dev/null || netstat -ltnp 2>/dev/null | tail -n +3
-"""
-
 _MACHINE_ID = r"""# the identity of this machine
 cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id
 """
@@ -368,21 +337,6 @@ date '+%s.%N %z'
 _ADDRESSES = r"""# the addresses of this node
 ip -o addr show 2>/dev/null | awk '{sub("/.*", "", $4); print $4}' || hostname -I | tr ' ' '\n'
 """
-
-_FACTS = r"""# what kind of machine this is
-. /etc/os-release 2>/dev/null
-printf 'system=%s\n' "${PRETTY_NAME:-unknown}"
-printf 'kernel=%s\n' "$(uname -r)"
-printf 'machine=%s\n' "$(uname -m)"
-printf 'hostname=%s\n' "$(uname -n)"
-printf 'cpus=%s\n' "$(getconf _NPROCESSORS_ONLN)"
-awk '$1 == "MemTotal:" {printf "memory=%d\n", $2 * 1024}' /proc/meminfo
-"""
-
-
-def listeners() -> Command:
-    """Print one line per listening TCP socket, as ``ss -Hltnp`` does."""
-    return script(_LISTENERS)
 
 
 def machine_id() -> Command:
@@ -399,16 +353,7 @@ def addresses() -> Command:
     return script(_ADDRESSES)
 
 
-def os_facts() -> Command:
-    """Print ``system=``, ``kernel=``, ``machine=``, ``hostname=``, ``cpus=`` and ``memory=``."""
-    return script(_FACTS)
-
-
 # --- reaching others from a node -------------------------------------------------------------
-
-_TCP = r"""# a TCP connection can be opened
-exec timeout "$3" bash -c '</dev/tcp/"$1"/"$2"' omsfab "$1" "$2"
-"""
 
 # `curl -f` would hide the page of an error status, and what a sick OMS says is worth reading.
 # No proxy of a profile, nor one of ~/.curlrc or ~/.wgetrc, stands between a node and OMS.
@@ -436,11 +381,6 @@ exec timeout "$seconds" bash -c '
   [ "${status%?}" -lt 40 ] || exit 22
 ' omsfab "$host" "$port" "$path"
 """
-
-
-def tcp_connect(host: str, port: int, seconds: int = 5) -> Command:
-    """End with 0 if the node can open a TCP connection there."""
-    return script(_TCP, host, str(port), str(seconds), limit=seconds + 10)
 
 
 def http_get(url: str, seconds: int = 10) -> Command:

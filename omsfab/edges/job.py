@@ -408,7 +408,7 @@ class _Attempt:
 
     # --- following ---------------------------------------------------------------------------
 
-    def _to_its_end(self, *, going: bool) -> JobResult:
+    def _to_its_end(self, *, going: bool) -> JobResult:  # noqa: C901  (to be split)
         """``going``: it was begun by an earlier session, or before the line dropped."""
         pause, quiet = self._pace.fastest, time.monotonic()
         skipped = False

@@ -25,7 +25,6 @@ Row: TypeAlias = "tuple[Any, ...]"
 LOCK_WAIT = {1205, 1213, 3572}
 DENIED = {1044, 1142, 1143, 1227, 1410, 1370}
 NO_TABLE = {1049, 1051, 1109, 1146}
-DUPLICATE = {1062}
 
 # DDL commits implicitly, before and after; between BEGIN and COMMIT only these words may be said.
 IN_TRANSACTION = {"select", "show", "insert", "update", "delete", "commit", "rollback"}

@@ -227,7 +227,7 @@ def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:
     return (data[at : at + PACKET] for at in range(0, len(data), PACKET))
 
 
-def _exchange(
+def _exchange(  # noqa: C901  (to be split)
     channel: paramiko.Channel, chunks: Iterator[bytes], out: Stream, err: Stream, cmd: Command
 ) -> str:
     """Send the chunks and read both streams at once until the command has ended.

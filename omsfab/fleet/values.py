@@ -225,7 +225,7 @@ def gateway(value: str) -> str:
     return value
 
 
-def cm_url(value: str) -> str:
+def cm_url(value: str) -> str:  # noqa: C901  (to be split)
     """``http://host:port``, normalised: lower case, no slash at the end."""
     example = "write e.g. http://10.0.0.100:8088"
     if re.search(r"[,\s]", value.strip()):

@@ -159,7 +159,7 @@ def differences(fleet: Fleet, found: Mapping[str, Present]) -> Iterator[str]:
         yield f"nodes run different images: {'; '.join(told)}"
 
 
-def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:  # noqa: C901  (a line a key)
     location = region.location
     here = present.clusters.get(location)
     if here is None:

@@ -206,7 +206,7 @@ class Runner:
 
     # --- a stage ---
 
-    def _stage(self, stage: Stage, steps: Sequence[Step]) -> list[OmsfabError]:
+    def _stage(self, stage: Stage, steps: Sequence[Step]) -> list[OmsfabError]:  # noqa: C901  (to be split)
         lanes: dict[str, list[Step]] = {}
         for step in steps:
             lanes.setdefault(step.node, []).append(step)

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from omsfab.fleet.mask import one_line, plain
@@ -144,7 +143,3 @@ def _progress(text: str) -> str:
     share = there / size if size else 1.0
     bar = "█" * round(share * 24)
     return f"{bar:░<24} {share:4.0%}  {there / 1e6:.0f} of {size / 1e6:.0f} MB"
-
-
-def bold(console: Console, text: str) -> None:
-    console.print(f"[bold]{escape(text)}[/bold]", highlight=False)

@@ -1,4 +1,4 @@
-"""Faults of inputs, VIP, nodes and docker (faults.md, sections 5 and 6)."""
+"""Faults of inputs, VIP, nodes and docker (README.md, sections 5 and 6)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ SECOND = "changes of a second run of a finished plan"
 
 
 class Miss(AssertionError):
-    """omsfab did not do what faults.md asks for."""
+    """omsfab did not do what README.md asks for."""
 
 
 class Skip(Exception):

@@ -1,4 +1,4 @@
-"""Faults of docker_init.sh (faults.md, section 4)."""
+"""Faults of docker_init.sh (README.md, section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the jump host and of its operator (faults.md, section 2), and names that move."""
+"""Faults of the jump host and of its operator (README.md, section 2), and names that move."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def shown_by(id: str, sentence: str, how: str, *tests: str) -> None:
 
 
 def load() -> list[Fault]:
-    """All faults, in the order of faults.md."""
+    """All faults, in the order of README.md."""
     from tests.faults import (  # noqa: F401
         elsewhere,
         environment,

@@ -1,4 +1,4 @@
-"""Faults of the MetaDB (faults.md, section 3); single statements are cut by the wire tests."""
+"""Faults of the MetaDB (README.md, section 3); single statements are cut by the wire tests."""
 
 from __future__ import annotations
 

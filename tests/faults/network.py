@@ -1,4 +1,4 @@
-"""Faults of SSH and the network (faults.md, section 1)."""
+"""Faults of SSH and the network (README.md, section 1)."""
 
 from __future__ import annotations
 

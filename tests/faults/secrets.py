@@ -1,4 +1,4 @@
-"""Faults of secrets (faults.md, section 7): canaries in all of them, and eyes on every process."""
+"""Faults of secrets (README.md, section 7): canaries in all of them, and eyes on every process."""
 
 from __future__ import annotations
 

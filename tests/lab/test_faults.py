@@ -32,7 +32,7 @@ def ground(make_fleet, tmp_path_factory) -> Iterator[Ground]:
 
 @pytest.mark.parametrize("id", FAST)
 def test_a_fault_is_survived(ground, id):
-    """faults.md: exit status, error id, and all that is asked past omsfab, are as specified."""
+    """Exit status, id, and all that is asked past omsfab: as tests/faults/README.md says."""
     one = next(fault for fault in matrix.load() if fault.id == id)
     assert one.body is not None
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from tests.faults import matrix
 
 
@@ -18,3 +21,10 @@ def test_no_entry_is_registered_twice():
     ids = [one.id for one in matrix.load()]
 
     assert sorted(set(ids)) == sorted(ids)
+
+
+def test_the_specification_lists_just_these():
+    """tests/faults/README.md: what is injected and what must hold, a row each."""
+    text = Path(matrix.__file__).with_name("README.md").read_text()
+
+    assert sorted(matrix.SPECIFIED) == sorted(re.findall(r"^\| ([A-Z]\d\d) \|", text, re.M))

@@ -1,6 +1,6 @@
 """The MetaDB edge against a real OceanBase engine and a real MariaDB.
 
-Source of the claims: faults.md section 3 (D..), design.md section 5 ("MetaDB surgery", "Lock").
+Source of the claims: tests/faults/README.md, section 3 (D..).
 The oracle is plain SQL as another user, never omsfab.
 """
 

@@ -757,32 +757,15 @@ def _without_curl(sshd):
     (sshd.user / ".bashrc").write_text(f"PATH={tools}\n")
 
 
-def test_ports_that_answer_and_ports_that_do_not(server):
-    """By bash alone, from the node itself."""
-    shell = server.shell()
-    closed = shell.run(posix.tcp_connect("127.0.0.1", 1))
-
-    assert 0 == shell.run(posix.tcp_connect("127.0.0.1", server.port)).status
-    assert 0 != closed.status
-
-
 def test_facts_of_a_node_are_printed(server, tmp_path):
     """Every question has an answer on a plain Debian or CentOS."""
     shell = server.shell()
     (tmp_path / "f").write_text("abc")
-    (tmp_path / "link").symlink_to(tmp_path)
     digest = hashlib.sha256(b"abc").hexdigest()
 
     assert digest == shell.run(posix.sha256(str(tmp_path / "f"))).out.split()[0]
-    assert ["file", "link to directory", "nothing"] == [
-        shell.run(posix.file_kind(str(tmp_path / name))).out.strip() for name in ("f", "link", "no")
-    ]
-    space, inodes = shell.run(posix.free_space(str(tmp_path / "not" / "there"))).out.split()
-    assert (True, True) == (int(space) > 0, int(inodes) >= 0)
     assert "127.0.0.1" in shell.run(posix.addresses()).out.split()
     assert abs(time.time() - float(shell.run(posix.clock()).out.split()[0])) < 60
-    assert "memory=" in shell.run(posix.os_facts()).out
-    assert f":{server.port} " in shell.run(posix.listeners()).out
 
 
 def test_no_weak_mac_is_offered(server):
