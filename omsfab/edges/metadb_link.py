@@ -182,6 +182,9 @@ class Link:
             raise server.login_error(exc) from None  # the cause holds the password in its frames
         try:
             self._set_up(limits, utc)
+        except DbError as exc:
+            self.drop()
+            raise server.error(exc, "setting up the session") from exc
         except BaseException:
             self.drop()
             raise

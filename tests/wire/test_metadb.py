@@ -1449,6 +1449,19 @@ def test_a_cut_restore_never_lies(edge, oms, lease, proxy, tmp_path, point, acti
     assert before == oms.dump()
 
 
+@pytest.mark.parametrize("point", ["sql_select_limit", "^show variables", "sql_mode", "isolation"])
+def test_a_line_cut_after_the_login_is_told(oms, lease, proxy, tmp_path, point):
+    """A connection lost while its session is set up is an error of ours, by id: DB-005."""
+    before = oms.dump()
+    edge = oms.engine.edge(port=proxy.port)
+    proxy.arm(point, "before")
+
+    with pytest.raises(MetaDbAway, match="DB-005"):
+        edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+
+    assert (1, before) == (proxy.hits, oms.dump())
+
+
 def test_no_answer_at_all_is_an_unknown_outcome(oms, lease, proxy, tmp_path):
     """Exit 7: the COMMIT was lost and the MetaDB stays away; resume finds out."""
     edge = oms.engine.edge(port=proxy.port, limits=replace(SHORT, patience=1))
