@@ -292,20 +292,28 @@ class MetaDbEdge:
         )
 
     def restore_region(
-        self, record: RestoreRows, *, lease: Lease, backup_dir: Path, source: Path | None = None
+        self,
+        record: RestoreRows,
+        *,
+        lease: Lease,
+        backup_dir: Path,
+        source: Path | None = None,
+        attempt: int = 0,
     ) -> Cleared:
         """Replace the region's rows by those of ``source``, or of the run's newest backup.
 
-        What SaveRows has saved is all there was, so a table that it lacks had no rows.
+        What SaveRows has saved is all there was, so a table that it lacks had no rows.  Done once
+        by a run; once more after each ``attempt`` of docker_init.sh that made others of them.
         """
         location = record.location
+        step = restore_step(location)
         return surgery.restore(
             self._running,
             location=location,
             lease=lease,
             source=source or self._latest(backup_dir, location),
             directory=backup_dir,
-            step=restore_step(location),
+            step=f"{step}-again-{attempt}" if attempt else step,
             undoes=_clearing(location),
             absent=scopes.TABLES if record.saved else (),
         )

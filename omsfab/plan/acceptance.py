@@ -81,13 +81,16 @@ HARD: Mapping[str, str] = {
         " IMG-002 RUN-004 TSDB-003 XFER-001 XFER-002 XFER-003 XFER-004 XFER-005 XFER-006 INIT-012"
         " INIT-013 INIT-014 INIT-016 INIT-018 VER-001"
     ),
-    "it sums up others, which stand in it": "RUN-010 RUN-011 RUN-012 RUN-025 RUN-028",
+    "it sums up others, which stand in it": ("RUN-010 RUN-011 RUN-012 RUN-025 RUN-028 RUN-041"),
     "it only warns, and stops nothing": (
         "HOST-010 HOST-011 NET-004 VIP-003 VIP-004 TSDB-007 RUN-006 DB-008 DB-043 DB-045 VER-005"
         " IMG-008 ENV-007 INIT-019 INIT-023"
     ),
 }
 """Why nobody can accept them -> the ids."""
+
+ROLLED_BACK = ("RUN-003", "RUN-005", "VER-004")
+"""What a rollback only warns of, since all that it could put back is back by then."""
 
 
 def parsed(text: str, again: Next) -> frozenset[str]:

@@ -44,7 +44,7 @@ ASSUMPTIONS = (
         "none: the vendor's own upgrade code does not trust the status",
         "warning",
         "judged by banner or flag file, by what follows them, and by MetaDB; the status is told",
-        "lab/test_way_round: test_a_bad_status_after_the_banner_is_a_warning",
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A03",
@@ -204,7 +204,7 @@ ASSUMPTIONS = (
         "documents: two to four minutes",
         "hard",
         "after some minutes the screen says how to end it; run.resume and run.undo can",
-        "lab/test_way_round: test_a_script_that_hangs_is_ended_and_production_is_back",
+        "lab/test_way_round: test_nothing_of_a_script_that_hung_is_left",
     ),
     Assumption(
         "A23",

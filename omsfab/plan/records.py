@@ -386,6 +386,8 @@ class RestoreRows:
     source: str = ""
     saved: bool = False
     """Put back what SaveRows has saved, although this run deleted no row."""
+    once_more: bool = False
+    """They were put back, and docker_init.sh has made something else of them since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,8 +440,8 @@ class Step:
     warn: bool = False
     """Only tell when ``verify`` does not hold, and go on."""
     spare: tuple[Effect, ...] = ()
-    """What is done where ``apply`` comes to a known bad end: this step is then not the only way,
-    so it warns, and what was not done is told at the end of the run."""
+    """What is done where ``apply`` comes to a known bad end, or to something else than wanted: this
+    step is then not the only way, so it warns, and what was not done is told at the end."""
     lasting: bool = False
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""

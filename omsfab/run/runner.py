@@ -363,14 +363,19 @@ class Runner:
         if step.apply:
             self._intend(step)
         self._failpoint.reached(step, "before")
+        spare = step.spare
         try:
             self._apply(step)
         except (StepFailed, Mismatch) as error:
-            if not step.spare:
+            if not spare:
                 raise
-            self._instead(step, error)
+            self._instead(step, f"{error.id} {error.what}")
+            spare = ()
         self._failpoint.reached(step, "after")
         why = self._why_not(step)
+        if why and spare:
+            self._instead(step, f"{step.fault} {why}")
+            why = self._why_not(step)
         self._guard()  # what was seen may be somebody else's by now
         if why and not step.warn and step.fault not in self._accepted:
             raise self._not_so(step, why)
@@ -414,13 +419,10 @@ class Runner:
                 act = partial(self._world.perform, effect, step, self._attempt(step), tell)
                 self._unless_accepted(step, partial(self._patiently, step, act))
 
-    def _instead(self, step: Step, error: OmsfabError) -> None:
+    def _instead(self, step: Step, why: str) -> None:
         """Do what is left to do where the step is not the only way; what fails of it is told, too:
         what comes of all this the steps behind it prove."""
-        self._say(
-            step.node, step.name, "warning",
-            f"{SPARED} {step.title}: not done ({error.id} {error.what})",
-        )  # fmt: skip
+        self._say(step.node, step.name, "warning", f"{SPARED} {step.title}: not done ({why})")
         for effect in step.spare:
             self._guard()
             act = partial(

@@ -27,6 +27,7 @@ from omsfab.errors import (
     InputError,
     Locked,
     LockLost,
+    Mismatch,
     Next,
     OmsfabError,
     OutcomeUnknown,
@@ -823,19 +824,19 @@ class Session:
                 evidence=error.evidence,
                 next=fab("run.undo", run=directory.name, note="goes on where it stopped"),
             )
-            incomplete.outage = error.outage
+            incomplete.outage, incomplete.accept = error.outage, error.accept
             raise incomplete from error
-        not_done = [
-            f"{event.node}: {event.text}"
-            for event in journals.read(order.directory / "journal.jsonl").events
-            if event.kind == "warning" and event.text.startswith(SPARED)
-        ]
+        events = journals.read(order.directory / "journal.jsonl").events
+        warned = [event for event in events if event.kind == "warning"]
+        not_done = [f"{e.node}: {e.text}" for e in warned if e.text.startswith(SPARED)]
         if not_done:
             self._print("\n".join(not_done))
             self._print(
                 "rows, config.yaml and the components' files are the former ones; once"
                 f" docker_init.sh works again: {fab('node.initialise', node=_nodes(not_done))}"
             )
+        if unlike := [e for e in warned if e.text.partition(" ")[0] in acceptance.ROLLED_BACK]:
+            raise _not_as_before(directory, unlike)
         if not well:
             raise _rolled_back(directory, "images and data directories, each step verified")
 
@@ -1045,6 +1046,21 @@ def _taken_back(directory: Path, way: str) -> PreflightError:
 
 def _nodes(not_done: list[str]) -> str:
     return ",".join(dict.fromkeys(text.partition(":")[0] for text in not_done))
+
+
+def _not_as_before(directory: Path, told: Sequence[Event]) -> Mismatch:
+    """The way back is at its end, and once more would do nothing else."""
+    last = {(event.node, event.step): event for event in told}
+    nodes = dict.fromkeys(event.node for event in last.values() if event.node != METADB)
+    look = [fab("node.logs", node=node, note="why it does not run") for node in nodes]
+    return Mismatch(
+        "RUN-041",
+        f"run {directory.name} is rolled back, and not all is as before",
+        where=", ".join(dict.fromkeys(event.node for event in last.values())),
+        changed="nothing is left of it but images and data directories",
+        evidence="\n".join(f"{event.node}: {event.text}" for event in last.values()),
+        next=(*look, fab("fleet.check")),
+    )
 
 
 def _rolled_back(directory: Path, left: str) -> RolledBack:

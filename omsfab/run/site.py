@@ -397,7 +397,7 @@ class Site:
                     effect, lease=self._held(), backup_dir=self._backup
                 )
                 tell("state", cleared_text(dropped))
-            case RestoreRows(_, source, _):
+            case RestoreRows(_, source):
                 lease = self._held()
                 deleted = self._metadb.deleted_by(lease.run_id, effect.location)
                 if not deleted and not source and not effect.saved:
@@ -407,6 +407,7 @@ class Site:
                     lease=lease,
                     backup_dir=self._backup,
                     source=Path(source) if source else None,
+                    attempt=attempt if effect.once_more else 0,
                 )
                 tell("state", restored_text(restored))
             case _:

@@ -158,7 +158,7 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
             return "look twice whether the rows are as this run has left them"
         case SaveRows(_, tables):
             return f"save to the run's directory, verified: {', '.join(tables)}"
-        case RestoreRows(location, source, _):
+        case RestoreRows(location, source):
             return f"put the saved rows of location {location} back" + f" from {source}" * bool(
                 source
             )

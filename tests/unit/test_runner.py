@@ -467,6 +467,22 @@ def test_what_must_hold_until_a_step_is_asked_again_until_it_is_done(tmp_path):
     assert ["end"] == third.done
 
 
+@pytest.mark.parametrize("bad", ["", "INIT-011"])
+def test_what_came_out_otherwise_is_done_in_the_other_way(events, bad):
+    """The script failed, or made something else of the rows: INIT-019, once, and the step holds."""
+    world = FakeWorld()
+    world.broken["script"] = [StepFailed(bad, "no")] if bad else []
+    spare = (Run(command("rows")),)
+    init = step("script", check=(), verify=(Succeeds(command("rows"), "no"),), spare=spare)
+
+    Runner(world, events.append).carry_out(plan((init,)))
+
+    assert [*([] if bad else ["script"]), "rows"] == world.done
+    told = [event.text for event in events if event.kind == "warning"]
+    assert [True] == [text.startswith("INIT-019 ") for text in told]
+    assert "done" == events[-1].kind
+
+
 def test_what_a_step_needs_elsewhere_is_asked_right_before_it(tmp_path):
     """The programs of another node run again: RUN-040, and no row is touched."""
     needed = (("oms1", Succeeds(command("stopped"), "no")),)

@@ -281,6 +281,27 @@ def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path):
     assert "undone by X" in error.value.evidence
 
 
+@pytest.mark.parametrize("id", ["RUN-003", "RUN-005", "VER-004"])
+def test_a_rollback_after_which_not_all_is_as_before_says_so(tmp_path, monkeypatch, id):
+    """RUN-041, exit 5, with a look as the next line: once more would do nothing else."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
+
+    def carried_out(self, order):
+        book = journals.Journal(order.directory)
+        book.write(Event(0, 0, "oms1", "start-processes", "warning", f"{id} start: it is FATAL"))
+        book.close()
+
+    monkeypatch.setattr(Session, "_carry_out", carried_out)
+    monkeypatch.setattr(Session, "_served", lambda *_: {})
+    with pytest.raises(OmsfabError) as error:
+        Asking(tmp_path)._carry_out_undo(Order(back, the_plan("run.undo"), undoes=run))
+
+    assert ("RUN-041", 5) == (error.value.id, error.value.exit_code)
+    assert "it is FATAL" in error.value.evidence
+    assert "run.undo" not in {line.task for line in error.value.next}
+
+
 def test_a_line_in_the_container_is_not_repeated(tmp_path):
     """node.exec that was cut off: nobody knows whether it had its effect."""
     made(tmp_path, FORWARD, "exec@oms1", task="node.exec", words="rm -rf x", node="oms1")

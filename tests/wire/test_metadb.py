@@ -495,6 +495,22 @@ def test_undo_puts_every_row_back(edge, oms, lease, tmp_path):
     assert again.already
 
 
+def test_rows_are_put_back_once_more_after_each_initialisation(edge, oms, lease, tmp_path):
+    """docker_init.sh on the way back has made others of them; of one attempt it is done once."""
+    before, again = oms.dump(), RestoreRows(1, once_more=True)
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
+    other = f"update oms_rm.cluster_info set cm_url = '{NEW}' where code = 1"
+    done = []
+
+    for attempt in (1, 1, 2):
+        oms.engine.sql(other)
+        put_back = edge.restore_region(again, lease=lease, backup_dir=tmp_path, attempt=attempt)
+        done.append((put_back.already, before == oms.dump()))
+
+    assert [(False, True), (True, False), (False, True)] == done
+
+
 def test_a_run_may_clear_restore_and_clear_again(edge, oms, lease, tmp_path):
     """An undone step is not taken for a done one."""
     for _ in range(2):
