@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from omsfab.commands.command import Command, command, script
+from omsfab.commands.scripts import script_text
 from omsfab.fleet.model import Install, Node
 
 CONFIG = "/home/admin/conf/config.yaml"
@@ -74,17 +75,7 @@ def run(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> 
     )  # fmt: skip
 
 
-# With --net host a port is one per host, so 127.0.0.1:8084, where supervisorctl asks, may be
-# another container's supervisord.  A socket is the container's own.
-_OWN = (
-    '[ ! -S /tmp/supervisor.sock ] || set -- -s unix:///tmp/supervisor.sock "$@"; '
-    'exec supervisorctl "$@"'
-)
-CTL = f"""ctl() {{
-name=$1; shift
-docker exec "$name" sh -c '{_OWN}' supervisorctl "$@"
-}}
-"""
+_OWN = script_text("supervisorctl")
 
 
 def by_run(cmd: Command, run_id: str) -> Command:
@@ -93,47 +84,10 @@ def by_run(cmd: Command, run_id: str) -> Command:
     return replace(cmd, argv=tuple(words))
 
 
-# A start that failed half way leaves the container: it has the same label, so it is the same one.
-_RUN_OR_START = r"""# docker run, or docker start where this very container was left
-name=$1; label=$2; spec=$3; shift 3
-there=$(docker inspect --type container --format "{{index .Config.Labels \"$label\"}}" "$name" 2>/dev/null)
-[ "$there" = "$spec" ] && exec docker start "$name"
-exec "$@"
-"""  # noqa: E501
-
-# A node that was restarted has its container, but down: docker run had no --restart.  Its programs
-# start with it, so where they were stopped on purpose they are stopped again.
-_UP = (
-    "# start the container if it is down, as after a power cut\n"
-    + CTL
-    + r"""
-runs=$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)
-case $runs in true*) exit 0; esac
-docker start "$1" || exit
-for _ in $(seq 60); do
-  case $(ctl "$1" pid 2>/dev/null) in [1-9]*) break ;; esac
-  sleep 1
-done
-[ -z "$2" ] || ctl "$1" stop all
-"""
-)
-
-_LOAD = r"""# docker load, once more if the daemon died in it
-docker load -i "$1" && exit 0
-docker info >/dev/null 2>&1 && exit 1
-for _ in $(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done
-exec docker load -i "$1"
-"""
-
-
-# oms_drc_supervisor runs as user `ds`: a config.yaml that root alone may read is closed to it.
-_SHARE_CONFIG = r"""# config.yaml can be read by the image's own user, and by nobody else
-name=$1; path=$2
-[ "$(stat -Lc %a -- "$path")" = 600 ] || exit 0  # another mode is the operator's choice
-group=$(docker exec "$name" id -g ds 2>/dev/null)
-case $group in '' | 0 | *[!0-9]*) exit 0; esac
-chgrp -- "$group" "$path" && chmod -- 640 "$path"
-"""
+_RUN_OR_START = script_text("run_or_start")
+_UP = script_text("up")
+_LOAD = script_text("load")
+_SHARE_CONFIG = script_text("share_config")
 
 
 def share_config(install: Install) -> Command:
@@ -216,11 +170,7 @@ def restart(container: str) -> Command:
     return command("docker", "restart", "-t", "60", container, limit=240)
 
 
-_REMOVE_UNSTARTED = r"""# remove the container that a failed start left
-state=$(docker inspect --type container --format '{{.State.Status}}' "$1" 2>/dev/null)
-[ "$state" = created ] || exit 0
-exec docker rm "$1"
-"""
+_REMOVE_UNSTARTED = script_text("remove_unstarted")
 
 
 def remove_unstarted(container: str) -> Command:
@@ -228,48 +178,10 @@ def remove_unstarted(container: str) -> Command:
     return script(_REMOVE_UNSTARTED, container)
 
 
-# A container has one spec however often it is made: whose it is, says the label of the run; that of
-# an earlier omsfab has none, and is known by the id that docker said when it was made.
-_WHOSE = r"""
-show='{{.Id}} s={{index .Config.Labels "omsfab.spec"}} r={{index .Config.Labels "omsfab.run"}}'
-said=$(docker inspect --type container --format "$show" "$1" 2>/dev/null)
-id=${said%% *}; by=${said##* r=}; [ "$by" != '<no value>' ] || by=
-ours=
-case $said in "$id s=$2 r="*)
-  if [ -n "$by" ]; then [ "$by" != "$3" ] || ours=yes
-  else case " $4 " in *" $id "*) ours=yes ;; esac; fi ;;
-esac
-other="this container is another one: $(printf %.12s "$id"), made by ${by:-nobody known}"
-"""
-
-# One that somebody else made stays.  -v is not given: data is kept.  By its id, so that none that
-# comes in between is meant.
-_REMOVE_OURS = (
-    "# stop and remove the container, if it is the one that the run made"
-    + _WHOSE
-    + r"""
-[ -n "$said" ] || exit 0
-[ -n "$ours" ] || { printf '%s: left alone\n' "$other"; exit 0; }
-docker stop -t 60 "$id" && docker rm "$id"
-"""
-)
-
-_GONE_OR_OTHERS = (
-    "# the container that the run made is not there\ndocker version >/dev/null || exit"
-    + _WHOSE
-    + '[ -z "$ours" ]\n'
-)
-
-_NONE_OF_OTHERS = (
-    "# there is no container, or the one that the run made\ndocker version >/dev/null || exit"
-    + _WHOSE
-    + """[ -z "$said" ] || [ -n "$ours" ] || { printf '%s\\n' "$other"; exit 1; }\n"""
-)
-
-_ABSENT = r"""# there is no such container
-docker version >/dev/null || exit
-! docker inspect --type container --format '{{.State.Status}}' "$1" 2>/dev/null
-"""
+_REMOVE_OURS = script_text("remove_ours")
+_GONE_OR_OTHERS = script_text("gone_or_others")
+_NONE_OF_OTHERS = script_text("none_of_others")
+_ABSENT = script_text("absent")
 
 
 def remove_ours(container: str, spec: str, run_id: str, ids: Sequence[str] = ()) -> Command:
@@ -293,10 +205,7 @@ def absent(container: str) -> Command:
     return script(_ABSENT, container)
 
 
-_DOWN = r"""# the container does not run
-docker version >/dev/null || exit
-[ "$(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null)" != true ]
-"""
+_DOWN = script_text("down")
 
 
 def down(container: str) -> Command:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from omsfab.commands.command import Command, command, script
 from omsfab.commands.docker import SPEC_LABEL
+from omsfab.commands.scripts import script_text
 from omsfab.fleet.model import Tsdb
 from omsfab.fleet.secret import Secret
 
@@ -47,10 +48,7 @@ def run(tsdb: Tsdb, image: str, *, pull_flag: bool = True) -> Command:
     )
 
 
-# The statement comes on standard input and never stands in any words.
-_CREATE = r"""# create the user with all privileges, told on standard input
-docker exec -i "$1" /usr/bin/influx
-"""
+_CREATE = script_text("influx_create_user")
 
 
 def create_user(tsdb: Tsdb) -> Command:
@@ -61,20 +59,7 @@ def create_user(tsdb: Tsdb) -> Command:
     return script(_CREATE, CONTAINER, stdin=Secret(text), limit=60)
 
 
-# bash alone, since a node may have no curl; its printf is no program, so `ps` shows nothing.
-_LOGIN = r"""# the time-series database answers this user as expected
-said=$(timeout 10 bash -c '
-  IFS= read -r auth
-  exec 3<>"/dev/tcp/$1/$2" || exit 7
-  printf "GET /query?q=SHOW+DATABASES HTTP/1.0\r\nHost: %s:%s\r\n" "$1" "$2" >&3
-  [ -z "$auth" ] || printf "Authorization: Basic %s\r\n" "$auth" >&3
-  printf "Connection: close\r\n\r\n" >&3
-  head -n 1 <&3
-' bash "$1" "$2" 2>&1)
-case $said in *" $3 "*) exit 0;; esac
-printf '%s:%s says %s, %s was expected\n' "$1" "$2" "${said:-nothing}" "$3"
-exit 1
-"""
+_LOGIN = script_text("influx_login")
 
 
 def login(tsdb: Tsdb, *, stranger: bool = False) -> Command:
@@ -84,34 +69,7 @@ def login(tsdb: Tsdb, *, stranger: bool = False) -> Command:
     return script(_LOGIN, tsdb.host, str(tsdb.port), "401" if stranger else "200", stdin=auth)
 
 
-# Which database and which tags OMS writes is not public, so any point counts that carries the
-# address.  Names other than these letters would need quoting, and OMS has none.
-_POINTS = r"""# points from these addresses have come in within ten minutes
-host=$1 port=$2; shift 2
-IFS= read -r auth
-ask() {
-  printf '%s\n' "$auth" | timeout 20 bash -c '
-    IFS= read -r auth
-    exec 3<>"/dev/tcp/$1/$2" || exit 7
-    printf "GET /query?%s HTTP/1.0\r\nHost: %s:%s\r\n" "$3" "$1" "$2" >&3
-    printf "Authorization: Basic %s\r\nConnection: close\r\n\r\n" "$auth" >&3
-    cat <&3
-  ' bash "$host" "$port" "$1"
-}
-databases=$(ask q=SHOW+DATABASES |
-  grep -o '\["[A-Za-z0-9_.-]*"\]' | tr -d '["]' | grep -vx _internal)
-lately='q=SELECT+*+FROM+/.*/+WHERE+time+%3E+now()+-+10m+GROUP+BY+*+LIMIT+1'
-missing=
-for ip in "$@"; do
-  for database in $databases; do
-    ask "db=$database&$lately" | grep -qwF "$ip" && continue 2
-  done
-  missing="$missing $ip"
-done
-[ -z "$missing" ] && exit 0
-printf 'no point of%s within ten minutes\n' "$missing"
-exit 1
-"""
+_POINTS = script_text("influx_points")
 
 
 def points(tsdb: Tsdb, ips: Sequence[str]) -> Command:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from omsfab.commands import posix
 from omsfab.commands.command import Command, script
-from omsfab.commands.docker import CTL, LOGS
+from omsfab.commands.docker import LOGS
+from omsfab.commands.scripts import script_text
 from omsfab.fleet import values as fleet_values
 from omsfab.fleet.model import Install, Node
 
@@ -14,42 +15,10 @@ INIT = ("bash", "/root/docker_init.sh")
 ATTEMPTS = "omsfab"
 """Directory below the logs mount where the attempts of an initialisation are kept."""
 
-# Vendor's procedure for a changed config.yaml (OMS docs, deployment pages): component files anew,
-# then restart what reads them.  omsflow lies in /root and is found from there only.  What the
-# restart came to, the programs' states tell, and not supervisorctl.
-_FILES = r"""docker exec "$1" sh -c 'cd /root && exec python -m omsflow.scripts.units.oms_init_manager --init-config-file'"""  # noqa: E501
-
-_REFRESH = f"""# refresh the component files from config.yaml, restart what reads them
-{CTL}
-{_FILES} || exit
-ctl "$@" || true
-"""
-
-_COMPONENTS = f"""# refresh the component files from config.yaml
-{_FILES}
-"""
-
-_RECENT = """# the newest logs of OMS: initialisation first, as a collector would look
-docker logs --tail "$2" "$1" 2>&1 | tail -n "$2"
-ls -t "$3"/docker_init*.log* 2>/dev/null | head -n 1 | while IFS= read -r file; do
-  printf '==> %s\n' "$file"; tail -n "$2" -- "$file"
-done
-for file in "$3"/supervisord.log "$3"/*_stdout.log "$3"/*_stderr.log \
-            "$3"/cm/log/service.log "$3"/cm/log/common-error.log \
-            "$3"/ghana/Ghana/common-error.log "$3"/supervisor/error.log; do
-  [ -f "$file" ] || continue
-  printf '==> %s\n' "$file"; tail -n "$2" -- "$file"
-done
-"""
-
-_STATUS = f"""# container, programs, health
-{CTL}
-docker inspect --type container --format \
-  '{{{{.Name}}}} {{{{.State.Status}}}} since {{{{.State.StartedAt}}}} image {{{{.Image}}}}' "$1" ||
-  exit 0
-ctl "$1" status
-exit 0
-"""
+_REFRESH = script_text("refresh")
+_COMPONENTS = script_text("component_files")
+_RECENT = script_text("recent_logs")
+_STATUS = script_text("status")
 
 
 def recent_logs(install: Install, lines: int) -> Command:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 
 from omsfab.commands.command import Command, script
-from omsfab.commands.docker import CTL, supervisorctl
+from omsfab.commands.docker import supervisorctl
+from omsfab.commands.scripts import script_text
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
@@ -45,14 +46,7 @@ def restart(container: str, *programs: str) -> Command:
     return supervisorctl(container, "restart", *programs, limit=300)
 
 
-_ANSWERS = (
-    "# supervisord in the container answers\n"
-    + CTL
-    + r"""
-said=$(ctl "$1" pid 2>&1)
-case $said in '' | *[!0-9]*) printf '%s\n' "${said:-nothing}"; exit 1;; esac
-"""
-)
+_ANSWERS = script_text("answers")
 
 
 def answers(container: str) -> Command:

@@ -7,18 +7,22 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import checks, docker, oms, posix
+from omsfab.commands import checks, docker, oms, posix, scripts
+from omsfab.commands.scripts import script_text
 from omsfab.plan.events import Event
 from omsfab.run import journal as journals
 from omsfab.run import look, mirror
 from tests.unit.conftest import INSTALL
 
 IMAGE = "sha256:" + "ab" * 32
+SCRIPTS = Path(scripts.__file__).parent
+BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
@@ -444,3 +448,33 @@ def test_a_limit_of_the_running_container_is_told(host, told):
     assert [f"with {flag}; a new node gets none" for flag in told] == list(
         look._flags({**guide, **host})
     )
+
+
+def test_every_script_is_one_that_shellcheck_reads_without_a_word():
+    """As plain sh; a file that needs an exception says why."""
+    files = sorted(SCRIPTS.glob("*.sh"))
+    words = [BIN / "shellcheck", "-s", "sh", "-x", "-P", SCRIPTS, "-f", "gcc"]
+    done = subprocess.run([*words, *files], capture_output=True, text=True, check=False)
+
+    assert "" == done.stdout + done.stderr
+
+
+def test_a_script_goes_to_a_node_whole_and_without_comments():
+    """Parts are in their place, since there are no files of ours there; the title stays."""
+    text = script_text("up")
+
+    assert "# start the container if it is down, as after a power cut" == text.splitlines()[0]
+    assert "set -- -s unix:///tmp/supervisor.sock" in text
+    assert [] == [line for line in text.splitlines()[1:] if line.startswith(("#", ". ./"))]
+
+
+def test_every_script_is_used():
+    """A file that no module of commands reads is dead."""
+    text = "".join(path.read_text() for path in SCRIPTS.parent.glob("*.py"))
+    text += "".join(path.read_text() for path in SCRIPTS.glob("*.sh"))
+
+    assert [] == [
+        path.name
+        for path in SCRIPTS.glob("*.sh")
+        if f'"{path.stem}"' not in text and f". ./{path.name}" not in text
+    ]

@@ -1,0 +1,2 @@
+# remove the part
+rm -f -- "$1.part" "$1.part.pid"

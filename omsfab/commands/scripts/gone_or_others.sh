@@ -1,0 +1,4 @@
+# the container that the run made is not there
+docker version >/dev/null || exit
+. ./lib_whose.sh
+[ -z "$ours" ]

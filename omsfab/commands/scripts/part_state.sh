@@ -1,0 +1,14 @@
+# what is there of a file that is being sent
+# A writer whose session was cut may still hold the part and would append old bytes to it.
+. ./lib_digest.sh
+dest=$1; size=$2; part=$dest.part
+[ -d "$dest" ] && exit 41
+if read -r pid 2>/dev/null <"$part.pid"; then
+  [ "$(readlink "/proc/$pid/fd/1")" = "$(readlink -f -- "$part")" ] && kill -9 "$pid"
+  rm -f -- "$part.pid"
+fi 2>/dev/null
+if [ -f "$dest" ] && [ "$(wc -c <"$dest")" -eq "$size" ]; then
+  printf 'dest %s %s\n' "$size" "$(digest <"$dest" | cut -c1-64)"
+elif [ -f "$part" ]; then
+  printf 'part %s %s\n' "$(wc -c <"$part")" "$(digest <"$part" | cut -c1-64)"
+fi

@@ -1,0 +1,2 @@
+# make a directory for this user alone
+umask 077; mkdir -p -- "$1"

@@ -1,0 +1,3 @@
+# the sha256 of the file
+. ./lib_digest.sh
+digest <"$1"
