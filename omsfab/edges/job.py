@@ -18,9 +18,6 @@ from omsfab.commands import docker
 from omsfab.commands import job as words
 from omsfab.commands.command import Command
 from omsfab.commands.next_line import fab
-from omsfab.edges.shell import OnLine, Result, Shell
-from omsfab.edges.stream import Lines
-from omsfab.edges.transfer import pauses
 from omsfab.edges.verdict import Reading, Well, is_said, verdict
 from omsfab.errors import (
     Ended,
@@ -35,6 +32,9 @@ from omsfab.errors import (
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.secret import Secret
 from omsfab.plan.records import Job
+from omsfab.ssh.protocol import OnLine, Result, Shell
+from omsfab.ssh.streams import Lines
+from omsfab.ssh.transfer import pauses
 
 OnState = Callable[[str], None]
 """Called with a sentence about the job: a step it reached, a sign of life, a lost line."""

@@ -20,9 +20,9 @@ import pymysql
 from omsfab.commands.next_line import shell
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.edges.metadb_link import Connect
-from omsfab.edges.ssh import SshShell
 from omsfab.errors import InputError
 from omsfab.fleet.model import MetaDb
+from omsfab.ssh.shell import SshShell
 
 GATEWAY = "gateway"
 """The word for ssh.gateway where hosts.yaml names no node."""

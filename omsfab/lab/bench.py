@@ -23,7 +23,7 @@ SIZE = 256 << 20
 
 SEND = """
 import sys, hashlib, pathlib
-from omsfab.edges import ssh
+from omsfab.ssh import shell as ssh
 from omsfab.fleet.model import Node, Ssh
 ip, key, known, source, dest, way = sys.argv[1:]
 settings = Ssh(user="root", key=pathlib.Path(key), known_hosts=pathlib.Path(known))

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from omsfab.commands import claim
 from omsfab.commands.next_line import fab
-from omsfab.edges.shell import Shell
 from omsfab.errors import Locked, OmsfabError, PreflightError, Unreachable
 from omsfab.plan.records import Plan
+from omsfab.ssh.protocol import Shell
 
 WIDTH = 50
 T = TypeVar("T")

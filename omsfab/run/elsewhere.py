@@ -15,11 +15,11 @@ from typing import Literal
 from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
-from omsfab.edges.shell import Shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.run import journal as journals
 from omsfab.run import mirror
 from omsfab.run.look import WIDTH
+from omsfab.ssh.protocol import Shell
 
 
 @dataclass(frozen=True, slots=True)

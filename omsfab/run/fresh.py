@@ -8,12 +8,12 @@ from contextlib import suppress
 from omsfab.commands import posix
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
-from omsfab.edges.shell import Shell
 from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import ClearRows, Plan
 from omsfab.run import look
+from omsfab.ssh.protocol import Shell
 
 
 def same_machines(present: Present, shells: Mapping[str, Shell], *, run: str) -> None:

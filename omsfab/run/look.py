@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
-from omsfab.edges.shell import Shell
 from omsfab.errors import Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import configfile
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, regions, steps
 from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
 from omsfab.plan.records import METADB
+from omsfab.ssh.protocol import Shell
 
 WIDTH = 50
 """Nodes asked side by side."""

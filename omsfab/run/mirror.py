@@ -20,9 +20,9 @@ from pathlib import Path
 from omsfab.commands import posix
 from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
-from omsfab.edges.shell import Shell
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
 from omsfab.run import journal as journals
+from omsfab.ssh.protocol import Shell
 
 CHUNK = 1 << 20
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsfab.commands.next_line import fab, shell
-from omsfab.edges import metadb_way, ssh
+from omsfab.edges import metadb_way
 from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hostsfile
 from omsfab.fleet.mask import one_line
@@ -19,6 +19,7 @@ from omsfab.run import jump
 from omsfab.run.asking import Flags
 from omsfab.run.session import Session, home_of, hosts_path
 from omsfab.show.text import say
+from omsfab.ssh import shell as ssh
 
 CARRY_OUT = Flags()
 

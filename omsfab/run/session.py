@@ -19,7 +19,7 @@ from rich.console import Console
 
 from omsfab.commands import job, oms
 from omsfab.commands.next_line import fab, plus, recorded
-from omsfab.edges import metadb_way, ssh
+from omsfab.edges import metadb_way
 from omsfab.edges import package as packages
 from omsfab.errors import (
     Detached,
@@ -71,6 +71,7 @@ from omsfab.run.under_way import Order, World
 from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
 from omsfab.show.text import ASSUMED, Found, accepted_line, outage_lines, outage_text, plan_lines
+from omsfab.ssh import shell as ssh
 
 
 @dataclass(frozen=True, slots=True)

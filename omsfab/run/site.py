@@ -19,7 +19,6 @@ from omsfab.commands import job as job_words
 from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
-from omsfab.edges.shell import Result, Shell
 from omsfab.errors import (
     InputError,
     LockLost,
@@ -75,6 +74,7 @@ from omsfab.plan.records import (
     Write,
 )
 from omsfab.run import clock
+from omsfab.ssh.protocol import Result, Shell
 
 PROGRESS_EVERY = 0.2
 """Seconds between two words about a transfer."""

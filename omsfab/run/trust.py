@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from omsfab.commands import next_line
 from omsfab.commands.next_line import fab
-from omsfab.edges import hostkeys, ssh
 from omsfab.errors import SecurityRefusal
 from omsfab.fleet import hostsfile
 from omsfab.plan import repair
 from omsfab.run.asking import Flags, confirm
 from omsfab.run.session import hosts_path
+from omsfab.ssh import host_keys
+from omsfab.ssh import shell as ssh
 
 
 def trust(node: str, replace: str, flags: Flags) -> None:
@@ -20,7 +21,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
     """
     fleet = hostsfile.load(hosts_path())
     nodes = repair.nodes_named(fleet, node, fab("node.trust")) if node else fleet.nodes
-    path = hostkeys.known_hosts(fleet.ssh)
+    path = host_keys.known_hosts(fleet.ssh)
     if flags.dry:
         print("dry: nothing was contacted; the keys of these nodes would be shown, then recorded:")
         print("\n".join(f"{one.name}  {one.address or one.ip}" for one in nodes))
@@ -39,10 +40,10 @@ def trust(node: str, replace: str, flags: Flags) -> None:
         if flags.plan:
             print(f"would be recorded in {path}; nothing was changed")
         elif replace:
-            hostkeys.replace(path, key)
+            host_keys.replace(path, key)
             print(f"recorded in {path}")
         else:
             line = next_line.fab("node.trust", node=one.name)
             confirm(flags, "is this the fingerprint the node shows on its console?", line)
-            hostkeys.record(path, key)
+            host_keys.record(path, key)
             print(f"recorded in {path}")

@@ -16,7 +16,6 @@ from typing import Any
 
 from omsfab.commands.next_line import fab, plus, recorded
 from omsfab.edges.metadb import Keeper, MetaDbEdge
-from omsfab.edges.shell import Shell
 from omsfab.errors import (
     Detached,
     Locked,
@@ -43,6 +42,7 @@ from omsfab.run.runner import Runner, Tally
 from omsfab.run.site import Site
 from omsfab.show.terminal import Show
 from omsfab.show.text import outage_text, seconds
+from omsfab.ssh.protocol import Shell
 
 CLOSED = "ended"
 """First word of the last event of a run that needs no resume."""

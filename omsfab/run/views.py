@@ -17,9 +17,8 @@ from rich.table import Table
 
 from omsfab.commands import docker, next_line, oms, posix, supervisor
 from omsfab.commands.next_line import fab
-from omsfab.edges import metadb_way, ssh
+from omsfab.edges import metadb_way
 from omsfab.edges.metadb import MetaDbEdge
-from omsfab.edges.shell import Shell
 from omsfab.errors import Finding, InputError, OmsfabError, finding_of, refusal
 from omsfab.fleet import hostsfile
 from omsfab.fleet.mask import one_line
@@ -37,6 +36,8 @@ from omsfab.run.site import Site, health_says, no_health_page
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
 from omsfab.show.text import clock_span, event_line, outage_text, say
+from omsfab.ssh import shell as ssh
+from omsfab.ssh.protocol import Shell
 
 
 def fleet() -> None:

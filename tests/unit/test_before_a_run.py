@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 from omsfab.commands import posix
-from omsfab.edges.shell import Result
 from omsfab.errors import Locked, PreflightError, SecurityRefusal
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
@@ -21,6 +20,7 @@ from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
 from omsfab.run import fresh, jump, lock, look
 from omsfab.run import journal as journals
 from omsfab.run.site import Site
+from omsfab.ssh.protocol import Result
 
 
 class Says:

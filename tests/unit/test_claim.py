@@ -56,7 +56,7 @@ def test_only_the_run_that_has_it_frees_a_claim(tmp_path):
 
 
 def write(path, text, backup):
-    """Stage and write in place, as edges/files.py does."""
+    """Stage and write in place, as ssh/files.py does."""
     new = f"{path}.new"
     subprocess.run(posix.stage(new, str(path), text).argv, input=text, text=True)
     done = posix.write_in_place(new, str(path), 0o600, str(backup))

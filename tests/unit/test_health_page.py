@@ -6,10 +6,10 @@ import pytest
 
 from omsfab.commands import oms, posix
 from omsfab.commands.command import Command
-from omsfab.edges.shell import Result
 from omsfab.fleet.model import Install
 from omsfab.plan.records import Healthy
 from omsfab.run.site import Site
+from omsfab.ssh.protocol import Result
 
 PAGE = posix.http_get("http://10.0.0.1:8089/oms/health")
 CM = posix.http_get("http://10.0.0.1:8088/")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from omsfab.commands import checks
-from omsfab.edges.shell import Result
 from omsfab.errors import PreflightError
 from omsfab.fleet import hostsfile, values
 from omsfab.fleet.model import Ports
@@ -16,6 +15,7 @@ from omsfab.fleet.secret import Secret
 from omsfab.plan import caveats, scale
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.run import look
+from omsfab.ssh.protocol import Result
 
 ID = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32

@@ -7,9 +7,9 @@ import base64
 import pytest
 
 from omsfab.commands.next_line import shell
-from omsfab.edges.shell import Result
 from omsfab.errors import InputError, StepFailed
 from omsfab.run import mirror
+from omsfab.ssh.protocol import Result
 
 RUN = "20260101T000000Z-scale-out-aaaa"
 

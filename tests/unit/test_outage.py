@@ -8,7 +8,6 @@ import pytest
 
 from omsfab.commands import supervisor
 from omsfab.commands.supervisor import uptimes
-from omsfab.edges.shell import Result
 from omsfab.errors import StepFailed
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage, outage
@@ -20,6 +19,7 @@ from omsfab.run.outages import History, cure
 from omsfab.run.runner import Runner
 from omsfab.run.site import Site
 from omsfab.show.text import clock_span, outage_text
+from omsfab.ssh.protocol import Result
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 

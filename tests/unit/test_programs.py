@@ -9,11 +9,11 @@ import pytest
 
 from omsfab.commands import docker, supervisor
 from omsfab.commands.command import shown
-from omsfab.edges.shell import Result
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Await, Programs
 from omsfab.run.site import programs_say
+from omsfab.ssh.protocol import Result
 
 STATUS = supervisor.status("oms_427")
 

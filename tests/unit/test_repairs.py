@@ -8,7 +8,6 @@ import pytest
 
 from omsfab.commands.command import command
 from omsfab.commands.next_line import recorded
-from omsfab.edges.shell import Result
 from omsfab.errors import Locked, LostSession, PreflightError
 from omsfab.plan import questions, regions, repair
 from omsfab.plan.events import Event
@@ -18,6 +17,7 @@ from omsfab.run import journal as journals
 from omsfab.run.asking import Flags
 from omsfab.run.session import Session
 from omsfab.run.under_way import Order
+from omsfab.ssh.protocol import Result
 from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
 
 TOUCHING = {

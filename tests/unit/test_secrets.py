@@ -10,7 +10,6 @@ import traceback
 import pytest
 
 from omsfab.commands.command import command
-from omsfab.edges.shell import Result
 from omsfab.errors import Next, OmsfabError
 from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
@@ -21,6 +20,7 @@ from omsfab.run import journal as journals
 from omsfab.run.session import digest
 from omsfab.run.site import Site
 from omsfab.show.text import plan_lines
+from omsfab.ssh.protocol import Result
 
 PIECES = ("CANARY-7f3",)
 

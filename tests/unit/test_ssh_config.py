@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.edges.line import Dialer
 from omsfab.errors import InputError
 from omsfab.fleet.model import Node, Ssh
+from omsfab.ssh.dialer import Dialer
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omsfab.edges.stream import Kept, Lines, Stream
+from omsfab.ssh.streams import Kept, Lines, Stream
 
 TEXT = "步骤一 é\r\n【结束】全部初始化步骤执行成功\n🙂 last"
 LINES = ["步骤一 é", "【结束】全部初始化步骤执行成功", "🙂 last"]
@@ -25,7 +25,7 @@ def test_lines_are_whole_wherever_they_were_cut(size):
 
 def test_a_line_without_end_comes_in_whole_characters(monkeypatch):
     """A flood without line ends neither fills the memory nor breaks a character."""
-    monkeypatch.setattr("omsfab.edges.stream.LONGEST", 10)
+    monkeypatch.setattr("omsfab.ssh.streams.LONGEST", 10)
     lines = Lines()
     got = lines.feed(("你" * 10).encode()) + lines.rest()
 

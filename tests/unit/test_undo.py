@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
-from omsfab.edges.shell import Result
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
 from omsfab.run import mirror
+from omsfab.ssh.protocol import Result
 from tests.unit.test_plans import compare
 
 RUN = "20261123T080521Z-scale-out-99d3"

@@ -11,7 +11,6 @@ import pytest
 
 from omsfab.commands.command import command
 from omsfab.commands.next_line import shell
-from omsfab.edges.shell import Result
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
@@ -22,6 +21,7 @@ from omsfab.run import claims, elsewhere, under_way
 from omsfab.run import journal as journals
 from omsfab.run.session import Flags, Session
 from omsfab.run.under_way import Order, World
+from omsfab.ssh.protocol import Result
 
 FORWARD, BACK = "20260101T000000Z-scale-out-aaaa", "20260102T000000Z-run-undo-bbbb"
 

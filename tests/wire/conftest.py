@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.edges.line import Dialer, Patience
-from omsfab.edges.ssh import SshShell
 from omsfab.fleet.model import Node, Ssh
+from omsfab.ssh.dialer import Dialer, Patience
+from omsfab.ssh.shell import SshShell
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 

@@ -180,7 +180,7 @@ DRIVER = textwrap.dedent(
     import sys
     from pathlib import Path
     from omsfab.edges.job import follow
-    from omsfab.edges.ssh import SshShell
+    from omsfab.ssh.shell import SshShell
     from omsfab.fleet.model import Node, Ssh
     from omsfab.plan.records import Job
 

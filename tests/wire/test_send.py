@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.edges import transfer
 from omsfab.errors import LostSession, StepFailed
+from omsfab.ssh import transfer
 
 MIB = 1 << 20
 

@@ -28,9 +28,6 @@ from paramiko.common import cMSG_CHANNEL_EOF
 
 from omsfab.commands import posix
 from omsfab.commands.command import command, script
-from omsfab.edges import hostkeys
-from omsfab.edges.line import Patience
-from omsfab.edges.ssh import connect, scan
 from omsfab.errors import (
     InputError,
     LostSession,
@@ -41,6 +38,9 @@ from omsfab.errors import (
 )
 from omsfab.fleet.model import Node
 from omsfab.fleet.secret import Secret
+from omsfab.ssh import host_keys
+from omsfab.ssh.dialer import Patience
+from omsfab.ssh.shell import connect, scan
 
 PARENT = script("cat /proc/$PPID/stat | cut -d ' ' -f 4")
 """Prints the pid of the sshd process that serves this session: the parent of the login shell."""
@@ -79,7 +79,7 @@ def test_a_scanned_and_recorded_key_is_trusted(sshd):
     sshd.known_hosts.unlink()
     key = scan(sshd.node, sshd.ssh())
 
-    assert (True, False) == tuple(hostkeys.record(sshd.known_hosts, key) for _ in range(2))
+    assert (True, False) == tuple(host_keys.record(sshd.known_hosts, key) for _ in range(2))
     assert "0o600" == oct(stat.S_IMODE(sshd.known_hosts.stat().st_mode))
     assert 0 == sshd.shell().run(command("true")).status
 
@@ -91,12 +91,12 @@ def test_a_replaced_key_leaves_other_machines_alone(sshd):
     sshd.start()
     key = scan(sshd.node, sshd.ssh())
     old = sshd.known_hosts.read_text().split(" ", 1)[1].strip()
-    hashed = hostkeys.HostKeys.hash_host(key.name)
-    other = hostkeys.HostKeys.hash_host("other")
+    hashed = host_keys.HostKeys.hash_host(key.name)
+    other = host_keys.HostKeys.hash_host("other")
     sshd.known_hosts.write_text(
         f"# ours\n{key.name} {old}\nother,{key.name} {old}\n{hashed} {old}\n{other} {old}\n"
     )
-    hostkeys.replace(sshd.known_hosts, key)
+    host_keys.replace(sshd.known_hosts, key)
 
     assert ["# ours", f"other {old}", f"{other} {old}", key.line] == (
         sshd.known_hosts.read_text().splitlines()
@@ -107,7 +107,7 @@ def test_a_replaced_key_leaves_other_machines_alone(sshd):
 def test_a_hashed_known_host_is_known(sshd):
     """`HashKnownHosts yes` is the default of Debian."""
     name, rest = sshd.known_hosts.read_text().split(" ", 1)
-    sshd.known_hosts.write_text(f"{hostkeys.HostKeys.hash_host(name)} {rest}")
+    sshd.known_hosts.write_text(f"{host_keys.HostKeys.hash_host(name)} {rest}")
 
     assert 0 == sshd.shell().run(command("true")).status
 
@@ -174,7 +174,7 @@ def test_a_known_hosts_file_may_hold_any_bytes_in_comments(sshd):
     line = sshd.known_hosts.read_bytes()
     sshd.known_hosts.write_bytes(b"# caf\xe9\n" + line)
     new = f"n1 {other_key(sshd.home)}"
-    hostkeys.record(sshd.known_hosts, hostkeys.HostKey("n1", "t", "f", new))
+    host_keys.record(sshd.known_hosts, host_keys.HostKey("n1", "t", "f", new))
 
     assert b"# caf\xe9\n" + line + f"{new}\n".encode() == sshd.known_hosts.read_bytes()
     assert 0 == sshd.shell().run(command("true")).status
@@ -183,9 +183,9 @@ def test_a_known_hosts_file_may_hold_any_bytes_in_comments(sshd):
 def test_two_writers_lose_no_key(tmp_path):
     """`fab node.trust` for many nodes at once: each key is there, none twice."""
     path = tmp_path / "ssh" / "known_hosts"
-    keys = [hostkeys.HostKey(f"n{n}", "t", "f", f"n{n} t k") for n in range(20)]
+    keys = [host_keys.HostKey(f"n{n}", "t", "f", f"n{n} t k") for n in range(20)]
     threads = [
-        threading.Thread(target=hostkeys.record, args=(path, key)) for key in keys for _ in "ab"
+        threading.Thread(target=host_keys.record, args=(path, key)) for key in keys for _ in "ab"
     ]
     for thread in threads:
         thread.start()
@@ -205,9 +205,9 @@ def test_a_key_is_recorded_where_a_lock_wants_a_file_open_for_writing(tmp_path, 
         real(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", of_nfs)
-    key = hostkeys.HostKey("oms1", "ssh-ed25519", "SHA256:x", f"oms1 {other_key(tmp_path)}")
+    key = host_keys.HostKey("oms1", "ssh-ed25519", "SHA256:x", f"oms1 {other_key(tmp_path)}")
 
-    assert hostkeys.record(tmp_path / "ssh" / "known_hosts", key)
+    assert host_keys.record(tmp_path / "ssh" / "known_hosts", key)
     assert [key.line] == (tmp_path / "ssh" / "known_hosts").read_text().splitlines()
 
 

@@ -7,9 +7,9 @@ import secrets
 
 from omsfab.commands import posix
 from omsfab.commands.command import command, shown
-from omsfab.edges.shell import Result, Shell
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.secret import Secret
+from omsfab.ssh.protocol import Result, Shell
 
 
 def write(shell: Shell, path: str, content: Secret, mode: int | None, backup: str) -> None:

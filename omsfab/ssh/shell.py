@@ -14,14 +14,14 @@ import paramiko
 from fabric import Connection
 
 from omsfab.commands.command import Command, framed, shown
-from omsfab.edges import files, transfer
-from omsfab.edges.hostkeys import HostKey
-from omsfab.edges.line import TRIES, Dialer
-from omsfab.edges.shell import OnBytes, OnLine, Result
-from omsfab.edges.stream import Stream
 from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.fleet.secret import Secret
+from omsfab.ssh import files, transfer
+from omsfab.ssh.dialer import TRIES, Dialer
+from omsfab.ssh.host_keys import HostKey
+from omsfab.ssh.protocol import OnBytes, OnLine, Result
+from omsfab.ssh.streams import Stream
 
 PACKET = 32_704
 """What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from omsfab.commands import next_line, posix
 from omsfab.commands.command import Command, command, shown
-from omsfab.edges.shell import OnBytes, OnLine, Result, Shell
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
+from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell
 
 PACKET = 32_704
 """What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""

@@ -23,8 +23,6 @@ from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
 from omsfab.commands.next_line import chain, fab, shell
-from omsfab.edges import hostkeys, sshconfig
-from omsfab.edges.hostkeys import HostKey
 from omsfab.errors import (
     InputError,
     Next,
@@ -34,6 +32,8 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.fleet.model import Node, Ssh
+from omsfab.ssh import config, host_keys
+from omsfab.ssh.host_keys import HostKey
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our errors say it, once
 
@@ -230,8 +230,8 @@ class Dialer:
         self._patience = patience
         self._lock = threading.Lock()
         self._gateways: dict[tuple[object, ...], Gateway] = {}
-        self._ssh_config = sshconfig.read()
-        self._host_keys = hostkeys.load(ssh)
+        self._ssh_config = config.read()
+        self._host_keys = host_keys.load(ssh)
         if ssh.key and not ssh.key.expanduser().is_file():
             raise InputError(
                 "SSH-007",
@@ -253,13 +253,13 @@ class Dialer:
     def scan(self, node: Node) -> HostKey:
         """Return the key the node shows now, without trusting it and without logging in."""
         connection = self._connection(node)
-        reach = Reach(node.name, connection, known=hostkeys.known_hosts(self._ssh))
+        reach = Reach(node.name, connection, known=host_keys.known_hosts(self._ssh))
         line: Line | None = None
         try:
             line = Line(self._socket(connection), patience=self._patience)
             line.banner_timeout = self._patience.banner
             line.start_client()
-            return hostkeys.seen(connection.host, connection.port, line.get_remote_server_key())
+            return host_keys.seen(connection.host, connection.port, line.get_remote_server_key())
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise reach.explain(error, self._patience) from error
         finally:
@@ -290,7 +290,7 @@ class Dialer:
         """Return a line to paste that does this on the node as root."""
         c = self._connection(node)
         sudo = "" if c.user == "root" else "sudo "
-        reach = Reach(node.name, c, known=hostkeys.known_hosts(self._ssh))
+        reach = Reach(node.name, c, known=host_keys.known_hosts(self._ssh))
         return reach.by_hand(f"{sudo}{text}", note)
 
     def _connection(self, node: Node) -> Connection:
@@ -327,7 +327,7 @@ class Dialer:
         return connection
 
     def _open(self, connection: Connection, name: str, tries: int = TRIES) -> None:
-        reach = Reach(name, connection, known=hostkeys.known_hosts(self._ssh))
+        reach = Reach(name, connection, known=host_keys.known_hosts(self._ssh))
         for again in range(tries - 1, -1, -1):
             try:
                 return self._login(connection, reach)
@@ -340,7 +340,7 @@ class Dialer:
     def _login(self, connection: Connection, reach: Reach) -> None:
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(Judge(reach, self._host_keys))
-        name = hostkeys.name_of(connection.host, connection.port)
+        name = host_keys.name_of(connection.host, connection.port)
         line = partial(Line, patience=self._patience, known=self._host_keys.of(name))
         client._agent = Chosen(connection.first, only=connection.only)  # type: ignore[attr-defined]
         sock = self._socket(connection)
@@ -408,7 +408,7 @@ class Reach:
     def where(self) -> str:
         c = self.connection
         via = f" via {c.gateway.user}@{c.gateway.host}" if isinstance(c.gateway, Connection) else ""
-        return f"{self.name} ({c.user}@{hostkeys.name_of(c.host, c.port)}{via})"
+        return f"{self.name} ({c.user}@{host_keys.name_of(c.host, c.port)}{via})"
 
     def by_hand(self, text: str = "true", note: str = "") -> Next:
         """The same connection by OpenSSH, to be pasted; ``text`` is for the login shell there."""
@@ -433,14 +433,14 @@ class Reach:
 
     def _replace(self, new: str) -> Next:
         if self.name.startswith("gateway "):
-            host = hostkeys.name_of(self.connection.host, self.connection.port)
+            host = host_keys.name_of(self.connection.host, self.connection.port)
             return chain(shell("ssh-keygen", "-R", host, "-f", str(self.known)), self.by_hand())
         return fab("node.trust", node=self.name, replace=new)
 
     def unknown(self, key: paramiko.PKey) -> SecurityRefusal:
         return SecurityRefusal(
             "SSH-009",
-            f"the host key of {self.name} is not known ({hostkeys.fingerprint(key)})",
+            f"the host key of {self.name} is not known ({host_keys.fingerprint(key)})",
             where=self.where,
             evidence=f"no key for it in {self.known}",
             next=self.trust,
@@ -458,9 +458,9 @@ class Reach:
     def revoked(self, key: paramiko.PKey) -> SecurityRefusal:
         return SecurityRefusal(
             "SSH-017",
-            f"{self.name} shows a host key that is revoked ({hostkeys.fingerprint(key)})",
+            f"{self.name} shows a host key that is revoked ({host_keys.fingerprint(key)})",
             where=self.where,
-            evidence=f"a line @revoked in {self.known} or {hostkeys.SYSTEM}",
+            evidence=f"a line @revoked in {self.known} or {host_keys.SYSTEM}",
             fix=f"give {self.name} a new host key, or take the line away",
             next=fab("fleet.check"),
         )
@@ -522,7 +522,7 @@ def _passing(error: Exception) -> bool:
 class Judge(paramiko.MissingHostKeyPolicy):
     """Whether a machine may show this key.  The client knows none itself, so each comes here."""
 
-    def __init__(self, reach: Reach, known: hostkeys.Known) -> None:
+    def __init__(self, reach: Reach, known: host_keys.Known) -> None:
         self._reach = reach
         self._known = known
 
@@ -535,7 +535,7 @@ class Judge(paramiko.MissingHostKeyPolicy):
         if not ours:
             raise self._reach.unknown(key)
         if key.asbytes() not in {one.asbytes() for one in ours}:
-            raise self._reach.changed(*map(hostkeys.fingerprint, (ours[0], key)))
+            raise self._reach.changed(*map(host_keys.fingerprint, (ours[0], key)))
 
 
 def _hops(connection: Connection) -> list[Connection]:

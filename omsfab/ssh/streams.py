@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from omsfab.edges.shell import OnLine
+from omsfab.ssh.protocol import OnLine
 
 LONGEST = 1 << 20
 """A line longer than this is handed on in pieces."""

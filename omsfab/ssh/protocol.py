@@ -28,7 +28,7 @@ class Result:
 
 
 class Shell(Protocol):
-    """One node, reached over SSH (edges/ssh.py), or a fake of six lines in a unit test."""
+    """One node, reached over SSH (ssh/shell.py), or a fake of six lines in a unit test."""
 
     node: str
     guard: Callable[[], None]
