@@ -1,0 +1,357 @@
+"""A Shell and a MetaDB connection that lead into the simulated world, put in their places."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import io
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+import pymysql
+
+import omsfab.edges.ssh
+import tasks
+from omsfab.commands import next_line
+from omsfab.commands.command import Command, shown
+from omsfab.edges import (
+    files,
+    job,
+    metadb,
+    metadb_backup,
+    metadb_lease,
+    metadb_surgery,
+    metadb_way,
+    transfer,
+)
+from omsfab.edges.shell import OnBytes, OnLine, Result
+from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
+from omsfab.fleet import configfile, hostsfile
+from omsfab.fleet.secret import Secret
+from omsfab.run import (
+    claims,
+    clock,
+    decisions,
+    elsewhere,
+    failpoint,
+    journal,
+    jump,
+    letting_go,
+    lock,
+    look,
+    mirror,
+    rows,
+    runner,
+    session,
+    site,
+    under_way,
+    views,
+)
+from omsfab.show import terminal
+from tests.simulation.node import Node
+from tests.simulation.world import (
+    Aside,
+    Killed,
+    Os,
+    Pool,
+    Process,
+    Secrets,
+    Threading,
+    Time,
+    World,
+    datetime_of,
+    put,
+)
+
+SILENCE = 30.0
+"""Seconds after which the line to a dead node is given up."""
+
+Point = Callable[[str, str, Node | None], str]
+"""Called at every effect, question or wait of omsfab: (kind, what, node) -> what goes wrong there,
+"" for nothing.  Kinds: ask, answer, say, heard, write, wait."""
+
+
+class SimShell:
+    """One node as omsfab's Shell; the words are done by node.py."""
+
+    def __init__(self, node: Node, point: Point) -> None:
+        self.node = node.name
+        self.guard: Callable[[], None] = lambda: None
+        self.connections = 0
+        self._there = node
+        self._point = point
+        self._open = False
+
+    def close(self) -> None:
+        self._open = False
+
+    def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
+        text = cmd.stdin.reveal() if isinstance(cmd.stdin, Secret) else cmd.stdin or ""
+        return self.feed(cmd, [text.encode()], on_line)
+
+    def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
+        self.guard()
+        there, world = self._there, self._there.world
+        process = world.process
+        assert process is not None
+        wrong = self._point("ask", shown(cmd), there)
+        world.sleep(world.latency())
+        if there.away and not self._open:
+            world.sleep(8.0)
+            if there.away:
+                raise Unreachable("SSH-001", f"{self.node} is not reached", where=self.node)
+        if not self._open:
+            self._open = True
+            self.connections += 1
+        if there.away or wrong == "lost":
+            raise self._lost(cmd)
+        if wrong == "silent":
+            raise self._silent(cmd)
+        data = b"".join(chunks)
+        boot = there.boot
+        answer: Any = there.answer(cmd.argv, data, process.name)
+        if isinstance(answer, GeneratorType):
+            answer = self._follow(cmd, answer)
+        status, out, err = answer
+        if on_line:
+            for line in out.splitlines():
+                on_line(line)
+        wrong = self._point("answer", shown(cmd), there)
+        if wrong == "lost" or there.away or there.boot is not boot:
+            raise self._lost(cmd)
+        if wrong == "silent":
+            raise self._silent(cmd)
+        return Result(status, out, err)
+
+    def _follow(self, cmd: Command, work: GeneratorType) -> Any:
+        """Let a command that takes a while run on the node: it goes on there, whatever becomes of
+        who asked."""
+        there, world = self._there, self._there.world
+        boot = there.boot
+        done: list[Any] = []
+
+        def act() -> None:
+            while True:
+                try:
+                    seconds = next(work)
+                except StopIteration as end:
+                    done.append(end.value)
+                    return
+                world.sleep(seconds)
+
+        task = world.spawn(act, f"{self.node}: {shown(cmd)[:40]}", boot)
+        end = world.now + cmd.limit
+        while not task.ended:
+            if boot.dead or there.away:
+                world.sleep(SILENCE)
+                raise self._lost(cmd)
+            if world.now >= end:
+                raise self._silent(cmd)
+            world.join(task, min(end - world.now, SILENCE))
+        return done[0]
+
+    def _lost(self, cmd: Command) -> LostSession:
+        if self._there.away:
+            self._there.world.sleep(SILENCE)
+        self._open = False
+        return LostSession(
+            "SSH-020",
+            f"the session to {self.node} ended without an exit status; the command may still run",
+            where=self.node,
+            evidence=shown(cmd),
+        )
+
+    def _silent(self, cmd: Command) -> NoAnswer:
+        self._there.world.sleep(cmd.limit)
+        silent = NoAnswer(
+            "SSH-021", f"{self.node} did not answer in {cmd.limit:g} s", where=self.node,
+            evidence=f"{shown(cmd)}\nit may still run there",
+        )  # fmt: skip
+        silent.waited = cmd.limit
+        return silent
+
+    def write(self, path: str, content: Secret, mode: int | None, backup: str) -> None:
+        files.write(self, path, content, mode, backup)
+
+    def send(
+        self,
+        source: Path,
+        dest: str,
+        size: int,
+        sha256: str,
+        on_bytes: OnBytes,
+        on_lost: OnLine = lambda _: None,
+    ) -> None:
+        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
+
+    def by_hand(self, text: str, note: str = "") -> Next:
+        return next_line.shell("ssh", self._there.ip, text, note=note)
+
+
+class Quiet:
+    """Stands for rich's Console: what is printed goes into the process's own output."""
+
+    is_terminal = False
+    width = 100
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def print(self, *said: Any, **how: Any) -> None:
+        process = self._world.process
+        if process and not self._world.over:
+            process.out.append(" ".join(str(getattr(one, "plain", one)) for one in said) + "\n")
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        yield
+
+
+class Out(io.TextIOBase):
+    """Standard output and error of whoever writes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def write(self, text: str) -> int:
+        process = self._world.process
+        if process and not self._world.over:
+            process.out.append(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return False
+
+
+class Sys:
+    """Stands for ``sys`` in tasks.py."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.stdout = self.stderr = Out(world)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    @property
+    def argv(self) -> list[str]:
+        process = self._world.process
+        return ["fab", *(process.argv if process else ())]
+
+
+def _scrypt(data: bytes, *, salt: bytes, **cost: int) -> bytes:
+    """The same as fast as can be: nobody here tries passwords."""
+    return hashlib.sha256(salt + data).digest()
+
+
+@contextmanager
+def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
+    """omsfab's modules reach the simulated world, and nothing else, while this is open."""
+    time, threads, words = Time(world), Threading(world), Secrets(world)
+    disk, moment = Os(world, point), datetime_of(world)
+
+    def pool(width: int | None = None) -> Pool:
+        return Pool(world, width)
+
+    def connect_shells(nodes: Any, ssh: Any) -> dict[str, SimShell]:
+        return {node.name: SimShell(fleet.nodes[node.name], point) for node in nodes}
+
+    def connect_metadb(**kwargs: Any) -> Any:
+        process = world.process
+        point("say", "connect", None)
+        if not fleet.metadb_answers():
+            world.sleep(float(kwargs.get("connect_timeout", 10)))
+            raise pymysql.err.OperationalError(2003, "Can't connect to MySQL server (timed out)")
+        made = fleet.metadb.connect(**kwargs, client=process.host if process else "nobody")
+        made.process = process
+        return made
+
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("this jump host reaches no port of OMS")
+
+    def who(process: Process | None) -> str:
+        return process.user if process else "nobody"
+
+    lookup = Aside(
+        socket,
+        gethostname=lambda: world.process.host if world.process else "nowhere",
+        create_connection=refused,
+    )
+    kept = _kept()
+    sleepy = (job, transfer, metadb, metadb_lease, metadb_surgery, site, runner, under_way, views,
+              terminal, jump, failpoint)  # fmt: skip
+    threaded = (metadb_lease, runner, mirror, journal, terminal, letting_go, failpoint)
+    pooled = (look, claims, session, views, elsewhere)
+    replaced: list[tuple[Any, str, Any]] = [
+        *((module, "time", time) for module in sleepy),
+        *((module, "threading", threads) for module in threaded),
+        *((module, "ThreadPoolExecutor", pool) for module in pooled),
+        *((module, "datetime", moment) for module in (session, under_way, metadb_lease, rows)),
+        *((module, "os", disk) for module in (journal, lock, jump, metadb_backup)),
+        (session, "randomness", words),
+        (under_way, "randomness", words),
+        (files, "secrets", words),
+        (under_way, "socket", lookup),
+        (site, "socket", lookup),
+        (under_way, "getpass", Aside(getpass, getuser=lambda: who(world.process))),
+        (clock, "now", time.time),
+        (decisions, "hashlib", Aside(hashlib, scrypt=_scrypt)),
+        (omsfab.edges.ssh, "connect", connect_shells),
+        (metadb_way, "pymysql", Aside(pymysql, connect=connect_metadb)),
+        (session, "Console", lambda **how: Quiet(world)),
+        *((module, "home_of", lambda fleet: Path(world.process.home))
+          for module in (session, views, rows)),
+        *((module, "hosts_path", lambda: Path(world.process.hosts))
+          for module in (session, views, rows)),
+        (hostsfile, "load", kept["load"]),
+        (configfile, "render", kept["render"]),
+        (tasks, "sys", Sys(world)),
+    ]
+    former_out = sys.stdout
+    defaults = runner.Runner.__init__.__defaults__
+    with put(replaced):
+        runner.Runner.__init__.__defaults__ = tuple(
+            world.sleep if one is _sleep else one for one in defaults or ()
+        )
+        sys.stdout = Out(world)
+        try:
+            yield
+        finally:
+            sys.stdout = former_out
+            runner.Runner.__init__.__defaults__ = defaults
+
+
+_sleep = __import__("time").sleep
+_MADE: dict[str, Any] = {}
+
+
+def _kept() -> dict[str, Any]:
+    """What is the same in every schedule is made once."""
+    if _MADE:
+        return _MADE
+    load, render = hostsfile.load, configfile.render
+    fleets: dict[Any, Any] = {}
+    texts: dict[Any, Any] = {}
+
+    def load_once(path: Path) -> Any:
+        key = path.read_bytes()
+        if key not in fleets:
+            fleets[key] = load(path)
+        return fleets[key]
+
+    def render_once(fleet: Any, region: Any) -> Any:
+        key = (fleet.install.container, fleet.metadb.host, region)
+        if key not in texts:
+            texts[key] = render(fleet, region)
+        return texts[key]
+
+    _MADE.update(load=load_once, render=render_once)
+    return _MADE
+
+
+__all__ = ["Killed", "SimShell", "installed"]

@@ -1,0 +1,466 @@
+"""One schedule from its beginning to its end, and what was broken in it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.simulation import faults as all_faults
+from tests.simulation import scenarios
+from tests.simulation.faults import HUMAN, Fault, Faults
+from tests.simulation.fleet import CONTAINER, Fleet
+from tests.simulation.invariants import LONGEST, State, Watch, not_before, not_golden
+from tests.simulation.node import Node, NotSimulated
+from tests.simulation.operators import LOOKS, Operator, Said, observe_steps
+from tests.simulation.shell import installed
+from tests.simulation.world import World
+
+FOLLOWED = 4
+"""Printed next lines that are followed at the end."""
+
+AFTER_A_KILL = 25.0
+"""Seconds after which a person notices that his process has gone."""
+
+
+@dataclass
+class Schedule:
+    """Everything that a run of the world depends on.  ``operators``: for each (begins after so many
+    seconds, what he does); ``plain``: nothing takes longer or shorter than usual."""
+
+    seed: int
+    scenario: str = "physical"
+    operators: list[tuple[float, list[str]]] = field(
+        default_factory=lambda: [(0.0, ["fab scale.out", "next", "next", "next"])]
+    )
+    faults: list[Fault] = field(default_factory=list)
+    plain: bool = False
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "scenario": self.scenario,
+            "operators": [[start, script] for start, script in self.operators],
+            "faults": [one.record() for one in self.faults],
+            "plain": self.plain,
+        }
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Schedule:
+        return cls(
+            record["seed"],
+            record["scenario"],
+            [(float(start), list(script)) for start, script in record["operators"]],
+            [Fault(**one) for one in record["faults"]],
+            record.get("plain", False),
+        )
+
+    def __str__(self) -> str:
+        return json.dumps(self.record())
+
+
+@dataclass
+class Outcome:
+    schedule: Schedule
+    broken: list[str]
+    story: list[tuple[float, str, str]]
+    covered: set[tuple[str, str]]
+    points: int
+    steps: dict[str, int]
+    events: int
+    virtual: float
+    ends: list[str]
+    said: list[Said]
+
+    @property
+    def kind(self) -> str:
+        """What was broken, without names and numbers: alike findings have the same."""
+        return re.sub(r"\d{8}T\d{6}Z[\w-]*|\d+|0x\w+", "#", self.broken[0])[:160] if self.broken else ""
+
+    def told(self) -> str:
+        """The story as a person reads it."""
+        lines = [f"schedule {self.schedule}"]
+        for when, who, what in self.story:
+            lines.append(f"{int(when) // 60:4d}:{when % 60:05.2f}  {who:<10}  {what}")
+        lines += [f"BROKEN  {one}" for one in self.broken]
+        return "\n".join(lines)
+
+
+def run(schedule: Schedule) -> Outcome:
+    """Let it happen; nothing of it outlives this call but what is returned."""
+    return _Run(schedule).outcome()
+
+
+class _Run:
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.world = World(schedule.seed, plain=schedule.plain)
+        self.fleet, self.hosts = scenarios.built(self.world, schedule.scenario)
+        self.wanted = scenarios.SCENARIOS[schedule.scenario][1]
+        self.before = State(self.fleet)
+        self.faults = Faults(self.world, self.fleet, schedule.faults)
+        self.broken = self.fleet.broken
+        self.operators: list[Operator] = []
+        for number in range(1, len(schedule.operators) + 1):
+            home = scenarios.place() / f"home{number}"
+            shutil.rmtree(home, ignore_errors=True)
+            self.operators.append(
+                Operator(self.world, self.fleet, number, str(home), str(self.hosts),
+                         ("li", "wang", "zhao")[number - 1])
+            )  # fmt: skip
+        self.watch = Watch(self.fleet, [Path(one.home) for one in self.operators])
+        self.fleet.began = self.watch.initialising
+        self.fleet.metadb.on_statement = self._statement
+
+    def outcome(self) -> Outcome:
+        former = observe_steps()
+        try:
+            with installed(self.world, self.fleet, self._point):
+                self.world.spawn(self._all, "everybody")
+                try:
+                    self.world.run(lambda: self.over)
+                except (Exception, KeyboardInterrupt) as error:
+                    if isinstance(error, KeyboardInterrupt) and not self._interrupted():
+                        raise
+                    self._defect(error)
+                finally:
+                    self.world.end()
+        finally:
+            from omsfab.run import runner
+
+            runner.Runner._step = former  # type: ignore[method-assign]
+        return Outcome(
+            self.schedule,
+            list(dict.fromkeys(self.broken)),
+            self.world.story,
+            self.faults.covered,
+            sum(one.points for one in self.operators),
+            self.operators[0].steps,
+            self.world.events,
+            self.world.now,
+            [f"{said.status}" for one in self.operators for said in one.said],
+            [said for one in self.operators for said in one.said],
+        )
+
+    over = False
+
+    def _interrupted(self) -> bool:
+        return any(fault.what == "ctrl-c" for _, fault in self.faults.happened)
+
+    def _defect(self, error: BaseException) -> None:
+        kind = "the simulation does not know" if isinstance(error, NotSimulated) else "simulation"
+        where = traceback.extract_tb(error.__traceback__)[-3:]
+        places = "; ".join(f"{Path(one.filename).name}:{one.lineno}" for one in where)
+        self.broken.append(f"{kind}: {type(error).__name__}: {error} [{places}]")
+
+    # --- hooks -----------------------------------------------------------------------------------
+
+    def _point(self, kind: str, what: str, node: Node | None) -> str:
+        return self.faults.point(kind, what, node)
+
+    QUIET = ("set", "show", "explain")
+
+    def _statement(self, connection: Any, text: str, phase: str) -> None:
+        world = self.world
+        if world.process is None or world.over:
+            return
+        first = text.split(None, 1)[0]
+        fleet = self.fleet
+        if phase == "before":
+            if "host" in text or "heart_beat" in text:
+                fleet.beat()
+            if first == "commit":
+                world.sleep(world.latency())
+                self.watch.committing()
+            elif first not in self.QUIET and (first != "select" or "for update" in text):
+                world.sleep(world.latency())
+            wrong = self._point("say", text, None)
+            if wrong or not fleet.metadb_answers():
+                connection.cut(None if self.world.words.random() < 0.3 else 0.0)
+            return
+        if first == "commit":
+            self.watch.committed()
+        wrong = self._point("heard", text, None)
+        if wrong or not fleet.metadb_answers():
+            connection.cut(0.0)
+
+    # --- people ----------------------------------------------------------------------------------
+
+    def _all(self) -> None:
+        world = self.world
+        people = [
+            world.spawn(lambda one=one, script=script: self._person(one, script), one.name,
+                        after=start)  # type: ignore[misc]
+            for one, (start, script) in zip(self.operators, self.schedule.operators, strict=True)
+        ]  # fmt: skip
+        for task in people:
+            while not task.ended:
+                world.join(task)
+        self._heal()
+        world.sleep(60.0)
+        self._follow_to_the_end()
+        self._judge_the_end()
+        self.over = True
+
+    def _person(self, one: Operator, script: list[str]) -> None:
+        for act in script:
+            line = self._line(one, act)
+            if not line:
+                continue
+            self._say(one, line)
+
+    def _say(self, one: Operator, line: str) -> Said:
+        said = one.fab(line)
+        self._judge(one, said)
+        if said.status is None:
+            self.world.sleep(AFTER_A_KILL)
+        else:
+            self.world.sleep(5.0)
+        return said
+
+    def _line(self, one: Operator, act: str) -> str:
+        last = one.said[-1] if one.said else None
+        if act.startswith("wait"):
+            self.world.sleep(float(act.partition(":")[2] or 60))
+            return ""
+        if act.startswith("fab "):
+            return act
+        if act.startswith(("undo", "resume")):
+            verb, _, rest = act.partition(" ")
+            return f"fab run.{verb} {rest}".strip()
+        if last is None:
+            return ""
+        if act == "break":
+            text = last.out
+            found = re.search(r"fab lock\.break --run=(\S+)", text)
+            return f"fab lock.break --run={found[1]}" if found else ""
+        if last.status is None:
+            return "" if last.line.startswith("fab lock.") else "fab run.resume"
+        if act == "abandon":
+            found = re.search(r"--run=(\S+)", last.out)
+            return f"fab run.abandon --run={found[1]}" if found else ""
+        if act == "stop-init":
+            line = self._next(last, 0)
+            return f"{line} --stop-init" if line.startswith(("fab run.resume", "fab run.undo")) else ""
+        if act.startswith("next"):
+            return self._next(last, int(act[4:] or 1) - 1)
+        raise AssertionError(act)
+
+    def _next(self, said: Said, which: int) -> str:
+        """The printed line to paste: one that does something, if one is there."""
+        if said.status in (0, 8):
+            return ""
+        lines = [line for line in said.next if line.startswith("fab ")]
+        acts = [line for line in lines if not line.split()[1].startswith(LOOKS)]
+        acts += [one for one in said.notes if one not in acts]
+        acts = [line.replace(" --plan", "").strip() for line in acts]
+        acts = [line for line in acts if "NODE" not in line]
+        return acts[min(which, len(acts) - 1)] if acts else ""
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    @property
+    def human(self) -> bool:
+        """Whether people or a broken image have done what no program can mend."""
+        return any(
+            fault.what in HUMAN or fault.what.partition(":")[2] in HUMAN
+            for _, fault in self.faults.happened
+        )
+
+    def _heal(self) -> None:
+        """Whatever goes by goes by; knobs are used up."""
+        self.world.tell("world", "everything that goes by has gone by")
+        self.fleet.metadb_until = -1.0
+        for node in self.fleet.nodes.values():
+            node.away_until = node.docker_until = node.full_until = -1.0
+            node.skew = 0.0
+            node.knobs.clear()
+            node.rows = "keep"
+        for one in self.operators:
+            one.full_until, one.skew = -1.0, 0.0
+        self.faults.left.clear()
+
+    def _settled(self, said: Said | None) -> bool:
+        return said is None or said.status in (0, 8)
+
+    def _follow_to_the_end(self) -> None:
+        for _ in range(2):
+            for one in self.operators:
+                for _ in range(FOLLOWED):
+                    last = one.said[-1] if one.said else None
+                    if last is None or self._settled(last):
+                        break
+                    line = "fab run.resume" if last.status is None else self._next(last, 0)
+                    if not line:
+                        break
+                    self._say(one, line)
+
+    def _golden(self) -> list[str]:
+        region = "cn-other" if self.schedule.scenario == "region" else "cn-lab"
+        self.fleet.beat()
+        return list(not_golden(self.fleet, self.wanted, region))
+
+    def _before(self) -> list[str]:
+        return list(not_before(self.fleet, self.before))
+
+    def _judge(self, one: Operator, said: Said) -> None:
+        """What a line has come to must be true."""
+        took = said.ended - said.began
+        if took > LONGEST:
+            self.broken.append(f"`{said.line}` took {took / 60:.0f} minutes")
+        if "BUG-0" in said.out:
+            found = re.search(r"BUG-00\d  (.*)\n(?:.*\n){0,2}  evidence: (.*(?:\n {12}.*)*)", said.out)
+            self.broken.append(f"omsfab itself failed: {found[0] if found else said.out[-500:]}")
+        if "its-a-secret" in said.out:
+            self.broken.append(f"`{said.line}` shows the password")
+        recently = self.world.now - self.faults.disturbed < 45.0
+        others = any(other.process is not None for other in self.operators if other is not one)
+        if said.status == 0 and not recently:
+            self._judge_success(said, others)
+        if said.status == 8 and not recently and not others and not self.human:
+            wrong = self._before()
+            if "INIT-019" in said.out:
+                wrong = list(not_before(self.fleet, self.before, spared=True))
+            if wrong and not self._others_changed(one):
+                self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
+        if said.status == 9 and not self.human:
+            self.nines.append(said)
+
+    nines: list[Said] = []
+
+    def _judge_success(self, said: Said, others: bool) -> None:
+        task = said.line.split()[1]
+        if task not in ("scale.out", "run.resume"):
+            return
+        if "RUN-028" in said.out or "run.undo: " in said.out or "node." in _of(said):
+            return
+        if others:
+            return
+        wrong = self._golden()
+        edited = {"dba-host", "dba-url", "dba-delete", "metadb-yesterday", "docker-rm",
+                  "docker-stop", "program-fatal"}  # fmt: skip
+        if wrong and not any(f.what in edited and self.world.now - t < 120 for t, f in self.faults.happened):
+            self.broken.append(f"`{task}` ends with 0, and {wrong[0]}")
+
+    def _others_changed(self, one: Operator) -> bool:
+        return any(other.said for other in self.operators if other is not one)
+
+    def _judge_the_end(self) -> None:
+        if not self.fleet.restored:
+            self.watch.at_the_end()
+        wrong, undone = self._golden(), self._before()
+        if not wrong or not undone or self.human:
+            return
+        last = [(one, one.said[-1]) for one in self.operators if one.said]
+        told = "; ".join(
+            f"{one.name}: `{said.line}` {said.status} {said.error}" for one, said in last
+        )
+        self.broken.append(
+            f"after {FOLLOWED} next lines neither golden ({wrong[0]}) nor rolled back"
+            f" ({undone[0]}): {told}"
+        )
+
+
+def _of(said: Said) -> str:
+    found = re.search(r"^([\w.-]+): \d+ changes", said.out, re.M)
+    return found[1] if found else ""
+
+
+# --- schedules -----------------------------------------------------------------------------------
+
+STEPS = {
+    "physical": (
+        "stop-processes@oms1", "clear-rows@metadb", "config@oms1", "rows-quiet@metadb",
+        "initialise@oms1", "container@oms2", "initialise@oms2", "image@oms2", "config@oms2",
+        "directories@oms2", "rows-shown@metadb", "cm-url@metadb", "start-processes@oms1",
+    ),
+    "vip": (
+        "save-rows@metadb", "config@oms1", "refresh@oms1", "container@oms2", "initialise@oms2",
+        "image@oms2", "config@oms2", "directories@oms2",
+    ),
+}  # fmt: skip
+
+SCRIPTS = (
+    ["fab scale.out", "next", "next", "next"],
+    ["fab scale.out", "next2", "next", "next"],
+    ["fab scale.out", "undo", "next", "next"],
+    ["fab scale.out", "next", "undo", "next"],
+    ["fab scale.out", "resume", "undo", "next"],
+    ["fab scale.out", "undo", "fab scale.out", "next"],
+    ["fab scale.out", "next", "next", "stop-init"],
+)
+SECOND = (
+    ["fab scale.out", "next", "break", "next"],
+    ["resume --from=oms1", "next", "next"],
+    ["undo --from=oms1", "next", "next"],
+    ["fab scale.out", "break", "undo --from=oms1", "fab scale.out"],
+    ["fab scale.out", "break", "resume --from=oms1", "next"],
+    ["fab node.restart --node=oms1", "next"],
+    ["fab node.push-config --node=oms1", "next"],
+    ["fab node.refresh --node=oms1", "next"],
+    ["fab node.initialise --node=oms1", "next"],
+    ["fab node.start --node=oms1", "next"],
+    ["fab node.stop --node=oms1", "fab node.start --node=oms1"],
+)
+STARTS = (5.0, 20.0, 60.0, 110.0, 200.0, 320.0)
+
+
+def drawn(seed: int, rare: dict[tuple[str, str], int] | None = None) -> Schedule:
+    """The schedule of a seed."""
+    draw = random.Random(seed)
+    scenario = draw.choices(("physical", "vip", "three", "region"), (6, 2, 1, 1))[0]
+    operators: list[tuple[float, list[str]]] = [(0.0, list(draw.choice(SCRIPTS)))]
+    if scenario == "region":
+        operators[0][1][:] = [a.replace("scale.out", "scale.out --region=cn-other") for a in operators[0][1]]
+    if draw.random() < 0.4:
+        operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))
+        if draw.random() < 0.15:
+            operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))
+    count = draw.choices((0, 1, 2, 3, 4), (1, 6, 5, 3, 1))[0]
+    faults = [one_fault(draw, scenario, len(operators)) for _ in range(count)]
+    return Schedule(seed, scenario, operators, faults)
+
+
+def one_fault(draw: random.Random, scenario: str, people: int) -> Fault:
+    kind = draw.choices(
+        ("process", "line", "node", "dba", "init"), (7, 4, 5, 4, 4)
+    )[0]
+    what = draw.choice(
+        {
+            "process": (*all_faults.PROCESS, "kill", "kill", "pause"),
+            "line": all_faults.LINE,
+            "node": all_faults.NODE,
+            "dba": all_faults.DBA,
+            "init": tuple(f"init:{one}" for one in all_faults.INIT),
+        }[kind]
+    )
+    who = draw.randrange(people) if draw.random() < 0.3 else 0
+    step, nth = "", 1 + int(draw.random() ** 1.3 * 700)
+    steps = STEPS.get(scenario, STEPS["physical"])
+    if draw.random() < 0.6:
+        step, nth = draw.choice(steps), 1 + int(draw.random() ** 2 * 40)
+    if what.startswith("init:"):
+        step, nth = "", 1 + draw.randrange(60)
+    arg = ""
+    node = draw.choice(("oms1", "oms1", "oms2"))
+    if what in all_faults.NODE:
+        seconds = draw.choice((5, 40, 90, 400, 900))
+        arg = node if what.startswith(("docker-r", "docker-s", "edit", "replace", "hand", "start", "program")) else f"{node}:{seconds}"
+    elif what == "pause":
+        arg = str(draw.choice((3, 40, 100, 150, 300, 900)))
+    elif what in ("disk-full", "dba-lock", "metadb-away"):
+        arg = str(draw.choice((3, 20, 40, 90, 400)))
+    elif what == "clock":
+        arg = str(draw.choice((-7200, -60, 90, 7200, 86400)))
+    elif what.startswith("init:") and draw.random() < 0.5:
+        arg = node
+    return Fault(what, nth, who, step, arg)
+
+
+__all__ = ["CONTAINER", "Fleet", "Iterator", "Outcome", "Schedule", "drawn", "run"]
