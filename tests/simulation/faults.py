@@ -276,9 +276,7 @@ class Faults:
         self.world.spawn(act, "dba")
 
     def _dba_touch(self, fault: Fault, process: Process) -> None:
-        self._apart(
-            lambda: self._run(f"update {CM}.resource_group set description = 'looked at'")
-        )
+        self._apart(lambda: self._run(f"update {CM}.resource_group set description = 'looked at'"))
 
     def _dba_host(self, fault: Fault, process: Process) -> None:
         """A row of a host that nobody has."""

@@ -38,7 +38,10 @@ def package() -> tuple[bytes, str]:
     manifest = [{"Config": f"{id}.json", "RepoTags": [REFERENCE], "Layers": []}]
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in ((f"{id}.json", config), ("manifest.json", json.dumps(manifest).encode())):
+        for name, data in (
+            (f"{id}.json", config),
+            ("manifest.json", json.dumps(manifest).encode()),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -73,7 +76,12 @@ class Fleet:
 
     def deploy(self, node: Node, config: bytes, *, maker: str = "hand") -> None:
         """OMS runs on this node, as somebody has deployed it long ago."""
-        node.directories |= {"/data", "/data/oms/oms_logs", "/data/oms/oms_store", "/data/oms/oms_run"}
+        node.directories |= {
+            "/data",
+            "/data/oms/oms_logs",
+            "/data/oms/oms_store",
+            "/data/oms/oms_run",
+        }
         node.images[self.image] = {self.reference}
         node.files[CONFIG] = File(config, at=-1000.0, writer=maker)
         binds = [
@@ -204,9 +212,7 @@ class Fleet:
             "is_default_cm": int(bool(config.get("cm_is_default", True))),
         }
         return self._try(
-            lambda: self._once(
-                RM, "cluster_info", "code", int(config["cm_location"]), row, manner
-            )
+            lambda: self._once(RM, "cluster_info", "code", int(config["cm_location"]), row, manner)
         )
 
     def add_resource(self, config: dict[str, Any], manner: str) -> bool:

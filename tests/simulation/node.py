@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from omsfab.commands import checks, claim, docker, job, oms, posix, preflight, supervisor
@@ -57,7 +58,7 @@ class Program:
 
 @dataclass(eq=False)
 class Init:
-    """A docker_init.sh: ``attempt`` is omsfab's directory of it, or "" where somebody else ran it."""
+    """A docker_init.sh: ``attempt`` is omsfab's directory of it, "" where somebody else ran it."""
 
     node: str
     attempt: str
@@ -217,35 +218,36 @@ class Node:
 
     # --- docker_init.sh --------------------------------------------------------------------------
 
-    def initialise(self, container: Container, attempt: Attempt | None, name: str) -> Iterator[float]:
+    def initialise(
+        self, container: Container, attempt: Attempt | None, name: str
+    ) -> Iterator[float]:
         """The script as a process in the container: yields between its steps, returns its status
         by ``attempt``."""
         knob = self.knobs.pop(0) if self.knobs else ""
         init = Init(self.name, name, self.pid(), self.world.now, knob)
         container.inits.append(init)
         self.fleet.inits.append(init)
-        self.world.tell(self.name, f"docker_init.sh begins ({name or 'by hand'}{' ' + knob if knob else ''})")
+        self.world.tell(
+            self.name, f"docker_init.sh begins ({name or 'by hand'}{' ' + knob if knob else ''})"
+        )
         self.fleet.began()
         if attempt:
             attempt.init = init
         status = 0
         try:
-            for status in self._steps(container, attempt, init):  # noqa: B007
+            for status in self._steps(container, attempt, init):
                 if status < 0:
                     yield -float(status)
         finally:
             if init.ended is None and not self.world.over:
                 init.ended = self.world.now
-        init.well = status == 0
         if init in container.inits:
             container.inits.remove(init)
         self.world.tell(self.name, f"docker_init.sh ends with {status}")
         if attempt and knob != "wrapper":
             attempt.status, attempt.status_at = status, self.world.now
 
-    def _steps(
-        self, container: Container, attempt: Attempt | None, init: Init
-    ) -> Iterator[int]:
+    def _steps(self, container: Container, attempt: Attempt | None, init: Init) -> Iterator[int]:
         """Yields -seconds to wait; the last value is the exit status."""
         knob = init.knob
 
@@ -314,6 +316,7 @@ class Node:
             return
         if knob != "nobanner":
             say(BANNER)
+            init.well = True
             container.flag = self.world.now
         yield 1 if knob == "exit1" else 0
 
@@ -459,7 +462,11 @@ def _space(c: Call) -> Answer:
 
 def _connect(c: Call) -> Answer:
     host, port = c.args[0], int(c.args[1])
-    return OK if c.node.fleet.listens(host, port) else no(f"no connection to {host} port {port} within 5 s")
+    return (
+        OK
+        if c.node.fleet.listens(host, port)
+        else no(f"no connection to {host} port {port} within 5 s")
+    )
 
 
 def _held(c: Call) -> Answer:
@@ -518,7 +525,7 @@ def _omsflow(c: Call) -> Answer:
 def _login(c: Call) -> Answer:
     if not c.node.running(c.args[0]):
         return err("container is not running")
-    return OK if c.node.fleet.metadb_answers() else no("(2003, \"Can't connect to MySQL server\")")
+    return OK if c.node.fleet.metadb_answers() else no('(2003, "Can\'t connect to MySQL server")')
 
 
 def _tag(c: Call) -> Answer:
@@ -537,7 +544,7 @@ CLAIM = f"{claim.PLACE}/claim"
 
 
 def _claim_take(c: Call) -> Answer:
-    place, run, owner, since = c.args
+    _, run, owner, since = c.args
     if c.node.full:
         return err("cannot create: No space left on device", 2)
     found = c.node.files.get(CLAIM)
@@ -583,7 +590,9 @@ def _inspect(c: Call) -> Answer:
     if found is None:
         return err(f"Error: No such container: {name}")
     runs = str(found.state == "running").lower()
-    label = re.fullmatch(r'\{\{index \.Config\.Labels "([\w.]+)"\}\} \{\{\.State\.Running\}\}', form)
+    label = re.fullmatch(
+        r'\{\{index \.Config\.Labels "([\w.]+)"\}\} \{\{\.State\.Running\}\}', form
+    )
     if label:
         return said(f"{found.labels.get(label[1], '<no value>')} {runs}")
     simple = {"{{.State.Running}}": runs, "{{.Image}}": found.image}
@@ -666,7 +675,7 @@ def _run_or_start(c: Call) -> Long:
     if found is not None:
         return err(f'Conflict. The container name "/{name}" is already in use', 125)
     labels, env, binds = {}, {}, []
-    for flag, value in zip(words, words[1:], strict=False):
+    for flag, value in pairwise(words):
         if flag == "--label":
             key, _, text = value.partition("=")
             labels[key] = text
@@ -739,7 +748,9 @@ def _remove_unstarted(c: Call) -> Answer:
 
 def _drop(c: Call, found: Container, run: str = "") -> None:
     del c.node.containers[found.name]
-    c.world.tell(c.node.name, f"container {found.name} (made by {found.maker}) is removed by {c.who}")
+    c.world.tell(
+        c.node.name, f"container {found.name} (made by {found.maker}) is removed by {c.who}"
+    )
     if run:
         c.node.fleet.removed(c.node, found, run)
 
@@ -756,7 +767,11 @@ def _whose(c: Call) -> tuple[Container | None, bool, str]:
             ours = by == run or '[ "$by" != "$3" ] || ours=yes' not in c.text
         else:
             ours = found.id in ids.split()
-    return found, ours, f"this container is another one: {found.id[:12]}, made by {by or 'nobody known'}"
+    return (
+        found,
+        ours,
+        f"this container is another one: {found.id[:12]}, made by {by or 'nobody known'}",
+    )
 
 
 def _remove_ours(c: Call) -> Answer | Long:
@@ -844,8 +859,7 @@ def _supervisorctl(c: Call, name: str, words: tuple[str, ...]) -> Answer | Long:
     def act() -> Long:
         chosen = tuple(container.programs) if names == ["all"] else tuple(names)
         if verb == "restart":
-            for seconds in c.node.restart(container, chosen):
-                yield seconds
+            yield from c.node.restart(container, chosen)
         else:
             for one in chosen:
                 program = container.programs.get(one)
@@ -999,7 +1013,7 @@ def _wrapper(c: Call, container: Container) -> Answer:
 
 
 def _look(c: Call, container: Container, rest: tuple[str, ...]) -> str:
-    pid, start, _, _, _, inside = rest
+    pid, _, _, _, _, inside = rest
     lines = []
     if pid and container.lock == int(pid):
         lines.append("alive")
@@ -1101,7 +1115,9 @@ def _newest(c: Call) -> Answer:
     if newest is None or newest.status is not None:
         return OK
     last = newest.output.decode().strip().splitlines()
-    return said(f"claimed {int(c.world.now - (newest.claimed or 0))}\nlast {last[-1] if last else ''}")
+    return said(
+        f"claimed {int(c.world.now - (newest.claimed or 0))}\nlast {last[-1] if last else ''}"
+    )
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -1194,13 +1210,13 @@ def _why_not_ours(c: Call, path: str, backup: str) -> str:
     why = ""
     wrote = files.get(f"{backup}.wrote")
     for name, later in files.items():
-        if name.startswith(f"{path}.omsfab-") and name.endswith(".bak.wrote") and wrote:
-            if name != f"{backup}.wrote" and later.at > wrote.at:
-                why = f"{name} was written since"
+        others = name.startswith(f"{path}.omsfab-") and name.endswith(".bak.wrote")
+        if others and wrote and name != f"{backup}.wrote" and later.at > wrote.at:
+            why = f"{name} was written since"
     known = wrote.content.decode().split() if wrote else []
-    if found is not None and found.content and found.sha256 not in known:
-        if 'why="its content is not what the run wrote"\n' in c.text:
-            why = "its content is not what the run wrote"
+    foreign = found is not None and found.content and found.sha256 not in known
+    if foreign and 'why="its content is not what the run wrote"\n' in c.text:
+        why = "its content is not what the run wrote"
     if f"{backup}.undone" in files:
         why = "it was put back already, and is another one again"
     return why
@@ -1314,9 +1330,8 @@ def _extend(c: Call) -> Answer:
         return 42, "", "No space left on device"
     found = c.node.files.get(path)
     guarded = 'cmp -s - "$path" || { rm -f -- "$new"; exit 46; }' in c.text
-    if guarded and found is not None and found.content:
-        if not content.startswith(found.content):
-            return 46, "", ""
+    if guarded and found and not content.startswith(found.content):
+        return 46, "", ""
     c.node.files[path] = File(content, at=c.world.now, writer=c.who)
     return said(c.node.files[path].sha256)
 

@@ -1,4 +1,4 @@
-"""People at jump hosts: they type lines, read what is printed, and paste what it says comes next."""
+"""People at jump hosts: they type lines, read what is printed, and paste what comes next."""
 
 from __future__ import annotations
 

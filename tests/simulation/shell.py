@@ -304,10 +304,14 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         (omsfab.edges.ssh, "connect", connect_shells),
         (metadb_way, "pymysql", Aside(pymysql, connect=connect_metadb)),
         (session, "Console", lambda **how: Quiet(world)),
-        *((module, "home_of", lambda fleet: Path(world.process.home))
-          for module in (session, views, rows)),
-        *((module, "hosts_path", lambda: Path(world.process.hosts))
-          for module in (session, views, rows)),
+        *(
+            (module, "home_of", lambda fleet: Path(world.process.home))
+            for module in (session, views, rows)
+        ),
+        *(
+            (module, "hosts_path", lambda: Path(world.process.hosts))
+            for module in (session, views, rows)
+        ),
         (hostsfile, "load", kept["load"]),
         (configfile, "render", kept["render"]),
         (tasks, "sys", Sys(world)),

@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 from tests.simulation import faults as all_faults
 from tests.simulation import scenarios
 from tests.simulation.faults import HUMAN, Fault, Faults
-from tests.simulation.fleet import CONTAINER, Fleet
 from tests.simulation.invariants import LONGEST, State, Watch, not_before, not_golden
 from tests.simulation.node import Node, NotSimulated
 from tests.simulation.operators import LOOKS, Operator, Said, observe_steps
@@ -81,7 +79,11 @@ class Outcome:
     @property
     def kind(self) -> str:
         """What was broken, without names and numbers: alike findings have the same."""
-        return re.sub(r"\d{8}T\d{6}Z[\w-]*|\d+|0x\w+", "#", self.broken[0])[:160] if self.broken else ""
+        return (
+            re.sub(r"\d{8}T\d{6}Z[\w-]*|\d+|0x\w+", "#", self.broken[0])[:160]
+            if self.broken
+            else ""
+        )
 
     def told(self) -> str:
         """The story as a person reads it."""
@@ -247,7 +249,9 @@ class _Run:
             return f"fab run.abandon --run={found[1]}" if found else ""
         if act == "stop-init":
             line = self._next(last, 0)
-            return f"{line} --stop-init" if line.startswith(("fab run.resume", "fab run.undo")) else ""
+            return (
+                f"{line} --stop-init" if line.startswith(("fab run.resume", "fab run.undo")) else ""
+            )
         if act.startswith("next"):
             return self._next(last, int(act[4:] or 1) - 1)
         raise AssertionError(act)
@@ -257,6 +261,9 @@ class _Run:
         if said.status in (0, 8):
             return ""
         lines = [line for line in said.next if line.startswith("fab ")]
+        if said.next and not lines:  # somebody makes room, or opens the way, and types it again
+            self.world.sleep(60.0)
+            return said.line
         acts = [line for line in lines if not line.split()[1].startswith(LOOKS)]
         acts += [one for one in said.notes if one not in acts]
         acts = [line.replace(" --plan", "").strip() for line in acts]
@@ -315,7 +322,9 @@ class _Run:
         if took > LONGEST:
             self.broken.append(f"`{said.line}` took {took / 60:.0f} minutes")
         if "BUG-0" in said.out:
-            found = re.search(r"BUG-00\d  (.*)\n(?:.*\n){0,2}  evidence: (.*(?:\n {12}.*)*)", said.out)
+            found = re.search(
+                r"BUG-00\d  (.*)\n(?:.*\n){0,2}  evidence: (.*(?:\n {12}.*)*)", said.out
+            )
             self.broken.append(f"omsfab itself failed: {found[0] if found else said.out[-500:]}")
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
@@ -330,9 +339,7 @@ class _Run:
             if wrong and not self._others_changed(one):
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and not self.human:
-            self.nines.append(said)
-
-    nines: list[Said] = []
+            self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
 
     def _judge_success(self, said: Said, others: bool) -> None:
         task = said.line.split()[1]
@@ -345,8 +352,19 @@ class _Run:
         wrong = self._golden()
         edited = {"dba-host", "dba-url", "dba-delete", "metadb-yesterday", "docker-rm",
                   "docker-stop", "program-fatal"}  # fmt: skip
-        if wrong and not any(f.what in edited and self.world.now - t < 120 for t, f in self.faults.happened):
+        if wrong and not any(
+            f.what in edited and self.world.now - t < 120 for t, f in self.faults.happened
+        ):
             self.broken.append(f"`{task}` ends with 0, and {wrong[0]}")
+
+    def _repaired(self) -> bool:
+        """Whether a repair has brought about what is neither: config.yaml of hosts.yaml, say."""
+        repairs = ("node.push-config", "node.refresh", "node.initialise", "node.stop")
+        return any(
+            said.line.split()[1] in repairs and (said.status == 0 or "intent" in said.line)
+            for one in self.operators
+            for said in one.said
+        )
 
     def _others_changed(self, one: Operator) -> bool:
         return any(other.said for other in self.operators if other is not one)
@@ -355,7 +373,7 @@ class _Run:
         if not self.fleet.restored:
             self.watch.at_the_end()
         wrong, undone = self._golden(), self._before()
-        if not wrong or not undone or self.human:
+        if not wrong or not undone or self.human or self._repaired():
             return
         last = [(one, one.said[-1]) for one in self.operators if one.said]
         told = "; ".join(
@@ -417,7 +435,9 @@ def drawn(seed: int, rare: dict[tuple[str, str], int] | None = None) -> Schedule
     scenario = draw.choices(("physical", "vip", "three", "region"), (6, 2, 1, 1))[0]
     operators: list[tuple[float, list[str]]] = [(0.0, list(draw.choice(SCRIPTS)))]
     if scenario == "region":
-        operators[0][1][:] = [a.replace("scale.out", "scale.out --region=cn-other") for a in operators[0][1]]
+        operators[0][1][:] = [
+            a.replace("scale.out", "scale.out --region=cn-other") for a in operators[0][1]
+        ]
     if draw.random() < 0.4:
         operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))
         if draw.random() < 0.15:
@@ -428,9 +448,7 @@ def drawn(seed: int, rare: dict[tuple[str, str], int] | None = None) -> Schedule
 
 
 def one_fault(draw: random.Random, scenario: str, people: int) -> Fault:
-    kind = draw.choices(
-        ("process", "line", "node", "dba", "init"), (7, 4, 5, 4, 4)
-    )[0]
+    kind = draw.choices(("process", "line", "node", "dba", "init"), (7, 4, 5, 4, 4))[0]
     what = draw.choice(
         {
             "process": (*all_faults.PROCESS, "kill", "kill", "pause"),
@@ -451,7 +469,13 @@ def one_fault(draw: random.Random, scenario: str, people: int) -> Fault:
     node = draw.choice(("oms1", "oms1", "oms2"))
     if what in all_faults.NODE:
         seconds = draw.choice((5, 40, 90, 400, 900))
-        arg = node if what.startswith(("docker-r", "docker-s", "edit", "replace", "hand", "start", "program")) else f"{node}:{seconds}"
+        arg = (
+            node
+            if what.startswith(
+                ("docker-r", "docker-s", "edit", "replace", "hand", "start", "program")
+            )
+            else f"{node}:{seconds}"
+        )
     elif what == "pause":
         arg = str(draw.choice((3, 40, 100, 150, 300, 900)))
     elif what in ("disk-full", "dba-lock", "metadb-away"):
@@ -461,6 +485,3 @@ def one_fault(draw: random.Random, scenario: str, people: int) -> Fault:
     elif what.startswith("init:") and draw.random() < 0.5:
         arg = node
     return Fault(what, nth, who, step, arg)
-
-
-__all__ = ["CONTAINER", "Fleet", "Iterator", "Outcome", "Schedule", "drawn", "run"]

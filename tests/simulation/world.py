@@ -367,16 +367,16 @@ class Threading:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def Thread(self, *args: Any, **kwargs: Any) -> Thread:  # noqa: N802
+    def Thread(self, *args: Any, **kwargs: Any) -> Thread:
         return Thread(self._world, *args, **kwargs)
 
-    def Lock(self) -> Lock:  # noqa: N802
+    def Lock(self) -> Lock:
         return Lock(self._world)
 
-    def Semaphore(self, count: int = 1) -> Lock:  # noqa: N802
+    def Semaphore(self, count: int = 1) -> Lock:
         return Lock(self._world, count)
 
-    def Event(self) -> Event:  # noqa: N802
+    def Event(self) -> Event:
         return Event(self._world)
 
     def current_thread(self) -> str:
