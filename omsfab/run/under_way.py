@@ -347,6 +347,8 @@ class _UnderWay:
         error.shown_by(self._site.redact)
         if isinstance(error, LockLost):
             return self._lost(error)
+        if error.changed == "nothing":  # between two steps nobody has filled it in
+            error.changed = self._runner.changed
         error.outage = self._down()
         over = self._runner.changed != "nothing" and self._ends_here(error)
         if over:

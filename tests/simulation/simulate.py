@@ -328,6 +328,7 @@ class _Run:
             self.broken.append(f"omsfab itself failed: {found[0] if found else said.out[-500:]}")
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
+        self._judge_words(one, said)
         recently = self.world.now - self.faults.disturbed < 45.0
         others = any(other.process is not None for other in self.operators if other is not one)
         if said.status == 0 and not recently:
@@ -340,6 +341,25 @@ class _Run:
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and not self.human:
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
+
+    def _judge_words(self, one: Operator, said: Said) -> None:
+        """That nothing was changed is said only where it is so."""
+        if said.status in (0, 8, None) or "\n  changed:  nothing\n" not in said.out:
+            return
+        for path in Path(one.home).glob("[0-9]*/journal.jsonl"):
+            if path.stat().st_size and path.name and self._began_in(path, said):
+                self.broken.append(
+                    f"`{said.line}` ends with {said.status} {said.error}, says that nothing was"
+                    f" changed, and its journal has a step that was begun"
+                )
+
+    def _began_in(self, path: Path, said: Said) -> bool:
+        """Whether the journal has a step that this line has begun."""
+        lines = path.read_bytes().splitlines()
+        return any(
+            b'"kind": "intent"' in line and json.loads(line)["clock"] >= 1000.0 + said.began
+            for line in lines
+        )
 
     def _judge_success(self, said: Said, others: bool) -> None:
         task = said.line.split()[1]

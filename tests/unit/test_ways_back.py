@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import re
 from types import SimpleNamespace
@@ -417,3 +418,25 @@ def test_what_a_run_json_lacks_is_told(tmp_path):
         Present.of({"assumed": 1})
 
     assert "it has no present" in error.value.evidence
+
+
+def test_a_disk_that_fills_between_two_stages_does_not_hide_what_was_changed(tmp_path, monkeypatch):
+    """The word that a stage begins belongs to no step; what the run had changed is told all the
+    same."""
+    write = journals._write_all
+
+    def full(fd, data):
+        if b"2/2 further" in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(fd, data)
+
+    monkeypatch.setattr(journals, "_write_all", full)
+    run = made(tmp_path)
+    step = Step("a", "oms1", "act", apply=(Run(command("act")),))
+    further = Step("b", "oms1", "further", apply=(Run(command("act")),))
+    plan = Plan("scale.out", "t", (), (Stage("s", (step,)), Stage("further", (further,))))
+
+    with pytest.raises(OmsfabError) as error:
+        under_way.carry_out(world(tmp_path), Order(run, plan))
+
+    assert ("JRN-001", "oms1: act") == (error.value.id, error.value.changed)

@@ -1,0 +1,93 @@
+"""``scripts/simulate``: go on with the search, replay a schedule, or take guards out and search."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.simulate import Schedule, drawn, run
+
+STATE = Path(__file__).parent / ".progress.json"
+PART = 50
+
+
+def look(seed: int) -> tuple[int, list[str], str, list[tuple[str, str]], int]:
+    found = run(drawn(seed))
+    return seed, found.broken, found.kind, sorted(found.covered), found.events
+
+
+def search(count: int, first: int | None, jobs: int) -> int:
+    """Go on where the last search ended; keep what was found."""
+    state: dict[str, Any] = {"next": 0, "schedules": 0, "events": 0, "found": {}, "covered": {}}
+    if first is None and STATE.exists():
+        state = json.loads(STATE.read_text())
+    elif first is not None:
+        state["next"] = first
+    covered = Counter({tuple(key.split("|")): n for key, n in state["covered"].items()})
+    began = time.monotonic()
+    done = 0
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        while done < count:
+            part = range(state["next"], state["next"] + min(PART * jobs, count - done))
+            for seed, broken, kind, pairs, events in pool.imap_unordered(look, part, chunksize=5):
+                covered.update(pairs)
+                state["events"] += events
+                if broken:
+                    seeds = state["found"].setdefault(kind, [])
+                    if not seeds:
+                        print(f"seed {seed}: {broken[0]}", flush=True)
+                    seeds.append(seed)
+            done += len(part)
+            state["next"] += len(part)
+            state["schedules"] += len(part)
+            state["covered"] = {"|".join(pair): n for pair, n in covered.items()}
+            STATE.write_text(json.dumps(state, indent=1, sort_keys=True))
+            took = time.monotonic() - began
+            print(
+                f"{state['schedules']} schedules (up to seed {state['next'] - 1}),"
+                f" {done / took:.1f} a second, {len(covered)} pairs of step and fault,"
+                f" {len(state['found'])} findings",
+                flush=True,
+            )
+    tell(covered, state["found"])
+    return int(bool(state["found"]))
+
+
+def tell(covered: Counter[Any], found: dict[str, list[int]]) -> None:
+    steps = sorted({step for step, _ in covered})
+    faults = sorted({fault for _, fault in covered})
+    print(f"\ncoverage: {len(steps)} steps, {len(faults)} faults, {len(covered)} pairs met")
+    for step in steps:
+        lacking = [fault for fault in faults if (step, fault) not in covered]
+        met = sum(covered[step, fault] for fault in faults)
+        print(f"  {step:<26} {met:6d} times, without: {', '.join(lacking) or 'none'}")
+    for kind, seeds in sorted(found.items(), key=lambda pair: -len(pair[1])):
+        print(f"FOUND {len(seeds)} times, first by seed {min(seeds)}: {kind}")
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=1000, help="how many schedules more")
+    parser.add_argument("--seed", type=int, help="begin anew, at this seed")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--replay", help="a seed, or a file of the corpus: print its story")
+    chosen = parser.parse_args(words)
+    if chosen.replay:
+        if chosen.replay.isdigit():
+            schedule = drawn(int(chosen.replay))
+        else:
+            schedule = Schedule.of(json.loads(Path(chosen.replay).read_text())["schedule"])
+        found = run(schedule)
+        print(found.told())
+        return int(bool(found.broken))
+    return search(chosen.count, chosen.seed, chosen.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
