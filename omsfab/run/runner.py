@@ -363,19 +363,7 @@ class Runner:
         if step.apply:
             self._intend(step)
         self._failpoint.reached(step, "before")
-        spare = step.spare
-        try:
-            self._apply(step)
-        except (StepFailed, Mismatch) as error:
-            if not spare:
-                raise
-            self._instead(step, f"{error.id} {error.what}")
-            spare = ()
-        self._failpoint.reached(step, "after")
-        why = self._why_not(step)
-        if why and spare:
-            self._instead(step, f"{step.fault} {why}")
-            why = self._why_not(step)
+        why = self._bring_about(step)
         self._guard()  # what was seen may be somebody else's by now
         if why and not step.warn and step.fault not in self._accepted:
             raise self._not_so(step, why)
@@ -394,6 +382,23 @@ class Runner:
             if not step.apply:
                 return None
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
+
+    def _bring_about(self, step: Step) -> str:
+        """Do it, or in its other way where it has one; return what is not as wanted then."""
+        spare = bool(step.spare)
+        try:
+            self._apply(step)
+        except (StepFailed, Mismatch) as error:
+            if not spare:
+                raise
+            self._instead(step, f"{error.id} {error.what}")
+            spare = False
+        self._failpoint.reached(step, "after")
+        why = self._why_not(step)
+        if why and spare:
+            self._instead(step, f"{step.fault} {why}")
+            why = self._why_not(step)
+        return why
 
     def _refuse_unless_needed(self, step: Step) -> None:
         """What must be so is asked right before, whatever the journal says: a container may have

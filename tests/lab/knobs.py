@@ -67,7 +67,7 @@ def _through(told: str = "", **knobs: object) -> Case:
     return Case(knobs, told=told)
 
 
-SILENT = {"BANNER": "none", "INIT_FLAG": 0}
+SILENT = {"BANNER": "none", "INIT_FLAG": 0, "INIT_EXIT": 0}
 
 CASES = (
     # docker_init.sh fails in a step, on the old node and on the new one
@@ -75,15 +75,15 @@ CASES = (
     *(_apart("INIT-011", INIT_FAIL_STEP=step) for step in (1, 4)),
     # it does not say that it is well, or says it otherwise
     _stopped("INIT-015", **SILENT),
-    _stopped("INIT-011", **SILENT, INIT_EXIT=3),
-    _stopped("INIT-015", BANNER="echo", INIT_FLAG=0),
+    _stopped("INIT-011", BANNER="none", INIT_FLAG=0, INIT_EXIT=3),
+    _stopped("INIT-015", BANNER="echo", INIT_FLAG=0, INIT_EXIT=0),
     _apart("INIT-015", **SILENT),
-    _through("INIT-023", BANNER="none"),
-    _through("INIT-023", INIT_EXIT=3),
-    _through("INIT-023", BANNER="none", INIT_EXIT=3),
+    _through("INIT-023", BANNER="none", INIT_FLAG=1, INIT_EXIT=0),
+    Case({"INIT_EXIT": 3}, told="INIT-023", quick=True),
+    _through("INIT-023", BANNER="none", INIT_FLAG=1, INIT_EXIT=3),
     *(
-        _through(BANNER=banner, INIT_FLAG=0)
-        for banner in ("en", "split", "ansi", "cr", "bare", "excl", "dashes", "prefix", "framed")
+        _through(BANNER=banner, INIT_FLAG=0, INIT_EXIT=0)
+        for banner in ("zh", "en", "split", "ansi", "cr", "bare", "excl", "dashes", "prefix", "framed")
     ),
     # it does not end
     *(
@@ -117,8 +117,8 @@ CASES = (
     _through(START_SECONDS=20),
     _through(STOP_SECONDS=20),
     # pages and beats
-    *(_through(HEALTH=page) for page in ("404", "html")),
-    Case({"UNHEALTHY": 1}, "stopped", "RUN-005", ("oms1",), back="RUN-005"),
+    *(_through(HEALTH=page) for page in ("1", "404", "html")),
+    Case({"UNHEALTHY": 1, "HEALTH": 1}, "stopped", "RUN-005", ("oms1",), back="RUN-005"),
     _apart("VER-003", NO_BEAT=1),
     _through(NO_POINTS=1),
     # the container
