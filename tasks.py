@@ -287,7 +287,7 @@ def schema(c: Context) -> None:
     """Print the JSON schema of hosts.yaml, for editors."""
     import json as codec
 
-    from omsfab.fleet.hostsfile import json_schema
+    from omsfab.fleet.hosts_file import json_schema
 
     print(codec.dumps(json_schema(), indent=2, ensure_ascii=False))
 

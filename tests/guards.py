@@ -267,7 +267,7 @@ GUARDS = (
     ),
     Guard(
         "sudo never asks",
-        "omsfab/commands/command.py",
+        "omsfab/command.py",
         '    prefix = ("sudo", "-n", "--") if sudo else ()\n    return wire(',
         '    prefix = ("sudo", "--") if sudo else ()\n    return wire(',
         "tests/unit/test_command.py::test_sudo_never_asks",
@@ -499,10 +499,10 @@ GUARDS = (
     ),
     Guard(
         "layers of a package have the digests it lists",
-        "omsfab/edges/package.py",
+        "omsfab/fleet/image_package.py",
         '            if have is not None and f"sha256:{have}" != diff and have not in layer:',
         "            if False:",
-        "tests/unit/test_package.py::test_a_flipped_byte_in_a_layer_is_found_before_anything_is_sent",
+        "tests/unit/test_image_package.py::test_a_flipped_byte_in_a_layer_is_found_before_anything_is_sent",
     ),
     Guard(
         "a secret is masked in any form",
@@ -520,10 +520,10 @@ GUARDS = (
     ),
     Guard(
         "a file of a secret is the operator's alone",
-        "omsfab/fleet/secretsource.py",
+        "omsfab/fleet/secret_sources.py",
         "0o077",
         "0o000",
-        "tests/unit/test_secretsource.py::test_a_file_that_others_may_touch_is_refused",
+        "tests/unit/test_secret_sources.py::test_a_file_that_others_may_touch_is_refused",
     ),
     Guard(
         "a new region takes nothing that another has",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from omsfab.commands.command import Command, command, script
+from omsfab.command import Command, command, script
 from omsfab.commands.scripts import script_text
 
 _PORTS_FREE = script_text("ports_free")

@@ -5,7 +5,7 @@ It comes into being whole, by a hard link, which only one can make.
 
 from __future__ import annotations
 
-from omsfab.commands.command import Command, script
+from omsfab.command import Command, script
 from omsfab.commands.scripts import script_text
 
 PLACE = "/var/lib/omsfab"

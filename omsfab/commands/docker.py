@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omsfab.commands.command import Command, command, script
+from omsfab.command import Command, command, script
 from omsfab.commands.scripts import script_text
 from omsfab.fleet.model import Install, Node
 

@@ -10,11 +10,11 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
-from omsfab.commands.command import Command, command, script
+from omsfab.command import Command, command, script
 from omsfab.commands.docker import SPEC_LABEL
 from omsfab.commands.scripts import script_text
 from omsfab.fleet.model import Tsdb
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 CONTAINER = "oms-influxdb"
 BACKUPS = 14444

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from omsfab.commands.command import Command, command, script
+from omsfab.command import Command, command, script
 from omsfab.commands.scripts import script_text
 
 FLAG = "/root/init_flag.txt"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from omsfab.command import Command, script
 from omsfab.commands import posix
-from omsfab.commands.command import Command, script
 from omsfab.commands.docker import LOGS
 from omsfab.commands.scripts import script_text
 from omsfab.fleet import values as fleet_values

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 from urllib.parse import urlsplit
 
-from omsfab.commands.command import Command, command, script
+from omsfab.command import Command, command, script
 from omsfab.commands.scripts import script_text
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 # --- files -----------------------------------------------------------------------------------
 

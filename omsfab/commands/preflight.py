@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 
+from omsfab.command import Command, script
 from omsfab.commands.claim import PLACE
-from omsfab.commands.command import Command, script
 from omsfab.commands.scripts import script_text
 from omsfab.fleet.model import MetaDb
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 # The name of the module is put together, so that no look for a running unit takes this for one.
 _IMPORT = 'n = ".".join(["omsflow", "scripts", "units"]); __import__(n)'

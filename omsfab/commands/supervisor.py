@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from omsfab.commands.command import Command, script
+from omsfab.command import Command, script
 from omsfab.commands.docker import supervisorctl
 from omsfab.commands.scripts import script_text
 

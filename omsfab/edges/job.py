@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from omsfab.command import Command
 from omsfab.commands import docker
 from omsfab.commands import job as words
-from omsfab.commands.command import Command
 from omsfab.commands.next_line import fab
 from omsfab.edges.verdict import Reading, Well, is_said, verdict
 from omsfab.errors import (
@@ -30,8 +30,8 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.fleet.mask import Redactor
-from omsfab.fleet.secret import Secret
 from omsfab.plan.records import Job
+from omsfab.secret import Secret
 from omsfab.ssh.protocol import OnLine, Result, Shell
 from omsfab.ssh.streams import Lines
 from omsfab.ssh.transfer import pauses

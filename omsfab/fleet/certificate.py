@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from omsfab.commands.next_line import chain, shell
 from omsfab.errors import InputError, OmsfabError
-from omsfab.fleet import secretsource
+from omsfab.fleet import secret_sources
 from omsfab.fleet.model import Https, Region
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def text(source: Path, *, private: bool = False, label: str = "https.key") -> Se
     ``private`` one that others may read.
     """
     if private:
-        return Secret(secretsource.read_private(source, label=label) + "\n")
+        return Secret(secret_sources.read_private(source, label=label) + "\n")
     try:
         return Secret(source.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:

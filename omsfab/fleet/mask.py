@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
 
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 STARS = "****"
 

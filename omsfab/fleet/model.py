@@ -1,4 +1,4 @@
-"""What is wanted: one OMS deployment, frozen.  fleet/hostsfile.py makes it from hosts.yaml."""
+"""What is wanted: one OMS deployment, frozen.  fleet/hosts_file.py makes it from hosts.yaml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from omsfab.fleet import values
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 HTTPS_CRT, HTTPS_KEY = "/data/oms/https_crt", "/data/oms/https_key"
 """The guide's places of certificate and key on a node."""

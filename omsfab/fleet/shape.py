@@ -21,21 +21,21 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from omsfab.fleet import secretsource, values
+from omsfab.fleet import secret_sources, values
 from omsfab.fleet.model import Https, Mounts, Part, Ports, Ssh, Tls
-from omsfab.fleet.secretsource import SecretSource
+from omsfab.fleet.secret_sources import SecretSource
 
 Password = Annotated[
     SecretSource,
-    PlainValidator(secretsource.parse),
-    WithJsonSchema(secretsource.SCHEMA),
+    PlainValidator(secret_sources.parse),
+    WithJsonSchema(secret_sources.SCHEMA),
     Field(examples=[{"env": "OMS_META_PASSWORD"}]),
 ]
 
 
 def _extra_value(raw: object) -> str | int | bool | SecretSource:
     if isinstance(raw, Mapping):
-        return secretsource.parse(raw)
+        return secret_sources.parse(raw)
     if not isinstance(raw, str | int | bool):
         raise ValueError("is not a text, a whole number or true/false; put it in quotes")
     return values.text(raw) if isinstance(raw, str) else raw
@@ -45,7 +45,7 @@ ExtraValue = Annotated[
     Any,
     BeforeValidator(_extra_value),
     WithJsonSchema(
-        {"anyOf": [{"type": ["string", "integer", "boolean"]}, secretsource.SCHEMA]},
+        {"anyOf": [{"type": ["string", "integer", "boolean"]}, secret_sources.SCHEMA]},
     ),
 ]
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from omsfab.fleet.certificate import Pair
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Region
 
 ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
@@ -60,18 +61,6 @@ class NodeFacts:
         """``docker run --pull`` exists from 20.10."""
         numbers = [int(part) for part in self.docker.split(".")[:2] if part.isdigit()]
         return numbers >= [20, 10]
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """The image package on the jump host: ``image`` is the id ``docker load`` will give it."""
-
-    path: str
-    size: int
-    sha256: str
-    image: str
-    architecture: str = ""
-    """As images name it, e.g. ``amd64``; empty = the package does not say."""
 
 
 @dataclass(frozen=True, slots=True)

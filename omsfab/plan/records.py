@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from omsfab.commands.command import Command
+from omsfab.command import Command
 from omsfab.errors import Next
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 METADB = "metadb"
 """The name under which steps of the MetaDB stand where others have a node's name."""

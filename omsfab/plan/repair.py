@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from omsfab.command import Command
 from omsfab.commands import checks, docker, oms, supervisor
-from omsfab.commands.command import Command
 from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node

@@ -11,9 +11,10 @@ from typing import Literal
 
 from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
 from omsfab.commands.next_line import fab, shell
-from omsfab.fleet import configfile, values
+from omsfab.fleet import oms_config, values
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
-from omsfab.plan.present import NodeFacts, Package, Present
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import (
     METADB,
     Await,
@@ -340,7 +341,7 @@ def loaded(
 def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     """config.yaml has the values of hosts.yaml, compared by value, and the container sees them."""
     path = fleet.install.mounts.config
-    content = configfile.render(fleet, region)
+    content = oms_config.render(fleet, region)
     inside = (
         (Succeeds(checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"

@@ -13,9 +13,10 @@ from typing import Any
 
 from omsfab.commands import docker, oms, posix, supervisor
 from omsfab.commands.next_line import fab
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.plan import regions, steps
-from omsfab.plan.present import NodeFacts, Package, Present
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import (
     METADB,
     Await,

@@ -14,13 +14,13 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.command import Command
+from omsfab.command import Command
 from omsfab.errors import OmsfabError
-from omsfab.fleet import configfile
+from omsfab.fleet import oms_config
 from omsfab.fleet.model import Fleet
-from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
 from omsfab.plan.records import Plan, Run, Send, Step, Write
+from omsfab.secret import Secret
 
 VERSION = "0.1.0"
 """Of omsfab, as in pyproject.toml; a run records it."""
@@ -93,7 +93,7 @@ def _plain(value: object, salt: str, hashed: dict[str, str]) -> object:
 def _values(content: Secret) -> object:
     """Return what a config.yaml says; how it is laid out and commented is no decision."""
     try:
-        return configfile.read(content)
+        return oms_config.read(content)
     except OmsfabError:
         return content
 

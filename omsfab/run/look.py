@@ -14,10 +14,11 @@ from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import Next, OmsfabError, PreflightError, refusal
-from omsfab.fleet import configfile
+from omsfab.fleet import oms_config
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.plan import caveats, regions, steps
-from omsfab.plan.present import ContainerState, NodeFacts, Package, Present
+from omsfab.plan.present import ContainerState, NodeFacts, Present
 from omsfab.plan.records import METADB
 from omsfab.ssh.protocol import Shell
 
@@ -179,15 +180,15 @@ def _at_node(
     if config.status == 0 and container:
         try:
             origin = f"{node.name}:{fleet.install.mounts.config}"
-            have = configfile.read(config.out, origin=origin)
+            have = oms_config.read(config.out, origin=origin)
         except OmsfabError as error:
             errors.append(error)
             have = {}
-        want = configfile.wanted(fleet, fleet.region_of(node))
+        want = oms_config.wanted(fleet, fleet.region_of(node))
         found = have.get("cm_nodes")
         cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
-        drift = configfile.differences({**have, "cm_nodes": want["cm_nodes"]}, want) if have else ()
-        unknown = tuple(sorted(set(configfile.unknown(have)) - set(want)))
+        drift = oms_config.differences({**have, "cm_nodes": want["cm_nodes"]}, want) if have else ()
+        unknown = tuple(sorted(set(oms_config.unknown(have)) - set(want)))
     facts = _container(container)
     programs: dict[str, str] = {}
     if facts.get("container") == "running":

@@ -12,7 +12,7 @@ from rich.table import Table
 from omsfab.commands.next_line import fab, shell
 from omsfab.edges import metadb_way
 from omsfab.errors import InputError, Mismatch, Next
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line
 from omsfab.plan import regions, steps
 from omsfab.run import jump
@@ -26,7 +26,7 @@ CARRY_OUT = Flags()
 
 def show(region: str) -> None:
     """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     named = regions.named(loaded, region, fab("meta.show")) if region else None
     metadb = metadb_way.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
     table = Table(title="cluster_info", title_justify="left")
@@ -54,7 +54,7 @@ def show(region: str) -> None:
 
 def save(region: str, flags: Flags = CARRY_OUT) -> None:
     """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     where = regions.named(loaded, region, fab("meta.save"))
     home = home_of(loaded)
     if flags.dry:

@@ -20,7 +20,6 @@ from rich.console import Console
 from omsfab.commands import job, oms
 from omsfab.commands.next_line import fab, plus, recorded
 from omsfab.edges import metadb_way
-from omsfab.edges import package as packages
 from omsfab.errors import (
     Detached,
     Finding,
@@ -37,13 +36,13 @@ from omsfab.errors import (
     refusal,
 )
 from omsfab.fleet import certificate as certificates
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file, image_package
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
-from omsfab.fleet.secret import Secret
 from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, undo
 from omsfab.plan.events import Event
-from omsfab.plan.present import Package, Present, assumed
+from omsfab.plan.present import Present, assumed
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
 from omsfab.run import (
@@ -68,6 +67,7 @@ from omsfab.run.outages import History
 from omsfab.run.runner import SPARED, Runner, stands
 from omsfab.run.site import Site
 from omsfab.run.under_way import Order, World
+from omsfab.secret import Secret
 from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
 from omsfab.show.text import ASSUMED, Found, accepted_line, outage_lines, outage_text, plan_lines
@@ -153,7 +153,7 @@ class Session:
 
     def __init__(self, flags: Flags, fleet: Fleet | None = None) -> None:
         self.flags = flags
-        self.fleet = fleet or hostsfile.load(hosts_path())
+        self.fleet = fleet or hosts_file.load(hosts_path())
         self.home = home_of(self.fleet)
         self.redact = Redactor(secrets_of(self.fleet))
         self.console = Console(stderr=flags.json)
@@ -306,7 +306,7 @@ class Session:
         with self.console.status(f"reading {part.package.name} (once)"):
             key = "tsdb" if task.tsdb else "oms"
             keep = not self.flags.looks
-            return packages.examine(part.package, part.image, self.home, part=key, keep=keep)
+            return image_package.examine(part.package, part.image, self.home, part=key, keep=keep)
 
     def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> look.Seen:
         task = TASKS[name]

@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from typing_extensions import assert_never
 
+from omsfab.command import Command, command, shown
 from omsfab.commands import checks, docker, posix, supervisor
 from omsfab.commands import job as job_words
-from omsfab.commands.command import Command, command, shown
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.errors import (
@@ -29,9 +29,8 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.fleet import certificate as certificates
-from omsfab.fleet import configfile
+from omsfab.fleet import oms_config
 from omsfab.fleet.mask import Redactor
-from omsfab.fleet.secret import Secret
 from omsfab.plan.records import (
     Await,
     Bring,
@@ -74,6 +73,7 @@ from omsfab.plan.records import (
     Write,
 )
 from omsfab.run import clock
+from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result, Shell
 
 PROGRESS_EVERY = 0.2
@@ -263,8 +263,8 @@ class Site:
         result = self._shells[node].run(posix.read_file(path))
         if result.status != 0:
             return _absent(path, result) or f"{path} cannot be read: {result.err.strip()}"
-        lines = configfile.differences(
-            configfile.read(result.out), configfile.read(content.reveal())
+        lines = oms_config.differences(
+            oms_config.read(result.out), oms_config.read(content.reveal())
         )
         return "\n".join(lines) or None
 

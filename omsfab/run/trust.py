@@ -5,7 +5,7 @@ from __future__ import annotations
 from omsfab.commands import next_line
 from omsfab.commands.next_line import fab
 from omsfab.errors import SecurityRefusal
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file
 from omsfab.plan import repair
 from omsfab.run.asking import Flags, confirm
 from omsfab.run.session import hosts_path
@@ -19,7 +19,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
     ``replace`` is the fingerprint that a changed key must have: it is read off the node's own
     console, so that nobody in between can answer for it.
     """
-    fleet = hostsfile.load(hosts_path())
+    fleet = hosts_file.load(hosts_path())
     nodes = repair.nodes_named(fleet, node, fab("node.trust")) if node else fleet.nodes
     path = host_keys.known_hosts(fleet.ssh)
     if flags.dry:

@@ -28,7 +28,6 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
-from omsfab.fleet.secret import Secret
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.outage import Outage, outage
@@ -40,6 +39,7 @@ from omsfab.run.mirror import Mirror
 from omsfab.run.outages import History, cure
 from omsfab.run.runner import Runner, Tally
 from omsfab.run.site import Site
+from omsfab.secret import Secret
 from omsfab.show.terminal import Show
 from omsfab.show.text import outage_text, seconds
 from omsfab.ssh.protocol import Shell

@@ -20,7 +20,7 @@ from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_way
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import Finding, InputError, OmsfabError, finding_of, refusal
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line
 from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import regions, scale, undo
@@ -42,7 +42,7 @@ from omsfab.ssh.protocol import Shell
 
 def fleet() -> None:
     """Print hosts.yaml as it was understood; secrets as ****."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     print(f"# {hosts_path()}: no fault")
     for line in fleet_lines(loaded):
         print(line)
@@ -93,7 +93,7 @@ HEADS = ("node", "ip", "region", "container", "programs", "health", "host", "bea
 
 def status(*, as_json: bool = False) -> None:
     """Print a row per node; what cannot be asked stands there as a word."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     rows = status_rows(loaded)
     down = list(down_lines(loaded, rows, History(home_of(loaded))))
     if as_json:
@@ -189,7 +189,7 @@ def _metadb(loaded: Fleet) -> MetaDbEdge:
 
 def check(region: str) -> None:
     """Print every difference between hosts.yaml and what is so, a line each."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = metadb_way.edge(loaded.metadb, shells)
@@ -230,7 +230,7 @@ def check(region: str) -> None:
 
 
 def _home() -> Path:
-    return home_of(hostsfile.load(hosts_path()))
+    return home_of(hosts_file.load(hosts_path()))
 
 
 def runs() -> None:
@@ -320,7 +320,7 @@ def _planned(record: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     try:
         with journals.readable(_home() / "run"):
-            fleet = undo.fleet_of(record, hostsfile.load(hosts_path()))
+            fleet = undo.fleet_of(record, hosts_file.load(hosts_path()))
             plan = task.planner(fleet, Present.of(record["present"]), **record["args"])
     except OmsfabError:
         return []
@@ -353,7 +353,7 @@ def _named(name: str) -> Path:
 
 def lock() -> None:
     """Print who holds the lock, here, in MetaDB and on the nodes."""
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     note = _note(home_of(loaded) / "lock")
     print(f"this jump host: {note or 'free'}")
     holder = _metadb(loaded).lease_holder()
@@ -401,7 +401,7 @@ def break_lock(run: str, flags: Flags) -> None:
     if flags.dry:
         print(f"dry: nothing was contacted; lease and claims of run {run} would be freed")
         return
-    loaded = hostsfile.load(hosts_path())
+    loaded = hosts_file.load(hosts_path())
     metadb = _metadb(loaded)
     holder = metadb.lease_holder()
     leased = bool(holder and holder.run_id == run)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from typing_extensions import assert_never
 
-from omsfab.commands.command import shown
+from omsfab.command import shown
 from omsfab.errors import OmsfabError
 from omsfab.fleet.mask import plain
 from omsfab.plan.acceptance import ACCEPTABLE

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from omsfab.command import command, shown
 from omsfab.commands import posix
-from omsfab.commands.command import command, shown
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result, Shell
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from omsfab.commands.command import Command
+from omsfab.command import Command
 from omsfab.errors import Next
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 OnLine = Callable[[str], None]
 """Called with each whole line of output, decoded, without its line end."""

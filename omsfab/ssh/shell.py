@@ -13,10 +13,10 @@ from pathlib import Path
 import paramiko
 from fabric import Connection
 
-from omsfab.commands.command import Command, framed, shown
+from omsfab.command import Command, framed, shown
 from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.model import Node, Ssh
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 from omsfab.ssh import files, transfer
 from omsfab.ssh.dialer import TRIES, Dialer
 from omsfab.ssh.host_keys import HostKey

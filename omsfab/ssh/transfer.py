@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from omsfab.command import Command, command, shown
 from omsfab.commands import next_line, posix
-from omsfab.commands.command import Command, command, shown
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
 from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell
 

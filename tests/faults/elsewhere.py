@@ -9,8 +9,8 @@ JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
 RUNS = "tests/lab/test_runs.py::test_"
-HOSTS = "tests/unit/test_hostsfile.py::test_"
-SECRET = "tests/unit/test_secretsource.py::test_"
+HOSTS = "tests/unit/test_hosts_file.py::test_"
+SECRET = "tests/unit/test_secret_sources.py::test_"
 
 shown_by(
     "N02c",
@@ -131,7 +131,7 @@ shown_by(
     "V10",
     "secrets that YAML or a shell would alter",
     "31 nasty passwords, and hypothesis",
-    "tests/unit/test_configfile.py",
+    "tests/unit/test_oms_config.py",
 )
 shown_by(
     "V11",

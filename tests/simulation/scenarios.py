@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from omsfab.fleet import configfile, hostsfile
+from omsfab.fleet import hosts_file, oms_config
 from tests.simulation.fleet import BEATS, METADB, REFERENCE, RM, VIPS, Fleet, package
 from tests.simulation.metadb import Snapshot
 from tests.simulation.world import World
@@ -99,8 +99,8 @@ def built(world: World, scenario: str) -> tuple[Fleet, Path]:
         fleet.add(name, IPS[name])
     hosts = hosts_yaml(wanted, f"{scenario}.yaml")
     if scenario not in _BEFORE:
-        former = hostsfile.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
-        config = configfile.render(former, former.regions[0]).reveal().encode()
+        former = hosts_file.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
+        config = oms_config.render(former, former.regions[0]).reveal().encode()
         for location in (1, 2):
             fleet.metadb.create_oms(heartbeat=BEATS[location])
         fleet.metadb.run(

@@ -13,12 +13,13 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
-import pymysql
-
 import omsfab.edges.ssh
+import pymysql
+from omsfab.edges.shell import OnBytes, OnLine, Result
+
 import tasks
+from omsfab.command import Command, shown
 from omsfab.commands import next_line
-from omsfab.commands.command import Command, shown
 from omsfab.edges import (
     files,
     job,
@@ -29,10 +30,8 @@ from omsfab.edges import (
     metadb_way,
     transfer,
 )
-from omsfab.edges.shell import OnBytes, OnLine, Result
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
-from omsfab.fleet import configfile, hostsfile
-from omsfab.fleet.secret import Secret
+from omsfab.fleet import hosts_file, oms_config
 from omsfab.run import (
     claims,
     clock,
@@ -52,6 +51,7 @@ from omsfab.run import (
     under_way,
     views,
 )
+from omsfab.secret import Secret
 from omsfab.show import terminal
 from tests.simulation.node import Node
 from tests.simulation.world import (
@@ -312,8 +312,8 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
             (module, "hosts_path", lambda: Path(world.process.hosts))
             for module in (session, views, rows)
         ),
-        (hostsfile, "load", kept["load"]),
-        (configfile, "render", kept["render"]),
+        (hosts_file, "load", kept["load"]),
+        (oms_config, "render", kept["render"]),
         (tasks, "sys", Sys(world)),
     ]
     former_out = sys.stdout
@@ -338,7 +338,7 @@ def _kept() -> dict[str, Any]:
     """What is the same in every schedule is made once."""
     if _MADE:
         return _MADE
-    load, render = hostsfile.load, configfile.render
+    load, render = hosts_file.load, oms_config.render
     fleets: dict[Any, Any] = {}
     texts: dict[Any, Any] = {}
 

@@ -11,8 +11,8 @@ import pytest
 from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.errors import OmsfabError
 from omsfab.fleet.model import MetaDb as Settings
-from omsfab.fleet.secret import Secret
 from omsfab.plan.records import ClearRows, RestoreRows
+from omsfab.secret import Secret
 from tests.simulation.metadb import Connection, MetaDb, NotSimulated
 
 START = 1_800_000_000.0

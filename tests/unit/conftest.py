@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from omsfab.commands import docker
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
-from omsfab.fleet.secret import Secret
-from omsfab.plan.present import NodeFacts, Package, Present
+from omsfab.plan.present import NodeFacts, Present
+from omsfab.secret import Secret
 
 MARKER = "CANARY-7f3 it's $HOME `id` #é"
 IMAGE = "sha256:" + "ab" * 32

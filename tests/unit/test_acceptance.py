@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, Mismatch, OmsfabError, PreflightError, StepFailed
 from omsfab.plan import acceptance, scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.errors import OutcomeUnknown, PartOfFleet, StepFailed
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run.runner import Runner

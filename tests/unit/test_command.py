@@ -8,8 +8,8 @@ import subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omsfab.commands.command import command, framed, script, shown, wire
-from omsfab.fleet.secret import Secret
+from omsfab.command import command, framed, script, shown, wire
+from omsfab.secret import Secret
 
 NASTY = [
     "a b",

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.commands.command import command, script
+from omsfab.command import command, script
 from omsfab.errors import PreflightError
-from omsfab.fleet.secret import Secret
 from omsfab.plan import scale, undo
 from omsfab.plan.present import Present
 from omsfab.plan.records import Job, Run, Send, Step, Succeeds, Write
@@ -20,6 +19,7 @@ from omsfab.run import decisions
 from omsfab.run import journal as journals
 from omsfab.run.decisions import FORM, VERSION, changed, digest
 from omsfab.run.session import Session
+from omsfab.secret import Secret
 
 ROOT = Path(__file__).parents[2]
 OLD = Path(__file__).parent / "runs" / "20261124T230512Z-scale-out-3f9c"

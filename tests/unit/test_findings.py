@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Finding,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from omsfab.command import Command
 from omsfab.commands import oms, posix
-from omsfab.commands.command import Command
 from omsfab.fleet.model import Install
 from omsfab.plan.records import Healthy
 from omsfab.run.site import Site

@@ -9,12 +9,12 @@ import pytest
 
 from omsfab.commands import checks
 from omsfab.errors import PreflightError
-from omsfab.fleet import hostsfile, values
+from omsfab.fleet import hosts_file, values
 from omsfab.fleet.model import Ports
-from omsfab.fleet.secret import Secret
 from omsfab.plan import caveats, scale
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.run import look
+from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result
 
 ID = "sha256:" + "ab" * 32
@@ -48,7 +48,7 @@ def test_hosts_yaml_may_leave_the_container_out(tmp_path, monkeypatch):
     path = tmp_path / "hosts.yaml"
     path.write_text(example.read_text().replace("  container: oms_427\n", ""))
 
-    assert "oms_427" == hostsfile.load(path).install.container
+    assert "oms_427" == hosts_file.load(path).install.container
 
 
 def test_a_node_that_runs_another_image_stops_the_plan(fleet, package, present):

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 
 from omsfab.commands import next_line
 from omsfab.errors import InputError, StepFailed
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file
 from omsfab.plan import scale, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
@@ -47,7 +47,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/known_hosts").write_text("oms1 ssh-ed25519 AAAA\n")
-    half_done(hostsfile.load(HOSTS))
+    half_done(hosts_file.load(HOSTS))
     return tmp_path
 
 
@@ -260,7 +260,7 @@ def test_without_a_terminal_a_run_does_not_go_on_unasked(place, monkeypatch, cap
 
 def test_a_run_that_was_never_begun_is_not_picked(place, capsys):
     """A task that was refused by a lock came back to life: run.resume restarted a container."""
-    later = home_of(hostsfile.load(HOSTS)) / "20270101T000000Z-node-restart-bbbb"
+    later = home_of(hosts_file.load(HOSTS)) / "20270101T000000Z-node-restart-bbbb"
     journals.begin(later, {"task": "node.restart", "args": {"node": "oms1"}, "initial": ""})
 
     fab("--dry", "run.resume")
@@ -270,7 +270,7 @@ def test_a_run_that_was_never_begun_is_not_picked(place, capsys):
 
 def test_a_stage_that_is_done_in_part_names_the_nodes_that_are_left(place):
     """Numbers are those of the plan; nothing is cut at 80 columns."""
-    fleet = hostsfile.load(HOSTS)
+    fleet = hosts_file.load(HOSTS)
     past = journals.read(home_of(fleet) / RUN / "journal.jsonl")
     record = journals.load_record(home_of(fleet) / RUN)
     plan = scale.scale_out(fleet, Present.of(record["present"]), **record["args"])
@@ -296,7 +296,7 @@ def test_a_guess_is_headed_as_one(place, capsys):
 
 def test_a_backup_that_is_not_there_leads_to_those_that_are(place, capsys):
     """A typo led to run.resume."""
-    saved = home_of(hostsfile.load(HOSTS)) / "saved/20260102T000000Z-meta-save/rows.jsonl"
+    saved = home_of(hosts_file.load(HOSTS)) / "saved/20260102T000000Z-meta-save/rows.jsonl"
     saved.parent.mkdir(parents=True)
     saved.write_text("{}\n")
 
@@ -310,7 +310,7 @@ def test_a_backup_that_is_not_there_leads_to_those_that_are(place, capsys):
 
 def test_what_can_never_be_rolled_back_invites_nobody_to_another_rollback(place, capsys):
     """run.undo of a node.stop named the scale-out: production would have been torn down."""
-    older = home_of(hostsfile.load(HOSTS)) / "20250101T000000Z-node-stop-bbbb"
+    older = home_of(hosts_file.load(HOSTS)) / "20250101T000000Z-node-stop-bbbb"
     journals.begin(
         older, {"task": "node.stop", "args": {"node": "oms1"}, "owner": "li", "initial": ""}
     )

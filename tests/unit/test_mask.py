@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from omsfab.fleet.mask import KEYS, Redactor, one_line, plain
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 SIGNS = string.ascii_letters + string.digits + "!#$%&'()*+,-./:;<=>?@[]^_`{|}~\"\\ äß密"
 ZQ7 = Redactor([Secret("Zq7#密Zq7#")])

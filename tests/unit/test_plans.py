@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, PreflightError
-from omsfab.fleet import hostsfile
+from omsfab.fleet import hosts_file
 from omsfab.plan import regions, scale, steps, undo
 from omsfab.plan.present import NodeFacts, Present, Reference, assumed
 from omsfab.plan.records import ClearRows, Job, Send, Write
@@ -171,7 +171,7 @@ def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch
     text = Path(__file__).with_name("good_hosts").joinpath("one-region.yaml").read_text()
     path = tmp_path / "hosts.yaml"
     path.write_text(text.replace("oms:\n", f"oms:\n  init: {init}\n", 1))
-    fleet = hostsfile.load(path)
+    fleet = hosts_file.load(path)
     plan = scale.scale_out(fleet, assumed(fleet, fleet.regions[0], package))
     habits = {s.node: e.habit for s in plan.steps for e in s.apply if isinstance(e, Job)}
 

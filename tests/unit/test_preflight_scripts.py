@@ -12,8 +12,8 @@ import pytest
 from omsfab.commands import preflight
 from omsfab.fleet import values
 from omsfab.fleet.model import MetaDb
-from omsfab.fleet.secret import Secret
 from omsfab.run import site
+from omsfab.secret import Secret
 
 
 @pytest.fixture

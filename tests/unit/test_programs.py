@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from omsfab.command import shown
 from omsfab.commands import docker, supervisor
-from omsfab.commands.command import shown
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Await, Programs

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.commands.next_line import recorded
 from omsfab.errors import Locked, LostSession, PreflightError
 from omsfab.plan import questions, regions, repair

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.errors import (
     InputError,
     Locked,

@@ -9,9 +9,8 @@ import traceback
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.errors import Next, OmsfabError
-from omsfab.fleet.secret import Secret
 from omsfab.plan import repair, scale
 from omsfab.plan.events import Event
 from omsfab.plan.present import assumed
@@ -19,6 +18,7 @@ from omsfab.plan.records import Run, Step
 from omsfab.run import journal as journals
 from omsfab.run.session import digest
 from omsfab.run.site import Site
+from omsfab.secret import Secret
 from omsfab.show.text import plan_lines
 from omsfab.ssh.protocol import Result
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from omsfab.edges import package as packages
 from omsfab.errors import InputError
+from omsfab.fleet import image_package
 from omsfab.run import rows, under_way, views
 from omsfab.run.session import Flags, Session
 from tasks import guarded, namespace
@@ -97,7 +97,7 @@ def test_dry_makes_no_contact(fleet, monkeypatch, tmp_path, capsys, name):
 def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tmp_path, capsys):
     """`fab --dry oms.deploy`: where nothing is there yet, the plan is that of the kept text."""
     monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
-    monkeypatch.setattr(packages, "examine", lambda *_, **__: package)
+    monkeypatch.setattr(image_package, "examine", lambda *_, **__: package)
     install = fleet.install.model_copy(update={"package": Path(package.path)})
 
     Session(Flags(dry=True), fleet.model_copy(update={"install": install})).carry_out("oms.deploy")

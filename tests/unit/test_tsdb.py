@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.command import shown
 from omsfab.commands import checks, influx
-from omsfab.commands.command import shown
 from omsfab.errors import InputError, PreflightError
+from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Tsdb
-from omsfab.fleet.secret import Secret
 from omsfab.plan import scale, tsdb
-from omsfab.plan.present import NodeFacts, Package, Present
+from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Run, Write
+from omsfab.secret import Secret
 
 IPS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 PASSWORD = "it's \\ CANARY-9d1"

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands.command import command
+from omsfab.command import command
 from omsfab.commands.next_line import shell
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
-from omsfab.fleet.secret import Secret
 from omsfab.plan import undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Present
@@ -22,6 +21,7 @@ from omsfab.run import claims, elsewhere, under_way
 from omsfab.run import journal as journals
 from omsfab.run.session import Flags, Session
 from omsfab.run.under_way import Order, World
+from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result
 
 FORWARD, BACK = "20260101T000000Z-scale-out-aaaa", "20260102T000000Z-run-undo-bbbb"

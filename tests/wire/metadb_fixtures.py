@@ -24,9 +24,9 @@ import pytest
 
 from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.fleet.model import MetaDb
-from omsfab.fleet.secret import Secret
 from omsfab.lab import mysql
 from omsfab.lab.metadb import engine_path
+from omsfab.secret import Secret
 
 PASSWORD = "o'm\"s $x #ö\\ &"
 # PyMySQL reads the machine's certificates for each connection (27 ms), even where no TLS follows.

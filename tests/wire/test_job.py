@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.command import script
 from omsfab.commands import job as words
-from omsfab.commands.command import script
 from omsfab.commands.next_line import fab
 from omsfab.edges.job import JobResult, Pace, follow
 from omsfab.errors import Ended, Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
-from omsfab.fleet.secret import Secret
 from omsfab.plan.records import Job
+from omsfab.secret import Secret
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
 UNTIL_LET_GO = "until [ -e go ]; do sleep 0.1; done"

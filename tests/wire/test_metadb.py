@@ -34,8 +34,8 @@ from omsfab.errors import (
     OutcomeUnknown,
     PreflightError,
 )
-from omsfab.fleet.secret import Secret
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
+from omsfab.secret import Secret
 from tests.wire.metadb_fixtures import (
     NEW,
     OLD,

@@ -11,7 +11,7 @@ from omsfab.edges import metadb_way
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import PreflightError
 from omsfab.fleet.model import Tls
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 from tests.wire.metadb_fixtures import (
     Engine,
     _await,

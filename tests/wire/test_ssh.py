@@ -26,8 +26,8 @@ import paramiko
 import pytest
 from paramiko.common import cMSG_CHANNEL_EOF
 
+from omsfab.command import command, script
 from omsfab.commands import posix
-from omsfab.commands.command import command, script
 from omsfab.errors import (
     InputError,
     LostSession,
@@ -37,7 +37,7 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.fleet.model import Node
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 from omsfab.ssh import host_keys
 from omsfab.ssh.dialer import Patience
 from omsfab.ssh.shell import connect, scan

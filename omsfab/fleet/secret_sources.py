@@ -20,7 +20,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from omsfab.commands.next_line import chain, fab, shell
 from omsfab.errors import InputError, Next, SecurityRefusal
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 Kind: TypeAlias = Literal["env", "file", "command", "prompt"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

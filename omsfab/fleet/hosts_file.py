@@ -1,7 +1,7 @@
 """hosts.yaml -> Fleet: everything that can be known to be wrong without contact is found here.
 
 Three readings of the same file, and the faults of all three are told at once: YAML
-(strictyaml), each value by itself (shape, values), and what holds between values (below).
+(yaml_reader), each value by itself (shape, values), and what holds between values (below).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from omsfab.commands.next_line import chain, edit, fab, shell
 from omsfab.errors import InputError, Next, cures
-from omsfab.fleet import configfile, secretsource, strictyaml, values
+from omsfab.fleet import oms_config, secret_sources, values, yaml_reader
 from omsfab.fleet.model import (
     Fleet,
     Https,
@@ -34,8 +34,7 @@ from omsfab.fleet.model import (
     Tls,
     Tsdb,
 )
-from omsfab.fleet.secret import Secret
-from omsfab.fleet.secretsource import SecretSource
+from omsfab.fleet.secret_sources import SecretSource
 from omsfab.fleet.shape import (
     HostsFile,
     InstallEntry,
@@ -44,7 +43,8 @@ from omsfab.fleet.shape import (
     RegionEntry,
     TsdbEntry,
 )
-from omsfab.fleet.strictyaml import Document, KeyPath, YamlFault
+from omsfab.fleet.yaml_reader import Document, KeyPath, YamlFault
+from omsfab.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "hosts.yaml"
 
@@ -86,9 +86,9 @@ def json_schema() -> dict[str, Any]:
 
 def _read(path: Path) -> Document:
     try:
-        if path.is_file() and path.stat().st_size > strictyaml.LIMIT:
-            raise YamlFault(1, f"more than {strictyaml.LIMIT:,} bytes; is it the right file?")
-        return strictyaml.load(strictyaml.decode(path.read_bytes()))
+        if path.is_file() and path.stat().st_size > yaml_reader.LIMIT:
+            raise YamlFault(1, f"more than {yaml_reader.LIMIT:,} bytes; is it the right file?")
+        return yaml_reader.load(yaml_reader.decode(path.read_bytes()))
     except OSError as error:
         raise InputError(
             "INPUT-002",
@@ -222,7 +222,7 @@ def _secrets(entry: HostsFile, base: Path) -> dict[str, Secret]:
     missing: list[InputError] = []
     for label, source in sources.items():
         try:
-            secrets[label] = secretsource.resolve(source, base=base, label=label)
+            secrets[label] = secret_sources.resolve(source, base=base, label=label)
         except InputError as error:
             missing.append(error)
     if len(missing) == 1:
@@ -347,7 +347,7 @@ def _known(path: KeyPath) -> str:
 
 def _value(path: KeyPath, value: object, *, as_written: bool = False) -> str:
     """The value for the head of a message, in quotes where they matter; never a secret."""
-    if any(map(configfile.is_secret, path)):
+    if any(map(oms_config.is_secret, path)):
         return ""
     if isinstance(value, Mapping | list):
         return ""
@@ -610,19 +610,19 @@ def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
         return
     for key, value in extra.items():
         path = ("oms", "extra", key)
-        near = "" if key in configfile.ALIASES else _nearly(key, configfile.KEYS)
-        if key.startswith("apsara_audit_sls_") and key not in configfile.SLS_KEYS:
-            meant = _nearly(key, configfile.SLS_KEYS) or ", ".join(configfile.SLS_KEYS)
+        near = "" if key in oms_config.ALIASES else _nearly(key, oms_config.KEYS)
+        if key.startswith("apsara_audit_sls_") and key not in oms_config.SLS_KEYS:
+            meant = _nearly(key, oms_config.SLS_KEYS) or ", ".join(oms_config.SLS_KEYS)
             yield Fault(path, f"is no key of the audit log; did you mean {meant}?")
-        elif key in configfile.KEYS:
+        elif key in oms_config.KEYS:
             yield Fault(path, f"is written by omsfab itself; write it as {_home(key)}")
         elif near:
             why = f"is a misspelling of {near}; write {_home(near)}"
             yield Fault(path, f"{why}, and take it out of config.yaml where a node has it")
-        elif configfile.is_secret(key) and not isinstance(value, Mapping):
-            yield Fault(path, f"is a secret in plain text; write {secretsource.FORMS}")
-    missing = [key for key in configfile.SLS_KEYS if key not in extra]
-    if missing and len(missing) < len(configfile.SLS_KEYS):
+        elif oms_config.is_secret(key) and not isinstance(value, Mapping):
+            yield Fault(path, f"is a secret in plain text; write {secret_sources.FORMS}")
+    missing = [key for key in oms_config.SLS_KEYS if key not in extra]
+    if missing and len(missing) < len(oms_config.SLS_KEYS):
         for key in missing:
             why = "is missing; the five apsara_audit_sls_ keys go together: write all or none"
             yield Fault(("oms", "extra", key), why)

@@ -8,15 +8,27 @@ import json
 import re
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from omsfab.commands.next_line import fab, shell
 from omsfab.errors import PreflightError
-from omsfab.plan.present import Package
 
 _CONFIG_NAME = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The image package on the jump host: ``image`` is the id ``docker load`` will give it."""
+
+    path: str
+    size: int
+    sha256: str
+    image: str
+    architecture: str = ""
+    """As images name it, e.g. ``amd64``; empty = the package does not say."""
 
 
 class _Hashing:

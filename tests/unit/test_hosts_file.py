@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, SecurityRefusal
-from omsfab.fleet import configfile, hostsfile, shape, strictyaml
+from omsfab.fleet import hosts_file, oms_config, shape, yaml_reader
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -57,7 +57,7 @@ def promises(file: Path) -> tuple[list[str], list[str]]:
 
 def refusal(path: Path) -> InputError:
     with pytest.raises(InputError) as refused:
-        hostsfile.load(path)
+        hosts_file.load(path)
     return refused.value
 
 
@@ -74,7 +74,7 @@ def test_a_bad_file_is_refused_with_path_and_cure(file):
     paths, says = promises(file)
 
     with pytest.raises(InputError) as refused:
-        hostsfile.load(file)
+        hosts_file.load(file)
 
     evidence = refused.value.evidence
     assert 2 == refused.value.exit_code
@@ -111,7 +111,7 @@ def test_there_are_enough_bad_files():
 @pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
 def test_a_good_file_loads(file):
     """Its first comment says why it is good."""
-    fleet = hostsfile.load(file)
+    fleet = hosts_file.load(file)
 
     assert Secret("it's $x") == fleet.metadb.password
     assert file == fleet.origin
@@ -119,7 +119,7 @@ def test_a_good_file_loads(file):
 
 def test_the_example_hosts_yaml_loads():
     """The hosts.yaml of the project is the reference of the format."""
-    fleet = hostsfile.load(ROOT / "hosts.yaml")
+    fleet = hosts_file.load(ROOT / "hosts.yaml")
 
     assert ("oms1", "oms2") == tuple(node.name for node in fleet.nodes)
 
@@ -127,7 +127,7 @@ def test_the_example_hosts_yaml_loads():
 def test_the_example_hosts_yaml_documents_every_key():
     """Each key stands in it, the optional ones as comments."""
     example = (ROOT / "hosts.yaml").read_text()
-    keys = {key for part in hostsfile.PARTS.values() for key in part.model_fields}
+    keys = {key for part in hosts_file.PARTS.values() for key in part.model_fields}
 
     assert set() == {key for key in keys if not re.search(rf"^[# ]*{key}:", example, re.M)}
 
@@ -139,7 +139,7 @@ def test_the_commented_parts_of_the_example_are_right(tmp_path, monkeypatch):
     example = (ROOT / "hosts.yaml").read_text()
     full = re.sub(r"^( *)# ((?: *)(?:- )?[\w-]+:(?: .*)?)$", r"\1\2", example, flags=re.M)
 
-    fleet = hostsfile.load(written(tmp_path, full))
+    fleet = hosts_file.load(written(tmp_path, full))
 
     assert ("cn-hangzhou", "cn-jiangsu") == tuple(region.name for region in fleet.regions)
     assert "INFLUXDB" == fleet.tsdb.service
@@ -152,7 +152,7 @@ def test_the_commented_parts_of_the_example_are_right(tmp_path, monkeypatch):
 
 def test_all_options_reach_the_model():
     """What is written is what is in the Fleet; paths begin at the directory of hosts.yaml."""
-    fleet = hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+    fleet = hosts_file.load(HERE / "good_hosts" / "all-options.yaml")
     region = fleet.regions[0]
 
     assert HERE / "good_hosts/packages/oms_4.2.7-ce.tar.gz" == fleet.install.package
@@ -172,14 +172,14 @@ def test_all_options_reach_the_model():
 
 def test_label_is_the_name_of_the_region_by_default():
     """The guide: cm_region_cn is the same as cm_region."""
-    fleet = hostsfile.load(HERE / "good_hosts" / "one-region.yaml")
+    fleet = hosts_file.load(HERE / "good_hosts" / "one-region.yaml")
 
     assert "cn-hangzhou" == fleet.regions[0].label
 
 
 def test_a_slash_at_the_end_of_cm_url_goes():
     """cm_url is compared by value with MetaDB, which has none."""
-    fleet = hostsfile.load(HERE / "good_hosts" / "one-node.yaml")
+    fleet = hosts_file.load(HERE / "good_hosts" / "one-node.yaml")
 
     assert "http://10.0.0.1:8088" == fleet.regions[0].cm_url
 
@@ -201,7 +201,7 @@ def test_the_file_and_the_model_have_the_same_fields(entry, model, differ):
 
 def test_nothing_of_a_fleet_shows_a_password():
     """A Fleet may be printed in a traceback."""
-    fleet = hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+    fleet = hosts_file.load(HERE / "good_hosts" / "all-options.yaml")
 
     assert "it's $x" not in repr(fleet) + str(fleet.model_dump())
 
@@ -232,7 +232,7 @@ def test_the_error_as_a_whole(tmp_path):
     path = written(tmp_path, SHORT.replace("location: 1", "location: 128"))
 
     with pytest.raises(InputError) as refused:
-        hostsfile.load(path)
+        hosts_file.load(path)
 
     assert (
         "INPUT-001  hosts.yaml has 1 fault\n"
@@ -251,7 +251,7 @@ def test_a_path_with_blanks_is_quoted_in_the_line_to_paste(tmp_path):
     folder.mkdir()
 
     with pytest.raises(InputError) as refused:
-        hostsfile.load(written(folder, "- a\n"))
+        hosts_file.load(written(folder, "- a\n"))
 
     assert f"'{folder}/hosts.yaml'" in refused.value.render()
 
@@ -260,7 +260,7 @@ def test_a_missing_file_begins_as_the_example(tmp_path, monkeypatch):
     """Exit 2; the next line, pasted, leaves a file that can be read, whatever its name."""
     path = tmp_path / "my fleet" / "it's.yaml"
     with pytest.raises(InputError, match="INPUT-002") as refused:
-        hostsfile.load(path)
+        hosts_file.load(path)
     monkeypatch.undo()
     subprocess.run(["sh", "-ec", refused.value.next[0].line], check=True)
 
@@ -270,15 +270,15 @@ def test_a_missing_file_begins_as_the_example(tmp_path, monkeypatch):
 def test_a_directory_is_an_input_error(tmp_path):
     """No traceback for ``fab`` in the wrong place."""
     with pytest.raises(InputError, match="INPUT-002"):
-        hostsfile.load(tmp_path)
+        hosts_file.load(tmp_path)
 
 
 def test_a_file_of_more_than_a_megabyte_is_not_read(tmp_path):
     """Somebody named the package instead of hosts.yaml."""
-    path = written(tmp_path, "#" * (strictyaml.LIMIT + 1))
+    path = written(tmp_path, "#" * (yaml_reader.LIMIT + 1))
 
     with pytest.raises(InputError, match="INPUT-003") as refused:
-        hostsfile.load(path)
+        hosts_file.load(path)
 
     assert "more than 1,000,000 bytes" in refused.value.evidence
 
@@ -289,7 +289,7 @@ def test_a_deep_file_is_refused_quickly(tmp_path):
     begin = time.monotonic()
 
     with pytest.raises(InputError, match="INPUT-003"):
-        hostsfile.load(path)
+        hosts_file.load(path)
 
     assert 1 > time.monotonic() - begin
 
@@ -297,7 +297,7 @@ def test_a_deep_file_is_refused_quickly(tmp_path):
 def test_a_python_tag_is_not_carried_out():
     """!!python/object/apply would have run a command."""
     with pytest.raises(InputError):
-        hostsfile.load(HERE / "bad_hosts" / "yaml-python-tag.yaml")
+        hosts_file.load(HERE / "bad_hosts" / "yaml-python-tag.yaml")
 
     assert not Path("/tmp/omsfab-pwned").exists()
 
@@ -310,7 +310,7 @@ def test_all_missing_secrets_are_told_at_once(monkeypatch):
     monkeypatch.delenv("OMS_META_PASSWORD")
 
     with pytest.raises(InputError) as refused:
-        hostsfile.load(HERE / "good_hosts" / "all-options.yaml")
+        hosts_file.load(HERE / "good_hosts" / "all-options.yaml")
 
     told = [row.split("  ")[0] for row in refused.value.evidence.splitlines()]
     assert [
@@ -337,7 +337,7 @@ def test_a_secret_file_lies_beside_hosts_yaml(tmp_path, monkeypatch):
     (tmp_path / "pw").chmod(0o600)
     monkeypatch.chdir("/")
 
-    fleet = hostsfile.load(
+    fleet = hosts_file.load(
         written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}"))
     )
 
@@ -350,7 +350,7 @@ def test_a_secret_file_that_others_read_is_a_security_refusal(tmp_path):
     (tmp_path / "pw").chmod(0o644)
 
     with pytest.raises(SecurityRefusal) as refused:
-        hostsfile.load(written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}")))
+        hosts_file.load(written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}")))
 
     assert 10 == refused.value.exit_code
     assert "metadb.password" == refused.value.where
@@ -361,7 +361,7 @@ def test_a_secret_file_that_others_read_is_a_security_refusal(tmp_path):
 
 def test_the_schema_describes_the_file_and_not_the_model():
     """Regions and nodes are mappings by name, and a node may be a mere address."""
-    schema = hostsfile.json_schema()
+    schema = hosts_file.json_schema()
     region = schema["$defs"]["RegionEntry"]
     node = schema["$defs"]["NodeEntry"]
     nodes = region["properties"]["nodes"]
@@ -379,7 +379,7 @@ def test_the_schema_describes_the_file_and_not_the_model():
 
 def test_the_schema_refuses_unknown_keys_everywhere():
     """Editors mark a misspelled key at once, as omsfab does."""
-    schema = hostsfile.json_schema()
+    schema = hosts_file.json_schema()
     forms = [form for part in schema["$defs"].values() for form in part.get("anyOf", [part])]
     parts = [schema, *(form for form in forms if "properties" in form)]
 
@@ -389,7 +389,7 @@ def test_the_schema_refuses_unknown_keys_everywhere():
 
 def test_the_schema_has_no_default_password():
     """Where a secret comes from is told in the schema, too."""
-    schema = hostsfile.json_schema()
+    schema = hosts_file.json_schema()
     password = schema["$defs"]["MetaDbEntry"]["properties"]["password"]
 
     assert {"env", "file", "command", "prompt"} == set(password["properties"])
@@ -399,7 +399,7 @@ def test_a_spelling_of_the_field_is_passed_through(tmp_path):
     """R4: CFG-005 says to add ssh_server_port under oms.extra, so that must be taken."""
     text = SHORT.replace("oms:\n", "oms:\n  extra: {ssh_server_port: 2024}\n", 1)
 
-    fleet = hostsfile.load(written(tmp_path, text))
+    fleet = hosts_file.load(written(tmp_path, text))
 
     assert {"ssh_server_port": 2024} == dict(fleet.install.extra)
-    assert '"ssh_server_port": 2024' in configfile.render(fleet, fleet.regions[0]).reveal()
+    assert '"ssh_server_port": 2024' in oms_config.render(fleet, fleet.regions[0]).reveal()

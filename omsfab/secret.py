@@ -6,9 +6,8 @@ from __future__ import annotations
 class Secret:
     """A text that must never be shown.  ``reveal()`` is called where it leaves for its user.
 
-    The places that call it: commands/command.py (words for a node), fleet/configfile.py
-    (config.yaml), edges/metadb.py (login).  Equal by value, hashed by value, ``****`` in every
-    other respect: repr, str, format, pickles are refused.
+    Equal by value, hashed by value, ``****`` in every other respect: repr, str, format; pickles
+    are refused.
     """
 
     __slots__ = ("_text",)

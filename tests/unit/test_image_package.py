@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
-from omsfab.edges.package import examine
 from omsfab.errors import PreflightError
+from omsfab.fleet.image_package import examine
 
 LAYER = b"x" * 1_500_000
 CONFIG = json.dumps(

@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, PreflightError
-from omsfab.fleet import strictyaml
+from omsfab.fleet import yaml_reader
 from omsfab.fleet.model import Fleet, Ports, Region
-from omsfab.fleet.secret import Secret
-from omsfab.fleet.strictyaml import YamlFault
+from omsfab.fleet.yaml_reader import YamlFault
+from omsfab.secret import Secret
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "config.yaml"
 
@@ -187,7 +187,7 @@ def _names(template: str, origin: str) -> list[str]:
 def _prove(text: str, values: Mapping[str, Value]) -> None:
     """Read the text back as OMS will; a template can still put a value where it is not read."""
     try:
-        document = strictyaml.load(text)
+        document = yaml_reader.load(text)
     except YamlFault as fault:
         raise InputError(
             "TPL-002",
@@ -271,7 +271,7 @@ def read(text: str | Secret, *, origin: str = "config.yaml") -> dict[str, Value]
     Raises PreflightError with the line where the file cannot be read safely.
     """
     try:
-        document = strictyaml.load(text.reveal() if isinstance(text, Secret) else text)
+        document = yaml_reader.load(text.reveal() if isinstance(text, Secret) else text)
     except YamlFault as fault:
         raise _unreadable(origin, [f"line {fault.line}: {fault.what}"]) from None
     if document.faults:

@@ -11,15 +11,15 @@ import sys
 import pytest
 
 from omsfab.errors import InputError, OmsfabError, SecurityRefusal
-from omsfab.fleet import secretsource
-from omsfab.fleet.secret import Secret
-from omsfab.fleet.secretsource import SecretSource
+from omsfab.fleet import secret_sources
+from omsfab.fleet.secret_sources import SecretSource
+from omsfab.secret import Secret
 
 LABEL = "metadb.password"
 
 
 def resolved(raw: object, base) -> Secret:
-    return secretsource.resolve(secretsource.parse(raw), base=base, label=LABEL)
+    return secret_sources.resolve(secret_sources.parse(raw), base=base, label=LABEL)
 
 
 def private(path, content: bytes = b"s3cret\n", mode: int = 0o600):
@@ -43,7 +43,7 @@ def private(path, content: bytes = b"s3cret\n", mode: int = 0o600):
 )
 def test_a_source_is_one_of_four(raw, source):
     """hosts.example.yaml: {env: …}, {file: …}, {command: …}, {prompt: true}."""
-    assert source == secretsource.parse(raw)
+    assert source == secret_sources.parse(raw)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_source_is_one_of_four(raw, source):
 def test_anything_else_is_refused_and_not_shown(raw, says):
     """What stands there may be the password itself."""
     with pytest.raises(ValueError) as refused:
-        secretsource.parse(raw)
+        secret_sources.parse(raw)
 
     assert says in str(refused.value)
     assert "hunter2" not in str(refused.value)
@@ -219,21 +219,21 @@ def test_a_file_of_another_user_is_refused(tmp_path):
     theirs = found(tmp_path, st_uid=os.geteuid() + 4711)
 
     with pytest.raises(SecurityRefusal, match="SEC-002"):
-        secretsource._refuse_if_others_read(theirs, tmp_path / "pw", LABEL)
+        secret_sources._refuse_if_others_read(theirs, tmp_path / "pw", LABEL)
 
 
 def test_a_file_of_root_is_accepted(tmp_path, monkeypatch):
     """root reads everything anyway."""
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
 
-    secretsource._refuse_if_others_read(found(tmp_path, st_uid=0), tmp_path / "pw", LABEL)
+    secret_sources._refuse_if_others_read(found(tmp_path, st_uid=0), tmp_path / "pw", LABEL)
 
 
 @pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("cifs", True), ("ext4", False)])
 def test_a_file_on_a_shared_mount_is_refused(tmp_path, monkeypatch, kind, refused):
     """X03: modes say nothing about the other machines that mount it."""
     private(tmp_path / "pw")
-    monkeypatch.setattr(secretsource, "_file_system", lambda _device: kind)
+    monkeypatch.setattr(secret_sources, "_file_system", lambda _device: kind)
 
     try:
         resolved({"file": "pw"}, tmp_path)
@@ -246,7 +246,7 @@ def test_a_file_on_a_shared_mount_is_refused(tmp_path, monkeypatch, kind, refuse
 
 def test_the_kind_of_a_file_system_is_known():
     """/proc is mounted as proc everywhere."""
-    assert "proc" == secretsource._file_system(os.stat("/proc").st_dev)
+    assert "proc" == secret_sources._file_system(os.stat("/proc").st_dev)
 
 
 # --- a command -------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_the_words_of_a_command_reach_it_unchanged(tmp_path):
 def test_a_command_that_fails_is_told_without_its_words(tmp_path, monkeypatch, words, says):
     """Its arguments may be private; its own errors are on the terminal already."""
     if words[0] == "sleep":
-        monkeypatch.setattr(secretsource, "_COMMAND_SECONDS", 0.05)
+        monkeypatch.setattr(secret_sources, "_COMMAND_SECONDS", 0.05)
 
     with pytest.raises(InputError, match="INPUT-012") as refused:
         resolved({"command": words}, tmp_path)

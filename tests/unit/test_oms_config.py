@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omsfab.errors import InputError, PreflightError
-from omsfab.fleet import configfile, strictyaml
+from omsfab.fleet import oms_config, yaml_reader
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Ports, Region, Tsdb
-from omsfab.fleet.secret import Secret
+from omsfab.secret import Secret
 
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -64,7 +64,7 @@ def fleet(
 
 
 def rendered(**changes: object) -> str:
-    return configfile.render(fleet(**changes), HANGZHOU).reveal()
+    return oms_config.render(fleet(**changes), HANGZHOU).reveal()
 
 
 # --- quoting ---------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def nasty_texts(count: int) -> list[str]:
 def test_ten_thousand_texts_come_back_identical():
     """No password of any characters can break out (PyYAML's C parser)."""
     texts = nasty_texts(10_000)
-    document = "\n".join(f"- {configfile.quoted(text)}" for text in texts)
+    document = "\n".join(f"- {oms_config.quoted(text)}" for text in texts)
 
     assert texts == yaml.load(document, Loader=FAST)
 
@@ -99,7 +99,7 @@ def test_ten_thousand_texts_come_back_identical():
 def test_texts_come_back_identical_from_the_parser_in_python():
     """OMS reads config.yaml with PyYAML, which may lack the C parser."""
     texts = nasty_texts(500)
-    document = "\n".join(f"- {configfile.quoted(text)}" for text in texts)
+    document = "\n".join(f"- {oms_config.quoted(text)}" for text in texts)
 
     assert texts == yaml.safe_load(document)
 
@@ -108,7 +108,7 @@ def test_texts_come_back_identical_from_the_parser_in_python():
 @given(st.lists(st.text(), max_size=20))
 def test_any_text_comes_back_identical(texts):
     """As above, with the strings hypothesis likes to break things with."""
-    document = "\n".join(f"- {configfile.quoted(text)}" for text in texts) or "[]"
+    document = "\n".join(f"- {oms_config.quoted(text)}" for text in texts) or "[]"
 
     assert texts == yaml.load(document, Loader=FAST)
 
@@ -118,12 +118,12 @@ def test_every_character_up_to_ffff_comes_back():
     points = [chr(point) for point in range(0x10000) if not 0xD800 <= point <= 0xDFFF]
     text = "".join(points)
 
-    assert text == yaml.load(configfile.quoted(text), Loader=FAST)
+    assert text == yaml.load(oms_config.quoted(text), Loader=FAST)
 
 
 def test_a_quoted_text_is_printable_ascii():
     """So no encoding on the way to the node can change it."""
-    quoted = configfile.quoted("".join(nasty_texts(2_000)))
+    quoted = oms_config.quoted("".join(nasty_texts(2_000)))
 
     assert quoted.isascii() and quoted.isprintable()
 
@@ -131,7 +131,7 @@ def test_a_quoted_text_is_printable_ascii():
 def test_a_lone_surrogate_is_refused():
     """It is no character; YAML parsers disagree about it."""
     with pytest.raises(InputError, match="TPL-004"):
-        configfile.quoted("a\ud800b")
+        oms_config.quoted("a\ud800b")
 
 
 @settings(max_examples=25, deadline=None)
@@ -182,7 +182,7 @@ def test_every_text_in_the_file_is_quoted():
 
 def test_the_rendered_file_is_a_secret():
     """The password is in it, so it must not be printed by chance."""
-    assert "****" == str(configfile.render(fleet(), HANGZHOU))
+    assert "****" == str(oms_config.render(fleet(), HANGZHOU))
 
 
 def test_only_ports_that_differ_are_written():
@@ -221,7 +221,7 @@ def test_extra_keys_are_written():
 def test_a_template_asks_for_no_more_than_there_is():
     """The error names what is too many."""
     with pytest.raises(InputError, match="TPL-001") as refused:
-        configfile.fill("a: ${a}\nb: ${b}\n", {"a": "1"}, origin="t.yaml")
+        oms_config.fill("a: ${a}\nb: ${b}\n", {"a": "1"}, origin="t.yaml")
 
     assert (2, "no value for ${b}") == (refused.value.exit_code, refused.value.evidence)
 
@@ -229,7 +229,7 @@ def test_a_template_asks_for_no_more_than_there_is():
 def test_a_template_leaves_nothing_out():
     """A value without a place would be lost without a word."""
     with pytest.raises(InputError, match="TPL-001") as refused:
-        configfile.fill("a: ${a}\n", {"a": "1", "cm_url": "2"}, origin="t.yaml")
+        oms_config.fill("a: ${a}\n", {"a": "1", "cm_url": "2"}, origin="t.yaml")
 
     assert "no place for ${cm_url}" == refused.value.evidence
 
@@ -237,12 +237,12 @@ def test_a_template_leaves_nothing_out():
 def test_a_lone_dollar_in_a_template_is_told_with_its_line():
     """string.Template itself says "line 2, col 4" in a ValueError without a way out."""
     with pytest.raises(InputError, match=r"lone \$ on line 2"):
-        configfile.fill("a: ${a}\nb: $\n", {"a": "1"}, origin="t.yaml")
+        oms_config.fill("a: ${a}\nb: $\n", {"a": "1"}, origin="t.yaml")
 
 
 def test_a_value_is_not_read_as_a_template_again():
     """A password may look like a name of the template."""
-    assert "a: ${cm_url}" == configfile.fill("a: ${a}", {"a": "${cm_url}"}, origin="t.yaml")
+    assert "a: ${cm_url}" == oms_config.fill("a: ${a}", {"a": "${cm_url}"}, origin="t.yaml")
 
 
 @pytest.mark.parametrize(
@@ -259,11 +259,11 @@ def test_a_value_is_not_read_as_a_template_again():
 def test_a_spoilt_template_is_found_before_the_file_leaves(monkeypatch, tmp_path, old, new, says):
     """The text is read back and compared by value before it is returned."""
     spoilt = tmp_path / "config.yaml"
-    spoilt.write_text(configfile.TEMPLATE.read_text().replace(old, new))
-    monkeypatch.setattr(configfile, "TEMPLATE", spoilt)
+    spoilt.write_text(oms_config.TEMPLATE.read_text().replace(old, new))
+    monkeypatch.setattr(oms_config, "TEMPLATE", spoilt)
 
     with pytest.raises(InputError, match="TPL-002") as refused:
-        configfile.render(fleet(password="hunter2"), HANGZHOU)
+        oms_config.render(fleet(password="hunter2"), HANGZHOU)
 
     assert says in refused.value.evidence
     assert "hunter2" not in refused.value.render()
@@ -271,10 +271,10 @@ def test_a_spoilt_template_is_found_before_the_file_leaves(monkeypatch, tmp_path
 
 def test_a_missing_template_is_an_input_error(monkeypatch):
     """Exit 2, not a traceback."""
-    monkeypatch.setattr(configfile, "TEMPLATE", Path("/nowhere/config.yaml"))
+    monkeypatch.setattr(oms_config, "TEMPLATE", Path("/nowhere/config.yaml"))
 
     with pytest.raises(InputError, match="TPL-003"):
-        configfile.render(fleet(), HANGZHOU)
+        oms_config.render(fleet(), HANGZHOU)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -324,14 +324,14 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_is_read_in_any_form_in_use(form):
     """Equal meaning compares equal (oms-facts 1: plain, quoted, !!bool, string and int forms)."""
-    want = configfile.wanted(fleet(), HANGZHOU)
+    want = oms_config.wanted(fleet(), HANGZHOU)
 
-    assert () == configfile.differences(configfile.read(FORMS[form]), want)
+    assert () == oms_config.differences(oms_config.read(FORMS[form]), want)
 
 
 def test_known_keys_come_in_their_own_type():
     """Whoever asks for the location gets a number, in whichever form it was written."""
-    have = configfile.read(
+    have = oms_config.read(
         '"cm_location": "2"\ntsdb_enabled: !!bool "true"\noms_meta_port: "2881"\n'
         "oms_meta_user: 7\ncm_url: http://a:8088/\ncm_nodes: [10.0.0.1]\noms_meta_password: 123\n"
     )
@@ -349,7 +349,7 @@ def test_known_keys_come_in_their_own_type():
 
 def test_secrets_are_read_as_secrets():
     """What was read may be printed by chance."""
-    have = configfile.read("oms_meta_password: hunter2\napsara_audit_sls_access_key: hunter2\n")
+    have = oms_config.read("oms_meta_password: hunter2\napsara_audit_sls_access_key: hunter2\n")
 
     assert "hunter2" not in repr(have)
 
@@ -385,7 +385,7 @@ def test_secrets_are_read_as_secrets():
 def test_a_file_that_cannot_be_read_safely_is_refused(text, says):
     """V09: exit 3 with the line, no value of the file shown."""
     with pytest.raises(PreflightError, match="CFG-001") as refused:
-        configfile.read(text, origin="oms1:/data/config.yaml")
+        oms_config.read(text, origin="oms1:/data/config.yaml")
 
     assert 3 == refused.value.exit_code
     assert says in refused.value.evidence
@@ -402,7 +402,7 @@ def test_an_alias_bomb_of_ten_megabytes_costs_nothing():
     begin = time.monotonic()
 
     with pytest.raises(PreflightError):
-        configfile.read(bomb)
+        oms_config.read(bomb)
 
     assert 0.5 > time.monotonic() - begin
 
@@ -412,7 +412,7 @@ def test_an_alias_bomb_of_ten_megabytes_costs_nothing():
 
 def test_a_difference_is_told_by_key_before_and_after():
     """One line per key; secrets as ****; unknown keys count, for they would be lost."""
-    have = configfile.read(
+    have = oms_config.read(
         IN_USE.replace("10.0.0.100", "10.0.0.1")
         .replace(" - 10.0.0.2\n", "")
         .replace("s3cret", "hunter2")
@@ -429,7 +429,7 @@ def test_a_difference_is_told_by_key_before_and_after():
         "drc_password: **** -> (absent)",
         "nginx_server_port: 18089 -> 8089",
         "list: (a mapping or list) -> (absent)",
-    ) == configfile.differences(have, configfile.wanted(fleet(), HANGZHOU))
+    ) == oms_config.differences(have, oms_config.wanted(fleet(), HANGZHOU))
 
 
 @pytest.mark.parametrize(
@@ -452,14 +452,14 @@ def test_a_difference_is_told_by_key_before_and_after():
 def test_a_real_difference_is_never_overlooked(before, after):
     """The tolerance for forms must not become tolerance for values."""
     assert before in IN_USE
-    have = configfile.read(IN_USE.replace(before, after))
+    have = oms_config.read(IN_USE.replace(before, after))
 
-    assert not configfile.same(have, configfile.wanted(fleet(), HANGZHOU))
+    assert not oms_config.same(have, oms_config.wanted(fleet(), HANGZHOU))
 
 
 def test_unknown_keys_compare_by_loose_meaning():
     """Their types are not known: "2" is 2, "true" is True."""
-    assert configfile.same({"x": "2", "y": True, "z": "a"}, {"x": 2, "y": "true", "z": "a"})
+    assert oms_config.same({"x": "2", "y": True, "z": "a"}, {"x": 2, "y": "true", "z": "a"})
 
 
 def test_the_keys_are_those_of_the_guide():
@@ -471,19 +471,19 @@ def test_the_keys_are_those_of_the_guide():
         ghana_server_port nginx_server_port cm_server_port supervisor_server_port sshd_server_port
     """
 
-    assert set(table.split()) == configfile.KEYS
+    assert set(table.split()) == oms_config.KEYS
 
 
 def test_lines_are_known_by_key():
     """The line of each key, for messages."""
-    document = strictyaml.load("a:\n  b: 1\nc: [1, 2]\n")
+    document = yaml_reader.load("a:\n  b: 1\nc: [1, 2]\n")
 
     assert {("a",): 1, ("a", "b"): 2, ("c",): 3} == document.lines
 
 
 def test_a_label_in_chinese_can_be_read_in_the_file():
     """R4: cm_region_cn stands as it is said; what is not seen, or ends a line, is still escaped."""
-    text = configfile.readable('杭州 "A" \\ \u2028\x85\u200b é\U0001f600')
+    text = oms_config.readable('杭州 "A" \\ \u2028\x85\u200b é\U0001f600')
 
     assert '"杭州 \\"A\\" \\\\ \\u2028\\u0085\\u200b é\\U0001f600"' == text
     assert '杭州 "A" \\ \u2028\x85\u200b é\U0001f600' == yaml.safe_load(text)
@@ -495,4 +495,4 @@ def test_any_label_comes_back_identical(text):
     """As with the others, from YAML's own parser."""
     if any("\ud800" <= c <= "\udfff" for c in text):
         return
-    assert text == yaml.safe_load(configfile.readable(text))
+    assert text == yaml.safe_load(oms_config.readable(text))
