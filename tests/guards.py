@@ -599,7 +599,7 @@ GUARDS = (
     Guard(
         "a certificate for others is refused",
         "omsfab/fleet/certificate.py",
-        "if not by_node and not _covers(hosts, region.cm_host):",
+        "if not by_node and not _covers(hosts, region.cm_url.host):",
         "if False:",
         "tests/unit/test_certificate.py::test_a_certificate_for_others_is_refused",
     ),

@@ -33,6 +33,7 @@ from omsfab.edges.metadb_scope import Scope
 from omsfab.edges.metadb_surgery import Cleared, Mirror
 from omsfab.errors import Mismatch
 from omsfab.fleet.model import MetaDb
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import Shown
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 
@@ -51,7 +52,7 @@ class ClusterRow:
     code: int
     region: str
     region_cn: str
-    cm_url: str
+    cm_url: CmUrl
     is_default: bool
 
 
@@ -454,7 +455,7 @@ class MetaDbEdge:
 
     # --- verification ------------------------------------------------------------------------
 
-    def check_cm_url(self, location: int, url: str, old: str | None = None) -> str | None:
+    def check_cm_url(self, location: int, url: CmUrl, old: CmUrl | None = None) -> str | None:
         """None when cluster_info has one row of the region, with this cm_url, and none carries the
         old one; otherwise what is there instead."""
         return self._ask("verifying cm_url", lambda link: proof.wrong_url(link, location, url, old))
@@ -462,8 +463,8 @@ class MetaDbEdge:
     def check_other_urls(
         self,
         location: int,
-        url: str,
-        old: str | None = None,
+        url: CmUrl,
+        old: CmUrl | None = None,
         tables: Sequence[str] = scopes.TABLES,
     ) -> str | None:
         """None when the tables whose columns are not public say nothing else about cm_url."""
@@ -472,7 +473,9 @@ class MetaDbEdge:
             lambda link: proof.other_urls(link, location, url, old, tables),
         )
 
-    def check_rows_back(self, location: int, backup_dir: Path, old: str, new: str) -> str | None:
+    def check_rows_back(
+        self, location: int, backup_dir: Path, old: CmUrl | None, new: CmUrl
+    ) -> str | None:
         """None when each row that a run took out is there again, by its natural key, and nothing
         refers to a former id; otherwise what is not, with the line that mends it."""
         backup = self.backup(location, backup_dir)
@@ -535,7 +538,11 @@ def _clusters(link: Link) -> tuple[ClusterRow, ...]:
     info = scopes.look(link, ["cluster_info"])["cluster_info"]
     return tuple(
         ClusterRow(
-            _code(link, code), str(region or ""), str(label or ""), str(url or ""), _true(default)
+            _code(link, code),
+            str(region or ""),
+            str(label or ""),
+            CmUrl.read(str(url or "")),
+            _true(default),
         )
         for code, region, label, url, default in link.rows(sql.clusters(info.place))
     )

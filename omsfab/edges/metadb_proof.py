@@ -18,46 +18,46 @@ from omsfab.edges import metadb_scope as scopes
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges.metadb_backup import Backup, Cells, TableRows
 from omsfab.edges.metadb_link import Link
-from omsfab.edges.metadb_scope import Found, with_url
+from omsfab.edges.metadb_scope import Found
 from omsfab.errors import OmsfabError
-from omsfab.plan.regions import same_url
+from omsfab.fleet.values import CmUrl
 
 
-def wrong_url(link: Link, location: int, url: str, old: str | None) -> str | None:
+def wrong_url(link: Link, location: int, url: CmUrl, old: CmUrl | None) -> str | None:
     """What cluster_info says instead of: one row of the region, with this cm_url, and no row with
     the old one; None if it is so."""
     info = scopes.look(link, ["cluster_info"])["cluster_info"]
-    urls = _texts(link, info, scopes.equals(info.need("code"), str(location)), "cm_url")
+    urls = _urls(link, info, scopes.equals(info.need("code"), str(location)))
     if len(urls) != 1:
         return f"cluster_info has {len(urls)} rows for cm_location {location}, expected 1"
-    if not same_url(urls[0], url):
+    if not urls[0].same_as(url):
         return f"cluster_info.cm_url is {urls[0]}, expected {url}"
-    if old is None or same_url(old, url):
+    if old is None or old.same_as(url):
         return None
     return next(_carrying(link, info, old), None)
 
 
 def other_urls(
-    link: Link, location: int, url: str, old: str | None, tables: Sequence[str]
+    link: Link, location: int, url: CmUrl, old: CmUrl | None, tables: Sequence[str]
 ) -> str | None:
     """What the tables whose columns are not public say otherwise about cm_url."""
     found = scopes.look(link, [table for table in tables if table != "cluster_info"])
     lines = [
         f"location_cm.cm_url is {here}, not {url}"
         for here in _of_location_cm(link, location, found)
-        if not same_url(here, url)
+        if not here.same_as(url)
     ]
-    if old is not None and not same_url(old, url):
+    if old is not None and not old.same_as(url):
         lines += [line for table in found.values() for line in _carrying(link, table, old)]
     return "\n".join(lines) or None
 
 
-def _texts(link: Link, found: Found, where: str, column: str) -> list[str]:
-    rows = scopes.read_rows(link, found, where, columns=[found.need(column)])
-    return [(value or b"").decode("utf-8", "replace") for (value,) in rows]
+def _urls(link: Link, found: Found, where: str) -> list[CmUrl]:
+    rows = scopes.read_rows(link, found, where, columns=[found.need("cm_url")])
+    return [CmUrl.read((value or b"").decode("utf-8", "replace")) for (value,) in rows]
 
 
-def _of_location_cm(link: Link, location: int, found: Mapping[str, Found]) -> list[str]:
+def _of_location_cm(link: Link, location: int, found: Mapping[str, Found]) -> list[CmUrl]:
     """What location_cm says about the region, where it has such a column and can be scoped."""
     table = found.get("location_cm")
     if table is None or table.column("cm_url") is None:
@@ -66,17 +66,16 @@ def _of_location_cm(link: Link, location: int, found: Mapping[str, Found]) -> li
         scope = scopes.scope_of(link, location, ["location_cm"]).tables[0]
     except OmsfabError:
         return []
-    return _texts(link, table, scope.where, "cm_url")
+    return _urls(link, table, scope.where)
 
 
-def _carrying(link: Link, table: Found, old: str) -> Iterator[str]:
+def _carrying(link: Link, table: Found, old: CmUrl) -> Iterator[str]:
     """Yield which text columns still name host and port of the old cm_url."""
     texts = [column for column in table.columns if column.text]
-    pattern = scopes.address_pattern(old)
     rows = scopes.read_rows(link, table, "1 = 1", columns=texts) if texts else ()
     for row in rows:
         for column, value in zip(texts, row, strict=True):
-            if value is not None and pattern.search(value):
+            if value is not None and old.carried_by(value):
                 text = value.decode("utf-8", "replace")[:100]
                 yield f"{table.table}.{column.name} still carries the old cm_url: {text}"
 
@@ -92,7 +91,9 @@ START TRANSACTION;
 """
 
 
-def rows_back(link: Link, backup: Backup, directory: Path, old: str, new: str) -> str | None:
+def rows_back(
+    link: Link, backup: Backup, directory: Path, old: CmUrl | None, new: CmUrl
+) -> str | None:
     """Which rows that went are not back by their natural key, or have another id while something
     refers to them; with the line that mends it.  None if all is well."""
     found = scopes.look(link, [table.table for table in backup.tables])
@@ -170,16 +171,16 @@ def _insert(
     table: TableRows,
     row: Cells,
     moved: Mapping[str, Mapping[bytes, bytes]],
-    old: str,
-    new: str,
+    old: CmUrl | None,
+    new: CmUrl,
 ) -> str:
     """The row as it was, but for the cm_url, and for the id of a group that has another one now."""
     groups = moved.get("resource_group", {})
     cells = tuple(
         groups.get(value, value)
         if value is not None and column.name.lower() == "resource_group_id"
-        else with_url(value, old, new)
-        if value is not None and column.text
+        else old.replaced_in(value, new)
+        if old and value is not None and column.text
         else value
         for column, value in zip(table.columns, row, strict=True)
     )

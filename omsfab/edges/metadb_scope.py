@@ -7,16 +7,15 @@ table because there is one region: groups of the customer's own, and their hosts
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from omsfab.commands.next_line import fab
 from omsfab.edges import metadb_sql as sql
 from omsfab.edges.metadb_backup import Cells, Column, TableRows
 from omsfab.edges.metadb_link import DENIED, DbError, Link, code_of
 from omsfab.errors import OmsfabError
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import Reference, Shown
 
 TABLES = ("host", "location_cm", "resource_group", "cluster_info")
@@ -359,46 +358,27 @@ def _where_it_names(link: Link, here: Found, info: Found, location: int) -> tupl
     region."""
     code = equals(info.need("code"), str(location))
     rows = read_rows(link, info, code, columns=[info.need("cm_url")])
-    urls = [(value or b"").decode("utf-8", "replace") for (value,) in rows]
-    wheres = [where for url in urls if url for where in naming(link, here, url)]
+    urls = [CmUrl.read((value or b"").decode("utf-8", "replace")) for (value,) in rows]
+    wheres = [where for url in urls for where in naming(link, here, url)]
     if not wheres:
         return "1 = 0", f"none, since no row names the cm_url of location {location}"
-    return " or ".join(wheres), f"where a row names {', '.join(urls)}"
+    return " or ".join(wheres), f"where a row names {', '.join(map(str, urls))}"
 
 
-def naming(link: Link, found: Found, url: str) -> list[str]:
+def naming(link: Link, found: Found, url: CmUrl) -> list[str]:
     """Conditions for the rows in which a text names host and port of the url."""
-    pattern = address_pattern(url)
     return [
         f"{column.expression} = {sql.hexadecimal(value)}"
         for column in found.columns
         if column.text
         for value in sorted(_distinct(link, found, column))
-        if pattern.search(value)
+        if url.carried_by(value)
     ]
 
 
 def _distinct(link: Link, found: Found, column: Column) -> set[bytes]:
     rows = link.rows(sql.distinct(found.place, column.expression))
     return {value for (value,) in rows if isinstance(value, bytes)}
-
-
-def address_pattern(url: str) -> re.Pattern[bytes]:
-    """Matches host and port of the url, with its scheme where that stands before it."""
-    parts = urlsplit(url)
-    scheme, address = re.escape(parts.scheme), re.escape(parts.netloc)
-    return re.compile(rf"(?<![\w.-])({scheme}://)?{address}(?!\d)".encode(), re.IGNORECASE)
-
-
-def with_url(value: bytes, old: str, new: str) -> bytes:
-    """The value, with the new cm_url wherever it names the old one."""
-    address = urlsplit(new)
-
-    def instead(found: re.Match[bytes]) -> bytes:
-        scheme = f"{address.scheme}://" if found[1] else ""
-        return f"{scheme}{address.netloc}".encode()
-
-    return address_pattern(old).sub(instead, value)
 
 
 def _fitting(link: Link, found: Found, names: Sequence[str], known: set[str]) -> list[Column]:

@@ -36,9 +36,9 @@ from omsfab.edges.metadb_scope import (
     read_table,
     schema_of,
     scope_of,
-    with_url,
 )
 from omsfab.errors import MetaDbAway, Mismatch, OmsfabError, OutcomeUnknown
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.records import ClearRows
 
 Mirror = Callable[[Path], None]
@@ -187,6 +187,7 @@ def _change(link: Link, scope: Scope, backup: Backup, record: ClearRows) -> None
     tables put the new cm_url where a text carries the old one.  Ids stay."""
     if record.rows == "delete":
         return _delete(link, scope, backup)
+    assert record.old and record.new  # noqa: S101 - steps.cleared() gives both
     info = tuple(table for table in scope.tables if table.table == "cluster_info")
     for table in scope.tables:
         saved = backup.of(table.table)
@@ -206,13 +207,13 @@ def _change(link: Link, scope: Scope, backup: Backup, record: ClearRows) -> None
     _delete(link, Scope(scope.location, scope.regions, info), backup)
 
 
-def carried(table: TableRows, old: str, new: str) -> Iterator[tuple[Column, bytes, bytes, int]]:
+def carried(table: TableRows, old: CmUrl, new: CmUrl) -> Iterator[tuple[Column, bytes, bytes, int]]:
     """Yield each value that carries the old cm_url: its column, what it becomes, in how many
     rows."""
     for n, column in enumerate(table.columns):
         values = [row[n] for row in table.rows] if column.text else []
         for value in sorted({value for value in values if value is not None}):
-            if (changed := with_url(value, old, new)) != value:
+            if (changed := old.replaced_in(value, new)) != value:
                 yield column, value, changed, values.count(value)
 
 

@@ -154,9 +154,9 @@ def _names(leaf: x509.Certificate, region: Region) -> Iterable[str]:
     hosts = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
     hosts |= {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     by_node = all(_covers(hosts, node.ip) or _covers(hosts, node.name) for node in region.nodes)
-    if not by_node and not _covers(hosts, region.cm_host):
+    if not by_node and not _covers(hosts, region.cm_url.host):
         yield (
-            f"it is for {', '.join(sorted(hosts)) or 'nobody'}: neither for {region.cm_host}"
+            f"it is for {', '.join(sorted(hosts)) or 'nobody'}: neither for {region.cm_url.host}"
             f" (cm_url) nor for {', '.join(region.ips)}"
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -43,12 +43,14 @@ from omsfab.fleet.shape import (
     RegionEntry,
     TsdbEntry,
 )
+from omsfab.fleet.values import CmUrl
 from omsfab.fleet.yaml_reader import Document, KeyPath, YamlFault
 from omsfab.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "hosts.yaml"
 
 Raw: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +389,7 @@ def _nodes(raw: Raw) -> Iterator[tuple[KeyPath, str, Raw]]:
                 yield ("regions", region_name, "nodes", name), name, long
 
 
-def _valid(check: Callable[[str], str], value: object) -> str | None:
+def _valid(check: Callable[[str], T], value: object) -> T | None:
     """The value in its normal form; None where it is faulty by itself, which is told elsewhere."""
     try:
         return check(value) if isinstance(value, str) else None
@@ -501,16 +503,15 @@ def _cm_urls(raw: Raw) -> Iterator[Fault]:
     cm, console = _port(raw, "cm"), _port(raw, "nginx")
     ips = {_valid(values.node_ip, node.get("ip")): path for path, _, node in _nodes(raw)}
     for path, url in found:
-        host, port = url.removeprefix("http://").rsplit(":", 1)
         right = f"write the CM port {cm}"
-        if cm and int(port) != cm:
-            why = f"{port} is the console's port" if int(port) == console else f"not {cm}"
+        if cm and url.port != cm:
+            why = f"{url.port} is the console's port" if url.port == console else f"not {cm}"
             yield Fault(path, f"{url}: {why}; {right}")
-        if host in ips:
-            yield from _cm_url_of_a_node(raw, path, url, ips[host])
+        if url.host in ips:
+            yield from _cm_url_of_a_node(raw, path, url, ips[url.host])
 
 
-def _cm_url_of_a_node(raw: Raw, path: KeyPath, url: str, node: KeyPath) -> Iterator[Fault]:
+def _cm_url_of_a_node(raw: Raw, path: KeyPath, url: CmUrl, node: KeyPath) -> Iterator[Fault]:
     """Right for a region of one node, wrong for several: they are found by one address."""
     if node[1] != path[1]:
         yield Fault(path, f"{url}: is {_dotted(node)}, of another region; write an own address")
@@ -658,13 +659,15 @@ def _metadb_is_no_oms_port(raw: Raw) -> Iterator[Fault]:
 
 def _metadb_has_its_own_address(raw: Raw) -> Iterator[Fault]:
     """Nothing else listens where the MetaDB does."""
-    metadb = f"{_get(raw, 'metadb', 'host')}:{_get(raw, 'metadb', 'port')}".lower()
+    host, port = _get(raw, "metadb", "host"), _get(raw, "metadb", "port")
+    metadb = f"{host}:{port}".lower()
     url = _valid(values.host_and_port, _get(raw, "tsdb", "url"))
     if url and url.lower() == metadb:
         why = "is the MetaDB; write the address of the time-series database"
         yield Fault(("tsdb", "url"), f"{url}: {why}")
     for path, text in _of_regions(raw, "cm_url", str):
-        if _valid(values.cm_url, text) == f"http://{metadb}":
+        cm = _valid(values.cm_url, text)
+        if cm and (cm.host, cm.port) == (str(host).lower(), port):
             why = "is the MetaDB; write the VIP, SLB or domain name of the region's nodes"
             yield Fault(path, f"{text}: {why}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -55,14 +54,10 @@ class Region(Part):
     location: int
     default: bool = True
     label: str = ""
-    cm_url: str
+    cm_url: values.CmUrl
     heartbeat_db: str
     https: Https | None = None
     nodes: tuple[Node, ...]
-
-    @property
-    def cm_host(self) -> str:
-        return urlsplit(self.cm_url).hostname or ""
 
     @property
     def ips(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import TypeAlias
@@ -19,13 +20,15 @@ from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import yaml_reader
 from omsfab.fleet.model import Fleet, Ports, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.fleet.yaml_reader import YamlFault
 from omsfab.secret import Secret
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "config.yaml"
 
 Value: TypeAlias = object
-"""A Secret where the key says so, else str, int, bool, a list of str; anything for unknown keys."""
+"""A Secret or CmUrl where the key says so, else str, int, bool, a list of str; anything for unknown
+keys."""
 
 INT_KEYS = ("oms_meta_port", "cm_location")
 PORT_KEYS = tuple(f"{name}_server_port" for name in Ports.model_fields)
@@ -213,6 +216,7 @@ def _prove(text: str, values: Mapping[str, Value]) -> None:
 
 def _identical(found: object, value: Value) -> bool:
     plain = value.reveal() if isinstance(value, Secret) else value
+    plain = str(plain) if isinstance(plain, CmUrl) else plain
     return type(found) is type(plain) and found == plain
 
 
@@ -254,8 +258,8 @@ def dumped(value: Value) -> str:
     match value:
         case Secret():
             return quoted(value.reveal())
-        case str():
-            return readable(value)
+        case str() | CmUrl():
+            return readable(str(value))
         case _:
             return json.dumps(value)
 
@@ -266,8 +270,8 @@ def dumped(value: Value) -> str:
 def read(text: str | Secret, *, origin: str = "config.yaml") -> dict[str, Value]:
     """Return what a config.yaml says, in whichever form it is written, by key.
 
-    Known keys come in their own type (``"2"`` as 2, ``!!bool "true"`` as True, cm_url without a
-    slash at the end), passwords and the like as Secret, unknown keys as they are.
+    Known keys come in their own type (``"2"`` as 2, ``!!bool "true"`` as True), cm_url as
+    CmUrl, passwords and the like as Secret, unknown keys as they are.
     Raises PreflightError with the line where the file cannot be read safely.
     """
     try:
@@ -292,7 +296,7 @@ def _unreadable(origin: str, evidence: list[str]) -> PreflightError:
 
 
 def _typed(key: str, value: object) -> Value:
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | CmUrl):
         return value
     if isinstance(value, bool | int | float | str) and is_secret(key):
         return Secret(_plain(value))
@@ -308,7 +312,7 @@ def _typed(key: str, value: object) -> Value:
         return {"true": True, "false": False}.get(plain.strip().lower(), plain)
     if key in INT_KEYS or key in PORT_KEYS:
         return int(plain) if re.fullmatch("0|[1-9][0-9]{0,9}", plain) else plain
-    return plain.removesuffix("/") if key == "cm_url" else plain
+    return CmUrl.read(plain) if key == "cm_url" else plain
 
 
 def _plain(value: object) -> str:
@@ -358,6 +362,8 @@ def _meaning(key: str, value: Value) -> object:
     value = _typed(key, value)
     if key == "cm_nodes" and isinstance(value, list):
         return sorted(value)
+    if isinstance(value, CmUrl) and value.host:
+        return replace(value, text=None)
     if key not in KEYS and isinstance(value, bool | int | float | str):
         plain = _plain(value)
         return plain.lower() if plain.lower() in {"true", "false"} else plain
@@ -369,8 +375,9 @@ def _shown(key: str, value: Value) -> str:
         return "(absent)"
     if is_secret(key):
         return "****"
-    if isinstance(value, str) and value and value.isprintable():
-        return value
+    text = str(value) if isinstance(value, CmUrl) else value
+    if isinstance(text, str) and text and text.isprintable():
+        return text
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return f"[{', '.join(value)}]"
     return "(a mapping or list)" if isinstance(value, list | dict) else json.dumps(value)

@@ -9,10 +9,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictInt,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 _SYSTEM_DBS = {"mysql", "sys", "information_schema", "performance_schema", "oceanbase"}
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -225,7 +237,96 @@ def gateway(value: str) -> str:
     return value
 
 
-def cm_url(value: str) -> str:  # noqa: C901  (to be split)
+@dataclass(frozen=True, slots=True)
+class CmUrl:
+    """Where the nodes of a region find its CM service: ``http://host:port``.
+
+    A row of MetaDB may hold another URL, or what is none: then ``host`` is empty.  ``text`` is what
+    stands there, and what ``str()`` gives.  Equal are two that are written alike; ``same_as`` tells
+    which mean the same.
+    """
+
+    host: str
+    """In lower case."""
+    port: int
+    scheme: str = "http"
+    path: str = ""
+    """Without a slash at the end."""
+    text: str | None = None
+
+    def __str__(self) -> str:
+        if self.text is not None:
+            return self.text
+        return f"{self.scheme}://{self._address}{self.path}"
+
+    @classmethod
+    def read(cls, text: str) -> CmUrl:
+        """Return what a row of MetaDB or a config.yaml has for cm_url, whatever it is worth."""
+        try:
+            parts = urlsplit(text.strip())
+            port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        except ValueError:
+            return cls("", 0, "", "", text)
+        host = parts.hostname or ""
+        with suppress(ValueError):
+            host = str(ipaddress.ip_address(host))
+        plain = cls(host, port, parts.scheme, parts.path.rstrip("/"))
+        return plain if str(plain) == text else replace(plain, text=text)
+
+    def same_as(self, other: CmUrl) -> bool:
+        """Compare scheme, host, port and path; a trailing slash, case and blanks do not matter."""
+        here = (self.scheme, self.host, self.port, self.path)
+        return bool(self.host) and here == (other.scheme, other.host, other.port, other.path)
+
+    def carried_by(self, value: bytes) -> bool:
+        """Whether a text names host and port of this URL, with its scheme or without."""
+        return bool(self.host) and self._pattern.search(value) is not None
+
+    def replaced_in(self, value: bytes, new: CmUrl) -> bytes:
+        """Return the text with the ``new`` URL wherever it names this one."""
+
+        def instead(found: re.Match[bytes]) -> bytes:
+            scheme = f"{new.scheme}://" if found[1] else ""
+            return f"{scheme}{new._address}".encode()
+
+        return self._pattern.sub(instead, value) if self.host else value
+
+    @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def _pattern(self) -> re.Pattern[bytes]:
+        host, _, port = self._address.rpartition(":")
+        usual = self.port == _DEFAULT_PORTS.get(self.scheme)  # which is mostly left out
+        behind = rf"(?::{port})?(?![:\d])" if usual else rf":{port}(?!\d)"
+        before = rf"(?<![\w.-])({re.escape(self.scheme)}://)?"
+        return re.compile(f"{before}{re.escape(host)}{behind}".encode(), re.IGNORECASE)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: object, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """A text in hosts.yaml and in the records of runs, held to the grammar of ``cm_url``."""
+        text = core_schema.no_info_before_validator_function(
+            lambda value: str(value) if isinstance(value, CmUrl) else value,
+            core_schema.str_schema(strict=True),
+        )
+        return core_schema.no_info_after_validator_function(
+            cm_url, text, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": r"^http://[\w.-]+:[0-9]+/?$"}
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def cm_url(value: str) -> CmUrl:  # noqa: C901  (to be split)
     """``http://host:port``, normalised: lower case, no slash at the end."""
     example = "write e.g. http://10.0.0.100:8088"
     if re.search(r"[,\s]", value.strip()):
@@ -257,7 +358,7 @@ def cm_url(value: str) -> str:  # noqa: C901  (to be split)
         raise ValueError("has no port; write the CM port after the host, e.g. :8088")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65535:
         raise ValueError(f"has no valid port; {example}")
-    return f"http://{checked.lower()}:{port}"
+    return CmUrl(checked.lower(), int(port))
 
 
 # --- things on a node ------------------------------------------------------------------------
@@ -354,9 +455,6 @@ Host: TypeAlias = Annotated[str, AfterValidator(host)]
 HostAndPort: TypeAlias = Annotated[str, AfterValidator(host_and_port)]
 SshAddress: TypeAlias = Annotated[str, AfterValidator(ssh_address)]
 Gateway: TypeAlias = Annotated[str, AfterValidator(gateway)]
-CmUrl: TypeAlias = Annotated[
-    str, AfterValidator(cm_url), Field(json_schema_extra={"pattern": r"^http://[\w.-]+:[0-9]+/?$"})
-]
 DbName: TypeAlias = Annotated[str, AfterValidator(db_name)]
 MetaUser: TypeAlias = Annotated[str, AfterValidator(meta_user)]
 Image: TypeAlias = Annotated[str, AfterValidator(image)]

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from omsfab.fleet.certificate import Pair
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Region
+from omsfab.fleet.values import CmUrl
 
 ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
 
@@ -88,7 +89,7 @@ class Present:
     """MetaDB and nodes as they are; ``assumed`` when nothing was asked (``--dry``)."""
 
     assumed: bool = False
-    clusters: Mapping[int, str] = field(default_factory=dict)
+    clusters: Mapping[int, CmUrl] = field(default_factory=dict)
     """cm_location -> cm_url, the rows of cluster_info."""
     regions: Mapping[int, str] = field(default_factory=dict)
     """cm_location -> cm_region, of the same rows."""
@@ -124,7 +125,7 @@ class Present:
         return self.nodes.get(name, NodeFacts())
 
     def record(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"clusters": {code: str(url) for code, url in self.clusters.items()}}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Present:
@@ -140,7 +141,7 @@ class Present:
         package = record["package"]
         return cls(
             assumed=record["assumed"],
-            clusters={int(code): url for code, url in record["clusters"].items()},
+            clusters={int(code): CmUrl.read(url) for code, url in record["clusters"].items()},
             regions={int(code): name for code, name in record["regions"].items()},
             defaults=tuple(record["defaults"]),
             beats=tuple(record["beats"]),
@@ -173,7 +174,7 @@ def assumed(
         return Present(assumed=True, package=package, image=image)
     home = next((one for one in fleet.regions if one.default), region)
     first = home.nodes[0]
-    here = f"http://{first.ip}:{fleet.install.ports.cm}" if home == region else home.cm_url
+    here = CmUrl(first.ip, fleet.install.ports.cm) if home == region else home.cm_url
     return Present(
         assumed=True,
         clusters={home.location: here},

@@ -57,7 +57,7 @@ def stage(
     A new region has nobody behind its VIP yet, hence ``vip``: then it is only asked whether a
     host holds it.
     """
-    free = not vip and region.cm_host not in region.ips
+    free = not vip and region.cm_url.host not in region.ips
     members = (*old, *new)
     names = tuple(node.name for node in members)
     runs = [node for node in members if present.facts(node.name).container == "running"]
@@ -370,7 +370,7 @@ def _of_vip(
     others = tuple(one.name for one in new)
     own = steps.vip_answers(fleet, region, node)
     anyhow = tuple(
-        FromAny(probe, others, region.cm_host, port)
+        FromAny(probe, others, region.cm_url.host, port)
         for probe, port in zip(
             own.verify, (fleet.install.ports.cm, fleet.install.ports.nginx), strict=True
         )
@@ -381,12 +381,12 @@ def _of_vip(
         _step(
             "vip-own",
             node,
-            f"{node.name} itself reaches {region.cm_host}",
+            f"{node.name} itself reaches {region.cm_url.host}",
             own.verify,
             "VIP-004",
             fix=_first(
                 "ask whether the balancer lets its own backends through",
-                shell("nc", "-vz", region.cm_host, str(fleet.install.ports.cm)),
+                shell("nc", "-vz", region.cm_url.host, str(fleet.install.ports.cm)),
             ),
             warn=True,
             wanted="every node reaches the VIP: its components find CM there",
@@ -396,8 +396,8 @@ def _of_vip(
 
 def _vip_is_oms(fleet: Fleet, region: Region, node: Node, names: tuple[str, ...]) -> Step:
     """Behind the VIP is an OMS, and not something else that listens on these ports."""
-    url = oms.health_at(region.cm_host, fleet.install_of(node))
-    asked = IsOms(posix.http_get(url), oms.page_of_cm(region.cm_host, fleet.install_of(node)))
+    url = oms.health_at(region.cm_url.host, fleet.install_of(node))
+    asked = IsOms(posix.http_get(url), oms.page_of_cm(region.cm_url.host, fleet.install_of(node)))
     return _step(
         "vip-oms",
         node,
@@ -411,8 +411,8 @@ def _vip_is_oms(fleet: Fleet, region: Region, node: Node, names: tuple[str, ...]
 def _vip_healthy(fleet: Fleet, region: Region, node: Node) -> Step:
     """An OMS that is ill, because its MetaDB is away, say, is told as that."""
     install = fleet.install_of(node)
-    url = oms.health_at(region.cm_host, install)
-    page = Healthy(posix.http_get(url), oms.page_of_cm(region.cm_host, install))
+    url = oms.health_at(region.cm_url.host, install)
+    page = Healthy(posix.http_get(url), oms.page_of_cm(region.cm_url.host, install))
     return _step(
         "vip-healthy",
         node,
@@ -437,8 +437,8 @@ def _fixable(fleet: Fleet, step: Step) -> Step:
         "advice": f"see the vendor's requirements: {node} may be too small",
         "ready": f"free on {node} what the finding names",
         "init-runs": "wait for its end",
-        "vip": f"bind {fleet.region_of(_node(fleet, node)).cm_host} to all nodes of the region, or"
-        " correct the balancer"
+        "vip": f"bind {fleet.region_of(_node(fleet, node)).cm_url.host} to all nodes of the region,"
+        " or correct the balancer"
         if node != METADB
         else "",
         "vip-member": "look at the balancer: it hides who answers",

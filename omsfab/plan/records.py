@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from omsfab.command import Command
 from omsfab.errors import Next
+from omsfab.fleet.values import CmUrl
 from omsfab.secret import Secret
 
 METADB = "metadb"
@@ -54,8 +55,8 @@ class CmUrlIs:
     """
 
     location: int
-    url: str
-    old: str = ""
+    url: CmUrl
+    old: CmUrl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class OtherUrls:
     """The tables whose columns are not public name the cm_url of cluster_info, and not ``old``."""
 
     location: int
-    url: str
-    old: str
+    url: CmUrl
+    old: CmUrl | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ class RowsBack:
     """
 
     location: int
-    old: str
-    new: str
+    old: CmUrl | None
+    new: CmUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +353,8 @@ class ClearRows:
     location: int
     tables: tuple[str, ...]
     rows: Literal["delete", "update"] = "delete"
-    old: str = ""
-    new: str = ""
+    old: CmUrl | None = None
+    new: CmUrl | None = None
     shown: tuple[tuple[str, str, str], ...] = ()
     """The rows as they were shown: table, natural key, digest.  Others are not deleted."""
 

@@ -41,7 +41,7 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
         if code != region.location
         for what in (
             *((f"cm_region {region.name}",) if present.regions.get(code) == region.name else ()),
-            *((f"cm_url {url}",) if regions.same_url(url, region.cm_url) else ()),
+            *((f"cm_url {url}",) if url.same_as(region.cm_url) else ()),
             *(("cm_is_default true",) if region.default and code in present.defaults else ()),
         )
     ]
@@ -226,7 +226,7 @@ def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
     """Another region whose cm_url is to change needs the surgery of its own rows, not this run."""
     for other in others:
         here = present.clusters.get(other.location)
-        if here is not None and not present.assumed and not regions.same_url(here, other.cm_url):
+        if here is not None and not present.assumed and not here.same_as(other.cm_url):
             stop(
                 present,
                 "PLAN-010",
@@ -253,8 +253,8 @@ def all_known(region: Region, present: Present) -> None:
 
 def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node]) -> None:
     """An address in cm_url is bound on one member, or on none: then a balancer answers for it."""
-    holders = [n for n in region.nodes if region.cm_host in present.facts(n.name).addresses]
-    if region.cm_host in region.ips or not holders:
+    holders = [n for n in region.nodes if region.cm_url.host in present.facts(n.name).addresses]
+    if region.cm_url.host in region.ips or not holders:
         return
     strangers = [node for node in holders if node not in members]
     if len(holders) > 1 or strangers:
@@ -262,7 +262,7 @@ def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node])
         stop(
             present,
             "VIP-002",
-            f"the VIP {region.cm_host} {what}: {names(holders)}",
+            f"the VIP {region.cm_url.host} {what}: {names(holders)}",
             where=names(holders),
             evidence="ip -br addr on each node; who holds it answers to cm_url",
             fix=f"unbind it on {names(strangers or holders[1:])}",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 from omsfab.commands import docker
 from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import NodeFacts, Present
 
 
@@ -41,7 +39,7 @@ def named(fleet: Fleet, name: str, again: Next = AGAIN) -> Region:
 
 def that_differs(
     fleet: Fleet,
-    clusters: Mapping[int, str],
+    clusters: Mapping[int, CmUrl],
     hosts: Mapping[int, Sequence[str]],
     again: Next = AGAIN,
 ) -> str:
@@ -52,7 +50,7 @@ def that_differs(
         here = clusters.get(region.location)
         if here is None:
             why[region.name] = "MetaDB does not know it"
-        elif not same_url(here, region.cm_url):
+        elif not here.same_as(region.cm_url):
             why[region.name] = f"cm_url is {here} in MetaDB"
         elif set(hosts.get(region.location, ())) != set(region.ips):
             why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
@@ -166,7 +164,7 @@ def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
         yield f"MetaDB: no row for location {location}"
     else:
         named, default = present.regions.get(location, ""), location in present.defaults
-        if not same_url(here, region.cm_url):
+        if not here.same_as(region.cm_url):
             yield f"MetaDB: location {location}: cm_url {here} -> {region.cm_url}"
         if named not in ("", region.name):
             yield f"MetaDB: location {location}: cm_region {named} -> {region.name}"
@@ -242,29 +240,3 @@ def further_mounts(fleet: Fleet, node: Node, facts: NodeFacts) -> tuple[str, ...
     """Return the mounts of a container that are none of the guide's: they are kept as they are."""
     targets = {target for _, target in docker.mounts(fleet.install_of(node))}
     return tuple(bind for bind in facts.binds if bind.partition(":")[2] not in targets)
-
-
-def host_of(url: str) -> str:
-    """Return the host of a URL; empty where a row holds what is none."""
-    try:
-        return urlsplit(url.strip()).hostname or ""
-    except ValueError:
-        return ""
-
-
-def same_url(one: str, other: str) -> bool:
-    """Compare scheme, host, port and path; a trailing slash, case and blanks do not matter."""
-    return endpoint(one) == endpoint(other)
-
-
-def endpoint(url: str) -> tuple[str, str, int | None, str]:
-    """Return scheme, host, port and path, so that two spellings of one URL are equal."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
-    except ValueError:
-        return ("", url, None, "")
-    host = (parts.hostname or "").lower()
-    with suppress(ValueError):
-        host = str(ipaddress.ip_address(host))
-    return (parts.scheme.lower(), host, port, parts.path.rstrip("/"))

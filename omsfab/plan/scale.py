@@ -14,6 +14,7 @@ from omsfab.commands.next_line import fab
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import caveats, questions, refuse, regions, steps
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Plan, Stage, Step
@@ -85,9 +86,9 @@ def _scale_out(
     refuse.keys_known([*old, *new], present)
     refuse.fixed_keys(old, present)
     refuse.one_image(old, present)
-    if regions.same_url(here, where.cm_url):
+    if here.same_as(where.cm_url):
         return _behind_vip(fleet, where, present, old, new)
-    if regions.host_of(here) in where.ips:
+    if here.host in where.ips:
         if not accept_interruption:
             refuse.at_rest(where, present)
         refuse.name_kept(where, present)
@@ -156,7 +157,7 @@ def _from_physical(
     present: Present,
     old: Sequence[Node],
     new: Sequence[Node],
-    here: str,
+    here: CmUrl,
     rows: Manner,
 ) -> Plan:
     """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
@@ -515,7 +516,7 @@ def _proof(
     region: Region,
     present: Present,
     new: Sequence[Node],
-    old_url: str = "",
+    old_url: CmUrl | None = None,
     *,
     others: bool = False,
     rows: bool = False,

@@ -14,6 +14,7 @@ from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import oms_config, values
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import (
     METADB,
@@ -178,13 +179,15 @@ def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False)
     """
     ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
     asked = tuple(
-        Succeeds(checks.connects(region.cm_host, port), f"{region.cm_host}:{port} is silent")
+        Succeeds(
+            checks.connects(region.cm_url.host, port), f"{region.cm_url.host}:{port} is silent"
+        )
         for port in ports
     )
     return Step(
         name="vip-last" if last else "vip",
         node=node.name,
-        title=f"{region.cm_host} answers on ports {ports[0]} and {ports[1]}",
+        title=f"{region.cm_url.host} answers on ports {ports[0]} and {ports[1]}",
         kind="read-only",
         verify=tuple(Await(one, limit=60) for one in asked) if last else asked,
         fault="VIP-001",
@@ -196,9 +199,9 @@ def vip_arrives(fleet: Fleet, region: Region, node: Node, members: tuple[str, ..
     return Step(
         name="vip-member",
         node=node.name,
-        title=f"{region.cm_host} leads to a node of the region",
+        title=f"{region.cm_url.host} leads to a node of the region",
         kind="read-only",
-        verify=(ReachesMember(region.cm_host, fleet.install.ports.cm, members),),
+        verify=(ReachesMember(region.cm_url.host, fleet.install.ports.cm, members),),
         fault="VIP-003",
         warn=True,
     )
@@ -210,16 +213,16 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
     Nobody can answer on its ports before the first container runs, but a host that is there
     refuses, and a balancer accepts; an address that nobody holds is silent.
     """
-    port = fleet.install.ports.cm
+    host, port = region.cm_url.host, fleet.install.ports.cm
     return Step(
         name="vip-held",
         node=node.name,
-        title=f"a host holds {region.cm_host} (it accepts or refuses port {port})",
+        title=f"a host holds {host} (it accepts or refuses port {port})",
         kind="read-only",
-        verify=(Succeeds(checks.held(region.cm_host, port), f"nobody holds {region.cm_host}"),),
+        verify=(Succeeds(checks.held(host, port), f"nobody holds {host}"),),
         fault="VIP-001",
-        fix=f"bind {region.cm_host} on a machine of the region, or correct cm_url in hosts.yaml",
-        next=shell("nc", "-vz", region.cm_host, str(port)),
+        fix=f"bind {host} on a machine of the region, or correct cm_url in hosts.yaml",
+        next=shell("nc", "-vz", host, str(port)),
     )
 
 
@@ -441,12 +444,10 @@ def cleared(
     tables: tuple[str, ...] = TABLES,
 ) -> ClearRows:
     """Return what is done to the region's rows."""
-    old = present.clusters.get(region.location, "")
-    update = rows == "update"
-    return ClearRows(
-        region.location, tables, rows, old if update else "", region.cm_url if update else "",
-        present.shown,
-    )  # fmt: skip
+    old, new = (
+        (present.clusters.get(region.location), region.cm_url) if rows == "update" else (None, None)
+    )
+    return ClearRows(region.location, tables, rows, old, new, present.shown)
 
 
 def rows_shown(clear: ClearRows) -> Step:
@@ -497,7 +498,7 @@ def rows_quiet(clear: ClearRows) -> Step:
     )
 
 
-def rows_back(region: Region, old_url: str) -> Step:
+def rows_back(region: Region, old_url: CmUrl | None) -> Step:
     """What docker_init.sh has not made again, nobody outside the vendor can know before."""
     return Step(
         name="rows-back",
@@ -523,7 +524,7 @@ def nothing_left_over() -> Step:
     )
 
 
-def other_urls(region: Region, old_url: str) -> Step:
+def other_urls(region: Region, old_url: CmUrl | None) -> Step:
     """Nobody outside the vendor knows these columns, so what they say is told and stops nothing."""
     return Step(
         name="urls",
@@ -559,7 +560,7 @@ DIRTY_OR_OTHER = fab(
 
 
 def initialise(
-    fleet: Fleet, region: Region, node: Node, *, again: bool = False, old_url: str = ""
+    fleet: Fleet, region: Region, node: Node, *, again: bool = False, old_url: CmUrl | None = None
 ) -> Step:
     """MetaDB and the components in the container agree with config.yaml.
 
@@ -761,7 +762,7 @@ def host_online(region: Region, node: Node) -> Step:
     )
 
 
-def cm_url(region: Region, old_url: str = "") -> Step:
+def cm_url(region: Region, old_url: CmUrl | None = None) -> Step:
     return Step(
         name="cm-url",
         node=METADB,

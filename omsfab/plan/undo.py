@@ -15,6 +15,7 @@ from omsfab.commands import docker, oms, posix, supervisor
 from omsfab.commands.next_line import fab
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import regions, steps
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import (
@@ -38,6 +39,8 @@ from omsfab.plan.records import (
 
 UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
 """Tasks whose runs can be taken back."""
+
+NO_URL = CmUrl.read("")
 
 
 def public(fleet: Fleet) -> dict[str, Any]:
@@ -137,7 +140,7 @@ def undo(
     joined = [node for node in fleet.nodes if has("container", node.name)]
     joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
     saved = bool(joined) and has("save-rows", METADB)
-    old_url = present.clusters.get(where.location, "") if where else ""
+    old_url = present.clusters.get(where.location, NO_URL) if where else NO_URL
     ids = made_ids or {}
     made_before = [node for node in made if facts(node).container in ("created", "stopped")]
     stages: list[Stage] = []
@@ -411,7 +414,7 @@ def _initialised(
     fleet: Fleet,
     region: Region,
     node: Node,
-    old_url: str,
+    old_url: CmUrl,
     kept: tuple[Probe, ...],
     without_init: bool,
 ) -> Step:
@@ -440,13 +443,13 @@ def _initialised(
     return replace(step, spare=(*stopped, again, files))
 
 
-def _former_url(region: Region, url: str) -> Step:
+def _former_url(region: Region, url: CmUrl) -> Step:
     return Step(
         name="cm-url",
         node=METADB,
         title=f"cluster_info.cm_url is {url} again",
         kind="read-only",
-        verify=(CmUrlIs(region.location, url, "" if region.cm_url == url else region.cm_url),),
+        verify=(CmUrlIs(region.location, url, None if region.cm_url == url else region.cm_url),),
         fault="VER-001",
     )
 

@@ -18,6 +18,7 @@ from omsfab.command import Command
 from omsfab.errors import OmsfabError
 from omsfab.fleet import oms_config
 from omsfab.fleet.model import Fleet
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import undo
 from omsfab.plan.records import Plan, Run, Send, Step, Write
 from omsfab.secret import Secret
@@ -67,6 +68,8 @@ def _plain(value: object, salt: str, hashed: dict[str, str]) -> object:
         return hashed[text]
     if isinstance(value, Write):
         return ["Write", value.path, _plain(_values(value.content), salt, hashed)]
+    if isinstance(value, CmUrl):
+        return str(value)
     if isinstance(value, Send):  # the package may lie elsewhere on another jump host
         return ["Send", value.sha256]
     if is_dataclass(value) and not isinstance(value, type):

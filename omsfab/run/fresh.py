@@ -45,7 +45,10 @@ def as_planned(
     if present.clusters:
         clusters = {row.code: row.cm_url for row in metadb.clusters()}
         if clusters != dict(present.clusters):
-            changed.append(f"cluster_info changed: {dict(present.clusters)} -> {clusters}")
+            then, here = (
+                {c: str(url) for c, url in of.items()} for of in (present.clusters, clusters)
+            )
+            changed.append(f"cluster_info changed: {then} -> {here}")
     clears = [e for step in plan.steps for e in step.apply if isinstance(e, ClearRows)]
     for clear in clears:
         changed += (metadb.changed_rows(clear) or "").splitlines()

@@ -74,7 +74,7 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen
         if region.location in clusters:
             hosts = {row.ip: row.status for row in metadb.hosts(region.location)}
             seen = replace(seen, hosts=hosts)
-            if not regions.same_url(clusters[region.location], region.cm_url):
+            if not clusters[region.location].same_as(region.cm_url):
                 seen = replace(seen, traffic=metadb.traffic())
                 # only then rows are to go
                 scope = metadb.preflight(region.location, steps.TABLES, rows=manner or "delete")

@@ -38,7 +38,7 @@ def show(region: str) -> None:
         cells = (
             str(row.code),
             row.region,
-            row.cm_url,
+            str(row.cm_url),
             str(row.is_default).lower(),
             hosts or "none",
         )

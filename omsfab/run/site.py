@@ -144,9 +144,9 @@ class Site:
             case ConfigSays(path, content):
                 return self._config(node, path, content)
             case CmUrlIs(location, url, old):
-                return self._metadb.check_cm_url(location, url, old or None)
+                return self._metadb.check_cm_url(location, url, old)
             case OtherUrls(location, url, old):
-                return self._metadb.check_other_urls(location, url, old or None)
+                return self._metadb.check_other_urls(location, url, old)
             case RowsShown(clear):
                 return self._metadb.changed_rows(clear)
             case RowsBack(location, old, new):

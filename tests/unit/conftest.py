@@ -9,6 +9,7 @@ import pytest
 from omsfab.commands import docker
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.secret import Secret
 
@@ -54,7 +55,7 @@ def present() -> Callable[..., Present]:
             cm_nodes=("10.0.0.1",),
         )
         return Present(
-            clusters={1: url},
+            clusters={1: CmUrl.read(url)},
             hosts={"10.0.0.1": "ONLINE"},
             nodes={"oms1": first, **nodes},
             package=package,

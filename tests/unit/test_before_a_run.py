@@ -14,6 +14,7 @@ import pytest
 
 from omsfab.commands import posix
 from omsfab.errors import Locked, PreflightError, SecurityRefusal
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
@@ -109,9 +110,10 @@ def asked(fleet, monkeypatch):
     def ask(now: NodeFacts, url: str = "http://10.0.0.1:8088", rows: str | None = None):
         monkeypatch.setattr(look, "at_nodes", lambda *args: {"oms1": now})
         metadb = SimpleNamespace(
-            clusters=lambda: [SimpleNamespace(code=1, cm_url=url)], changed_rows=lambda clear: rows
+            clusters=lambda: [SimpleNamespace(code=1, cm_url=CmUrl.read(url))],
+            changed_rows=lambda clear: rows,
         )
-        present = Present(clusters={1: "http://10.0.0.1:8088"}, nodes={"oms1": THEN})
+        present = Present(clusters={1: CmUrl("10.0.0.1", 8088)}, nodes={"oms1": THEN})
         try:
             fresh.as_planned(fleet, present, {}, metadb, PLAN)
         except (PreflightError, SecurityRefusal) as error:

@@ -17,6 +17,7 @@ from omsfab.commands import docker
 from omsfab.errors import InputError, PreflightError, SecurityRefusal, StepFailed
 from omsfab.fleet import certificate
 from omsfab.fleet.model import Https
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import repair, scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Bring
@@ -90,7 +91,7 @@ def test_a_key_is_a_secret(pair):
 
 def test_a_wildcard_covers_one_label(fleet, pair):
     """*.example.org is for oms.example.org."""
-    region = fleet.regions[0].model_copy(update={"cm_url": "http://oms.example.org:8088"})
+    region = fleet.regions[0].model_copy(update={"cm_url": CmUrl("oms.example.org", 8088)})
 
     certificate.judge(region, pair("*.example.org"), now=NOW)
 

@@ -12,6 +12,7 @@ import pytest
 
 from omsfab.command import command, script
 from omsfab.errors import PreflightError
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import scale, undo
 from omsfab.plan.present import Present
 from omsfab.plan.records import Job, Run, Send, Step, Succeeds, Write
@@ -98,7 +99,7 @@ def test_every_decision_tells(plan, fleet, package, present):
     """Password, cm_url, nodes, package: each gives another digest."""
     region = fleet.regions[0]
     metadb = fleet.metadb.model_copy(update={"password": Secret("other")})
-    url = region.model_copy(update={"cm_url": "http://10.0.0.101:8088"})
+    url = region.model_copy(update={"cm_url": CmUrl("10.0.0.101", 8088)})
     fewer = region.model_copy(update={"nodes": region.nodes[:2]})
     others = [
         scale.scale_out(fleet.model_copy(update={"metadb": metadb}), present(package)),
@@ -112,7 +113,7 @@ def test_every_decision_tells(plan, fleet, package, present):
 
 def test_a_changed_value_is_named(plan, fleet):
     """What to take back stands there."""
-    region = fleet.regions[0].model_copy(update={"cm_url": "http://10.0.0.101:8088"})
+    region = fleet.regions[0].model_copy(update={"cm_url": CmUrl("10.0.0.101", 8088)})
     now = fleet.model_copy(update={"regions": (region,)})
 
     why = changed(recorded(plan, fleet), plan, now, "r")

@@ -8,12 +8,13 @@ import pytest
 
 from omsfab.commands import docker
 from omsfab.fleet.model import Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import regions
 from omsfab.plan.present import NodeFacts, Present
 from tests.unit.conftest import IMAGE, INSTALL
 
 OTHER = "sha256:" + "cd" * 32
-FIRST, SECOND = "http://10.0.0.100:8088", "http://10.1.0.1:8088"
+FIRST, SECOND = CmUrl("10.0.0.100", 8088), CmUrl("10.1.0.1", 8088)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_region_without_a_name_is_no_difference(both):
     ("changes", "line"),
     [
         (
-            {"clusters": {1: "http://10.0.0.1:8088", 2: SECOND}},
+            {"clusters": {1: CmUrl("10.0.0.1", 8088), 2: SECOND}},
             f"MetaDB: location 1: cm_url http://10.0.0.1:8088 -> {FIRST}",
         ),
         (
@@ -89,7 +90,7 @@ def test_a_region_without_a_name_is_no_difference(both):
         ({"defaults": (1, 2)}, "MetaDB: location 2: cm_is_default true -> false"),
         ({"defaults": ()}, "MetaDB: location 1: cm_is_default false -> true"),
         (
-            {"clusters": {1: FIRST, 2: SECOND, 9: "http://9.9.9.9:8088"}},
+            {"clusters": {1: FIRST, 2: SECOND, 9: CmUrl("9.9.9.9", 8088)}},
             "MetaDB: location 9 (without a name, http://9.9.9.9:8088) is not in hosts.yaml",
         ),
     ],

@@ -17,6 +17,7 @@ import pytest
 from omsfab.errors import InputError, SecurityRefusal
 from omsfab.fleet import hosts_file, oms_config, shape, yaml_reader
 from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
+from omsfab.fleet.values import CmUrl
 from omsfab.secret import Secret
 
 HERE = Path(__file__).parent
@@ -181,7 +182,7 @@ def test_a_slash_at_the_end_of_cm_url_goes():
     """cm_url is compared by value with MetaDB, which has none."""
     fleet = hosts_file.load(HERE / "good_hosts" / "one-node.yaml")
 
-    assert "http://10.0.0.1:8088" == fleet.regions[0].cm_url
+    assert CmUrl("10.0.0.1", 8088) == fleet.regions[0].cm_url
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from invoke.exceptions import Exit
 from omsfab.commands import next_line
 from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hosts_file
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import scale, undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import NodeFacts, Present
@@ -56,7 +57,7 @@ def half_done(fleet):
     region = fleet.regions[0]
     first = region.nodes[0]
     present = Present(
-        clusters={region.location: f"http://{first.ip}:8088"},
+        clusters={region.location: CmUrl(first.ip, 8088)},
         hosts={first.ip: "ONLINE"},
         nodes={
             node.name: NodeFacts(container="running" if node == first else "absent", has_image=True)

@@ -11,6 +11,7 @@ import pytest
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import refuse, regions, scale
 from omsfab.plan.present import NodeFacts, Present, assumed
 from omsfab.plan.records import Job, SaveRows, Write
@@ -44,7 +45,7 @@ def now(package):
         drift=("cm_region: (absent) -> cn-hangzhou", "cm_region_cn: (absent) -> cn-hangzhou"),
     )
     return Present(
-        clusters={1: "http://10.0.0.100:8088"},
+        clusters={1: CmUrl("10.0.0.100", 8088)},
         regions={1: "cn-default"},
         defaults=(1,),
         nodes={f"oms{n}": running for n in (1, 2, 3)},
@@ -130,7 +131,7 @@ def test_old_nodes_that_are_right_are_left_alone(several, now):
 def test_a_physical_cm_url_needs_no_vip(several, now):
     """The guide's own sample: cm_url is the address of the region's node; no VIP is asked for."""
     first, second = several.regions
-    alone = second.model_copy(update={"cm_url": "http://10.1.0.1:8088", "nodes": second.nodes[:1]})
+    alone = second.model_copy(update={"cm_url": CmUrl("10.1.0.1", 8088), "nodes": second.nodes[:1]})
     fleet = several.model_copy(update={"regions": (first, alone)})
 
     plan = scale.scale_out(fleet, now, region="cn-jiangsu")
@@ -142,7 +143,10 @@ def test_a_physical_cm_url_needs_no_vip(several, now):
     ("change", "says"),
     [
         ({"regions": {1: "cn-jiangsu"}}, "has cm_region cn-jiangsu"),
-        ({"clusters": {1: "http://10.1.0.100:8088/"}}, "has cm_url http://10.1.0.100:8088/"),
+        (
+            {"clusters": {1: CmUrl.read("http://10.1.0.100:8088/")}},
+            "has cm_url http://10.1.0.100:8088/",
+        ),
         ({"beats": ("10.0.0.1",)}, "10.0.0.1 report in heartbeat_db oms_cm_heartbeat_2"),
     ],
 )
@@ -163,7 +167,7 @@ def test_the_name_of_a_lone_region_stops_nobody(several, now):
     The new region joins, which writes cm_region on the old nodes; after that the first one can
     still be scaled out, since nothing of it is deleted.
     """
-    joined = replace(now, clusters={**now.clusters, 2: "http://10.1.0.100:8088"})
+    joined = replace(now, clusters={**now.clusters, 2: CmUrl("10.1.0.100", 8088)})
     after = replace(
         joined,
         hosts=dict.fromkeys(OLD, "ONLINE"),
@@ -236,7 +240,7 @@ def test_one_thing_at_a_time(several, now):
     """A new region does not move another region's cm_url along the way."""
     with pytest.raises(PreflightError, match="PLAN-010") as caught:
         scale.scale_out(
-            several, replace(now, clusters={1: "http://10.0.0.1:8088"}), region="cn-jiangsu"
+            several, replace(now, clusters={1: CmUrl("10.0.0.1", 8088)}), region="cn-jiangsu"
         )
 
     assert "fab scale.out --region=cn-hangzhou --plan" == caught.value.next[0].line
@@ -252,14 +256,14 @@ def test_oms_deploy_is_for_the_very_first_region(several, now):
 
 def test_the_one_region_that_differs_is_chosen(several):
     """MetaDB knows location 1 with these hosts, so cn-jiangsu is meant."""
-    chosen = regions.that_differs(several, {1: "http://10.0.0.100:8088"}, {1: OLD})
+    chosen = regions.that_differs(several, {1: CmUrl("10.0.0.100", 8088)}, {1: OLD})
 
     assert "cn-jiangsu" == chosen
 
 
 def test_the_default_region_is_looked_at_if_none_differs(several):
     """Running fab scale.out again has nothing to do, and says so of the default region."""
-    clusters = {1: "http://10.0.0.100:8088", 2: "http://10.1.0.100:8088"}
+    clusters = {1: CmUrl("10.0.0.100", 8088), 2: CmUrl("10.1.0.100", 8088)}
 
     chosen = regions.that_differs(several, clusters, {1: OLD, 2: ("10.1.0.1", "10.1.0.2")})
 
@@ -269,7 +273,7 @@ def test_the_default_region_is_looked_at_if_none_differs(several):
 def test_several_that_differ_are_the_operators_choice(several):
     """Each is told with its difference."""
     with pytest.raises(InputError, match="INPUT-027") as caught:
-        regions.that_differs(several, {1: "http://10.0.0.1:8088"}, {1: OLD[:1]})
+        regions.that_differs(several, {1: CmUrl("10.0.0.1", 8088)}, {1: OLD[:1]})
 
     assert "cn-hangzhou: cm_url is http://10.0.0.1:8088 in MetaDB" in caught.value.evidence
     assert "cn-jiangsu: MetaDB does not know it" in caught.value.evidence

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import oms_config, yaml_reader
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Ports, Region, Tsdb
+from omsfab.fleet.values import CmUrl
 from omsfab.secret import Secret
 
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -341,7 +342,7 @@ def test_known_keys_come_in_their_own_type():
         "tsdb_enabled": True,
         "oms_meta_port": 2881,
         "oms_meta_user": "7",
-        "cm_url": "http://a:8088",
+        "cm_url": CmUrl.read("http://a:8088/"),
         "cm_nodes": ["10.0.0.1"],
         "oms_meta_password": Secret("123"),
     } == have

@@ -111,7 +111,7 @@ def test_further_mounts_are_kept_and_told(fleet, package, present):
 
 def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, present):
     """R2.6: nothing is changed on one node before every node to be changed was asked."""
-    url = fleet.regions[0].cm_url
+    url = str(fleet.regions[0].cm_url)
     nodes = {f"oms{n}": replace(FIRST, host_ip=f"10.0.0.{n}", drift=("x: 1 -> 2",)) for n in (1, 2)}
     now = present(package, url=url, **nodes)
     now = replace(now, hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"})
@@ -168,7 +168,7 @@ def test_nothing_to_do_is_not_said_past_a_container(fleet, package, present):
     """The config.yaml that was compared is not the one its container has."""
     one = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:1]})
     binds = ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])
-    now = present(package, url=one.cm_url)
+    now = present(package, url=str(one.cm_url))
     now = replace(now, nodes={"oms1": replace(now.nodes["oms1"], binds=binds)})
 
     assert "CFG-014" == refusal(fleet.model_copy(update={"regions": (one,)}), now).id

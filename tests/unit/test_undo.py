@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from omsfab.fleet.values import CmUrl
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
@@ -48,7 +49,7 @@ def test_a_new_region_goes_with_its_rows(fleet, package):
     )
     new = region.model_copy(update={"nodes": region.nodes[1:], "default": False})
     both = fleet.model_copy(update={"regions": (other, new)})
-    now = Present(clusters={9: "http://10.0.0.1:8088"}, package=package, image=package.image)
+    now = Present(clusters={9: CmUrl("10.0.0.1", 8088)}, package=package, image=package.image)
     begun = {"save-rows@metadb", "container@oms2", "container@oms3", "initialise@oms2"}
 
     plan = undo.undo(both, now, run="r", region=new.name, begun=begun)

@@ -24,6 +24,7 @@ import pytest
 
 from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.fleet.model import MetaDb
+from omsfab.fleet.values import CmUrl
 from omsfab.lab import mysql
 from omsfab.lab.metadb import engine_path
 from omsfab.secret import Secret
@@ -168,7 +169,7 @@ DDL = {
     " task_type varchar(64), host_ip varchar(64), gmt_created datetime, gmt_modified datetime",
 }
 
-OLD, NEW, OTHER = "http://10.0.0.1:8088", "http://10.0.0.100:8088", "http://10.1.0.1:8088"
+OLD, NEW, OTHER = CmUrl("10.0.0.1", 8088), CmUrl("10.0.0.100", 8088), CmUrl("10.1.0.1", 8088)
 
 ROWS = {
     "rm.cluster_info": [

@@ -34,6 +34,7 @@ from omsfab.errors import (
     OutcomeUnknown,
     PreflightError,
 )
+from omsfab.fleet.values import CmUrl
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 from omsfab.secret import Secret
 from tests.wire.metadb_fixtures import (
@@ -136,9 +137,9 @@ def test_a_fresh_metadb_is_not_an_error(oms):
 @pytest.mark.parametrize(
     ("url", "verdict"),
     [
-        (OLD, None),
+        (str(OLD), None),
         ("HTTP://10.0.0.1:8088/", None),
-        (NEW, f"cluster_info.cm_url is {OLD}, expected {NEW}"),
+        (str(NEW), f"cluster_info.cm_url is {OLD}, expected {NEW}"),
         ("https://10.0.0.1:8088", "cluster_info.cm_url is"),
         ("http://10.0.0.1:80880", "cluster_info.cm_url is"),
         ("http://10.0.0.1", "cluster_info.cm_url is"),
@@ -146,7 +147,7 @@ def test_a_fresh_metadb_is_not_an_error(oms):
 )
 def test_cm_url_is_compared_by_scheme_host_and_port(edge, url, verdict):
     """C11: no substring match, and a trailing slash is no difference."""
-    said = edge.check_cm_url(1, url)
+    said = edge.check_cm_url(1, CmUrl.read(url))
 
     assert (verdict is None) == (said is None)
     assert (verdict or "") in (said or "")
@@ -994,7 +995,7 @@ def test_an_update_keeps_ids_and_changes_nothing_but_the_url(edge, oms, lease, t
     assert before["cm.resource_group"] == after["cm.resource_group"]
     assert [
         (1, "1", f"x {NEW}/a 10.0.0.100:8088, 110.0.0.1:8088"),
-        (2, "2", OTHER),
+        (2, "2", str(OTHER)),
     ] == after["cm.location_cm"]
     assert before == oms.dump()
 
@@ -1436,7 +1437,7 @@ def test_a_cut_update_never_lies(oms, lease, proxy, tmp_path, point, action):
     after = oms.dump()
     edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
     assert committed == resumed.already
-    assert [(1, "1", NEW), (2, "2", OTHER)] == after["cm.location_cm"]
+    assert [(1, "1", str(NEW)), (2, "2", str(OTHER))] == after["cm.location_cm"]
     assert [2] == [row[1] for row in after["rm.cluster_info"]]
     assert before["cm.host"] == after["cm.host"]
     assert before == oms.dump()
