@@ -542,7 +542,7 @@ GUARDS = (
     Guard(
         "databases and location are those of the running nodes",
         "omsfab/plan/refuse.py",
-        'if line.partition(":")[0] in FIXED',
+        'if drift.key in FIXED',
         "if False",
         "tests/unit/test_new_region.py::test_databases_are_those_of_the_running_nodes",
     ),
@@ -563,8 +563,8 @@ GUARDS = (
     Guard(
         "no run writes past the mounts of a container",
         "omsfab/plan/regions.py",
-        "        if there.get(target) != source\n",
-        "        if False\n",
+        "        if there.get(target) != source:\n",
+        "        if False:\n",
         "tests/unit/test_refusals.py::test_a_container_that_differs_is_found_out_before_the_outage",
     ),
     Guard(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import TypeAlias
@@ -333,19 +333,41 @@ def same(have: Mapping[str, Value], want: Mapping[str, Value]) -> bool:
     return not differences(have, want)
 
 
-def differences(have: Mapping[str, Value], want: Mapping[str, Value]) -> tuple[str, ...]:
-    """Return a line for each key that differs in meaning: ``cm_location: 1 -> 2``.
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A key whose value differs in meaning, with both values as they may be shown.
 
-    An absent key counts as its default.  Secrets are never shown.
+    ``have`` or ``want`` is None where the key is absent and has no default; a secret is ``****``.
     """
+
+    key: str
+    have: str | None
+    want: str | None
+
+    def __str__(self) -> str:
+        have, want = ("(absent)" if one is None else one for one in (self.have, self.want))
+        return f"{self.key}: {have} -> {want}"
+
+    @classmethod
+    def of(cls, record: str | Mapping[str, str | None]) -> Drift:
+        """Return what the record of a run has; up to 0.1.0 of November 2026 that was a line."""
+        if not isinstance(record, str):
+            return cls(str(record["key"]), record["have"], record["want"])
+        key, _, rest = record.partition(": ")
+        have, _, want = rest.partition(" -> ")
+        return cls(key, *(None if one == "(absent)" else one for one in (have, want)))
+
+
+def differences(have: Mapping[str, Value], want: Mapping[str, Value]) -> tuple[Drift, ...]:
+    """Return each key that differs in meaning; an absent one counts as its default."""
     keys = dict.fromkeys((*want, *have))
-    lines = []
+    found = []
     for key in keys:
         before = have.get(key, DEFAULTS.get(key, _ABSENT))
         after = want.get(key, DEFAULTS.get(key, _ABSENT))
         if _meaning(key, before) != _meaning(key, after):
-            lines.append(f"{key}: {_shown(key, before)} -> {_shown(key, after)}")
-    return tuple(lines)
+            found.append(Drift(key, _shown(key, before), _shown(key, after)))
+    return tuple(found)
 
 
 class _Absent:
@@ -370,9 +392,9 @@ def _meaning(key: str, value: Value) -> object:
     return value
 
 
-def _shown(key: str, value: Value) -> str:
+def _shown(key: str, value: Value) -> str | None:
     if isinstance(value, _Absent):
-        return "(absent)"
+        return None
     if is_secret(key):
         return "****"
     text = str(value) if isinstance(value, CmUrl) else value

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from omsfab.fleet.certificate import Pair
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Region
+from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 
 ContainerState: TypeAlias = Literal["absent", "created", "running", "stopped"]
@@ -37,7 +38,7 @@ class NodeFacts:
     """The id of the wanted image on this node."""
     tagged: str = ""
     """The id of the image that has the name of hosts.yaml on this node."""
-    drift: tuple[str, ...] = ()
+    drift: tuple[Drift, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
@@ -136,6 +137,7 @@ class Present:
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in row.items()
             }
+            fields["drift"] = tuple(map(Drift.of, row["drift"]))
             return NodeFacts(**fields)
 
         package = record["package"]

@@ -88,7 +88,7 @@ def name_kept(region: Region, present: Present) -> None:
         node.name
         for node in region.nodes
         if (facts := present.facts(node.name)).cm_nodes
-        and not any(line.startswith("cm_region:") for line in facts.drift)
+        and not any(one.key == "cm_region" for one in facts.drift)
     ]
     if named not in ("", region.name) and says:
         stop(
@@ -134,18 +134,13 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
     Guide: the mount directories must remain unchanged; OMS_HOST_IP is the current host.  A
     config.yaml written where the container does not look would be found out too late.
     """
-    elsewhere = [
-        f"{node.name}: {line}"
+    found = [
+        (node.name, drift)
         for node in nodes
-        for target, line in regions.mount_drift(fleet, node, present.facts(node.name)).items()
-        if target in WRITTEN
+        for drift in regions.container_drift(fleet, node, present.facts(node.name))
     ]
-    other = [
-        told
-        for node in nodes
-        for line in regions.container_drift(fleet, node, present.facts(node.name))
-        if (told := f"{node.name}: {line}") not in elsewhere
-    ]
+    elsewhere = [(name, drift) for name, drift in found if drift.key in WRITTEN]
+    other = [(name, drift) for name, drift in found if drift.key not in WRITTEN]
     for id, wrong, what in (
         ("CFG-014", elsewhere, "a container has config.yaml or its logs elsewhere than hosts.yaml"),
         ("CFG-008", other, "a container has other mounts or another OMS_HOST_IP than hosts.yaml"),
@@ -155,8 +150,13 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
                 present,
                 id,
                 what,
-                where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
-                evidence="\n".join([*wrong, "guide: the mount directories must remain unchanged"]),
+                where=", ".join(dict(wrong)),
+                evidence="\n".join(
+                    [
+                        *(f"{name}: {drift}" for name, drift in wrong),
+                        "guide: the mount directories must remain unchanged",
+                    ]
+                ),
                 next=fab("fleet.check", note="then write what the container has into hosts.yaml"),
             )
 
@@ -193,18 +193,23 @@ FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
 def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
     """The databases and the location in hosts.yaml are those the running nodes use (guide)."""
     wrong = [
-        f"{node.name}: {line}"
+        (node.name, drift)
         for node in nodes
-        for line in present.facts(node.name).drift
-        if line.partition(":")[0] in FIXED
+        for drift in present.facts(node.name).drift
+        if drift.key in FIXED
     ]
     if wrong:
         stop(
             present,
             "CFG-011",
             "hosts.yaml has other databases or another location than the running nodes",
-            where=", ".join(dict.fromkeys(line.partition(":")[0] for line in wrong)),
-            evidence="\n".join([*wrong, "guide: the names must be those of the initial node"]),
+            where=", ".join(dict(wrong)),
+            evidence="\n".join(
+                [
+                    *(f"{name}: {drift}" for name, drift in wrong),
+                    "guide: the names must be those of the initial node",
+                ]
+            ),
             fix="write the running values into hosts.yaml, or mend config.yaml where it"
             " was changed by hand",
         )

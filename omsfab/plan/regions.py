@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from omsfab.commands import docker
 from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import NodeFacts, Present
 
@@ -202,38 +204,39 @@ def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
             yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
 
 
-def config_drift(region: Region, facts: NodeFacts) -> tuple[str, ...]:
-    """Return what differs between a node's config.yaml and the wanted one, a line each."""
+def config_drift(region: Region, facts: NodeFacts) -> tuple[Drift, ...]:
+    """Return what differs between a node's config.yaml and the wanted one."""
     if set(facts.cm_nodes) == set(region.ips):
         return facts.drift
     here, wanted = ", ".join(facts.cm_nodes), ", ".join(region.ips)
-    return (*facts.drift, f"cm_nodes: {here} -> {wanted}")
+    return (*facts.drift, Drift("cm_nodes", here, wanted))
 
 
-def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[str]:
-    """Yield what only a new container could change: OMS_HOST_IP and mounts, a line each.
+@dataclass(frozen=True, slots=True)
+class ContainerDrift(Drift):
+    """What only a new container could change: OMS_HOST_IP, or a mount by its place in there."""
+
+    def __str__(self) -> str:
+        if self.key == "OMS_HOST_IP":
+            return f"OMS_HOST_IP {self.have or 'is missing'} -> {self.want}"
+        if self.have is None:
+            return f"mount {self.want}:{self.key} is missing"
+        return f"mount {self.have}:{self.key}, hosts.yaml has {self.want}"
+
+
+def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[ContainerDrift]:
+    """Yield where a container is another than hosts.yaml wants.
 
     Mounts beside those of the guide are no drift: they stay as they are (further_mounts).
     """
     if not facts.image:  # nobody has looked
         return
     if facts.host_ip != node.ip:
-        yield f"OMS_HOST_IP {facts.host_ip or 'is missing'} -> {node.ip}"
-    yield from mount_drift(fleet, node, facts).values()
-
-
-def mount_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> dict[str, str]:
-    """Return what differs from the guide's mounts, by the place in the container."""
-    if not facts.image:
-        return {}
+        yield ContainerDrift("OMS_HOST_IP", facts.host_ip, node.ip)
     there = {target: source for source, _, target in (b.partition(":") for b in facts.binds)}
-    return {
-        target: f"mount {there[target]}:{target}, hosts.yaml has {source}"
-        if target in there
-        else f"mount {source}:{target} is missing"
-        for source, target in docker.mounts(fleet.install_of(node))
-        if there.get(target) != source
-    }
+    for source, target in docker.mounts(fleet.install_of(node)):
+        if there.get(target) != source:
+            yield ContainerDrift(target, there.get(target), source)
 
 
 def further_mounts(fleet: Fleet, node: Node, facts: NodeFacts) -> tuple[str, ...]:

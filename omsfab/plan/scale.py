@@ -14,6 +14,7 @@ from omsfab.commands.next_line import fab
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import caveats, questions, refuse, regions, steps
 from omsfab.plan.present import NodeFacts, Present
@@ -267,7 +268,7 @@ def _behind_vip(
         title if new else f"bring region {region.name} to the values of hosts.yaml",
         (
             *reasons,
-            *(f"{name}: {line}" for name, lines in drifts.items() for line in lines),
+            *(f"{name}: {one}" for name, drift in drifts.items() for one in drift),
             *_flags(fleet, old, present),
             *_not_running(old, present),
         ),
@@ -318,7 +319,7 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
         f"new region {region.name} (location {region.location}) on {names(new)}",
         (
             *_why_new(fleet, region, present),
-            *(f"{name}: {line}" for name, lines in changed.drifts.items() for line in lines),
+            *changed.reasons,
         ),
         (
             questions.stage(
@@ -353,8 +354,17 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
 class Changed:
     """Nodes whose config.yaml is to change: what differs, by name, and the steps, node by node."""
 
-    drifts: Mapping[str, tuple[str, ...]]
+    drifts: Mapping[str, tuple[Drift, ...]]
+    """Empty for a node that was not asked."""
     steps: tuple[Step, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}: {one}"
+            for name, drift in self.drifts.items()
+            for one in drift or ("(not asked)",)
+        )
 
 
 def changed_config(
@@ -367,17 +377,16 @@ def changed_config(
     """
     refuse.keys_known(nodes, present)
     refuse.fixed_keys(nodes, present)
-    drifts: dict[str, tuple[str, ...]] = {}
+    drifts: dict[str, tuple[Drift, ...]] = {}
     made: list[Step] = []
     for region in fleet.regions:
         here = tuple(node for node in region.nodes if node in nodes)
         where = region.model_copy(update={"nodes": here})
         for node in here:
             facts = present.facts(node.name)
-            drift = (
-                ("(not asked)",) if present.assumed and only else regions.config_drift(where, facts)
-            )
-            if drift:
+            unasked = present.assumed and bool(only)
+            drift = () if unasked else regions.config_drift(where, facts)
+            if drift or unasked:
                 drifts[node.name] = drift
                 made += [
                     steps.config(fleet, where, node, facts),
@@ -385,10 +394,10 @@ def changed_config(
                     steps.healthy(fleet, node),
                 ]
     further = [
-        f"{name}: {line}"
-        for name, lines in drifts.items()
-        for line in lines
-        if not line.startswith((only, "("))
+        f"{name}: {one}"
+        for name, drift in drifts.items()
+        for one in drift
+        if not one.key.startswith(only)
     ]
     if further:
         refuse.stop(

@@ -638,7 +638,7 @@ def refresh(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     No check: a file on the node does not tell whether the components have read it.  oms_drc_cm
     holds the login of the MetaDB as well, which the vendor's line does not think of.
     """
-    login = any(line.startswith("oms_meta_") for line in facts.drift)
+    login = any(one.key.startswith("oms_meta_") for one in facts.drift)
     more = ("oms_drc_cm",) if login else ()
     wanted = tuple(n for n in (*oms.READERS, *more) if n in facts.programs or not facts.states)
     install = fleet.install

@@ -111,7 +111,7 @@ def enable(fleet: Fleet, present: Present) -> Plan:
         (
             "guide: tsdb_enabled is false by default; with true, url, user and password count",
             *(f"{node.name} has no container: it gets this when it joins" for node in waiting),
-            *(f"{name}: {line}" for name, lines in plans.drifts.items() for line in lines),
+            *plans.reasons,
             *(() if plans.steps else ("nothing to do: every config.yaml has it",)),
         ),
         (

@@ -174,7 +174,7 @@ def _at_node(
     named = shell.run(docker.image_id(fleet.install.image))
     config = shell.run(posix.read_file(fleet.install.mounts.config))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
-    drift: tuple[str, ...] = ()
+    drift: tuple[oms_config.Drift, ...] = ()
     unknown: tuple[str, ...] = ()
     cm_nodes: tuple[str, ...] = ()
     if config.status == 0 and container:

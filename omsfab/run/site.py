@@ -263,10 +263,10 @@ class Site:
         result = self._shells[node].run(posix.read_file(path))
         if result.status != 0:
             return _absent(path, result) or f"{path} cannot be read: {result.err.strip()}"
-        lines = oms_config.differences(
+        found = oms_config.differences(
             oms_config.read(result.out), oms_config.read(content.reveal())
         )
-        return "\n".join(lines) or None
+        return "\n".join(map(str, found)) or None
 
     def _from_any(self, probe: FromAny, node: str) -> str | None:
         """The answer of the node itself is told, where nobody else gets through either."""

@@ -11,6 +11,7 @@ import pytest
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
+from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import refuse, regions, scale
 from omsfab.plan.present import NodeFacts, Present, assumed
@@ -42,7 +43,7 @@ def now(package):
         container="running",
         has_image=True,
         cm_nodes=OLD,
-        drift=("cm_region: (absent) -> cn-hangzhou", "cm_region_cn: (absent) -> cn-hangzhou"),
+        drift=tuple(Drift(key, None, "cn-hangzhou") for key in ("cm_region", "cm_region_cn")),
     )
     return Present(
         clusters={1: CmUrl("10.0.0.100", 8088)},
@@ -179,7 +180,7 @@ def test_the_name_of_a_lone_region_stops_nobody(several, now):
     assert [1, 1] == [sum(r.startswith(NAMED) for r in plan.reasons) for plan in (first, then)]
 
 
-@pytest.mark.parametrize("drift", [(), ("cm_region: (absent) -> cn-hangzhou",)])
+@pytest.mark.parametrize("drift", [(), (Drift("cm_region", None, "cn-hangzhou"),)])
 def test_rows_of_another_name_are_not_deleted(fleet, package, present, drift):
     """V15: MetaDB and config.yaml disagree about whose location it is.  One without cm_region
     disagrees with nothing."""
@@ -226,7 +227,7 @@ def test_the_default_region_is_to_be_written_where_hosts_yaml_has_only_the_new_o
 @pytest.mark.parametrize("key", refuse.FIXED)
 def test_databases_are_those_of_the_running_nodes(several, now, key):
     """The guide: rm and cm database as on the initial node; compared with its live config.yaml."""
-    other = replace(now.nodes["oms1"], drift=(f"{key}: other -> this",))
+    other = replace(now.nodes["oms1"], drift=(Drift(key, "other", "this"),))
 
     with pytest.raises(PreflightError, match="CFG-011") as caught:
         scale.scale_out(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import oms_config, yaml_reader
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Ports, Region, Tsdb
+from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.secret import Secret
 
@@ -430,7 +431,22 @@ def test_a_difference_is_told_by_key_before_and_after():
         "drc_password: **** -> (absent)",
         "nginx_server_port: 18089 -> 8089",
         "list: (a mapping or list) -> (absent)",
-    ) == oms_config.differences(have, oms_config.wanted(fleet(), HANGZHOU))
+    ) == tuple(map(str, oms_config.differences(have, oms_config.wanted(fleet(), HANGZHOU))))
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        Drift("cm_url", "http://a:1", "http://b:2"),
+        Drift("cm_region", None, "cn-hangzhou"),
+        Drift("drc_user", "a: b", None),
+    ],
+)
+def test_a_drift_is_read_from_a_record_of_either_form(drift):
+    """A run of a former omsfab has the line that it printed."""
+    record = {"key": drift.key, "have": drift.have, "want": drift.want}
+
+    assert [drift, drift] == [Drift.of(record), Drift.of(str(drift))]
 
 
 @pytest.mark.parametrize(

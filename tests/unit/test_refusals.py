@@ -8,6 +8,7 @@ import pytest
 
 from omsfab.commands import checks, docker
 from omsfab.errors import PreflightError
+from omsfab.fleet.oms_config import Drift
 from omsfab.plan import repair, scale
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.present import NodeFacts
@@ -112,7 +113,10 @@ def test_further_mounts_are_kept_and_told(fleet, package, present):
 def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, present):
     """R2.6: nothing is changed on one node before every node to be changed was asked."""
     url = str(fleet.regions[0].cm_url)
-    nodes = {f"oms{n}": replace(FIRST, host_ip=f"10.0.0.{n}", drift=("x: 1 -> 2",)) for n in (1, 2)}
+    nodes = {
+        f"oms{n}": replace(FIRST, host_ip=f"10.0.0.{n}", drift=(Drift("x", "1", "2"),))
+        for n in (1, 2)
+    }
     now = present(package, url=url, **nodes)
     now = replace(now, hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"})
     two = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:2]})
@@ -134,7 +138,7 @@ def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, prese
         ("CFG-005", {"unknown_keys": ("drc_user",)}),
         ("CFG-014", {"binds": ("/root/config.yaml:/home/admin/conf/config.yaml", *BINDS[1:])}),
         ("CFG-008", {"host_ip": "10.0.0.9"}),
-        ("CFG-011", {"drift": ("drc_cm_heartbeat_db: live -> oms_cm_heartbeat_1",)}),
+        ("CFG-011", {"drift": (Drift("drc_cm_heartbeat_db", "live", "oms_cm_heartbeat_1"),)}),
     ],
 )
 def test_a_repair_writes_config_yaml_no_further_than_a_scale_out(
@@ -152,7 +156,9 @@ def test_a_repair_writes_config_yaml_no_further_than_a_scale_out(
 @pytest.mark.parametrize("state", ["absent", "created"])
 def test_a_container_that_never_ran_holds_no_config_yaml_back(fleet, package, present, state):
     """hosts.yaml was corrected after a start that failed: no data of OMS would stay behind."""
-    first = replace(FIRST, container=state, drift=("cm_location: 7 -> 1",), unknown_keys=("x",))
+    first = replace(
+        FIRST, container=state, drift=(Drift("cm_location", "7", "1"),), unknown_keys=("x",)
+    )
 
     assert repair.push_config(fleet, present(package, oms1=first), node="oms1").changes
 
@@ -220,7 +226,7 @@ def test_what_the_outage_needs_is_asked_before_it(fleet, package, present):
 
 def test_a_wrong_database_name_is_no_invitation_to_deploy(fleet, package, present):
     """V15: rm_db of hosts.yaml is empty, the running node uses another: told, not deployed."""
-    first = replace(FIRST, drift=("drc_rm_db: oms_rm -> oms_other",))
+    first = replace(FIRST, drift=(Drift("drc_rm_db", "oms_rm", "oms_other"),))
     now = replace(present(package, oms1=first), clusters={}, hosts={})
 
     assert "drc_rm_db" in refusal(fleet, now).evidence

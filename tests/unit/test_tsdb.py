@@ -11,6 +11,7 @@ from omsfab.commands import checks, influx
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Tsdb
+from omsfab.fleet.oms_config import Drift
 from omsfab.plan import scale, tsdb
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Run, Write
@@ -34,7 +35,9 @@ def measured(fleet):
 def running():
     """Three nodes that run without a time-series database."""
     facts = NodeFacts(
-        container="running", cm_nodes=IPS, drift=("tsdb_enabled: false -> true", "tsdb_url: x -> y")
+        container="running",
+        cm_nodes=IPS,
+        drift=(Drift("tsdb_enabled", "false", "true"), Drift("tsdb_url", "x", "y")),
     )
     return Present(nodes={f"oms{n}": facts for n in (1, 2, 3)}, image=ID)
 
@@ -163,7 +166,7 @@ def test_ceresdb_is_enabled_as_far_as_it_can_be_asked(measured, running):
 
 def test_nothing_else_changes_along_the_way(measured, running):
     """A config.yaml that differs in more than tsdb_* is brought to hosts.yaml by scale.out."""
-    other = NodeFacts(container="running", cm_nodes=IPS, drift=("cm_url: a -> b",))
+    other = NodeFacts(container="running", cm_nodes=IPS, drift=(Drift("cm_url", "a", "b"),))
 
     with pytest.raises(PreflightError, match="CFG-012") as caught:
         tsdb.enable(measured, Present(nodes={**running.nodes, "oms2": other}))
