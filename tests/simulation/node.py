@@ -383,6 +383,24 @@ class Call:
         """The node's own clock, seconds since the epoch."""
         return EPOCH + self.node.world.now + self.node.skew
 
+    def has(self, line: str) -> bool:
+        """Whether the script has this line of LINES, however it is laid out."""
+        return LINES[line][1] in " ".join(self.text.split())
+
+
+LINES = {
+    "up": (docker._UP, "case $runs in true*) exit 0"),
+    "up stopped": (docker._UP, '[ -z "$2" ] || ctl "$1" stop all'),
+    "whose container": (docker._REMOVE_OURS, '[ "$by" != "$3" ] || ours=yes'),
+    "once": (job.WRAPPER, '[ -d claim ] && refuse "this attempt was started before" '),
+    "lock": (job.WRAPPER, "flock -n 9 || locked_out"),
+    "scan": (job.WRAPPER, '[ -z "$other" ] || refuse "$other"'),
+    "in place": (posix._WRITE_IN_PLACE, 'dd if="$new" of="$path"'),
+    "whose file": (posix._PUT_BACK, 'why="its content is not what the run wrote"'),
+    "grows": (posix._EXTEND, 'cmp -s - "$path" || { rm -f -- "$new"; exit 46'),
+    "keeps open": (posix._KEEP_NEWEST, "|| continue"),
+}
+"""Lines of scripts that guard something; without one, the function does what the script would."""
 
 OK: Answer = (0, "", "")
 
@@ -706,7 +724,7 @@ def _up(c: Call) -> Long:
     found = c.node.containers.get(name)
     if found is not None and found.state == "running":
         return OK
-    if "case $runs in true*) exit 0; esac" not in c.text:
+    if not c.has("up"):
         return OK
     if found is None:
         return err(f"Error: No such container: {name}")
@@ -714,7 +732,7 @@ def _up(c: Call) -> Long:
     if status:
         return status, out, text
     yield 1.0
-    if stopped and '[ -z "$2" ] || ctl "$1" stop all' in c.text:
+    if stopped and c.has("up stopped"):
         yield from _stop_all(c, found)
     return status, out, text
 
@@ -763,10 +781,7 @@ def _whose(c: Call) -> tuple[Container | None, bool, str]:
     by = found.labels.get(docker.RUN_LABEL, "")
     ours = False
     if found.labels.get(docker.SPEC_LABEL, "<no value>") == spec:
-        if by:
-            ours = by == run or '[ "$by" != "$3" ] || ours=yes' not in c.text
-        else:
-            ours = found.id in ids.split()
+        ours = by == run or not c.has("whose container") if by else found.id in ids.split()
     return (
         found,
         ours,
@@ -969,13 +984,13 @@ def _wrapper(c: Call, container: Container) -> Answer:
         c.world.sleep(c.world.latency())
         if attempt is None:
             return
-        once = '[ -d claim ] && refuse "this attempt was started before"\n' in c.text
+        once = c.has("once")
         if attempt.claimed is not None:
             if once:
                 attempt.refused = attempt.refused or "this attempt was started before"
                 return
             attempt.claimed = None
-        locks = "flock -n 9 || locked_out\n" in c.text
+        locks = c.has("lock")
         pid = c.node.pid()
         if container.lock is not None and locks:
             c.world.sleep(1.0)
@@ -983,7 +998,7 @@ def _wrapper(c: Call, container: Container) -> Answer:
             attempt.refused = attempt.refused or f"lock {line}"
             return
         container.lock = pid
-        scans = '[ -z "$other" ] || refuse "$other"\n' in c.text
+        scans = c.has("scan")
         others = _running_lines(container)
         if others and scans:
             attempt.refused = attempt.refused or others[0]
@@ -1176,7 +1191,7 @@ def _write_in_place(c: Call) -> Answer | Long:
         wrote.at = c.world.now
         yield 0.02
         found = files.get(path)
-        if 'dd if="$new" of="$path"' not in c.text:  # replaced by rename: another inode
+        if not c.has("in place"):  # replaced by rename: another inode
             files[path] = found = File(b"", found.mode if found else "600", at=c.world.now)
         if found is None:
             found = files[path] = File(b"", "600")
@@ -1215,7 +1230,7 @@ def _why_not_ours(c: Call, path: str, backup: str) -> str:
             why = f"{name} was written since"
     known = wrote.content.decode().split() if wrote else []
     foreign = found is not None and found.content and found.sha256 not in known
-    if foreign and 'why="its content is not what the run wrote"\n' in c.text:
+    if foreign and c.has("whose file"):
         why = "its content is not what the run wrote"
     if f"{backup}.undone" in files:
         why = "it was put back already, and is another one again"
@@ -1329,7 +1344,7 @@ def _extend(c: Call) -> Answer:
     if c.node.full:
         return 42, "", "No space left on device"
     found = c.node.files.get(path)
-    guarded = 'cmp -s - "$path" || { rm -f -- "$new"; exit 46; }' in c.text
+    guarded = c.has("grows")
     if guarded and found and not content.startswith(found.content):
         return 46, "", ""
     c.node.files[path] = File(content, at=c.world.now, writer=c.who)
@@ -1365,7 +1380,7 @@ def _keep_newest(c: Call) -> Answer:
     place, most = c.args[0], int(c.args[1])
     kept = 0
     for run, journal in sorted(_runs(c, place), reverse=True):
-        if ENDED not in journal and "|| continue" in c.text:
+        if ENDED not in journal and c.has("keeps open"):
             continue
         kept += 1
         if kept > most:

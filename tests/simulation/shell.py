@@ -13,22 +13,18 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
-import omsfab.edges.ssh
 import pymysql
-from omsfab.edges.shell import OnBytes, OnLine, Result
 
 import tasks
 from omsfab.command import Command, shown
 from omsfab.commands import next_line
 from omsfab.edges import (
-    files,
     job,
     metadb,
     metadb_backup,
     metadb_lease,
     metadb_surgery,
     metadb_way,
-    transfer,
 )
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
 from omsfab.fleet import hosts_file, oms_config
@@ -53,6 +49,8 @@ from omsfab.run import (
 )
 from omsfab.secret import Secret
 from omsfab.show import terminal
+from omsfab.ssh import files, shell, transfer
+from omsfab.ssh.protocol import OnBytes, OnLine, Result
 from tests.simulation.node import Node
 from tests.simulation.world import (
     Aside,
@@ -301,7 +299,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         (under_way, "getpass", Aside(getpass, getuser=lambda: who(world.process))),
         (clock, "now", time.time),
         (decisions, "hashlib", Aside(hashlib, scrypt=_scrypt)),
-        (omsfab.edges.ssh, "connect", connect_shells),
+        (shell, "connect", connect_shells),
         (metadb_way, "pymysql", Aside(pymysql, connect=connect_metadb)),
         (session, "Console", lambda **how: Quiet(world)),
         *(
