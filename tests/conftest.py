@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -97,3 +98,26 @@ def pytest_terminal_summary(
     if ran or any(LAB.rstrip("/") in path.as_posix() for path in asked):
         left = ", ".join(f"{len(seen[kind])} {kind}" for kind in ("error", "skipped") if seen[kind])
         terminalreporter.write_line(f"tests of the lab that ran: {ran}{left and f' ({left})'}")
+
+
+@pytest.fixture
+def openssh_of_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory ~/.ssh of a home of its own, which the real ``ssh`` takes for the user's.
+
+    OpenSSH asks the system for the home directory, not $HOME; so a script in PATH names its file.
+    """
+    real, home, programs = shutil.which("ssh"), tmp_path / "operator", tmp_path / "programs"
+    if real is None:
+        pytest.skip("no ssh on this machine: apt-get install openssh-client")
+    for directory in (home / ".ssh", programs):
+        directory.mkdir(parents=True)
+    config = home / ".ssh" / "config"
+    script = programs / "ssh"
+    script.write_text(
+        f"#!/bin/sh\nfile='{config}'\n[ -e \"$file\" ] || file=none\n"
+        f'exec \'{real}\' -F "$file" "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(home))
+    return home / ".ssh"

@@ -31,10 +31,10 @@ from omsfab.errors import (
 )
 from omsfab.fleet.mask import Redactor
 from omsfab.plan.records import Job
+from omsfab.retry import Backoff
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import OnLine, Result, Shell
 from omsfab.ssh.streams import Lines
-from omsfab.ssh.transfer import pauses
 
 OnState = Callable[[str], None]
 """Called with a sentence about the job: a step it reached, a sign of life, a lost line."""
@@ -555,7 +555,7 @@ class _Attempt:
     def _ask(self, cmd: Command) -> Result:
         """Run the command, over a new connection if need be.  Each of ours may run twice."""
         away: float | None = None
-        waits = pauses()
+        waits = Backoff()
         connections = self._shell.connections
         while True:
             try:

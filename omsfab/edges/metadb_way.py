@@ -6,15 +6,12 @@ nobody else on this machine gets in by it.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import paramiko
 import pymysql
 
 from omsfab.commands.next_line import shell
@@ -27,7 +24,7 @@ from omsfab.ssh.shell import SshShell
 GATEWAY = "gateway"
 """The word for ssh.gateway where hosts.yaml names no node."""
 
-OpenChannel = Callable[[str, int], paramiko.Channel]
+Forward = Callable[[str, int], socket.socket]
 
 
 def edge(metadb: MetaDb, shells: Mapping[str, SshShell]) -> MetaDbEdge:
@@ -36,9 +33,10 @@ def edge(metadb: MetaDb, shells: Mapping[str, SshShell]) -> MetaDbEdge:
     if metadb.tls:
         connect = functools.partial(connect, ssl=_context(metadb))
     if metadb.through == GATEWAY:
-        connect = functools.partial(_forwarded, connect, next(iter(shells.values())).beside_gateway)
+        first = next(iter(shells.values()))
+        connect = functools.partial(_forwarded, connect, first.forward_from_gateway)
     elif metadb.through:
-        connect = functools.partial(_forwarded, connect, shells[metadb.through].beyond)
+        connect = functools.partial(_forwarded, connect, shells[metadb.through].forward)
     return MetaDbEdge(metadb, connect)
 
 
@@ -60,35 +58,12 @@ def _context(metadb: MetaDb) -> ssl.SSLContext:
     return context
 
 
-def _forwarded(connect: Connect, opened: OpenChannel, **words: Any) -> Any:
+def _forwarded(connect: Connect, forward: Forward, **words: Any) -> Any:
     """Connect as PyMySQL does, over a socket whose other end is on the node."""
     made = connect(**words, defer_connect=True)
     try:
-        channel = opened(words["host"], words["port"])
-    except (OSError, EOFError, paramiko.SSHException) as error:
+        joined = forward(words["host"], words["port"])
+    except OSError as error:
         raise pymysql.err.OperationalError(2003, f"the node cannot reach it: {error}") from error
-    made.connect(_joined(channel))
+    made.connect(joined)
     return made
-
-
-def _joined(channel: paramiko.Channel) -> socket.socket:
-    """A real socket, since TLS and time limits want one, joined to the channel by two threads."""
-    ours, theirs = socket.socketpair()
-
-    def out() -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while data := theirs.recv(1 << 16):
-                channel.sendall(data)
-        channel.close()
-
-    def back() -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while data := channel.recv(1 << 16):
-                theirs.sendall(data)
-        with contextlib.suppress(OSError):
-            theirs.shutdown(socket.SHUT_RDWR)
-        theirs.close()
-
-    for work in (out, back):
-        threading.Thread(target=work, name="metadb", daemon=True).start()
-    return ours

@@ -21,7 +21,6 @@ def trust(node: str, replace: str, flags: Flags) -> None:
     """
     fleet = hosts_file.load(hosts_path())
     nodes = repair.nodes_named(fleet, node, fab("node.trust")) if node else fleet.nodes
-    path = host_keys.known_hosts(fleet.ssh)
     if flags.dry:
         print("dry: nothing was contacted; the keys of these nodes would be shown, then recorded:")
         print("\n".join(f"{one.name}  {one.address or one.ip}" for one in nodes))
@@ -38,12 +37,12 @@ def trust(node: str, replace: str, flags: Flags) -> None:
                 next=fab("node.trust", node=one.name),
             )
         if flags.plan:
-            print(f"would be recorded in {path}; nothing was changed")
+            print(f"would be recorded in {key.file}; nothing was changed")
         elif replace:
-            host_keys.replace(path, key)
-            print(f"recorded in {path}")
+            host_keys.replace(key.file, key)
+            print(f"recorded in {key.file}")
         else:
             line = next_line.fab("node.trust", node=one.name)
             confirm(flags, "is this the fingerprint the node shows on its console?", line)
-            host_keys.record(path, key)
-            print(f"recorded in {path}")
+            host_keys.record(key.file, key)
+            print(f"recorded in {key.file}")

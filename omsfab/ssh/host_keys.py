@@ -6,7 +6,7 @@ import base64
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,8 @@ from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
 from omsfab.commands.next_line import shell
 from omsfab.errors import SecurityRefusal
-from omsfab.fleet.model import Ssh
-
-SYSTEM = Path("/etc/ssh/ssh_known_hosts")
+from omsfab.ssh import diagnosis
+from omsfab.ssh.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +29,14 @@ class HostKey:
     type: str
     fingerprint: str
     line: str
-
-
-def known_hosts(ssh: Ssh) -> Path:
-    """The file that says whom this fleet trusts, and into which ``fab node.trust`` writes."""
-    return (ssh.known_hosts or Path("~/.ssh/known_hosts")).expanduser()
-
-
-def name_of(host: str, port: int) -> str:
-    return host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+    file: Path = Path()
+    """Where it is to be recorded."""
 
 
 def fingerprint(key: paramiko.PKey) -> str:
     """Return what ``ssh-keygen -l`` shows, e.g. ``SHA256:47DEQpj8HBSa…``."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest())
     return f"SHA256:{digest.decode().rstrip('=')}"
-
-
-def seen(host: str, port: int, key: paramiko.PKey) -> HostKey:
-    name = name_of(host, port)
-    line = f"{name} {key.get_name()} {key.get_base64()}"
-    return HostKey(name, key.get_name(), fingerprint(key), line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +54,62 @@ class Known:
         return [e.key for e in self.entries if any(_is(one, name) for one in e.hostnames)]
 
 
-def load(ssh: Ssh) -> Known:
-    """Return all host keys of the fleet's own file and of the system's.
+class HostKeyPolicy:
+    """Whether a machine may show this key.  No setting, of hosts.yaml or ssh_config, skips this."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[Path, ...], Known] = {}
+
+    def known(self, target: Target) -> list[paramiko.PKey]:
+        """Return the keys that this machine may show; raises SecurityRefusal SSH-012."""
+        return self._of(target).of(target.known_as)
+
+    def check(self, target: Target, key: paramiko.PKey) -> None:
+        """Raise SecurityRefusal: SSH-009 no key is known, SSH-010 another one, SSH-017 revoked."""
+        known = self._of(target)
+        ours = sorted(known.of(target.known_as), key=lambda k: k.get_name() != key.get_name())
+        if key.asbytes() in known.revoked:
+            raise diagnosis.revoked(target, fingerprint(key))
+        if not ours:
+            raise diagnosis.unknown(target, fingerprint(key))
+        if key.asbytes() not in {one.asbytes() for one in ours}:
+            raise diagnosis.changed(target, *map(fingerprint, (ours[0], key)))
+
+    def _of(self, target: Target) -> Known:
+        files = target.all_known_hosts
+        if files not in self._loaded:
+            self._loaded[files] = load(files)
+        return self._loaded[files]
+
+
+def seen(target: Target, key: paramiko.PKey) -> HostKey:
+    """Return the key as ``fab node.trust`` shows and records it."""
+    line = f"{target.known_as} {key.get_name()} {key.get_base64()}"
+    return HostKey(target.known_as, key.get_name(), fingerprint(key), line, target.known_hosts[0])
+
+
+def load(files: Iterable[Path]) -> Known:
+    """Return all host keys of these files; one that does not exist has none.
 
     Raises SecurityRefusal SSH-012 when a file cannot be read or holds a broken key.
     """
     known = Known()
-    for path in (known_hosts(ssh), SYSTEM):
+    for path in files:
         try:
             for line in _lines(path):
                 _take(known, line.split())
         except (OSError, InvalidHostKey, ValueError) as error:
-            raise SecurityRefusal(
-                "SSH-012",
-                f"{path} cannot be read as a known_hosts file",
-                evidence=str(error),
-                next=shell("ssh-keygen", "-l", "-f", str(path), note="names the broken line"),
-            ) from error
+            raise _unreadable(path, str(error)) from error
     return known
+
+
+def _unreadable(path: Path, why: str) -> SecurityRefusal:
+    return SecurityRefusal(
+        "SSH-012",
+        f"{path} cannot be read as a known_hosts file",
+        evidence=why,
+        next=shell("ssh-keygen", "-l", "-f", str(path), note="names the broken line"),
+    )
 
 
 def _take(known: Known, words: list[str]) -> None:
@@ -138,6 +162,8 @@ def _locked(path: Path) -> Iterator[list[str]]:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     real = path.resolve()
+    if real.exists() and not real.is_file():  # a device would be replaced by a file
+        raise _unreadable(path, "it is no file")
     lock = os.open(real.with_name(f"{real.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,17 +1,15 @@
-"""A Shell over SSH: commands, files, and what to think when the line drops."""
+"""A Shell over SSH: commands, files, and what to think when the connection drops."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import select
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import paramiko
-from fabric import Connection
 
 from omsfab.command import Command, framed, shown
 from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
@@ -19,12 +17,11 @@ from omsfab.fleet.model import Node, Ssh
 from omsfab.secret import Secret
 from omsfab.ssh import files, transfer
 from omsfab.ssh.dialer import TRIES, Dialer
+from omsfab.ssh.exchange import PACKET, Exchange
 from omsfab.ssh.host_keys import HostKey
 from omsfab.ssh.protocol import OnBytes, OnLine, Result
 from omsfab.ssh.streams import Stream
-
-PACKET = 32_704
-"""What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""
+from omsfab.ssh.transport import WatchedTransport, as_socket
 
 SUDO_REFUSALS = (
     ("SUDO-001", r"password is required|no tty present|a terminal is required", "wants a password"),
@@ -59,19 +56,19 @@ class SshShell:
         self._target = node
         self._sudo = ssh.sudo
         self._dialer = dialer or Dialer(ssh)
-        self._connection: Connection | None = None
+        self._transport: WatchedTransport | None = None
         self._lock = threading.Lock()
 
     def open(self) -> None:
         """Connect now, if there is no connection."""
-        self._transport()
+        self._connected()
 
     def close(self) -> None:
         """End the connection; a later call opens a new one."""
         with self._lock:
-            connection, self._connection = self._connection, None
-        if connection:
-            connection.close()
+            transport, self._transport = self._transport, None
+        if transport:
+            transport.close()
 
     def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
         """Run the words; the status is returned, whatever it is.
@@ -91,7 +88,7 @@ class SshShell:
         channel = self._session()
         try:
             channel.exec_command(framed(cmd, mark, sudo=self._sudo))
-            why = _exchange(channel, iter(chunks), out, err, cmd)
+            why = Exchange(channel, iter(chunks), out, err, cmd).run()
             if why:
                 raise self._no_answer(cmd, why)
             status = channel.recv_exit_status()
@@ -132,37 +129,46 @@ class SshShell:
         """Return a line for the operator's own shell, which does this on the node as root."""
         return self._dialer.by_hand(self._target, text, note)
 
-    def beyond(self, host: str, port: int) -> paramiko.Channel:
-        """Return a TCP connection from the node to there, which its sshd forwards."""
-        return self._transport().open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), 15)
+    def forward(self, host: str, port: int) -> socket.socket:
+        """Return a TCP connection from the node to there, which its sshd forwards.
 
-    def beside_gateway(self, host: str, port: int) -> paramiko.Channel:
-        """Return a TCP connection from the gateway of this node."""
-        return self._dialer.beside_gateway(self._target, host, port)
+        Raises OSError where it cannot be had from the node.
+        """
+        return self._joined(lambda: self._connected().forward(host, port))
 
-    def _transport(self, tries: int = TRIES) -> paramiko.Transport:
+    def forward_from_gateway(self, host: str, port: int) -> socket.socket:
+        """Return a TCP connection from the gateway of this node; the same errors."""
+        return self._joined(lambda: self._dialer.forward_from_gateway(self._target, host, port))
+
+    def _joined(self, forward: Callable[[], paramiko.Channel]) -> socket.socket:
+        try:
+            return as_socket(forward())
+        except (EOFError, paramiko.SSHException) as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+
+    def _connected(self, tries: int = TRIES) -> WatchedTransport:
         with self._lock:
-            if self._connection is None or not self._connection.is_connected:
-                self._connection = self._dialer.dial(self._target, tries)
+            if self._transport is None or not self._transport.is_active():
+                self._transport = self._dialer.dial(self._target, tries)
                 self.connections += 1
-            transport: paramiko.Transport = self._connection.transport
-            return transport
+            return self._transport
 
     def _drop(self, transport: paramiko.Transport) -> None:
-        """End this line.  Another thread may have a younger one already, and work on it."""
+        """End this transport.  Another thread may have a younger one already, and work on it."""
         with self._lock:
-            if self._connection is None or self._connection.transport is not transport:
+            if self._transport is not transport:
                 return
-            connection, self._connection = self._connection, None
-        connection.close()
+            self._transport = None
+        transport.close()
 
     def _session(self) -> paramiko.Channel:
-        """A channel for one command.  A line found dead here has carried nothing: open another.
+        """A channel for one command.  A connection found dead here has carried nothing yet: open
+        another.
 
         That one is tried once: the time until a dead node is told of is running already.
         """
         for again in (True, False):
-            transport = self._transport(TRIES if again else 1)
+            transport = self._connected(TRIES if again else 1)
             try:
                 return transport.open_session()
             except (OSError, EOFError, paramiko.SSHException) as error:
@@ -207,7 +213,7 @@ class SshShell:
         )
 
     def _refuse_if_sudo_did(self, result: Result) -> None:
-        user = self._connection.user if self._connection else "the user"
+        user = self._dialer.target(self._target).config.user
         for id, pattern, says in SUDO_REFUSALS:
             if re.search(pattern, result.err):
                 raise PreflightError(
@@ -225,82 +231,3 @@ def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:
     text = stdin.reveal() if isinstance(stdin, Secret) else stdin or ""
     data = text.encode()
     return (data[at : at + PACKET] for at in range(0, len(data), PACKET))
-
-
-def _exchange(  # noqa: C901  (to be split)
-    channel: paramiko.Channel, chunks: Iterator[bytes], out: Stream, err: Stream, cmd: Command
-) -> str:
-    """Send the chunks and read both streams at once until the command has ended.
-
-    Returns why it was given up: neither side moved for ``cmd.limit`` seconds, or it went on talking
-    for ``cmd.patience``, counted from the end of its input.
-
-    The command has ended when its status is there and both streams are at their mark: a child it
-    left behind may hold them open for ever.
-    """
-    arrivals = select.poll()
-    arrivals.register(channel.fileno(), select.POLLIN)
-    chunk = next(chunks, None)
-    if chunk is None:
-        _end_input(channel)
-    channel.settimeout(0.05)
-    moved = fed = time.monotonic()
-    while True:
-        # Looked at before reading: what came before the end is then certainly read.
-        over = channel.closed or channel.eof_received or (out.ended and err.ended)
-        busy = False
-        if channel.recv_ready():
-            out.feed(channel.recv(1 << 20))
-            busy = True
-        if channel.recv_stderr_ready():
-            err.feed(channel.recv_stderr(1 << 20))
-            busy = True
-        if chunk is not None:
-            sent = _send(channel, chunk)
-            busy = busy or bool(sent)
-            chunk = None if sent is None else chunk[sent:] or next(chunks, None)
-            if chunk is None:
-                _end_input(channel)
-                fed = time.monotonic()
-        if chunk is None and time.monotonic() - fed > cmd.patience:
-            return f"did not come to an end in {cmd.patience:g} s, though it goes on talking"
-        if busy:
-            moved = time.monotonic()
-            continue
-        if over and channel.status_event.is_set():
-            break
-        if time.monotonic() - moved > cmd.limit:
-            return f"did not answer in {cmd.limit:g} s"
-        if chunk is None:
-            if over:
-                channel.status_event.wait(0.2)
-            else:
-                arrivals.poll(200)
-    out.finish()
-    err.finish()
-    return ""
-
-
-def _end_input(channel: paramiko.Channel) -> None:
-    """Send EOF, or nothing if the command has ended by itself.
-
-    paramiko's own shutdown sends it outside the lock, so behind the CLOSE that answers a command
-    which ends just then; sshd drops the whole line for that.  The first wait is for a new exchange
-    of keys: it could not end while we held the lock.
-    """
-    transport = channel.get_transport()
-    transport.clear_to_send.wait(transport.clear_to_send_timeout)
-    with channel.lock:
-        message = channel._send_eof()  # type: ignore[attr-defined]
-        if message is not None:
-            transport._send_user_message(message)  # type: ignore[attr-defined]
-
-
-def _send(channel: paramiko.Channel, chunk: bytes) -> int | None:
-    """Return how many bytes went, 0 if there is no room now, None if nobody reads any more."""
-    try:
-        return channel.send(chunk) or None
-    except TimeoutError:
-        return 0
-    except OSError:
-        return None

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from omsfab import retry
 from omsfab.command import Command, command, shown
 from omsfab.commands import next_line, posix
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
+from omsfab.ssh.exchange import PACKET
 from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell
-
-PACKET = 32_704
-"""What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""
 
 PATIENCE = 600
 """Seconds without progress until a transfer gives up."""
+
+LOST = (LostSession, Unreachable)
+"""After these a transfer is tried again."""
 
 REPORT = 1 << 20
 """Progress is told every so many bytes."""
@@ -29,13 +31,6 @@ class Pipe(Shell, Protocol):
     def feed(
         self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None
     ) -> Result: ...
-
-
-def pauses() -> Iterator[float]:
-    """Seconds to wait before each new try: 1, 2, 4, 8, 15, 15, …"""
-    yield from (1, 2, 4, 8)
-    while True:
-        yield 15
 
 
 def send(
@@ -59,27 +54,29 @@ def send(
     the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
     ``patience`` seconds, XFER-005 any other refusal of the node.
     """
+    _refuse_another_size(source, size)
+    progress = _Progress(on_bytes, patience)
+    try:
+        retry.call(
+            lambda: _go_on(shell, source, dest, size, sha256, progress),
+            on=LOST,
+            waits=progress.waits,
+            again=lambda _: progress.goes_on(),
+            on_wait=lambda lost, pause: on_lost(
+                f"link to {shell.node} lost ({lost.id}); again in {pause:g} s"
+            ),
+        )
+    except LOST as error:
+        raise _given_up(shell.node, dest, size, progress.most, error) from error
+
+
+def _refuse_another_size(source: Path, size: int) -> None:
     try:
         have = source.stat().st_size
     except OSError as error:
         raise _unreadable(source, error) from error
     if have != size:
         raise _changed(source, size)
-    progress = _Progress(on_bytes)
-    waits = pauses()
-    while True:
-        reached = progress.most
-        try:
-            _go_on(shell, source, dest, size, sha256, progress)
-            return
-        except (LostSession, Unreachable) as lost:
-            if progress.most > reached:
-                waits = pauses()
-            if time.monotonic() - progress.at > patience:
-                raise _given_up(shell.node, dest, size, progress.most, lost) from lost
-            pause = next(waits)
-            on_lost(f"link to {shell.node} lost ({lost.id}); again in {pause} s")
-            time.sleep(pause)
 
 
 def _go_on(
@@ -120,18 +117,25 @@ _NONE = ("", "0", "")
 class _Progress:
     """How far it came, when, and whom to tell."""
 
-    def __init__(self, on_bytes: OnBytes) -> None:
+    def __init__(self, on_bytes: OnBytes, patience: float) -> None:
         self._on_bytes = on_bytes
+        self._patience = patience
         self._told = -1
         self.most = 0
-        self.at = time.monotonic()
+        self._at = time.monotonic()
+        self.waits = retry.Backoff()
 
     def reached(self, offset: int, *, quietly: bool = False) -> None:
         if offset > self.most:
-            self.most, self.at = offset, time.monotonic()
+            self.most, self._at = offset, time.monotonic()
+            self.waits.reset()
         if offset != self._told and not quietly:
             self._told = offset
             self._on_bytes(offset)
+
+    def goes_on(self) -> bool:
+        """Whether the last byte beyond what there was is not too long ago."""
+        return time.monotonic() - self._at <= self._patience
 
 
 def _read(source: Path, offset: int, size: int, progress: _Progress) -> Iterator[bytes]:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from omsfab.fleet.model import Node, Ssh
-from omsfab.ssh.dialer import Dialer, Patience
+from omsfab.ssh.dialer import Dialer
 from omsfab.ssh.shell import SshShell
+from omsfab.ssh.transport import Timeouts
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
@@ -65,9 +66,9 @@ class Sshd:
         key = {"key": self.home / "user_key", "known_hosts": self.known_hosts}
         return Ssh(**{**key, **changes})
 
-    def shell(self, patience: Patience | None = None, **changes: object) -> SshShell:
+    def shell(self, patience: Timeouts | None = None, **changes: object) -> SshShell:
         ssh = self.ssh(**changes)
-        shell = SshShell(self.node, ssh, Dialer(ssh, patience or Patience()))
+        shell = SshShell(self.node, ssh, Dialer(ssh, patience or Timeouts()))
         self.shells.append(shell)
         return shell
 

@@ -39,8 +39,8 @@ from omsfab.errors import (
 from omsfab.fleet.model import Node
 from omsfab.secret import Secret
 from omsfab.ssh import host_keys
-from omsfab.ssh.dialer import Patience
 from omsfab.ssh.shell import connect, scan
+from omsfab.ssh.transport import Timeouts
 
 PARENT = script("cat /proc/$PPID/stat | cut -d ' ' -f 4")
 """Prints the pid of the sshd process that serves this session: the parent of the login shell."""
@@ -230,7 +230,7 @@ def test_a_port_that_is_not_ssh_is_named(sshd):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         sshd.port = mute.getsockname()[1]
         with pytest.raises(Unreachable) as error:
-            sshd.shell(Patience(banner=0.5)).run(command("true"))
+            sshd.shell(Timeouts(banner=0.5)).run(command("true"))
 
     assert "SSH-003" == error.value.id
 
@@ -249,7 +249,7 @@ def test_a_dropped_connection_is_tried_again(sshd):
         threading.Thread(target=serve, daemon=True).start()
         sshd.port = gate.getsockname()[1]
         with pytest.raises(Unreachable) as error:
-            sshd.shell(Patience(again=0.1)).run(command("true"))
+            sshd.shell(Timeouts(retry=0.1)).run(command("true"))
 
     assert ["dropped"] * 3 == tries
     assert "SSH-008" == error.value.id
@@ -298,16 +298,13 @@ def test_the_gateway_is_checked_like_a_node(sshd):
     assert f"-p {sshd.port} jump@127.0.0.1 true" in refusal.value.render()
 
 
-def test_the_users_ssh_config_is_honoured(sshd, monkeypatch):
+def test_the_users_ssh_config_is_honoured(sshd, openssh_of_home):
     """An alias with its own port, user and key; hosts.yaml says none of them."""
-    home = sshd.home / "operator"
-    (home / ".ssh").mkdir(parents=True)
-    (home / ".ssh" / "config").write_text(
+    (openssh_of_home / "config").write_text(
         f"Host oms-a\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {getpass.getuser()}\n"
         f"  IdentityFile {sshd.home}/user_key\n  IdentityFile ~/.ssh/missing\n"
         "  IdentitiesOnly yes\n"
     )
-    monkeypatch.setenv("HOME", str(home))
     node = Node(name="oms1", ip="10.255.0.1", address="oms-a")
     shell = connect([node], sshd.ssh(key=None))["oms1"]
     sshd.shells.append(shell)
@@ -315,13 +312,100 @@ def test_the_users_ssh_config_is_honoured(sshd, monkeypatch):
     assert "here\n" == shell.run(command("echo", "here")).out
 
 
+def test_a_host_key_is_looked_up_by_its_alias(sshd, openssh_of_home):
+    """HostKeyAlias, e.g. for nodes behind one forwarded address: no line for the address counts."""
+    _, rest = sshd.known_hosts.read_text().split(" ", 1)
+    sshd.known_hosts.write_text(f"node-1 {rest}")
+    with pytest.raises(SecurityRefusal, match="SSH-009"):
+        sshd.shell().run(command("true"))
+    (openssh_of_home / "config").write_text("HostKeyAlias node-1\n")
+
+    assert 0 == sshd.shell().run(command("true")).status
+    assert scan(sshd.node, sshd.ssh()).line.startswith("node-1 ")
+
+
+def test_no_setting_of_openssh_skips_the_host_key(sshd, openssh_of_home):
+    """What many have in ~/.ssh/config for machines of a lab; a file elsewhere counts for `ssh`."""
+    (openssh_of_home / "config").write_text(
+        "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nVerifyHostKeyDNS yes\n"
+    )
+
+    with pytest.raises(SecurityRefusal, match="SSH-009"):
+        sshd.shell(known_hosts=None).run(command("true"))
+
+
+def test_a_device_is_never_replaced_by_a_known_hosts_file(sshd, tmp_path):
+    """SSH-012: /dev/null of a jump host would be a file afterwards."""
+    (tmp_path / "null").symlink_to("/dev/null")
+    key = replace(scan(sshd.node, sshd.ssh()), file=tmp_path / "null")
+
+    with pytest.raises(SecurityRefusal, match="SSH-012"):
+        host_keys.record(key.file, key)
+
+
+def test_a_proxycommand_is_the_connection(sshd, openssh_of_home):
+    """By a shell, as OpenSSH runs it: with tokens and redirections."""
+    (openssh_of_home / "config").write_text(
+        "ProxyCommand bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'\n"
+    )
+
+    assert "here\n" == sshd.shell().run(command("echo", "here")).out
+
+
+def test_a_proxycommand_that_fails_is_a_lost_connection(sshd, openssh_of_home):
+    """It ends at once, three times."""
+    (openssh_of_home / "config").write_text(f"ProxyCommand echo x >>{sshd.home}/tried\n")
+
+    with pytest.raises(Unreachable, match="SSH-008"):
+        sshd.shell(Timeouts(retry=0.1)).run(command("true"))
+
+    assert "x\nx\nx\n" == (sshd.home / "tried").read_text()
+
+
+def test_an_agent_that_ssh_config_names_is_asked(sshd, locked, openssh_of_home, monkeypatch):
+    """IdentityAgent: of 1Password, say; SSH_AUTH_SOCK names none."""
+    sock = os.environ["SSH_AUTH_SOCK"]
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    with (openssh_of_home / "config").open("a") as file:
+        file.write(f"IdentityAgent {sock}\n")
+
+    assert 0 == sshd.shell(key=None).run(command("true")).status
+
+
+def test_two_keys_are_given_where_two_are_wanted(sshd, openssh_of_home):
+    """`AuthenticationMethods publickey,publickey`: the second one counts as well."""
+    other_key(sshd.home)
+    with (sshd.home / "authorized_keys").open("a") as file:
+        file.write((sshd.home / "other.pub").read_text())
+    (openssh_of_home / "config").write_text(f"IdentityFile {sshd.home}/other\n")
+    sshd.stop()
+    sshd.more = "AuthenticationMethods publickey,publickey\n"
+    sshd.start()
+
+    assert 0 == sshd.shell().run(command("true")).status
+
+
+def test_what_is_wanted_beside_a_key_is_told(sshd):
+    """SSH-004: a second factor cannot be given here."""
+    sshd.stop()
+    sshd.more = "AuthenticationMethods publickey,keyboard-interactive\n"
+    sshd.start()
+
+    with pytest.raises(PreflightError) as error:
+        sshd.shell().run(command("true"))
+
+    assert ("SSH-004", "oms1: authentication failed: a key is not enough") == (
+        error.value.id,
+        error.value.what,
+    )
+    assert "after the key it wants keyboard-interactive as well" == error.value.evidence
+
+
 @pytest.fixture
-def locked(sshd, monkeypatch):
+def locked(sshd, openssh_of_home, monkeypatch):
     """A user key with a passphrase, its former self in an agent; IdentitiesOnly for all."""
-    home, sock, key = sshd.home / "operator", sshd.home / "agent", sshd.home / "user_key"
-    (home / ".ssh").mkdir(parents=True)
-    (home / ".ssh" / "config").write_text(f"IdentitiesOnly yes\nIdentityFile {key}\n")
-    monkeypatch.setenv("HOME", str(home))
+    sock, key = sshd.home / "agent", sshd.home / "user_key"
+    (openssh_of_home / "config").write_text(f"IdentitiesOnly yes\nIdentityFile {key}\n")
     monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL) as agent:
         try:
@@ -346,23 +430,23 @@ def test_identitiesonly_needs_but_the_public_half(sshd, locked):
     assert 0 == sshd.shell(key=None).run(command("true")).status
 
 
-def test_identitiesonly_offers_no_other_key_of_the_agent(sshd, locked):
+def test_identitiesonly_offers_no_other_key_of_the_agent(sshd, locked, openssh_of_home):
     """Else sshd would soon have had too many."""
     other_key(locked.parent)
-    config = locked.parent / "operator" / ".ssh" / "config"
+    config = openssh_of_home / "config"
     config.write_text(f"IdentitiesOnly yes\nIdentityFile {locked.parent}/other\n")
 
     with pytest.raises(PreflightError) as error:
         sshd.shell(key=None).run(command("true"))
 
-    assert ("SSH-004", "oms1: it lets us not in: no key of ours is accepted") == (
+    assert ("SSH-004", "oms1: authentication failed: no key accepted") == (
         error.value.id,
         error.value.what,
     )
 
 
 @pytest.fixture
-def crowded(sshd, locked):
+def crowded(sshd, locked, openssh_of_home):
     """An agent with more keys than sshd will hear, ours the last; it is named nowhere."""
     for number in range(3):
         key = locked.parent / f"crowd{number}"
@@ -373,16 +457,18 @@ def crowded(sshd, locked):
         ["ssh-keygen", "-q", "-p", "-P", "canary", "-N", "", "-f", str(locked)], check=True
     )
     subprocess.run(["ssh-add", "-q", str(locked)], check=True)
-    (locked.parent / "operator" / ".ssh" / "config").unlink()
+    (openssh_of_home / "config").unlink()
     sshd.stop()
     sshd.more = "MaxAuthTries 2\n"
     sshd.start()
     return locked
 
 
-def test_of_many_keys_in_the_agent_the_operators_own_is_offered_first(sshd, crowded):
+def test_of_many_keys_in_the_agent_the_operators_own_is_offered_first(
+    sshd, crowded, openssh_of_home
+):
     """As ssh does: what ~/.ssh/id_ed25519.pub names does not wait behind the others."""
-    shutil.copy(f"{crowded}.pub", crowded.parent / "operator" / ".ssh" / "id_ed25519.pub")
+    shutil.copy(f"{crowded}.pub", openssh_of_home / "id_ed25519.pub")
 
     assert 0 == sshd.shell(key=None).run(command("true")).status
 
@@ -414,7 +500,7 @@ def test_an_agent_that_talks_nonsense_is_no_agent(sshd, monkeypatch, tmp_path):
         threading.Thread(target=answer, daemon=True).start()
         assert 0 == sshd.shell().run(command("true")).status
         monkeypatch.setenv("HOME", str(tmp_path))
-        with pytest.raises(PreflightError, match="no key of ours is accepted"):
+        with pytest.raises(PreflightError, match="no key accepted"):
             sshd.shell(key=None).run(command("true"))
 
 
@@ -562,7 +648,7 @@ def test_a_line_that_died_between_two_commands_is_replaced(server):
 
 def test_a_frozen_sshd_is_noticed(server):
     """N03: TCP is fine, nobody answers: the watchdog asks, waits, and gives up the line."""
-    shell = server.shell(Patience(keepalive=0.2, silence=0.8))
+    shell = server.shell(Timeouts(keepalive=0.2, silence=0.8))
     session = int(shell.run(PARENT).out)
 
     with pytest.raises(LostSession):
@@ -571,7 +657,7 @@ def test_a_frozen_sshd_is_noticed(server):
 
 def test_a_silent_command_on_a_living_line_is_left_alone(server):
     """The same patience, no output for longer than it: the peer answers, so all is well."""
-    shell = server.shell(Patience(keepalive=0.2, silence=0.8))
+    shell = server.shell(Timeouts(keepalive=0.2, silence=0.8))
 
     assert "done\n" == shell.run(script("sleep 1.8; echo done")).out
 
@@ -772,7 +858,7 @@ def test_no_weak_mac_is_offered(server):
     """R4: an audit finds neither MD5 nor SHA-1, whole or cut short."""
     shell = server.shell()
     shell.run(command("true"))
-    options = shell._connection.transport.get_security_options()
+    options = shell._transport.get_security_options()
     names = " ".join((*options.digests, *options.kex, *options.ciphers))
 
     assert [] == re.findall(r"md5|sha1\b|-96|cbc|arcfour|3des", names)
