@@ -708,6 +708,20 @@ GUARDS = (
         "if False:",
         "tests/unit/test_claim.py::test_claims_beside_the_lease_of_another_run_are_asked_about",
     ),
+    Guard(
+        "what the stop has left of a program is told",
+        "omsfab/commands/processes.py",
+        "if one.ports or (not one.store and (one.program or one.user in USERS))",
+        "if False",
+        "tests/unit/test_left_over.py::test_what_should_have_ended_with_the_programs",
+    ),
+    Guard(
+        "it is looked at what the stop has left, wherever production is stopped",
+        "omsfab/plan/scale.py",
+        "for step in (stop, steps.left_over(fleet, node))",
+        "for step in (stop,)",
+        "tests/unit/test_left_over.py::test_it_is_looked_at_wherever_production_is_stopped",
+    ),
 )  # fmt: skip
 
 

@@ -123,7 +123,8 @@ ASSUMPTIONS = (
         "`stop all` ends all who write",
         "against it: Stores and connectors are processes of their own",
         "hard",
-        "MetaDB must be quiet before rows go, and stay so until docker_init.sh begins",
+        "MetaDB must be quiet before rows go, and stay so until docker_init.sh begins; Stores are"
+        " counted in the plan, and what is left of a program is told with the line that ends it",
         "lab/test_rows: test_a_late_writer_keeps_docker_init_from_running",
     ),
     Assumption(

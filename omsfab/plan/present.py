@@ -45,6 +45,8 @@ class NodeFacts:
     """The programs of its supervisord that run."""
     states: Mapping[str, str] = field(default_factory=dict)
     """program -> state, of all that its supervisord has."""
+    stores: tuple[str, ...] = ()
+    """The Stores and connectors in its container, by name: no programs of supervisord."""
     id: str = ""
     """The id of the container."""
     config_sha256: str = ""

@@ -157,6 +157,18 @@ class Programs:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingRuns:
+    """No process of OMS's own programs is left in the container, and none of their ports is held.
+
+    ``command`` lists what runs (commands/processes.py); Stores and connectors are told of, and are
+    no answer.
+    """
+
+    container: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
 class Healthy:
     """The health page says ``{"data": {"healthy": true}}``.
 
@@ -228,7 +240,7 @@ class IsOms:
 class Await:
     """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
 
-    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | Healthy | FromAny
+    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | NothingRuns | Healthy | FromAny
     limit: float
     every: float = 1.0
 
@@ -236,7 +248,7 @@ class Await:
 Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
     " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
-    " | SameTime | Programs | Healthy | Await"
+    " | SameTime | Programs | NothingRuns | Healthy | Await"
     " | MetaDbQuick | MetaDbVersion | Guarded | FromAny | IsOms | InitOver"
 )
 

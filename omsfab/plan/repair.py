@@ -167,7 +167,7 @@ def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Stop all processes in the container (guide, step 2); the container itself stays."""
 
     def build(one: Node) -> tuple[Step, ...]:
-        return (steps.stop_processes(fleet, one),)
+        return (steps.stop_processes(fleet, one), steps.left_over(fleet, one))
 
     return _plan("node.stop", fleet, node, build, touches=present)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from omsfab.commands.next_line import fab
+from omsfab.commands.processes import stores_text
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
@@ -177,6 +178,7 @@ def _from_physical(
         *(f"despite {text}" for text in present.traffic),
         *_flags(fleet, old, present),
         *_not_running(old, present),
+        *_running_on(old, present),
     )
     return Plan(
         "scale.out",
@@ -186,7 +188,15 @@ def _from_physical(
             questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
             Stage("rows as they were shown", (steps.rows_shown(clear),)),
-            Stage("stop production", stops, outage=True),
+            Stage(
+                "stop production",
+                tuple(
+                    step
+                    for node, stop in zip(old, stops, strict=True)
+                    for step in (stop, steps.left_over(fleet, node))
+                ),
+                outage=True,
+            ),
             Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
             Stage(
                 "configuration of the old nodes",
@@ -591,6 +601,15 @@ def _not_running(old: Sequence[Node], present: Present) -> tuple[str, ...]:
         for node in old
         for name, state in present.facts(node.name).states.items()
         if state != "RUNNING"
+    )
+
+
+def _running_on(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """What the stop does not end, and what goes on writing to MetaDB."""
+    return tuple(
+        f"note: {node.name}: {stores_text(stores)}"
+        for node in old
+        if (stores := present.facts(node.name).stores)
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from omsfab.commands import checks, docker, influx, job, oms, posix, supervisor
+from omsfab.commands import checks, docker, influx, job, oms, posix, processes, supervisor
 from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import oms_config, values
 from omsfab.fleet.image_package import Package
@@ -28,6 +28,7 @@ from omsfab.plan.records import (
     Job,
     KeepRows,
     NothingLeftOver,
+    NothingRuns,
     OthersUnchanged,
     OtherUrls,
     Programs,
@@ -434,6 +435,26 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
         # A `stop all` of a run that was killed may be under way: ours then ends before it.
         verify=(Await(stopped, limit=120),),
         fault="RUN-002",
+    )
+
+
+def left_over(fleet: Fleet, node: Node) -> Step:
+    """What `stop all` has not ended: an orphan that ignores TERM keeps its port, and may write.
+
+    Told with the line that ends it, and no more: omsfab ends nothing that it cannot name.  Who
+    writes rows is found by ``rows_quiet`` and before rows go.
+    """
+    container = fleet.install.container
+    nothing = NothingRuns(container, processes.listing(container, fleet.install.ports))
+    return Step(
+        name="left-over",
+        node=node.name,
+        title=f"the programs have left no process in {container}, and hold no port",
+        kind="read-only",
+        verify=(Await(nothing, limit=4),),
+        fault="RUN-007",
+        fix="end it by the line beside it: docker_init.sh starts programs that need these ports",
+        warn=True,
     )
 
 

@@ -205,7 +205,9 @@ def undo(
             replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
             for node in stopped
         ]
-        stage("stop production", stops, outage=True)
+        left = [steps.left_over(fleet, node) for node in stopped]
+        lanes = [step for pair in zip(stops, left, strict=True) for step in pair]
+        stage("stop production", lanes, outage=True)
         needs = tuple((step.node, probe) for step in stops for probe in step.check)
         stage("rows of MetaDB", [replace(_restored(where), needs=needs)], outage=True)
     stage(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from secrets import token_bytes
 from typing import Any, TypeAlias
 
-from omsfab.commands import checks, docker, posix, supervisor
+from omsfab.commands import checks, docker, posix, processes, supervisor
 from omsfab.commands.next_line import fab
 from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import Next, OmsfabError, PreflightError, refusal
@@ -191,13 +191,18 @@ def _at_node(
         unknown = tuple(sorted(set(oms_config.unknown(have)) - set(want)))
     facts = _container(container)
     programs: dict[str, str] = {}
+    stores: tuple[str, ...] = ()
     if facts.get("container") == "running":
-        programs = supervisor.states(shell.run(supervisor.status(fleet.install.container)).out)
+        install = fleet.install
+        programs = supervisor.states(shell.run(supervisor.status(install.container)).out)
+        listed = shell.run(processes.listing(install.container, install.ports))
+        stores = processes.stores(processes.found(listed.out))
     return NodeFacts(
         docker="" if version.status else version.out.strip(),
         **facts,
         programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
         states=programs,
+        stores=stores,
         has_image=has.status == 0,
         loaded=has.out.strip() if has.status == 0 else "",
         tagged=named.out.strip() if named.status == 0 else "",

@@ -15,8 +15,9 @@ from typing import TypeAlias
 from typing_extensions import assert_never
 
 from omsfab.command import Command, command, shown
-from omsfab.commands import checks, docker, posix, supervisor
+from omsfab.commands import checks, docker, posix, processes, supervisor
 from omsfab.commands import job as job_words
+from omsfab.commands.processes import Process, stores_text
 from omsfab.edges import job as jobs
 from omsfab.edges.metadb import Cleared, Lease, MetaDbEdge
 from omsfab.errors import (
@@ -51,6 +52,7 @@ from omsfab.plan.records import (
     MetaDbQuick,
     MetaDbVersion,
     NothingLeftOver,
+    NothingRuns,
     OthersUnchanged,
     OtherUrls,
     Probe,
@@ -81,6 +83,9 @@ PROGRESS_EVERY = 0.2
 
 SIGN_EVERY = 10.0
 """Seconds between two words about a wait: longer silence looks like a standstill."""
+
+LONGEST = 160
+"""Characters of a command line that are told; those of a JVM go on for pages."""
 
 OTHERWISE = "INIT-023"
 """docker_init.sh did not end as expected, and its success is proven otherwise."""
@@ -125,6 +130,7 @@ class Site:
         self._lease = lease
         self._states: dict[str, Mapping[str, str]] = {}
         self._settled: dict[str, float] = {}
+        self._stores: dict[str, tuple[str, ...]] = {}
 
     # --- questions ---
 
@@ -171,6 +177,8 @@ class Site:
                 result = self._shells[node].run(command)
                 self._seen(node, result, tell)
                 return programs_say(result, probe)
+            case NothingRuns(container, command):
+                return self._left_over(node, container, command, tell)
             case SameTime(command, apart, zone):
                 return self._same_time(node, command, apart, zone=zone)
             case MetaDbQuick(limit):
@@ -229,6 +237,23 @@ class Site:
             data["settled"] = settled
         runs = sum(state == "RUNNING" for state in states.values())
         tell("programs", f"{runs} of {len(states)} programs RUNNING", data)
+
+    def _left_over(self, node: str, container: str, listing: Command, tell: Tell) -> str | None:
+        """Each with what is known of it, and the line that ends them; Stores are told of once."""
+        said = self._shells[node].run(listing)
+        if said.status:
+            return f"it cannot be asked: {said.err.strip() or said.out.strip()}"
+        there = processes.found(said.out)
+        stores = processes.stores(there)
+        if stores and stores != self._stores.get(node):
+            tell("state", stores_text(stores))
+        self._stores[node] = stores
+        left = processes.left_over(there)
+        ending = processes.ending(container, left)
+        # The note keeps a shell from reading what is said behind the line.
+        by_hand = self._shells[node].by_hand(ending, "KILL: it has ignored TERM") if ending else ""
+        lines = [process_text(one, container) for one in left]
+        return "\n".join([*lines, *([f"ended by: {by_hand}"] if by_hand else [])]) or None
 
     def _look(self, node: str, container: str, tell: Tell) -> None:
         """See what the programs do now; who cannot be asked tells nothing."""
@@ -566,6 +591,20 @@ def _absent(name: str, result: Result) -> str:
     """Return that there is none yet, where a tool says so at length; else nothing."""
     absent = re.search("no such (image|container|file or directory)", result.err, re.I)
     return f"{name} is not there" if result.status and absent else ""
+
+
+def process_text(one: Process, container: str) -> str:
+    """Return e.g. ``pid 7 in oms_427, user ds, of oms_drc_cm, holds port 8088: java -jar …``."""
+    ports = f"holds port {', '.join(map(str, one.ports))}" if one.ports else ""
+    where = "of this machine, none of the container" if one.outside else f"in {container}"
+    parts = (
+        f"pid {one.pid or 'unknown'} {where}",
+        f"user {one.user}" if one.user else "",
+        f"of {one.program}" if one.program else "",
+        ports,
+    )
+    words = one.command if len(one.command) <= LONGEST else f"{one.command[:LONGEST]}…"
+    return f"{', '.join(filter(None, parts))}: {words or 'nobody tells what it is'}"
 
 
 def programs_say(result: Result, probe: Programs) -> str | None:

@@ -34,6 +34,7 @@ from omsfab.plan.records import (
     MetaDbQuick,
     MetaDbVersion,
     NothingLeftOver,
+    NothingRuns,
     OthersUnchanged,
     OtherUrls,
     Plan,
@@ -223,6 +224,8 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
             return f"{shown(command)} says healthy"
         case InitOver(job):
             return f"no docker_init.sh runs in {job.container}, within {job.limit:.0f} s"
+        case NothingRuns(container, _):
+            return f"no process of its programs is left in {container}, and their ports are free"
         case Await(inner, limit, _):
             return f"{probe_text(inner)}, within {limit:.0f} s"
         case _:

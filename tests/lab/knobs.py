@@ -132,6 +132,7 @@ CASES = (
     _through(STORES=1),
     _through(STORES="survive"),
     _stopped("DB-044", LATE_WRITER=1),
+    _apart("RUN-003", ORPHAN="oms_drc_supervisor"),
     # rows
     _stopped("VER-001", True, CM_URL_OVERRIDE="http://10.9.9.9:8088"),
     _stopped("VER-001", CM_URL_OVERRIDE="http://10.9.9.9:8088", ROWS="rewrite"),

@@ -144,7 +144,7 @@ SCENARIOS = {
                 *on("oms1", *OLD, *BACKEND),
                 *on("oms2", *FRESH, "vip", "vip-member", *STAGED),
                 *on("metadb", "rows-shown"),
-                *on("oms1", "stop-processes"),
+                *on("oms1", "stop-processes", "left-over"),
                 *on("metadb", "clear-rows"),
                 *on("oms1", "config"),
                 *on("metadb", "rows-quiet"),

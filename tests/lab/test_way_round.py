@@ -9,10 +9,13 @@ tried here, all of them by `scripts/crash`.
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 
 import pytest
 
+from omsfab.lab.oracle import CONTAINER
 from omsfab.lab.package import SOURCES
 from tests.lab.crash import FAST, Crash
 from tests.lab.knobs import CASES, Case, listed
@@ -215,3 +218,58 @@ def test_a_script_or_its_wrapper_that_was_killed_is_rolled_back(fresh, victim):
 
     assert back.status == (0 if process.returncode == 0 else 8), f"{out.decode()}{back}"
     assert ALL == as_before(crash.outcome(), before)
+
+
+def await_processes(crash, *processes):
+    """Wait until these run in the container: a program counts as started before it works."""
+    end = time.monotonic() + 60
+    while True:
+        listed = crash.fleet.docker("oms1", "exec", CONTAINER, "ps", "-eo", "args")
+        if all(any(line.endswith(one) for line in listed.splitlines()) for one in processes):
+            return
+        assert time.monotonic() < end, listed
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def orphaned(crash):
+    """A whole scale-out past an orphan of oms_drc_cm that ignores TERM, and Stores that run on: the
+    line of the warning is pasted while the run goes on.  Returns what was said, and its status."""
+    cured(crash)
+    crash.reset(images=False)
+    crash.fleet.lab.knob("oms1", ORPHAN="oms_drc_cm", STORES="survive", INIT_SECONDS=5)
+    crash.fleet.docker("oms1", "exec", CONTAINER, "supervisorctl", "restart", "all")
+    await_processes(crash, "services.orphan", "services.store connector")
+    process = crash.fleet.start("scale.out", "--yes")
+    said = started(process, r"ended by: ", limit=240)
+    line = said.decode().rpartition("ended by: ")[2]
+    pasted = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    out, _ = process.communicate(timeout=600)
+    cured(crash)
+    return process.returncode, said.decode() + out.decode(), pasted
+
+
+def test_an_orphan_is_told_with_the_line_that_ends_it(orphaned):
+    """R2.7: RUN-007 names pid, user, program, port and command; pasted, the run ends in service."""
+    status, said, pasted = orphaned
+
+    assert 0 == pasted.returncode, pasted
+    assert 0 == status, said
+    told = re.search(
+        r"RUN-007 [^\n]*\n?[^\n]*pid (\d+) in oms_427, user root, of oms_drc_cm, .*", said
+    )
+    assert told, said
+    assert "holds port 8088: " in told[0]
+    assert "omslab.services.orphan" in told[0]
+    assert f"kill -9 {told[1]}" in said
+
+
+def test_stores_and_connectors_are_counted_in_the_plan_and_before_rows_go(orphaned):
+    """R2.7: they are no supervisord programs, so nothing of omsfab stops them."""
+    _, said, _ = orphaned
+    plan, rows, _ = re.split(r"stop-processes .*✓|clear-rows .*✓", said, maxsplit=2)
+
+    text = "2 Stores/connectors run on, they are no supervisord programs: "
+    assert text in plan
+    assert text in rows
+    assert "store17001" in rows

@@ -19,7 +19,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from omsfab.commands import checks, claim, docker, job, oms, posix, preflight, supervisor
+from omsfab.commands import checks, claim, docker, job, oms, posix, preflight, processes, supervisor
 from tests.simulation.world import EPOCH, Process, World
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
@@ -1428,6 +1428,7 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         preflight._OMSFLOW: d(_omsflow),
         preflight._LOGIN: d(_login),
         preflight._ONE_OMS: fine,
+        processes._PROCESSES: fine,
         preflight._TAKES: fine,
         preflight._ROOM: _full_says,
         preflight._TAG: d(_tag),

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from omslab import settings
+from omslab.services import store
 from omslab.services.web import Answer, serve
 
 MEMORY: dict[str, Any] = {"cursor": None, "beats": 0, "row": 0}
@@ -95,8 +96,12 @@ def stores(values: dict[str, Any]) -> None:
     for kind in (*kinds, *late):
         child = CHILDREN.get(kind)
         if child is None or child.poll() is not None:
+            place = store.place(kind)
+            place.mkdir(parents=True, exist_ok=True)
             CHILDREN[kind] = subprocess.Popen(
-                [sys.executable, "-m", "omslab.services.store", kind], start_new_session=True
+                [sys.executable, "-m", "omslab.services.store", kind],
+                cwd=place,
+                start_new_session=True,
             )
 
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from omslab import settings
+from omslab.services import orphan
 
 Answer = tuple[int, Any]
 
@@ -51,5 +52,6 @@ def serve(
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
+    orphan.leave(server.socket.fileno())
     print(f"listening on {port}", flush=True)
     server.serve_forever()
