@@ -716,6 +716,13 @@ GUARDS = (
         "tests/unit/test_left_over.py::test_what_should_have_ended_with_the_programs",
     ),
     Guard(
+        "a stop of production is confirmed by the name of the region",
+        "omsfab/run/asking.py",
+        'if answer == word if word else answer.lower() == "yes":',
+        'if answer == word or answer.lower() == "yes":',
+        "tests/unit/test_confirm.py::test_where_much_is_at_stake_only_the_name_of_the_region_counts",
+    ),
+    Guard(
         "it is looked at what the stop has left, wherever production is stopped",
         "omsfab/plan/scale.py",
         "for step in (stop, steps.left_over(fleet, node))",

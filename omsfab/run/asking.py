@@ -10,7 +10,7 @@ from omsfab.commands.next_line import plus
 from omsfab.errors import InputError, Next
 
 TRIES = 3
-"""Answers that are neither yes nor no before that counts as no."""
+"""Answers that are neither what is wanted nor no before that counts as no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,11 @@ class Flags:
         return self.dry or self.plan
 
 
-def confirm(flags: Flags, question: str, line: Next) -> None:
-    """Ask for a "yes" in full; ``--yes`` has said it.  Raises INPUT-023 or INPUT-024.
+def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
+    """Ask whether to go on; ``--yes`` has said it.  Raises INPUT-023 or INPUT-024.
 
-    ``line`` is the task as it was called.
+    ``stakes`` is one sentence, ``line`` the task as it was called.  ``word`` is what has to be
+    typed where much is at stake, the region's name; otherwise a "yes" in full will do.
     ``--json`` never asks: its plan is not on the screen, and its output is for a program.
     """
     if flags.yes:
@@ -49,13 +50,15 @@ def confirm(flags: Flags, question: str, line: Next) -> None:
         )
     if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError("INPUT-023", "there is no terminal to ask on", where=line.line, next=first)
+    asks = f"Type {word} to continue: " if word else "Continue? [yes/no] "
+    prompt = f"{stakes}{'' if stakes.endswith('?') else '.'} {asks}"
     for _ in range(TRIES):
-        answer = _answer(f"{question} [yes/no] ")
-        if answer == "yes":
+        answer = _answer(prompt)
+        if answer == word if word else answer.lower() == "yes":
             return
-        if answer in ("", "n", "no"):
+        if answer.lower() in ("", "n", "no"):
             break
-        question = "please type yes or no"
+        prompt = asks if word else "Please type yes or no: "
     raise InputError("INPUT-024", "not confirmed", where=line.line, next=shown)
 
 
@@ -69,4 +72,4 @@ def _answer(prompt: str) -> str:
             except OSError:
                 out = sys.stderr
         print(prompt, end="", file=out, flush=True)
-        return sys.stdin.readline().strip().lower()
+        return sys.stdin.readline().strip()

@@ -15,6 +15,14 @@ from omsfab.run import journal as journals
 
 UNDO = "run.undo"
 
+WATCHED = 2
+"""The first schema of journals that tells of programs."""
+
+CONCERNED = frozenset(
+    ("stop-processes", "start-processes", "start-container", "restart", "initialise", "refresh")
+)
+"""Steps that stop or start programs."""
+
 
 class History:
     """The runs below ``home``, each read once; one that cannot be read tells nothing."""
@@ -30,6 +38,14 @@ class History:
             clock.now() if now is None else now,
             later=self._later(directory),
         )
+
+    def recorded(self, directory: Path) -> bool:
+        """False where the run has stopped or started programs and its journal cannot tell which:
+        those of schema 1 have no events of programs."""
+        told = self._told(directory)
+        if told is None or told[0].get("schema", 1) >= WATCHED:
+            return True
+        return not any(key.partition("@")[0] in CONCERNED for key in told[1].begun)
 
     def down(self, node: str, now: float | None = None) -> Outage | None:
         """Return the outage that this node is in, as far as it is known here."""

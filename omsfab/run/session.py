@@ -45,6 +45,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.present import Present, assumed
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
+from omsfab.plan.stakes import stakes
 from omsfab.run import (
     claims,
     clock,
@@ -70,7 +71,16 @@ from omsfab.run.under_way import Order, World
 from omsfab.secret import Secret
 from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import ASSUMED, Found, accepted_line, outage_lines, outage_text, plan_lines
+from omsfab.show.text import (
+    ASSUMED,
+    NOT_RECORDED,
+    Found,
+    accepted_line,
+    outage_lines,
+    outage_text,
+    plan_lines,
+    stakes_text,
+)
 from omsfab.ssh import shell as ssh
 
 
@@ -197,7 +207,7 @@ class Session:
         elif plan.changes:
             self._refuse_second(name)
             self._refuse_held(name, plan, present, recorded(name, args))
-            confirm(self.flags, "carry this out?", recorded(name, args))
+            self._confirm("", plan, recorded(name, args))
             try:
                 self._new_run(name, args, present, plan, accepted)
             except PreflightError as error:
@@ -493,7 +503,7 @@ class Session:
         self._refuse_others(directory, record, past, back=False)
         if why := decisions.changed(record, plan, self.fleet, directory.name):
             back = past.changed and record["task"] in undo.UNDOABLE
-            raise PreflightError(
+            refused = PreflightError(
                 "PLAN-004",
                 f"run {directory.name} {why.what}",
                 where=str(self.fleet.origin),
@@ -504,6 +514,8 @@ class Session:
                     fab("run.undo" if back else "run.abandon", run=directory.name),
                 ),
             )
+            refused.outage = next(iter(self._down(directory)), "")
+            raise refused
         left = _left(plan, past)
         self._tell_progress(directory, record, plan, past)
         accepted |= past.accepted
@@ -513,7 +525,7 @@ class Session:
             return self._print("dry: nothing was contacted; what is so now, --plan asks")
         if self.flags.plan:
             return self._compare(left, again, accepted, directory)
-        confirm(self.flags, "go on with this run?", again)
+        self._confirm(f"go on with run {directory.name}", left, again)
 
         def still() -> None:
             fresh.same_machines(present, self.shells, run=directory.name)
@@ -535,9 +547,16 @@ class Session:
             by=record["owner"],
             now=clock.now(),
         )
-        found = History(self.home).outage(directory)
-        down = [f"  OUTAGE    {outage_text(found)}"] if found and found.down else []
+        down = [f"  OUTAGE    {line}" for line in self._down(directory)]
         self._print("\n".join([*lines, *down, *outage_lines(_left(plan, past))]))
+
+    def _down(self, directory: Path) -> list[str]:
+        """Since when OMS is down by this run, if it is; or that this is not recorded."""
+        history = History(self.home)
+        found = history.outage(directory)
+        if found is None and not history.recorded(directory):
+            return [NOT_RECORDED]
+        return [outage_text(found)] if found and found.down else []
 
     def _refuse_undone(self, directory: Path) -> None:
         """What a way back has changed, steps that are done would not do again."""
@@ -692,14 +711,13 @@ class Session:
         self._ask_others(directory)
         what = self._of_age(directory)
         if not self.flags.json:
-            found = History(self.home).outage(directory)
-            down = [f"OUTAGE {outage_text(found)}"] if found and found.down else []
+            down = [f"OUTAGE {line}" for line in self._down(directory)]
             self._print("\n".join([what, *plan_lines(plan), *down]))
         self._tell_accepted(accepted)
         if self.flags.looks:
             return self._print("nothing was changed")
         again = fab(UNDO, run=directory.name)
-        confirm(self.flags, f"roll back {what}?", again)
+        self._confirm(f"roll back run {directory.name}", plan, again, self.home / args["run"])
         now = datetime.now(timezone.utc)
         name = f"{now:%Y%m%dT%H%M%SZ}-{UNDO.replace('.', '-')}-{randomness.token_hex(2)}"
         record = {
@@ -797,7 +815,8 @@ class Session:
         if self.flags.looks:
             return self._print("nothing was changed")
         again = fab(UNDO, run=undoes.name)
-        confirm(self.flags, f"go on rolling back {self._of_age(undoes)}?", again)
+        left = _left(plan, past)
+        self._confirm(f"go on rolling back {self._of_age(undoes)}", left, again, undoes)
 
         def still() -> None:
             self._ask_others(undoes)
@@ -869,7 +888,8 @@ class Session:
             self._print(f"{what} had begun nothing: only its locks are to be freed")
         if self.flags.looks:
             return self._print("nothing was changed")
-        confirm(self.flags, "free its locks?", fab(UNDO, run=directory.name))
+        again = fab(UNDO, run=directory.name)
+        confirm(self.flags, f"Free the lease and the claims of run {directory.name}", again)
         self._close(directory, "nothing was changed")
         raise _rolled_back(directory, "its journal")
 
@@ -976,6 +996,14 @@ class Session:
             raise refused
 
     # --- helpers ---
+
+    def _confirm(self, does: str, plan: Plan, again: Next, undoes: Path | None = None) -> None:
+        """Ask with what is at stake; ``undoes`` is the run whose fleet is meant, if not ours."""
+        fleet = self._fleet_of(undoes, journals.load_record(undoes)) if undoes else self.fleet
+        at_stake = stakes(plan, fleet.regions)
+        text = stakes_text(at_stake, plan.title)
+        sentence = f"{does[:1].upper()}{does[1:]}: {text[:1].lower()}{text[1:]}" if does else text
+        confirm(self.flags, sentence, again, word=at_stake.region)
 
     def _show(self) -> Show:
         return JsonLines(print) if self.flags.json else Terminal(self.console)

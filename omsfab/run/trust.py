@@ -43,6 +43,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
             print(f"recorded in {key.file}")
         else:
             line = next_line.fab("node.trust", node=one.name)
-            confirm(flags, "is this the fingerprint the node shows on its console?", line)
+            own = "does the console of the node show the same fingerprint?"
+            confirm(flags, f"Record this key of {one.name}: {own}", line)
             host_keys.record(key.file, key)
             print(f"recorded in {key.file}")

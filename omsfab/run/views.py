@@ -35,7 +35,7 @@ from omsfab.run.session import TASKS, asks_metadb, home_of, hosts_path, secrets_
 from omsfab.run.site import Site, health_says, no_health_page
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.report import html
-from omsfab.show.text import clock_span, event_line, outage_text, say
+from omsfab.show.text import NOT_RECORDED, clock_span, event_line, outage_text, say
 from omsfab.ssh import shell as ssh
 from omsfab.ssh.protocol import Shell
 
@@ -250,6 +250,8 @@ def runs() -> None:
         down = history.outage(directory)
         if down and down.down:
             print(f"  OUTAGE  {outage_text(down, history.brings_back(directory))}")
+        elif not (past.ended or history.recorded(directory)):
+            print(f"  OUTAGE  {NOT_RECORDED}")
     if not found:
         print(f"no runs in {home}")
 
@@ -279,6 +281,8 @@ def run(name: str, *, whole: bool) -> None:
         print(f"OUTAGE  {outage_text(found, history.brings_back(directory))}")
         if found.down:
             print(f"        last seen {_ago(found.seen)} ago; what is so now: fab fleet.status")
+    elif not history.recorded(directory):
+        print(f"OUTAGE  {NOT_RECORDED}")
     if past.torn:
         print("the last line of its journal is torn, and counts as not written")
     if not past.ended:
@@ -336,7 +340,8 @@ def report(name: str, out: str) -> None:
     history = History(directory.parent)
     found = history.outage(directory)
     line = outage_text(found, history.brings_back(directory)) if found else ""
-    page = html(directory.name, record["owner"], past.events, found, line)
+    recorded = history.recorded(directory)
+    page = html(directory.name, record["owner"], past.events, found, line, recorded=recorded)
     journals.write_durably(path, page.encode(errors="replace"))
     print(path)
 
@@ -420,7 +425,8 @@ def break_lock(run: str, flags: Flags) -> None:
         if nodes and not leased:
             print(f"run {run} has claimed {', '.join(nodes)}; whether it is alive, nobody can tell")
             line = next_line.fab("lock.break", run=run)
-            confirm(flags, "is its omsfab certainly dead?", line)
+            free = f"Free the claims of run {run}: is its omsfab certainly dead?"
+            confirm(flags, free, line)
         claims.free((shells[node] for node in nodes), run)
     finally:
         for shell in shells.values():

@@ -31,9 +31,16 @@ class Bar:
 
 
 def html(
-    name: str, owner: str, events: Sequence[Event], outage: Outage | None = None, line: str = ""
+    name: str,
+    owner: str,
+    events: Sequence[Event],
+    outage: Outage | None = None,
+    line: str = "",
+    *,
+    recorded: bool = True,
 ) -> str:
-    """Return the page of a run; ``line`` says what its outage means for production."""
+    """Return the page of a run; ``line`` says what its outage means for production.  Without
+    ``recorded`` the events cannot tell whether there was one."""
     bars = list(_bars(events))
     begin = events[0].at if events else 0.0
     end = max((event.at for event in events), default=begin)
@@ -41,7 +48,7 @@ def html(
     well = last.startswith("ended") and not any(bar.kind == "failed" for bar in bars)
     changed = sum(bar.kind == "done" for bar in bars)
     same = sum(bar.kind == "satisfied" for bar in bars)
-    stopped = "not at all"
+    stopped = "not at all" if recorded else "not recorded"
     if outage:
         stopped = clock_span(outage.seconds) + (", still down" if outage.down else "")
     facts = (

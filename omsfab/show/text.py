@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -57,6 +57,7 @@ from omsfab.plan.records import (
     Succeeds,
     Write,
 )
+from omsfab.plan.stakes import Stakes
 
 
 def plan_lines(
@@ -103,6 +104,25 @@ def outage_lines(plan: Plan) -> Iterator[str]:
     )
     span = f"stages {stages[0]} to {stages[-1]}" if len(stages) > 1 else f"stage {stages[0]}"
     yield f"OMS processes are stopped in {span}: {each}a few seconds"
+
+
+def stakes_text(at_stake: Stakes, otherwise: str) -> str:
+    """Return e.g. ``Stop OMS on oms1 (about 3 to 5 min), delete 4 rows of region cn-lab, add oms2
+    and oms3``; ``otherwise`` is said where nothing is known to be at stake."""
+    parts: list[str] = []
+    for verb, nodes in at_stake.acts:
+        about = ""
+        if verb == "stop OMS on" and at_stake.minutes:
+            about = " (about {} to {} min)".format(*at_stake.minutes)
+        parts.append(f"{verb} {_joined(nodes)}{about}")
+    stops = sum(part.startswith("stop") for part in parts)
+    text = ", ".join([*parts[:stops], *at_stake.rows, *parts[stops:]]) or otherwise
+    return text[:1].upper() + text[1:]
+
+
+def _joined(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +225,8 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
             return f"{shown(command)}: no program has a process"
         case Programs(command, state, names):
             return f"{shown(command)}: {', '.join(names) or 'every program'} {state}"
+        case NothingRuns(container, _):
+            return f"no process of its programs is left in {container}, and their ports are free"
         case SameTime(command, apart, zone):
             and_zone = ", and its zone" if zone else ""
             return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less{and_zone}"
@@ -301,6 +323,12 @@ def outage_text(found: Outage, cure: str = "") -> str:
     times = f"{_moment(found.since, found)} to {_moment(found.until, found)}"
     total = f"in {len(found.spans)} parts, " if len(found.spans) > 1 else ""
     return f"{where} was DOWN{on} for {lasted} ({total}{times})"
+
+
+NOT_RECORDED = (
+    "whether OMS was down is not recorded: an earlier omsfab made the run, which did not watch the"
+    " programs; what is so now: fab fleet.status"
+)
 
 
 def _moment(at: float, found: Outage) -> str:

@@ -135,15 +135,17 @@ def test_a_plan_that_was_read_for_too_long_is_not_begun(fresh):
         os.chdir(ROOT)
         os.execve(str(FAB), ["fab", "scale.out"], crash.fleet.environment())
     said = b""
-    while b"[yes/no]" not in said:
+    while b"to continue: " not in said:
         said += os.read(terminal, 4096)
     config.write_bytes(config.read_bytes() + b"# somebody was here\n")
-    os.write(terminal, b"yes\n")
+    os.write(terminal, b"cn-lab\n")
     with contextlib.suppress(OSError):  # the terminal ends with the program
         while more := os.read(terminal, 4096):
             said += more
     _, status = os.waitpid(pid, 0)
 
+    stakes = b"Stop OMS on oms1 (about 3 to 5 min), delete 4 rows of region cn-lab, add oms2. Type"
+    assert stakes in said
     assert 3 == os.waitstatus_to_exitcode(status), said.decode()
     assert "PLAN-004  stale plan: config.yaml on oms1 changed" in said.decode()
     assert {"oms1": "running"} == crash.fleet.containers()

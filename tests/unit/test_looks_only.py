@@ -375,7 +375,7 @@ def asked(monkeypatch, capsys):
             patch.setattr("sys.stdin", terminal)
             patch.setattr("sys.stderr", terminal)
             try:
-                confirm(Flags(**flags), "carry this out?", next_line.fab("node.stop", node="oms1"))
+                confirm(Flags(**flags), "Stop OMS on oms1", next_line.fab("node.stop", node="oms1"))
             except InputError as refused:
                 error = refused.id
         assert capsys.readouterr().out == ""
@@ -386,7 +386,7 @@ def asked(monkeypatch, capsys):
 
 def test_yes_in_full_is_a_yes(asked):
     """On the terminal, never on standard output, which may be a file."""
-    assert ("carry this out? [yes/no] ", None) == asked("yes\n")
+    assert ("Stop OMS on oms1. Continue? [yes/no] ", None) == asked("yes\n")
 
 
 @pytest.mark.parametrize("typed", [["no\n"], ["\n"], [], ["y\n", "y\n", "y\n"], ["y\n", "no\n"]])
@@ -399,7 +399,7 @@ def test_a_second_try_may_be_in_full(asked):
     """What is wanted is said."""
     shown, error = asked("y\n", "YES\n")
 
-    assert (None, True) == (error, "please type yes or no [yes/no]" in shown)
+    assert (None, True) == (error, "Please type yes or no: " in shown)
 
 
 def test_json_asks_nothing(asked):

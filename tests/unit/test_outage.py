@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
 from omsfab.commands import supervisor
 from omsfab.commands.supervisor import uptimes
-from omsfab.errors import StepFailed
+from omsfab.errors import PreflightError, StepFailed
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.records import Await, Plan, Programs, Run, Stage, Step
 from omsfab.run import journal as journals
 from omsfab.run import runner as runner_module
 from omsfab.run import site as site_module
+from omsfab.run import views
 from omsfab.run.outages import History, cure
 from omsfab.run.runner import Runner
+from omsfab.run.session import Flags, Session
 from omsfab.run.site import Site
 from omsfab.show.text import clock_span, outage_text
 from omsfab.ssh.protocol import Result
@@ -236,6 +240,60 @@ def test_a_journal_of_a_later_omsfab_is_read_all_the_same(tmp_path):
     path.write_text(path.read_text().replace('"prev"', '"stage": 3, "prev"'))
 
     assert [stop(10)] == list(journals.read(path).events)
+
+
+# --- journals of an earlier omsfab ---------------------------------------------------------------
+
+OLD = Path(__file__).parent / "runs" / "20261124T230512Z-scale-out-3f9c"
+"""Recorded by the code of commit bba7584: schema 1, killed behind the stop of production."""
+
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    """A state directory with that run alone."""
+    monkeypatch.setattr(views, "_home", lambda: tmp_path)
+    return shutil.copytree(OLD, tmp_path / OLD.name)
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [lambda: views.runs(), lambda: views.run("", whole=False), lambda: views.run("", whole=True)],
+)
+def test_a_run_of_an_omsfab_that_did_not_watch_says_so(old, capsys, tell):
+    """run.list and run.show: no outage was recorded, which is not that there was none."""
+    tell()
+
+    assert "OUTAGE  whether OMS was down is not recorded" in capsys.readouterr().out
+
+
+def test_its_report_does_not_say_that_oms_was_never_down(old):
+    """Where the figure stands, the page says that there is none."""
+    views.report("", str(old / "page.html"))
+    page = (old / "page.html").read_text()
+
+    assert "not recorded" in page
+    assert "not at all" not in page
+
+
+def test_its_refused_resume_says_it_first(fleet, old):
+    """PLAN-004 of a run that another omsfab has recorded: what matters stands at the top."""
+    session = Session(Flags(), fleet)
+    session.home = old.parent
+
+    with pytest.raises(PreflightError, match="another form") as caught:
+        session.resume(OLD.name)
+
+    assert caught.value.render().startswith("OUTAGE  whether OMS was down is not recorded")
+
+
+def test_a_run_that_has_touched_no_program_has_nothing_to_say_of_it(old):
+    """Its staging alone is no outage, whoever recorded it."""
+    book = old / "journal.jsonl"
+    lines = book.read_text().splitlines(keepends=True)
+    stop = next(n for n, line in enumerate(lines) if "stop-processes" in line)
+    book.write_text("".join(lines[:stop]))
+
+    assert History(old.parent).recorded(old)
 
 
 # --- where it is told ----------------------------------------------------------------------------
