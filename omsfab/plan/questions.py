@@ -96,7 +96,8 @@ def of_node(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
     """All questions to one node, whatever is to happen to it."""
     runs = present.facts(node.name).container == "running"
     more = _of_running(fleet, node) if runs else _of_new(fleet, node, present)
-    return tuple(_fixable(fleet, step) for step in (*_of_all(fleet, node, present), *more))
+    asked = (*_of_all(fleet, node, present), *more, *_vip_of(fleet, node, runs=runs))
+    return tuple(_fixable(fleet, step) for step in asked)
 
 
 # --- MetaDB ----------------------------------------------------------------------------------
@@ -377,7 +378,7 @@ def _of_vip(
         if isinstance(probe, Succeeds)
     )
     return (
-        _step("vip", node, own.title, anyhow, own.fault, fix=own.fix),
+        replace(own, verify=anyhow),
         _step(
             "vip-own",
             node,
@@ -437,10 +438,6 @@ def _fixable(fleet: Fleet, step: Step) -> Step:
         "advice": f"see the vendor's requirements: {node} may be too small",
         "ready": f"free on {node} what the finding names",
         "init-runs": "wait for its end",
-        "vip": f"bind {fleet.region_of(_node(fleet, node)).cm_url.host} to all nodes of the region,"
-        " or correct the balancer"
-        if node != METADB
-        else "",
         "vip-member": "look at the balancer: it hides who answers",
     }.get(step.name, "")
     wanted = {
@@ -453,6 +450,16 @@ def _fixable(fleet: Fleet, step: Step) -> Step:
 
 def _node(fleet: Fleet, name: str) -> Node:
     return next(node for node in fleet.nodes if node.name == name)
+
+
+def _vip_of(fleet: Fleet, node: Node, *, runs: bool) -> tuple[Step, ...]:
+    """Asked of a single node too; before a region runs nobody answers behind its VIP."""
+    region = fleet.region_of(node)
+    if region.cm_url.host in region.ips:
+        return ()
+    if not runs:
+        return (replace(steps.vip_answers(fleet, region, node), warn=True),)
+    return _of_vip(fleet, region, node, (node,), [one for one in region.nodes if one != node])
 
 
 # --- helpers ---------------------------------------------------------------------------------

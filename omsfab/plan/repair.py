@@ -102,7 +102,7 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 next=fab("fleet.check", region=region.name),
             )
         shown = present.pair(region).shown
-        serve = (steps.serve_certificate(fleet, one), steps.healthy(fleet, one, shown))
+        serve = (_starting(steps.serve_certificate(fleet, one)), steps.healthy(fleet, one, shown))
         return (*steps.certificate(fleet, region, one, present), *(serve if runs else ()))
 
     return _plan("node.push-certs", fleet, node, build, width=1)
@@ -216,7 +216,6 @@ def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
     answers = Await(Succeeds(supervisor.answers(container), "supervisord is silent"), limit=60)
 
     def build(one: Node) -> tuple[Step, ...]:
-        look = fab("node.logs", node=one.name, note=f"then: {fab('node.start', node=one.name)}")
         return (
             Step(
                 "restart",
@@ -225,13 +224,21 @@ def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 apply=(Run(docker.restart(container), programs="restart"),),
                 verify=(answers,),
                 fault="RUN-004",
-                fix=str(look),
+                fix=str(fab("node.logs", node=one.name)),
             ),
-            replace(steps.start_processes(fleet, one, present.facts(one.name)), fix=str(look)),
+            _starting(steps.start_processes(fleet, one, present.facts(one.name))),
             steps.programs_all(fleet, one),
         )
 
     return _plan("node.restart", fleet, node, build, width=1, touches=present)
+
+
+def _starting(step: Step) -> Step:
+    """A program that does not run then (RUN-003) is started alone: the same task once more would
+    stop all others again."""
+    look = fab("node.logs", node=step.node, note="why a program does not start")
+    start = fab("node.start", node=step.node, note="starts what does not run by itself")
+    return replace(step, fix=str(look), next=start)
 
 
 def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -259,7 +266,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
         node,
         lambda one: (
             _config(fleet, present, one),
-            steps.refresh(fleet, one, present.facts(one.name)),
+            _starting(steps.refresh(fleet, one, present.facts(one.name))),
         ),
         width=1,
         touches=present,

@@ -192,6 +192,10 @@ def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False)
         kind="read-only",
         verify=tuple(Await(one, limit=60) for one in asked) if last else asked,
         fault="VIP-001",
+        fix=f"bind {region.cm_url.host} to the nodes of region {region.name} (keepalived, or"
+        f" `ip addr add` on one of them), or have the balancer lead ports {ports[0]} and {ports[1]}"
+        " to each",
+        next=fab("node.check", node=node.name, note="asks it from there; then the task again"),
     )
 
 
@@ -671,6 +675,7 @@ def refresh(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
         apply=(Run(docker.up(install.container)), Run(oms.refresh(install, *more))),
         verify=(Await(run, limit=120),) if wanted else (),
         fault="RUN-003",
+        next=fab("node.logs", node=node.name, note="why a program does not start"),
     )
 
 
@@ -724,6 +729,7 @@ def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
         apply=(Run(docker.up(container)), Run(run, any_status=True, programs="start")),
         verify=(Await(up, limit=180),),
         fault="RUN-003",
+        next=fab("node.logs", node=node.name, note="why a program does not start"),
     )
 
 

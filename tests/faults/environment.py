@@ -40,9 +40,11 @@ def vip_nowhere(g: Ground) -> None:
     run("ip", "-n", netns, "addr", "del", f"{g.lab.vip}/24", "dev", "eth0")
     g.undo(g.lab.move_vip)
     outcome = g.refused(g.fab(*OUT), 3, "VIP-001")
-    g.says(outcome, g.lab.vip, "8088")
+    g.says(outcome, g.lab.vip, "8088", f"bind {g.lab.vip}")
+    g.refused(g.paste(outcome), 3, "VIP-001")  # node.check asks the VIP, and nothing else changes
     g.heal()
     g.ended(g.paste(outcome), 0)
+    g.ended(g.fab(*OUT), 0)
 
 
 @fault("V01b", "the VIP is a balancer that hides who answers", "the lab's haproxy")

@@ -17,7 +17,8 @@ from omsfab.errors import (
     Unreachable,
     refusal,
 )
-from omsfab.plan import scale
+from omsfab.plan import repair, scale
+from omsfab.plan.present import NodeFacts
 from omsfab.plan.records import Plan, Stage, Step, Succeeds
 from omsfab.run.runner import Runner
 from omsfab.run.session import planned
@@ -141,3 +142,20 @@ def test_a_refusal_that_cannot_be_left_out_ends_the_planning(fleet, package, pre
     plan, _, refused = planned(scale.scale_out, fleet, seen, {})
 
     assert (None, ["PLAN-006"]) == (plan, [error.id for error in refused])
+
+
+def test_a_silent_vip_has_a_cure_and_a_line_that_asks_it_again(fleet, package, present):
+    """VIP-001: the same command said the same once more.  node.check asks the VIP from that node
+    and changes nothing; on a new node, behind which nobody may answer yet, it only warns."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    plan = scale.scale_out(fleet, now)
+    silent = [step for step in plan.steps if step.fault == "VIP-001"]
+    again = [repair.check(fleet, now, node=name) for name in ("oms1", "oms2")]
+
+    assert {"vip", "vip-last"} == {step.name for step in silent}
+    for step in silent:
+        assert f"fab node.check --node={step.node}" == step.next.line
+        assert "bind 10.0.0.100" in step.fix
+    asked = [next(one for one in plan.steps if one.name == "vip") for plan in again]
+    assert [("VIP-001", False), ("VIP-001", True)] == [(one.fault, one.warn) for one in asked]
+    assert not any(plan.changes for plan in again)

@@ -8,7 +8,7 @@ import pytest
 
 from omsfab.command import command
 from omsfab.commands.next_line import recorded
-from omsfab.errors import Locked, LostSession, PreflightError
+from omsfab.errors import Locked, LostSession, Mismatch, PreflightError
 from omsfab.plan import questions, regions, repair
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step
@@ -62,7 +62,7 @@ def test_a_restart_brings_back_what_ran(fleet, present):
 
     start = next(step for step in plan.steps if step.name == "start-processes")
     assert any("oms_console" in effect.command.argv for effect in start.apply)
-    assert "fab node.start --node=oms1" in start.fix
+    assert "fab node.start --node=oms1" == start.next.line
 
 
 def test_a_config_yaml_replaced_by_rename_leads_to_a_restart(fleet, present):
@@ -187,6 +187,28 @@ def test_a_repair_that_failed_is_over_and_done_again_whole(tmp_path):
     assert "run.resume" not in error.render()
     assert f"fab run.undo --run={FORWARD}" in error.render()
     assert None is holding.held_by(tmp_path, ["oms1"])
+
+
+@pytest.mark.parametrize("task", ["node.restart", "node.refresh"])
+def test_a_program_that_does_not_start_with_the_others_is_started_alone(
+    fleet, present, tmp_path, task
+):
+    """RUN-003 of a repair, which is over and holds nothing: the first line that goes on is
+    node.start, and not the same restart of everything once more."""
+    facts = replace(present().nodes["oms1"], programs=("oms_console",))
+    plan = TOUCHING[task](fleet, present(oms1=facts), node="oms1")
+    (step,) = (one for one in plan.steps if one.fault == "RUN-003")
+    at_once = replace(step, check=(), verify=(step.verify[0].probe,))
+    run = made(tmp_path, task=task, node="oms1")
+    here = world(tmp_path)
+    here.shells["oms1"].run = lambda cmd, on_line=None: Result(0, "oms_console FATAL\n", "")
+
+    with pytest.raises(Mismatch) as error:
+        under_way.carry_out(here, Order(run, Plan(task, "t", (), (Stage("s", (at_once,)),))))
+
+    assert "RUN-003" == error.value.id
+    assert "fab node.start --node=oms1" == error.value.next[0].line
+    assert "fab node.logs --node=oms1" in error.value.fix
 
 
 @pytest.mark.parametrize("result", [ends_with_1, lost])
