@@ -253,8 +253,8 @@ def test_an_orphan_is_told_with_the_line_that_ends_it(orphaned):
     """R2.7: RUN-007 names pid, user, program, port and command; pasted, the run ends in service."""
     status, said, pasted = orphaned
 
-    assert 0 == pasted.returncode, pasted
     assert 0 == status, said
+    assert 0 == pasted.returncode, pasted
     told = re.search(
         r"RUN-007 [^\n]*\n?[^\n]*pid (\d+) in oms_427, user root, of oms_drc_cm, .*", said
     )

@@ -46,7 +46,9 @@ def reference() -> str:
         "",
         "Made from the tasks (`OMSFAB_REWRITE=1 scripts/test tests/unit/test_surface.py`).",
         "Common to all that may change something: `--plan` asks the live fleet and changes"
-        " nothing, `--yes` does not ask, `--json` tells events as JSON lines;",
+        " nothing, `--yes` does not ask (else one sentence says what is stopped, deleted and added,"
+        " and wants a yes; scale.out and run.undo want the region's name where they stop OMS or"
+        " touch rows), `--json` tells events as JSON lines;",
         "`fab --dry TASK` prints the plan without contact. `node.*` take `--node`, or `fab -H`"
         " with names or addresses of hosts.yaml.",
         "",
