@@ -17,7 +17,7 @@ from omsfab.plan import undo
 from omsfab.plan.events import Event
 from omsfab.plan.present import Present
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import claims, elsewhere, under_way
+from omsfab.run import claims, elsewhere, mirror, under_way
 from omsfab.run import journal as journals
 from omsfab.run.session import Flags, Session
 from omsfab.run.under_way import Order, World
@@ -390,6 +390,31 @@ def test_a_copy_acts_nowhere_but_where_hosts_yaml_says(fleet):
 
     assert () == same
     assert ["oms.container:", "oms.mounts:", "oms1.ip:", "nodes:"] == keys
+
+
+class Here(Session):
+    """A session with a hosts.yaml."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+def test_a_copy_that_acts_elsewhere_is_refused(fleet, tmp_path, fetched):
+    """RUN-037: what came from a node is measured against hosts.yaml; a run of this jump host keeps
+    what it was made with, whatever hosts.yaml says by now."""
+    record = {"task": "scale.out", "args": {}, "fleet": undo.public(fleet)}
+    record["fleet"]["install"]["mounts"]["config"] = "/etc/passwd"
+    if fetched:
+        (tmp_path / mirror.FETCHED).touch()
+    here = Here(fleet)
+
+    if not fetched:
+        assert "/etc/passwd" == here._fleet_of(tmp_path, record).install.mounts.config
+        return
+    with pytest.raises(PreflightError, match="RUN-037") as refused:
+        here._fleet_of(tmp_path, record)
+    assert "oms.mounts:" in refused.value.evidence
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null", '{"schema": 1}', '{"schema": "x"}',
