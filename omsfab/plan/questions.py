@@ -368,31 +368,7 @@ def _of_vip(
     reach its own VIP and others do, that is a kind of balancer, and told as a warning."""
     if node not in old:
         return (steps.vip_answers(fleet, region, node),)
-    others = tuple(one.name for one in new)
-    own = steps.vip_answers(fleet, region, node)
-    anyhow = tuple(
-        FromAny(probe, others, region.cm_url.host, port)
-        for probe, port in zip(
-            own.verify, (fleet.install.ports.cm, fleet.install.ports.nginx), strict=True
-        )
-        if isinstance(probe, Succeeds)
-    )
-    return (
-        replace(own, verify=anyhow),
-        _step(
-            "vip-own",
-            node,
-            f"{node.name} itself reaches {region.cm_url.host}",
-            own.verify,
-            "VIP-004",
-            fix=_first(
-                "ask whether the balancer lets its own backends through",
-                shell("nc", "-vz", region.cm_url.host, str(fleet.install.ports.cm)),
-            ),
-            warn=True,
-            wanted="every node reaches the VIP: its components find CM there",
-        ),
-    )
+    return steps.vip_reached(fleet, region, node, new)
 
 
 def _vip_is_oms(fleet: Fleet, region: Region, node: Node, names: tuple[str, ...]) -> Step:

@@ -6,6 +6,7 @@ Nothing happens when a step is built.  Order and choice are the planners' (scale
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -23,6 +24,7 @@ from omsfab.plan.records import (
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    FromAny,
     Healthy,
     HostsOnline,
     Job,
@@ -196,6 +198,41 @@ def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False)
         f" `ip addr add` on one of them), or have the balancer lead ports {ports[0]} and {ports[1]}"
         " to each",
         next=fab("node.check", node=node.name, note="asks it from there; then the task again"),
+    )
+
+
+def vip_reached(
+    fleet: Fleet, region: Region, node: Node, others: Sequence[Node], *, last: bool = False
+) -> tuple[Step, Step]:
+    """The same of a node that serves, so it is behind the VIP itself: backends of some balancers
+    cannot reach their own VIP although everybody else does.  That is told as a warning, where one
+    of the others, or the jump host, gets through."""
+    own = vip_answers(fleet, region, node, last=last)
+    names = tuple(one.name for one in others if one != node)
+    ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
+    asked = tuple(
+        FromAny(Succeeds(checks.connects(region.cm_url.host, port), f"{port} is silent"), names,
+                region.cm_url.host, port)
+        for port in ports
+    )  # fmt: skip
+    return (
+        replace(own, verify=tuple(Await(one, limit=60) for one in asked) if last else asked),
+        Step(
+            name="vip-own-last" if last else "vip-own",
+            node=node.name,
+            title=f"{node.name} itself reaches {region.cm_url.host}",
+            kind="read-only",
+            verify=vip_answers(fleet, region, node).verify,
+            fault="VIP-004",
+            fix=str(
+                shell(
+                    *("nc", "-vz", region.cm_url.host, str(ports[0])),
+                    note="first: ask whether the balancer lets its own backends through",
+                )
+            ),
+            warn=True,
+            wanted="every node reaches the VIP: its components find CM there",
+        ),
     )
 
 

@@ -18,6 +18,7 @@ OLD = (*NODE, "init-runs", "kept", "seen", "omsflow", "metadb-login", "guarded")
 ROWS = ("metadb-quick", "metadb-version")
 BACKEND = ("vip", "vip-own", "vip-oms", "vip-healthy")
 ALIKE = {*NODE[1:], *FRESH[len(NODE) + 1 :], *OLD[len(NODE) + 1 :], *ROWS, *BACKEND[1:]}
+ALIKE |= {"vip-own-last"}
 """Questions that are asked by one loop, side by side, before anything changes: a run is killed at
 one of each kind of node, and not at all of them."""
 STAGED = ("directories", "image", "config")
@@ -151,7 +152,7 @@ SCENARIOS = {
                 *on("oms1", "initialise"),  # after it start-processes finds that all of them run
                 *on("metadb", "cm-url", "other-regions"),
                 *on("oms2", *JOINED, *PROVEN),
-                *on("oms1", *PROVEN),
+                *on("oms1", *PROVEN, "vip-own-last"),
                 *on("metadb", "cm-url-last", "rows-back", "whole-tables", "urls"),
             ),
         ),
@@ -165,7 +166,7 @@ SCENARIOS = {
                 *on("oms2", *FRESH, "vip", "vip-member", *STAGED),
                 *on("metadb", "save-rows"),
                 *on("oms2", *JOINED),
-                *on("oms1", "config", "refresh", *PROVEN),
+                *on("oms1", "config", "refresh", *PROVEN, "vip-own-last"),
                 *on("oms2", *PROVEN),
                 *on("metadb", "cm-url-last"),
             ),

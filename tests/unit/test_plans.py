@@ -16,7 +16,7 @@ from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import scale, steps, undo
 from omsfab.plan.present import NodeFacts, Present, Reference, assumed
-from omsfab.plan.records import ClearRows, Job, Send, Write
+from omsfab.plan.records import Await, ClearRows, FromAny, Job, Send, Write
 from omsfab.show.text import plan_lines
 
 TEXTS = Path(__file__).parent / "plans"
@@ -309,3 +309,19 @@ def test_a_refresh_restarts_cm_where_its_login_changed_and_only_then(fleet, drif
     words = step.apply[-1].command.argv
 
     assert restarted == list(words[words.index("restart") + 1 :])
+
+
+def test_a_backend_that_its_own_vip_shuts_out_is_no_dead_end(fleet, package, present):
+    """VIP-004: where others get through it warns, before the outage and in the end alike; a run
+    whose preflight had warned ended in service with VIP-001, exit 5."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    plan = scale.scale_out(fleet, now)
+    steps = {step.key: step for stage in plan.stages for step in stage.steps}
+
+    for first, own in (("vip", "vip-own"), ("vip-last", "vip-own-last")):
+        asked = [p.probe if isinstance(p, Await) else p for p in steps[f"{first}@oms1"].verify]
+        assert all(isinstance(p, FromAny) and "oms2" in p.nodes for p in asked)
+        told = steps[f"{own}@oms1"]
+        assert ("VIP-004", True) == (told.fault, told.warn)
+        assert f"{own}@oms2" not in steps
+        assert not steps[f"{first}@oms2"].warn

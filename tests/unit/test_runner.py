@@ -548,11 +548,11 @@ def test_a_run_that_lost_its_lock_does_nothing_more(events):
     assert ["a"] == world.done
 
 
-def begun(*keys):
-    """What a journal says of a run that has begun and done these steps."""
-    events = [
-        Event(0, 0, *key.split("@")[::-1], kind, "") for key in keys for kind in ("intent", "done")
-    ]
+def begun(*keys, open_=()):
+    """What a journal says of a run that has begun and done these steps; ``open_`` only begun."""
+    ends = [(key, kind) for key in keys for kind in ("intent", "done")]
+    ends += [(key, "intent") for key in open_]
+    events = [Event(0, 0, *key.split("@")[::-1], kind, "") for key, kind in ends]
     return journals._fold(tuple(events), False, "")
 
 
@@ -561,6 +561,7 @@ def begun(*keys):
     [
         (begun("stop@oms1"), ["stop"]),
         (begun("stop@oms1", "init@oms1"), []),
+        (begun("stop@oms1", open_=["init@oms1"]), []),
         (begun("stop@oms1", "init@oms2"), ["stop"]),
     ],
 )
