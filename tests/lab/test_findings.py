@@ -3,29 +3,63 @@ protects no data can be accepted."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+OTHER = "docker inspect -f '{{.Image}}' oms_427"
 PLANTED = {
-    "oms1": "docker exec oms_427 mv /root/docker_init.sh /root/kept.sh",
-    "oms2": "socat TCP-LISTEN:8089,fork /dev/null >/dev/null 2>&1 & echo $! >/run/planted",
-    "oms3": "mount --bind /data /data && mount -o remount,ro,bind /data",
+    "oms1": (
+        "docker exec oms_427 mv /root/docker_init.sh /root/kept.sh",
+        "chattr +a /data/config.yaml",
+        f"docker run -d --name oms_old --net none --entrypoint sleep $({OTHER}) 3600",
+    ),
+    "oms2": (
+        "socat TCP-LISTEN:8089,fork /dev/null >/dev/null 2>&1 & echo $! >/run/planted",
+        "chattr +i /data",
+        "mkdir -p /var/lib/omsfab && mount -t tmpfs -o size=1m none /var/lib/omsfab",
+    ),
+    "oms3": ("mount --bind /data /data && mount -o remount,ro,bind /data",),
 }
 MENDED = {
-    "oms1": "docker exec oms_427 mv /root/kept.sh /root/docker_init.sh",
-    "oms2": "kill $(cat /run/planted)",
-    "oms3": "umount /data",
+    "oms1": (
+        "docker exec oms_427 mv /root/kept.sh /root/docker_init.sh",
+        "chattr -a /data/config.yaml",
+        "docker rm -f oms_old",
+    ),
+    "oms2": ("kill $(cat /run/planted)", "chattr -i /data", "umount /var/lib/omsfab"),
+    "oms3": ("umount /data",),
 }
+FOUND = {
+    "INIT-017 oms1": "/root/docker_init.sh is not there",
+    "CFG-009 oms1": "/data/config.yaml is append-only",
+    "HOST-007 oms1": "container oms_old runs, and has /root/docker_init.sh",
+    "DB-007 oms1": "Access denied",
+    "HOST-002 oms2": "port 8089 is used",
+    "CFG-009 oms2": "/data is immutable",
+    "HOST-008 oms2": "50 MB needed",
+    "CFG-009 oms3": "is on a read-only mount",
+    "IMG-009 metadb": "oms_version in MetaDB is 4.2.99",
+}
+"""Each finding, and what it says was found."""
 
 
 def on(fleet, lines):
-    for node, line in lines.items():
-        done = fleet.lab.enter(node, ["sh", "-c", line])
-        assert done.returncode == 0, done
+    for node, words in lines.items():
+        for line in words:
+            done = fleet.lab.enter(node, ["sh", "-c", line])
+            assert done.returncode == 0, done
+
+
+def shut_out(fleet, verb):
+    """oms1 logs in to MetaDB with another password than config.yaml has, or as before."""
+    user, ip = fleet.lab.metadb.user, fleet.lab.node("oms1").ip
+    fleet.lab.sql(f"{verb} user '{user}'@'{ip}'" + (" identified by 'x'" * (verb == "create")))
 
 
 @pytest.fixture(scope="module")
 def fleet(make_fleet):
-    fleet = make_fleet("findings")
+    fleet = make_fleet("findings", metadb="mariadb")
     said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
     assert said.status == 0, said
     return fleet
@@ -34,6 +68,7 @@ def fleet(make_fleet):
 @pytest.fixture(scope="module")
 def planted(fleet):
     on(fleet, PLANTED)
+    shut_out(fleet, "create")
     fleet.lab.sql("update oms_rm.oms_version set version = '4.2.99'")
     before = (fleet.inits(), fleet.lab.sql("select * from oms_rm.cluster_info"))
     refused = fleet.fab("scale.out", "--yes")
@@ -41,16 +76,18 @@ def planted(fleet):
 
 
 def test_all_of_them_are_told_at_once(planted):
-    """INIT-017 on the old node, HOST-002 and CFG-009 on the new ones, IMG-009 in MetaDB: exit 3."""
+    """On every node and in MetaDB, several on one: exit 3, each with what was found."""
     refused, _ = planted
-    told = refused.out
+    said = refused.out
+    told = {
+        head: re.search(rf"✗ {head}: (?:.*\n(?! +[✗!] ))*?.*{re.escape(found)}", said) is not None
+        for head, found in FOUND.items()
+    }
 
     assert refused.status == 3, refused
-    for finding in ("INIT-017 oms1", "HOST-002 oms2", "CFG-009 oms3", "IMG-009 metadb"):
-        assert f"✗ {finding}" in told
-    assert "4.2.99" in told
-    assert "wanted: " in told
-    assert "fix: " in told
+    assert dict.fromkeys(FOUND, True) == told, said
+    assert "wanted: " in said
+    assert "fix: " in said
 
 
 def test_nothing_was_changed(fleet, planted):
@@ -71,8 +108,10 @@ def test_what_cannot_be_accepted_is_refused_with_the_list(fleet, planted):
 
 def test_what_protects_no_data_goes_through_once_accepted(fleet, planted):
     """What cannot be accepted is mended, the version in MetaDB is accepted: told in plan, journal
-    and report, and the run ends in service."""
+    and report, and the run ends in service.  VIP-004: so it does where the VIP shuts oms1 out."""
     on(fleet, MENDED)
+    shut_out(fleet, "drop")
+    on(fleet, {"oms1": (f"iptables -I OUTPUT -p tcp -d {fleet.lab.vip} -j REJECT",)})
     refused = fleet.fab("scale.out", "--yes")
     assert refused.status == 3, refused
     assert "--accept=IMG-009" in refused.out
@@ -83,5 +122,6 @@ def test_what_protects_no_data_goes_through_once_accepted(fleet, planted):
 
     assert said.status == 0, said
     assert "accepted: IMG-009 another version" in said.out
+    assert 2 == said.out.count("! VIP-004 oms1 itself reaches"), said
     assert "accepted: IMG-009" in shown.out
     assert report.status == 0
