@@ -63,6 +63,65 @@ PLACES = {
 GUIDE = {id: place for place, ids in PLACES.items() for id in ids.split()}
 
 
+CURES = {
+    "BUG-001": "report it, with these lines and the journal",
+    "BUG-002": "report it, with these lines",
+    "CERT-003": "look who else writes that file, and whether the disk is full",
+    "CFG-003": "look who else writes that file, and whether the disk is full",
+    "CMD-001": "correct what the command says",
+    "CFG-006": "look who else writes that file",
+    "DB-010": "look at the way to the MetaDB; nothing was deleted",
+    "DB-011": "correct what the server says; nothing was changed",
+    "DB-012": "wait until the MetaDB is reached again: its marker tells whether COMMIT arrived",
+    "DB-016": "stop what writes these rows",
+    "DB-017": "load the .sql beside the backup, or ask a DBA to",
+    "DB-021": "look for its copy on the initial node",
+    "DB-025": "look who else has worked on these rows",
+    "DB-033": "wait for that run, or for its lease to expire",
+    "DB-044": "stop what writes these rows",
+    "FAIL-001": "unset OMSFAB_FAILPOINT: it is for tests",
+    "HOST-001": "start docker there, and let this user talk to it",
+    "HOST-002": "free what is named: the port, the address or the disk space",
+    "IMG-002": "fetch the package again: its image is not the one that hosts.yaml names",
+    "IMG-005": "fetch the package again, and compare its checksum",
+    "INIT-010": "wait for its end",
+    "INIT-011": "correct what its output names",
+    "INIT-012": "look why it ended: memory (dmesg), a restart of docker or of the machine",
+    "INIT-015": "read its output: nothing says that it came to its end",
+    "INIT-021": "bring the node back; docker_init.sh may still be running there",
+    "INPUT-014": "write one line of text there",
+    "RUN-002": "end what still runs in the container",
+    "RUN-003": "read the log of the program, and correct what it names",
+    "RUN-004": "read the log of the container, and correct what it names",
+    "RUN-005": "read the logs of the programs, and correct what they name",
+    "RUN-011": "correct what each of them names",
+    "RUN-024": "look who has written that copy; another node may have one",
+    "SSH-001": "start sshd there, or correct address and port in hosts.yaml",
+    "SSH-002": "look whether the node is down, or a firewall drops what goes there",
+    "SSH-003": "correct the port in hosts.yaml: what answers there is not sshd",
+    "SSH-005": "correct the address in hosts.yaml, or the DNS",
+    "SSH-006": "update sshd there, or omsfab: they share no algorithm",
+    "SSH-008": "look at its log, at MaxStartups and MaxAuthTries of its sshd",
+    "SSH-020": "look at the load of the node, and at the way there",
+    "SSH-021": "look at the load of the node, and at the way there",
+    "STEP-001": "correct what is there instead",
+    "TPL-001": "undo the change of templates/config.yaml",
+    "TPL-002": "undo the change of templates/config.yaml",
+    "TPL-003": "put templates/config.yaml back, readable for this user",
+    "TPL-004": "write the secret anew, as UTF-8",
+    "VER-001": "compare config.yaml in the container with hosts.yaml",
+    "VER-002": "compare with the .sql that was saved",
+    "VER-003": "compare OMS_HOST_IP, cm_nodes and the clock of that node",
+    "VER-004": "compare with the .sql that was saved",
+    "VIP-001": "bind the VIP to the nodes, with the ports of CM and console",
+    "VIP-002": "unbind the VIP from all but one",
+    "XFER-004": "bring the node back, or the way there; it goes on where it was cut",
+    "XFER-005": "give this user the right to write there",
+}
+"""Id -> what a person does, where the case at hand does not say it: a line that is the same again
+leads on only when something was done before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """What an operator does next; made by commands/next_line.py alone, which quotes.
@@ -163,6 +222,12 @@ class OmsfabError(Exception):
             return tuple(id for part in self.parts for id in part.open_ids)
         return () if self.proven else (self.id,)
 
+    @property
+    def cure(self) -> str:
+        """What a person does: what the case says, or its lines have in front, or its id."""
+        said = "\n".join(filter(None, (self.fix, *(line.first for line in self.next))))
+        return said or CURES.get(self.id, "")
+
     def shown_by(self, shows: Callable[[str], str]) -> OmsfabError:
         """What it quotes, as it may be shown; the next line is ours, and stays."""
         self.what, self.where = shows(self.what), shows(self.where)
@@ -185,7 +250,7 @@ class OmsfabError(Exception):
             ("findings", found),
             ("evidence", "" if found else self.evidence),
             ("see", f"guide: {place}" if place and not found else ""),
-            ("fix", "\n".join(filter(None, (self.fix, *(line.first for line in self.next))))),
+            ("fix", self.cure),
             ("next", "\n".join(map(str, self.next))),
             ("accept", str(self.accept or "")),
         )
@@ -202,8 +267,10 @@ class OmsfabError(Exception):
 def cures(errors: Iterable[OmsfabError]) -> tuple[str, tuple[Next, ...]]:
     """Return what is to be done about all of these: in words, and the lines, each once."""
     each = list(errors)
-    fixes = dict.fromkeys(error.fix for error in each if error.fix)
-    return "\n".join(fixes), tuple(dict.fromkeys(line for error in each for line in error.next))
+    fixes = dict.fromkeys(error.fix or CURES.get(error.id, "") for error in each)
+    return "\n".join(filter(None, fixes)), tuple(
+        dict.fromkeys(line for error in each for line in error.next)
+    )
 
 
 class StepFailed(OmsfabError):
@@ -306,7 +373,7 @@ def finding_of(error: OmsfabError) -> Finding:
         error.what,
         error.evidence.strip(),
         error.wanted,
-        "\n".join(filter(None, (error.fix, *map(str, error.next)))),
+        "\n".join(filter(None, (error.cure, *map(str, error.next)))),
     )
 
 

@@ -41,17 +41,31 @@ def plus(line: Next, *, note: str = "", **flags: object) -> Next:
 
 def shell(*words: str, first: str = "", note: str = "") -> Next:
     """Return a line of another program, each word quoted."""
-    return Next(shlex.join(words), first, note)
+    return Next(" ".join(map(quote, words)), first, note)
 
 
 def typed(words: Sequence[str]) -> Next:
     """Return the line that was typed, behind ``fab``."""
-    return Next(shlex.join(["fab", *words]), task=next((w for w in words if w[0:1] != "-"), ""))
+    return Next(
+        " ".join(["fab", *map(quote, words)]), task=next((w for w in words if w[0:1] != "-"), "")
+    )
 
 
 def edit(path: str) -> Next:
     """Return the line that opens a file in the operator's editor."""
-    return Next(f"${{EDITOR:-vi}} {shlex.quote(path)}")
+    return Next(f"${{EDITOR:-vi}} {quote(path)}")
+
+
+def quote(text: str) -> str:
+    """One word for bash, on one line whatever is in it: a line feed would be pasted as Enter."""
+    if all(sign.isprintable() for sign in text):
+        return shlex.quote(text)
+    signs = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return "$'" + "".join(signs.get(c) or (c if c.isprintable() else _code(c)) for c in text) + "'"
+
+
+def _code(sign: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
 
 
 def chain(*lines: Next, note: str = "", by: str = "&&") -> Next:
@@ -70,5 +84,5 @@ def _words(flags: Mapping[str, object]) -> list[str]:
         if value is True:
             words.append(flag)
         elif value:
-            words.append(f"{flag}={shlex.quote(str(value))}")
+            words.append(f"{flag}={quote(str(value))}")
     return words

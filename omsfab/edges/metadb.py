@@ -399,7 +399,7 @@ class MetaDbEdge:
                 f"no backup of cm_location {location} is here",
                 where=str(directory),
                 evidence="the initial node has a copy in the mirror of the run",
-                next=fab("run.list"),
+                fix=surgery.COPY,
             )
         return path
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from omsfab.commands.next_line import fab
+from omsfab.commands.next_line import fab, shell
 from omsfab.edges import metadb_backup as files
 from omsfab.edges import metadb_identity as identity
 from omsfab.edges import metadb_lease as leases
@@ -481,6 +481,9 @@ def _scope_of_there(
     return scope_of(link, location, sorted(there), known=known)
 
 
+COPY = "its copy on the initial node takes its place: --from"
+
+
 def stem(location: int) -> str:
     return f"region-{location}"
 
@@ -494,8 +497,8 @@ def load(source: Path, server: Server) -> Backup:
             "DB-021",
             f"this backup cannot be trusted: {exc}",
             where=str(source),
-            fix="name the node that has the copy, the initial one",
-            next=fab("run.resume", from_="NODE"),
+            fix=COPY,
+            next=shell("mv", str(source), f"{source}.damaged", note="sets it aside"),
         ) from exc
 
 
@@ -809,7 +812,7 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
             f"the rows of cm_location {location} are deleted, and their backup is not here",
             where=str(path),
             evidence="the initial node has a copy in the mirror of the run",
-            next=fab("run.resume", run=work.run_id, from_="NODE"),
+            fix=COPY,
         )
     backup = load(path, server)
     if backup.sha256 != detail.get("sha256"):
@@ -817,9 +820,8 @@ def _already(server: Server, work: _Work, location: int, directory: Path) -> Cle
             "DB-021",
             "this backup is not the one whose rows were deleted",
             where=str(path),
-            next=fab(
-                "run.resume", run=work.run_id, from_="NODE", note="the initial node has a copy"
-            ),
+            fix=COPY,
+            next=shell("mv", str(path), f"{path}.other", note="sets it aside"),
         )
     return Cleared(backup.counts, (path, path.with_suffix(".sql")), already=True)
 

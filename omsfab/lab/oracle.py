@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from omsfab.lab import profiles
+from omsfab.lab import pasted, profiles
 from omsfab.lab.model import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,10 @@ class Fleet:
             timeout=900,
             check=False,
         )
-        return Said(done.returncode, done.stdout.decode("utf-8", "replace"))
+        said = Said(done.returncode, done.stdout.decode("utf-8", "replace"))
+        if done.returncode and (wrong := pasted.judge(said.out, words, said.status)):
+            raise AssertionError("\n".join([*wrong, str(said)]))
+        return said
 
     def start(
         self, *words: str, hosts: str = "hosts.yaml", home: str = "state", **env: str

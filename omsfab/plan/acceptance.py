@@ -93,6 +93,10 @@ ROLLED_BACK = ("RUN-003", "RUN-005", "VER-004")
 """What a rollback only warns of, since all that it could put back is back by then."""
 
 
+WITHOUT = ("node.exec", "node.logs", "node.status", "meta.restore")
+"""Tasks that carry a plan out and take no ``--accept``: what they do, nothing else hangs on."""
+
+
 def parsed(text: str, again: Next) -> frozenset[str]:
     """Return the ids of ``--accept``; ``again`` is the line of the task, for the refusal."""
     wanted = {word.strip().upper() for word in text.split(",") if word.strip()}
@@ -115,6 +119,8 @@ def parsed(text: str, again: Next) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def acceptable(ids: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the ids that can be accepted, each once, in order."""
+def acceptable(ids: Iterable[str], task: str) -> tuple[str, ...]:
+    """Return those of the ids that can be accepted of this task, each once, in order."""
+    if task in WITHOUT:
+        return ()
     return tuple(dict.fromkeys(id for id in ids if id in ACCEPTABLE))

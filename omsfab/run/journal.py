@@ -203,13 +203,19 @@ def _broken(path: Path, number: int) -> PreflightError:
     )
 
 
-def _set_aside(directory: Path) -> Next:
-    """A run that cannot be read stops every other, even if it has ended: this line ends that."""
-    return shell(
+def _set_aside(directory: Path) -> tuple[Next, ...]:
+    """A run that cannot be read stops every other, even if it has ended: the first line ends that,
+    the second one goes on by the copy on its initial node, where the record tells which that is."""
+    aside = shell(
         *("mv", str(directory), f"{directory.parent}/damaged-{directory.name}"),
-        note="then, if it had not ended, by the copy on the initial node: "
-        f"fab run.resume --run={directory.name} --from=NODE",
+        note="if it had not ended: run.resume --from takes the copy on its initial node",
     )
+    try:
+        initial = json.loads((directory / "run.json").read_text())["initial"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return (aside,)
+    resume = fab("run.resume", run=directory.name, from_=initial, note="if it had not ended")
+    return (aside, resume) if initial else (aside,)
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -190,12 +190,16 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
 
     Without ``run`` the newest one there; with a rollback comes the run that it rolls back.  What is
     here is never overwritten, as it is nearer to what happened than any copy; but for a journal
-    that is the beginning of the one there: another jump host has gone on with the run.
+    that is the beginning of the one there: another jump host has gone on with the run.  What is
+    lost here, a backup say, is brought.
     """
     run = run or _newest(shell)
     here = home / run
     if (here / "run.json").exists():
         _take_further(shell, here)
+        complete(shell, here)
+        if undoes := _undone_by(here / "run.json"):
+            fetch(shell, undoes, home)
         return here
     listed = shell.run(posix.files_below(f"{PLACE}/{run}"))
     names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
@@ -298,7 +302,8 @@ def _newest(shell: Shell) -> str:
         "RUN-023",
         f"{shell.node} has no copy of any run",
         where=f"{shell.node}:{PLACE}",
-        next=fab("run.list", note="or another node that has a copy: fab run.resume --from=NODE"),
+        fix="name another node that has a copy",
+        next=fab("run.list"),
     )
 
 

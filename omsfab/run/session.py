@@ -842,7 +842,8 @@ class Session:
                 where=error.where,
                 changed=error.changed,
                 evidence=error.evidence,
-                next=fab("run.undo", run=directory.name, note="goes on where it stopped"),
+                fix=error.cure,
+                next=_back_again(order, directory, error),
             )
             incomplete.outage, incomplete.accept = error.outage, error.accept
             raise incomplete from error
@@ -1045,7 +1046,7 @@ def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> I
     try:
         yield
     except OmsfabError as error:
-        if ids := acceptance.acceptable(error.ids):
+        if ids := acceptance.acceptable(error.ids, name):
             error.accept = recorded(
                 name, args, plan=True, accept=",".join(sorted({*ids, *accepted}))
             )
@@ -1071,6 +1072,18 @@ def _taken_back(directory: Path, way: str) -> PreflightError:
         where=str(directory),
         next=fab("run.undo", run=directory.name),
     )
+
+
+def _back_again(order: Order, directory: Path, error: OmsfabError) -> tuple[Next, ...]:
+    """What leads on where a rollback has failed: what the error advises; then the rollback again,
+    but where it would only find the same, which can be accepted."""
+    own = tuple(line for line in error.next if line.task not in (UNDO, "run.resume"))
+    if error.accept and own:
+        return own
+    lost = {"DB-014", "DB-021"} & set(error.ids)
+    source = order.plan.initial if lost else ""
+    again = fab(UNDO, run=directory.name, from_=source, note="goes on where it stopped")
+    return (*own, again)
 
 
 def _nodes(not_done: list[str]) -> str:

@@ -381,10 +381,11 @@ class _UnderWay:
         before = (line.first for line in error.next if line not in own)
         error.fix = "\n".join(filter(None, (error.fix, *before)))
         if self._runner.changed == "nothing":
-            again = (_again(self._order),) if self._order.undoes or not own else ()
+            waits = self._order.undoes and not self._accept(error)
+            again = (_again(self._order),) if waits or not own else ()
             error.next = tuple(dict.fromkeys((*own, *again)))
             return
-        resume = self._resume()
+        resume = self._resume(error)
         if self._order.undoes or any(line.task == "run.undo" for line in own):
             error.next = own or (resume,)
             return
@@ -393,20 +394,23 @@ class _UnderWay:
         )
         undoable = self._order.plan.task in UNDOABLE
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
-        back = plus(recorded("run.undo", self._which()), note="rolls back what it did")
+        back = plus(recorded("run.undo", self._which(error)), note="rolls back what it did")
         error.next = (resume, back) if known else (resume,)
 
-    def _resume(self) -> Next:
-        return recorded("run.resume", self._which())
+    def _resume(self, error: OmsfabError | None = None) -> Next:
+        return recorded("run.resume", self._which(error))
 
-    def _which(self) -> dict[str, str]:
-        """This run, and where to fetch it from if its directory was removed meanwhile."""
-        here = not self._mirror or (self._order.directory / "run.json").exists()
+    def _which(self, error: OmsfabError | None = None) -> dict[str, str]:
+        """This run, and where to fetch it from if its directory was removed meanwhile, or lacks
+        the backup that is asked for."""
+        there = not (self._order.directory / "run.json").exists()
+        lost = bool(error and {"DB-014", "DB-021"} & set(error.ids))
+        here = not self._mirror or not (there or lost)
         return {"from_": "" if here else self._order.plan.initial, "run": self._run}
 
     def _accept(self, error: OmsfabError) -> Next | None:
         """The line that goes on although, where all or some of what failed can be accepted."""
-        ids = acceptable(error.open_ids)
+        ids = acceptable(error.open_ids, self._order.plan.task)
         if not ids:
             return None
         order, every = self._order, ",".join(sorted({*ids, *self._order.accepted}))

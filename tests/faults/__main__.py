@@ -84,6 +84,8 @@ def judge(
             with place.fault(one.id):
                 packages(place.lab.directory / "state", place.directory / "state")
                 one.body(place)
+                if place.follows:
+                    place.follow_the_last()
                 place.again()
         except Miss as miss:
             verdict, why = "MISS", str(miss)
@@ -130,6 +132,7 @@ def main() -> int:
         "--profile", default=profiles.chosen().name, choices=PROFILES, help="the OMS of the image"
     )
     words.add_argument("--board", action="store_true", help="run nothing, write what is known")
+    words.add_argument("--follow", action="store_true", help="refused: then do what it says")
     words.add_argument("--keep", action="store_true", help="leave the lab running")
     words.add_argument("--claims", type=Path, help=argparse.SUPPRESS)
     words.add_argument("--work", type=Path, default=Path("/var/tmp/omsfab-faults"))
@@ -193,6 +196,7 @@ def side_by_side(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
                 *(sys.executable, "-m", "tests.faults", f"--lab={given.lab}{number}"),
                 *(f"--metadb={given.metadb}", f"--work={given.work / str(number)}"),
                 *(f"--profile={given.profile}", f"--claims={claims}"),
+                *(["--follow"] if given.follow else []),
                 *(one.id for one in to_inject),
             ],
             cwd=ROOT,
@@ -214,6 +218,7 @@ def one_lab(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
         for one in free(given, chosen):
             if one.body and place is None:
                 place = ground(given.lab, given.metadb, given.profile, given.work)
+                place.follows = given.follow
             print(f"{one.id}  {one.sentence} …", flush=True)
             result = judge(place, one, given.metadb, given.profile, tests)
             known[one.id, given.metadb, given.profile] = result

@@ -124,6 +124,7 @@ def vip_on_a_stranger(g: Ground) -> None:
     g.undo(lambda: g.lab.enter(g.new[1], ["pkill", "socat"]))
     outcome = g.refused(g.fab(*OUT, f"--nodes={g.new[0]}"), 3, "VIP-002")
     g.says(outcome, g.new[1])
+    g.wanted = (g.first, g.new[0])
 
 
 @fault("V04", "the VIP maps 8088 but not 8089", "iptables REJECT on the balancer")
@@ -158,6 +159,7 @@ def config_is_a_directory(g: Ground) -> None:
 
 def broken_config(g: Ground, text: str, *says: str) -> None:
     path = g.lab.path(g.first, oracle.CONFIG)
+    g.undo(lambda: path.write_bytes(g._config))
     g._before["oms1 config.yaml"] = None
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     g._before = oracle.snapshot(g.lab)
@@ -546,6 +548,7 @@ def fake_docker(g: Ground, node: str, text: str) -> None:
 )
 def name_taken(g: Ground) -> None:
     g.lab.enter(g.new[0], ["docker", "create", "--name", oracle.CONTAINER, g.lab.image_id, "true"])
+    g.undo(lambda: g.lab.enter(g.new[0], ["docker", "rm", "-f", oracle.CONTAINER]))
     g.refused(snap(g).fab(*OUT), 3, "HOST-003", "HOST-004")
 
 
@@ -573,6 +576,7 @@ def name_runs(g: Ground) -> None:
             "999",
         ],
     )
+    g.undo(lambda: g.lab.enter(g.new[0], ["docker", "rm", "-f", oracle.CONTAINER]))
     g.refused(snap(g).fab(*OUT), 3, "HOST-004", "CFG-008")
 
 

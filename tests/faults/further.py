@@ -334,6 +334,7 @@ def restarting(g: Ground) -> None:
         'exec /usr/bin/docker "$@"\n',
     )
     g.lab.knob(node, EXIT_AT_START=1)
+    g.undo(lambda: g.lab.knob(node, EXIT_AT_START=None))
     g.says(g.ended(g.fab(*OUT), 11, "RUN-004"), node)
 
 

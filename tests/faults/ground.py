@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pymysql
 import yaml
 
 from omsfab import lab as labs
-from omsfab.lab import Lab, network
+from omsfab.lab import Lab, network, pasted
 from tests.faults import oracle
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,12 @@ RESENT = "MB sent again after a cut transfer"
 MEMORY = "MB of memory of omsfab"
 STOPPED = "seconds stopped beyond the initialisation"
 SECOND = "changes of a second run of a finished plan"
+
+
+FOLLOWED = 3
+"""So many next lines lead from any error to an end."""
+RolledBack, Waits = 8, 4
+"""Exit statuses."""
 
 
 class Miss(AssertionError):
@@ -145,6 +152,8 @@ class Ground:
         """Words in front of `fab`, for a jump host that is not as it should be."""
         self.more: dict[str, str] = {}
         """Environment of every call of fab."""
+        self.follows = False
+        """Whether an entry that ends with an error goes on with what that error says."""
 
     # --- one fault ---
 
@@ -198,6 +207,7 @@ class Ground:
         )
         path = self.directory / "hosts.yaml"
         path.write_text(text)
+        shutil.copyfile(path, self.directory / "hosts-begun.yaml")
         return path
 
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
@@ -271,19 +281,80 @@ class Ground:
 
     def paste(self, outcome: Outcome, limit: float = 300) -> Outcome:
         """Run the ``next:`` line verbatim, in a shell, as an operator would."""
-        line = outcome.next
-        if not line:
+        if not outcome.next:
             raise Miss(f"{outcome.error} has no next line")
+        return self.paste_line(outcome.next, limit)
+
+    def paste_line(self, line: str, limit: float = 300) -> Outcome:
+        """Run one line so.  What another program than `fab` finds is not judged, but that there is
+        such a program."""
         file = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
         began = time.monotonic()
         with file.open("wb") as out:
             process = subprocess.Popen(
                 [*self.prefix, "bash", "-c", f"fab() {{ command fab \"$@\" {'--yes' if _asks(line) else ''}; }}\n{line}"],
-                cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out,
+                cwd=ROOT, env=self.environment(EDITOR="true"), stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.undo(lambda: self._kill(process))
-        return self.note(Running(process, tuple(line.split()), file, began).end(limit))
+        calls = pasted.called(line)
+        running = Running(process, tuple(calls[0] if calls else line.split()), file, began)
+        if calls:
+            return self.note(running.end(limit))
+        outcome = running.end(60)
+        if outcome.code in (126, 127):
+            raise Miss(f"no shell here runs {line!r}: {outcome.out[-300:]}")
+        return outcome
+
+    def follow(self, outcome: Outcome, *, heal: bool = True) -> Outcome:
+        """Do what the error says, as an operator would, and again if another one comes of it.
+
+        Its fix is to take the injected fault away (``heal``).  It must end in service, in a
+        rollback that is proven, or in a wait for somebody else with a reason; the same error and
+        the same line twice with nothing changed between them lead nowhere.
+        """
+        if heal:
+            self.heal()
+            self.prefix, self.more = (), {}
+            shutil.copyfile(self.directory / "hosts-begun.yaml", self.directory / "hosts.yaml")
+        told: set[str] = set()
+        for _ in range(FOLLOWED):
+            if self._led_on(outcome):
+                return outcome
+            line = self._does_what_stands_there(outcome)
+            seen = f"{outcome.error} {line} {oracle.snapshot(self.lab)}"
+            if seen in told:
+                raise Miss(f"a loop: {outcome.error} says {line!r} once more, nothing has changed")
+            told.add(seen)
+            outcome = self.paste_line(line)
+            if outcome.code == 0 and {"--plan", "--dry"} & set(outcome.words):
+                outcome = self.paste_line(line.partition("   # ")[0].replace(" --plan", ""))
+        if not self._led_on(outcome):
+            raise Miss(f"{FOLLOWED} next lines lead nowhere: {outcome.error}\n{outcome.out[-800:]}")
+        return outcome
+
+    def _led_on(self, outcome: Outcome) -> bool:
+        """Whether it has ended well, rolled back, or waits for somebody else and says why."""
+        if outcome.code == RolledBack:
+            self.as_before()
+        said = pasted.told(outcome.out)
+        waits = outcome.code == Waits and bool(said and said.part("evidence"))
+        return outcome.code in (0, RolledBack) or waits
+
+    def _does_what_stands_there(self, outcome: Outcome) -> str:
+        """Paste what only looks; return the first line that does something, or the task again."""
+        said = pasted.told(outcome.out)
+        for line in said.part("next") if said else ():
+            calls = pasted.called(line)
+            if calls and pasted.parsed(calls[0])[0] not in pasted.LOOKS:
+                return line
+            self.paste_line(line)
+        return " ".join(["fab", *map(shlex.quote, outcome.words)])
+
+    def follow_the_last(self) -> None:
+        """What an entry ends with, if it is an error, is followed to its end."""
+        if self.outcomes and self.outcomes[-1].code > 0 and not self._led_on(self.outcomes[-1]):
+            self.follow(self.outcomes[-1])
 
     def _reached(self, outcome: Outcome) -> bool:
         """Whether docker of any node entered, made or ended a container meanwhile; a docker that
@@ -518,9 +589,8 @@ def _well_told(outcome: Outcome) -> None:
     for part in ("changed:", "next:"):
         if f"\n  {part}" not in outcome.out:
             raise Miss(f"{outcome.error} has no {part}:\n{outcome.out[-1500:]}")
-    said = subprocess.run(["bash", "-n", "-c", outcome.next], capture_output=True, check=False)
-    if said.returncode:
-        raise Miss(f"{outcome.error}: no shell reads {outcome.next!r}")
+    if wrong := pasted.judge(outcome.out, outcome.words, outcome.code):
+        raise Miss("; ".join(wrong))
 
 
 def _peak(pid: int) -> int:

@@ -12,6 +12,7 @@ from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.secret import Secret
+from tests.pasting import every_error_can_be_pasted  # noqa: F401  # a fixture of all tests
 
 MARKER = "CANARY-7f3 it's $HOME `id` #é"
 IMAGE = "sha256:" + "ab" * 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
 from typing import get_args
 
@@ -17,10 +18,11 @@ from omsfab.plan.events import Event, Kind
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import journal as journals
 from omsfab.run.runner import Runner
-from omsfab.run.session import planned
+from omsfab.run.session import TASKS, planned
 from omsfab.show.report import html
 from omsfab.show.terminal import Terminal
 from omsfab.show.text import event_line
+from tasks import namespace
 from tests.unit.test_docs import ids_in_code
 from tests.unit.test_runner import FakeWorld
 
@@ -135,3 +137,16 @@ def test_every_kind_of_event_can_be_shown():
         show(Event(1.0, 1.0, "oms1", "s", kind, "1/2" if kind == "progress" else "ENV-006"))
 
     assert "accepted: ENV-006 a clock" in console.file.getvalue()
+
+
+def test_a_line_that_accepts_is_offered_by_tasks_that_take_it_alone():
+    """node.exec printed `--accept=CMD-001`, which it has not."""
+    takes = {
+        name
+        for name in namespace.task_names
+        if "accept" in inspect.signature(namespace[name].body).parameters
+    }
+
+    assert set(TASKS) - takes == set(acceptance.WITHOUT)
+    assert () == acceptance.acceptable(["CMD-001"], "node.exec")
+    assert ("CMD-001",) == acceptance.acceptable(["CMD-001"], "node.run")

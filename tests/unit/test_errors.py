@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import tasks
 from omsfab.commands.next_line import chain, edit, fab, plus, recorded, shell, typed
-from omsfab.errors import OmsfabError, cures, unforeseen
+from omsfab.errors import CURES, OmsfabError, cures, unforeseen
 
 SOURCES = [Path("tasks.py"), *Path("omsfab").rglob("*.py")]
 LAB = Path("omsfab/lab")
@@ -76,6 +77,49 @@ def test_each_task_that_a_next_line_calls_exists_with_its_flags(path, call):
         taken = flags_of(task)
         given = {word.arg for word in call.keywords} - {"note", "first", "dry", None}
         assert {name.rstrip("_").replace("_", "-") for name in given} <= taken
+
+
+RAISED = re.compile(r"[A-Z]+-\d{3}")
+QUIET = {
+    "RUN-030": "the operator let go himself: the line of the run alone",
+    "ENV-003": "its line is made by one function for both limits",
+    "ENV-005": "the same",
+    "SEC-002": "chown, and the task again",
+    "SEC-003": "chmod, and the task again",
+}
+"""Ids of which no fix is needed, and why."""
+
+
+def raised():
+    """Each place where an error or a step's fault is made, but for warnings: id and its words."""
+    for path, tree in TREES.items():
+        if LAB in path.parents:
+            continue
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call):
+                continue
+            words = {word.arg: word.value for word in call.keywords}
+            given = [*call.args, *filter(None, [words.get("fault"), words.get("id")])]
+            ids = [a.value for a in given if isinstance(a, ast.Constant)]
+            ids = [id for id in ids if isinstance(id, str) and RAISED.fullmatch(id)]
+            if ids and "warn" not in words:
+                yield pytest.param(ids[0], set(words), id=f"{path}:{call.lineno}")
+
+
+@pytest.mark.parametrize(("id", "words"), list(raised()))
+def test_every_error_says_what_to_do(id, words):
+    """A fix or a line of its own where it is made, or the fix of its id: the same line again is
+    no advice."""
+    assert {"fix", "next", "cure"} & words or id in CURES or id in QUIET
+
+
+def test_a_fix_of_an_id_is_told_where_the_case_has_none():
+    """In words, before the line."""
+    error = OmsfabError("HOST-001", "docker does not answer", next=fab("scale.out"))
+
+    assert f"  fix:      {CURES['HOST-001']}" in error.render().splitlines()
+    error.fix = "start it"
+    assert CURES["HOST-001"] not in error.render()
 
 
 NASTY = ("a b", "it's", "$(reboot)", "`x`", ";rm -rf /", "a\nb", "*", "# x")

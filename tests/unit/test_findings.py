@@ -85,7 +85,7 @@ def test_a_node_that_does_not_answer_is_asked_no_further():
 
     def ask(probe, node, *_):
         calls.append(probe.command.argv[0])
-        raise Unreachable("SSH-002", "silence", next="fab x")
+        raise Unreachable("SSH-002", "silence", next=fab("fleet.check"))
 
     world.ask = ask
     asked(question("a", "oms1"), question("b", "oms1"), world=world)

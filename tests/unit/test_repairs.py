@@ -161,7 +161,8 @@ def failing(task, kind="repeatable"):
 
 
 def failed(home, task, result, kind="repeatable"):
-    run = made(home, task=task, node="oms1")
+    words = {"words": "false"} if task == "node.exec" else {}
+    run = made(home, task=task, node="oms1", **words)
     here = world(home)
     here.shells["oms1"].run = lambda cmd, on_line=None: result(cmd)
     with pytest.raises(Exception) as error:

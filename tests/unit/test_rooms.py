@@ -66,7 +66,7 @@ def test_a_room_imports_only_from_rooms_above(path):
 @pytest.mark.parametrize(
     ("library", "places"),
     [
-        ("shlex", ("omsfab/command.py", "omsfab/commands/")),
+        ("shlex", ("omsfab/command.py", "omsfab/commands/", "omsfab/lab/pasted.py")),
         ("fabric", ("tasks.py",)),
         ("paramiko", ("omsfab/ssh/",)),
         ("pymysql", ("omsfab/edges/metadb", "omsfab/lab/")),

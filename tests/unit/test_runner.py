@@ -12,6 +12,7 @@ import time
 import pytest
 
 from omsfab.command import command
+from omsfab.commands.next_line import fab
 from omsfab.errors import (
     InputError,
     Locked,
@@ -245,7 +246,7 @@ def test_a_lost_session_of_a_once_only_step_is_not_repeated(events):
 
 
 def silence(seconds=30):
-    error = NoAnswer("SSH-021", "oms1 did not answer", next="fab run.resume")
+    error = NoAnswer("SSH-021", "oms1 did not answer", next=fab("run.resume"))
     error.waited = seconds
     return error
 

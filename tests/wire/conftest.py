@@ -19,6 +19,7 @@ from omsfab.fleet.model import Node, Ssh
 from omsfab.ssh.dialer import Dialer
 from omsfab.ssh.shell import SshShell
 from omsfab.ssh.transport import Timeouts
+from tests.pasting import every_error_can_be_pasted  # noqa: F401  # a fixture of all tests
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
