@@ -16,6 +16,7 @@ from typing import Any
 import pymysql
 
 import tasks
+from omsfab import retry
 from omsfab.command import Command, shown
 from omsfab.commands import next_line
 from omsfab.edges import (
@@ -282,7 +283,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
     )
     kept = _kept()
     sleepy = (job, transfer, metadb, metadb_lease, metadb_surgery, site, runner, under_way, views,
-              terminal, jump, failpoint)  # fmt: skip
+              terminal, jump, failpoint, retry)  # fmt: skip
     threaded = (metadb_lease, runner, mirror, journal, terminal, letting_go, failpoint)
     pooled = (look, claims, session, views, elsewhere)
     replaced: list[tuple[Any, str, Any]] = [
