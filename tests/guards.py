@@ -655,8 +655,8 @@ GUARDS = (
     Guard(
         "a dead line is dropped, and not the younger one of another thread",
         "omsfab/ssh/shell.py",
-        "if self._transport is not transport:",
-        "if self._transport is None:",
+        "if self._transport is not transport:\n                return\n",
+        "transport = self._transport or transport\n",
         f"{SSH}a_lost_session_takes_no_younger_line_with_it",
     ),
     Guard(
