@@ -1,14 +1,37 @@
-"""What is wanted: one OMS deployment, frozen.  fleet/hosts_file.py makes it from hosts.yaml."""
+"""What is wanted: one OMS deployment, frozen; and what hosts.yaml may say of it, key by key.
+
+There is one tree for both.  Made by code, or read from the record of a run, a part takes its values
+as they are; read from hosts.yaml (fleet/hosts_file.py, with a ``Reading`` as context) they are held
+to the grammar of fleet/values.py, names are keys, secrets are sources, and paths begin at the
+directory of the file.  The docstring and example of a key are what editors show (json_schema), what
+errors quote, and its reference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    StrictBool,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema, PydanticKnownError, PydanticUseDefault, core_schema
 
-from omsfab.fleet import values
+from omsfab.fleet import secret_sources, values
+from omsfab.fleet.secret_sources import SecretSource
 from omsfab.secret import Secret
 
 HTTPS_CRT, HTTPS_KEY = "/data/oms/https_crt", "/data/oms/https_key"
@@ -24,18 +47,117 @@ class Part(BaseModel):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        validate_by_name=True,
     )
 
 
-class Node(Part):
-    """A server with one OMS container.  ``ip`` is OMS_HOST_IP and stands in cm_nodes."""
+# --- what a file has otherwise than the model ------------------------------------------------
 
-    name: str
-    ip: str
-    address: str = ""
-    """Where SSH connects to; empty = ``ip``."""
-    port: int | None = None
-    user: str | None = None
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What hosts.yaml itself does not say: its directory, and its secrets once they are fetched.
+
+    ``sources`` collects where they come from, by the path of their key.
+    """
+
+    base: Path
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    sources: dict[str, SecretSource] = field(default_factory=dict)
+
+
+def _secret(raw: object, label: str, reading: Reading | None) -> Secret:
+    if isinstance(raw, Secret):
+        return raw
+    source = secret_sources.parse(raw)
+    if reading is None:
+        raise ValueError("is no Secret")
+    reading.sources[label] = source
+    return reading.secrets.get(label, Secret(""))
+
+
+def _extra_value(raw: object) -> object:
+    if isinstance(raw, Mapping):
+        return secret_sources.parse(raw)
+    if not isinstance(raw, str | int | bool | Secret):
+        raise ValueError("is not a text, a whole number or true/false; put it in quotes")
+    return values.text(raw) if isinstance(raw, str) else raw
+
+
+ExtraValue: TypeAlias = Annotated[
+    str | int | bool | Secret,
+    PlainValidator(_extra_value),
+    WithJsonSchema(
+        {"anyOf": [{"type": ["string", "integer", "boolean"]}, secret_sources.SCHEMA]},
+    ),
+]
+Password: TypeAlias = Annotated[Secret, WithJsonSchema(secret_sources.SCHEMA)]
+
+
+NAME = "[key]"
+"""What pydantic calls the name of a mapping's key: a field that no line of a file can set."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """In the file a mapping by name, in the model a tuple whose elements have it as their own.
+
+    A text alone stands for the key ``short``.
+    """
+
+    short: str = ""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._elements, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        element = handler(schema)["items"]
+        return {"type": "object", "additionalProperties": element, "minProperties": 1}
+
+    def _elements(self, raw: object, info: ValidationInfo) -> object:
+        if info.context is None:
+            return raw
+        if not isinstance(raw, Mapping):
+            raise PydanticKnownError("dict_type")
+        return [self._element(name, value) for name, value in raw.items()]
+
+    def _element(self, name: str, value: object) -> object:
+        if self.short and isinstance(value, str):
+            value = {self.short: value}
+        return {**value, NAME: name} if isinstance(value, Mapping) else value
+
+
+def _usual_if_empty(raw: object) -> object:
+    if raw is None:
+        raise PydanticUseDefault
+    return raw
+
+
+# --- the tree --------------------------------------------------------------------------------
+
+
+class Node(Part):
+    """A server with one OMS container: its address, or {ip: …} with further keys."""
+
+    name: SkipJsonSchema[values.NodeName] = Field(validation_alias=NAME)
+    ip: values.NodeIp = Field(examples=["10.0.0.1"])
+    """OMS_HOST_IP and cm_nodes: the address by which the other nodes know it."""
+    address: values.SshAddress = ""
+    """Where SSH connects to, if that is another address or a name."""
+    port: values.AnyPort | None = None
+    """The port of SSH on this node; otherwise ssh.port."""
+    user: values.LoginName | None = None
+    """The SSH user on this node; otherwise ssh.user."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "format": "ipv4"}, handler(core_schema)]}
 
 
 class Https(Part):
@@ -48,16 +170,23 @@ class Https(Part):
 
 
 class Region(Part):
-    """A region of OMS.  ``location`` is cm_location, ``label`` is cm_region_cn."""
+    """A region of OMS; its key is cm_region."""
 
-    name: str
-    location: int
-    default: bool = True
-    label: str = ""
-    cm_url: values.CmUrl
-    heartbeat_db: str
+    name: SkipJsonSchema[values.RegionName] = Field(validation_alias=NAME)
+    location: values.Location = Field(examples=[1])
+    """cm_location: 0..127, one per region."""
+    default: StrictBool = True
+    """cm_is_default: true in exactly one region."""
+    label: values.Text = Field(default_factory=lambda data: str(data["name"]))
+    """cm_region_cn, any text; otherwise the name of the region."""
+    cm_url: values.CmUrl = Field(examples=["http://10.0.0.100:8088"])
+    """VIP, SLB or domain name of the region (of the node, where there is one) with the CM port."""
+    heartbeat_db: values.DbName = Field(examples=["oms_cm_heartbeat_1"])
+    """drc_cm_heartbeat_db: one per region, never shared."""
     https: Https | None = None
-    nodes: tuple[Node, ...]
+    """Certificate and key that omsfab brings to the region's nodes; its console is HTTPS only."""
+    nodes: Annotated[tuple[Node, ...], ByName(short="ip")] = Field(examples=[{"oms1": "10.0.0.1"}])
+    """The nodes by name."""
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -70,8 +199,11 @@ class Mounts(Part):
     config: values.NodePath = "/data/config.yaml"
     """The file config.yaml; it may lie anywhere."""
     logs: values.NodePath = "/data/oms/oms_logs"
+    """/home/admin/logs in the container; a directory, as the next two."""
     store: values.NodePath = "/data/oms/oms_store"
+    """/home/ds/store in the container."""
     run: values.NodePath = "/data/oms/oms_run"
+    """/home/ds/run in the container."""
     https_crt: values.NodePath | None = None
     """The certificate of the console, a file on every node; then the console is HTTPS only.
     Where a region has https, it lies at the guide's place unless another is named here."""
@@ -87,22 +219,44 @@ class Ports(Part):
     nginx: values.OmsPort = 8089
     """The console, and /oms/health."""
     ghana: values.OmsPort = 8090
+    """The console itself, behind nginx."""
     supervisor: values.OmsPort = 9000
     """The agent of OMS, not supervisord."""
     sshd: values.OmsPort = 2023
+    """The sshd inside the container."""
 
 
 class Install(Part):
-    """The ``oms:`` part of hosts.yaml: which image runs in which container."""
+    """Which image runs in which container."""
 
-    image: str
+    image: values.Image = Field(
+        examples=["reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce"]
+    )
+    """The name that docker load prints, or the image id sha256:…."""
     package: values.LocalPath | None = None
-    container: str
+    """The package for docker load, relative to hosts.yaml; sent where the image is missing."""
+    container: Annotated[values.ContainerName, BeforeValidator(_usual_if_empty)] = Field(
+        default_factory=lambda data: values.container_of(data["image"]) or "", examples=["oms_427"]
+    )
+    """The name of the container on every node; otherwise oms_ and the version in the tag."""
     init: Literal["auto", "always", "never"] = "auto"
+    """Whether omsfab runs docker_init.sh in new containers; auto looks whether they do it."""
     mounts: Mounts = Mounts()
+    """Where on the node the container has its files."""
     ports: Ports = Ports()
-    extra: Mapping[str, str | int | bool | Secret] = Field(default_factory=dict)
-    """Further keys of config.yaml, passed through."""
+    """The ports of the components, from OMS 4.2.2 on."""
+    extra: dict[values.ConfigKey, ExtraValue] = Field(default_factory=dict)
+    """Further keys of config.yaml, passed through; secrets as {env: …} and the like."""
+
+    @field_validator("extra")
+    @classmethod
+    def _secrets(cls, extra: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return {
+            key: _secret(value, f"oms.extra.{key}", info.context)
+            if isinstance(value, SecretSource)
+            else value
+            for key, value in extra.items()
+        }
 
     @property
     def https(self) -> bool:
@@ -119,29 +273,53 @@ class Tls(Part):
 class MetaDb(Part):
     """The MySQL or OceanBase database that holds the metadata of OMS."""
 
-    host: str
-    port: int
-    user: str
-    password: Secret
-    rm_db: str = "oms_rm"
-    cm_db: str = "oms_cm"
-    location_cm_column: str | None = None
+    host: values.Host = Field(examples=["10.0.0.9"])
+    """oms_meta_host: MySQL, an OBServer, OBProxy or the VIP of these."""
+    port: values.HighPort = Field(examples=[2881])
+    """oms_meta_port: 3306 MySQL, 2881 OBServer, 2883 OBProxy."""
+    user: values.MetaUser = Field(examples=["oms@oms_meta"])
+    """oms_meta_user: user@tenant or user@tenant#cluster; never of the tenant sys."""
+    password: Password = Field(examples=[{"env": "OMS_META_PASSWORD"}])
+    """oms_meta_password: where it comes from."""
+    rm_db: values.DbName = Field(examples=["oms_rm"])
+    """drc_rm_db: of the console; the same in all regions."""
+    cm_db: values.DbName = Field(examples=["oms_cm"])
+    """drc_cm_db: of the CM service; the same in all regions."""
+    location_cm_column: values.ColumnName | None = None
     """The column of location_cm that holds the location, where omsfab cannot tell by itself."""
     tls: Tls | None = None
-    through: str | None = None
-    """The node that reaches it, ``gateway`` for ssh.gateway; None = this machine does."""
+    """Speak TLS with it, and only with a server of this CA; OMS itself is not told."""
+    through: values.NodeName | None = None
+    """A node that reaches it where this machine does not, or gateway for ssh.gateway."""
+
+    @field_validator("password", mode="plain")
+    @classmethod
+    def _secrets(cls, raw: object, info: ValidationInfo) -> Secret:
+        return _secret(raw, "metadb.password", info.context)
 
 
 class Tsdb(Part):
-    """The time-series database, one for all of OMS.  ``url`` has no scheme: ``ip:8086``."""
+    """The time-series database, one for all of OMS; without it there are no metrics."""
 
-    service: Literal["INFLUXDB", "CERESDB"] = "CERESDB"
-    url: str
-    username: str
-    password: Secret
+    service: Literal["INFLUXDB", "CERESDB"] = Field(examples=["INFLUXDB"])
+    """tsdb_service"""
+    url: values.HostAndPort = Field(examples=["10.0.0.8:8086"])
+    """tsdb_url: address:port without a scheme."""
+    username: values.Text = Field(examples=["oms"])
+    """tsdb_username: made by fab tsdb.deploy, or by hand in the database."""
+    password: Password = Field(examples=[{"env": "OMS_META_PASSWORD"}])
+    """tsdb_password: where it comes from."""
     package: values.LocalPath | None = None
+    """The package of InfluxDB for fab tsdb.deploy, relative to hosts.yaml."""
     image: values.Image = "influxdb:1.8"
+    """The name that docker load prints for it."""
     data: values.NodePath = "/data/influxdb"
+    """Its data on the node that url names."""
+
+    @field_validator("password", mode="plain")
+    @classmethod
+    def _secrets(cls, raw: object, info: ValidationInfo) -> Secret:
+        return _secret(raw, "tsdb.password", info.context)
 
     @property
     def host(self) -> str:
@@ -153,10 +331,15 @@ class Tsdb(Part):
 
 
 class Ssh(Part):
-    """How the jump host reaches the nodes; ~/.ssh/config and the agent are honoured as well."""
+    """How the jump host reaches the nodes; ~/.ssh/config and the agent are honoured as well.
+
+    By key or agent only: there is no password.
+    """
 
     user: values.LoginName | None = None
+    """The login on the nodes; otherwise that of ~/.ssh/config, or your own."""
     port: values.AnyPort | None = None
+    """The port of sshd on the nodes; otherwise that of ~/.ssh/config, or 22."""
     key: values.PrivateKey | None = None
     """A private key, relative to hosts.yaml; empty = the agent and ~/.ssh/config."""
     gateway: values.Gateway | None = None
@@ -168,14 +351,19 @@ class Ssh(Part):
 
 
 class Fleet(Part):
-    """Everything hosts.yaml says."""
+    """What is wanted, for one OMS deployment."""
 
-    install: Install
+    install: Install = Field(validation_alias="oms")
+    """Which image runs in which container."""
     metadb: MetaDb
+    """The database that holds the metadata of OMS."""
     tsdb: Tsdb | None = None
+    """The time-series database; without it there are no metrics."""
     ssh: Ssh = Ssh()
-    regions: tuple[Region, ...]
-    origin: Path = Path("hosts.yaml")
+    """How this machine reaches the nodes."""
+    regions: Annotated[tuple[Region, ...], ByName()]
+    """The regions by name; the name is cm_region, such as cn-hangzhou."""
+    origin: SkipJsonSchema[Path] = Field(default=Path("hosts.yaml"), validation_alias="[file]")
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -193,3 +381,25 @@ class Fleet(Part):
 
     def region_of(self, node: Node) -> Region:
         return next(region for region in self.regions if node in region.nodes)
+
+
+PARTS: Mapping[tuple[str, ...], type[Part]] = {
+    (): Fleet,
+    ("oms",): Install,
+    ("oms", "mounts"): Mounts,
+    ("oms", "ports"): Ports,
+    ("metadb",): MetaDb,
+    ("metadb", "tls"): Tls,
+    ("tsdb",): Tsdb,
+    ("ssh",): Ssh,
+    ("regions", "*"): Region,
+    ("regions", "*", "https"): Https,
+    ("regions", "*", "nodes", "*"): Node,
+}
+"""What stands where in hosts.yaml; ``*`` for the name of a region or node."""
+
+
+def keys_of(part: type[Part]) -> dict[str, Any]:
+    """Return what may stand in this part of hosts.yaml: key -> pydantic's FieldInfo."""
+    aliases = ((f.validation_alias or name, f) for name, f in part.model_fields.items())
+    return {str(key): one for key, one in aliases if key not in (NAME, "[file]")}

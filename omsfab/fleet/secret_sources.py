@@ -34,7 +34,7 @@ SCHEMA: dict[str, object] = {
         "file": {"type": "string", "description": "A file, mode 0600, relative to hosts.yaml."},
         "command": {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-            "description": "A command that prints it; cut at blanks, or given as a list of words.",
+            "description": "A command that prints it; cut at spaces, or given as a list of words.",
         },
         "prompt": {"const": True, "description": "Ask at the terminal."},
     },
@@ -115,7 +115,7 @@ def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         if re.search(r"[\"'`$\\|&;<>(){}*?~#\n]", value):
             raise ValueError(
-                "command is cut at blanks and no shell reads it, so quotes, $ and | mean nothing; "
+                "command is cut at spaces and no shell reads it, so quotes, $ and | mean nothing; "
                 "write its words as a list: {command: [sh, -c, …]}"
             )
         value = value.split()

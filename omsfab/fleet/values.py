@@ -1,7 +1,7 @@
 """The grammar of each value in hosts.yaml: a type per kind of value, checked by pydantic.
 
 A check returns the value, or raises ValueError("what is wrong; what would be right").
-Everything that becomes a word on a node is held to an allow-list: no blank, no quote, no ``$``.
+Everything that becomes a word on a node is held to an allow-list: no space, no quote, no ``$``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,9 +22,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StrictInt,
+    ValidationInfo,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
 
 _SYSTEM_DBS = {"mysql", "sys", "information_schema", "performance_schema", "oceanbase"}
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -274,7 +277,8 @@ class CmUrl:
         return plain if str(plain) == text else replace(plain, text=text)
 
     def same_as(self, other: CmUrl) -> bool:
-        """Compare scheme, host, port and path; a trailing slash, case and blanks do not matter."""
+        """Compare scheme, host, port and path; case, and a slash or spaces at the end, do not
+        matter."""
         here = (self.scheme, self.host, self.port, self.path)
         return bool(self.host) and here == (other.scheme, other.host, other.port, other.path)
 
@@ -307,13 +311,15 @@ class CmUrl:
     def __get_pydantic_core_schema__(
         cls, _source: object, _handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """A text in hosts.yaml and in the records of runs, held to the grammar of ``cm_url``."""
+        """A text in hosts.yaml, held to the grammar of ``cm_url``, and in the records of runs."""
         text = core_schema.no_info_before_validator_function(
             lambda value: str(value) if isinstance(value, CmUrl) else value,
             core_schema.str_schema(strict=True),
         )
-        return core_schema.no_info_after_validator_function(
-            cm_url, text, serialization=core_schema.to_string_ser_schema()
+        return core_schema.with_info_after_validator_function(
+            lambda value, info: cls.read(value) if info.context is None else cm_url(value),
+            text,
+            serialization=core_schema.to_string_ser_schema(),
         )
 
     @classmethod
@@ -419,7 +425,7 @@ def node_path(value: str) -> str:
         raise ValueError("is not in its shortest form; write it without //, ., .. and a slash last")
     if not re.fullmatch(r"[A-Za-z0-9._@%+=~/-]+", value):
         raise ValueError(
-            "has a blank, a colon, a comma or another character docker or a shell would trip over; "
+            "has a space, a colon, a comma or another character docker or a shell would trip over; "
             "write letters, digits and ._@%+=~-"
         )
     return value
@@ -439,38 +445,50 @@ def node_name(value: str) -> str:
 
 # --- the types -------------------------------------------------------------------------------
 
-Text: TypeAlias = Annotated[str, AfterValidator(text)]
+
+def _held(check: Callable[[T], T]) -> AfterValidator:
+    """Hold a value of hosts.yaml to the check; one made by code, or read from the record of a run,
+    is taken as it is: the omsfab that wrote it may have been less strict."""
+
+    def held(value: T, info: ValidationInfo) -> T:
+        return value if info.context is None else check(value)
+
+    return AfterValidator(held)
+
+
+def _here(value: Path, info: ValidationInfo) -> Path:
+    """Relative paths in hosts.yaml begin at its own directory, wherever fab was called."""
+    return value if info.context is None else Path(info.context.base) / value
+
+
+Text: TypeAlias = Annotated[str, _held(text)]
 Location: TypeAlias = Annotated[
-    StrictInt, AfterValidator(location), Field(json_schema_extra={"minimum": 0, "maximum": 127})
+    StrictInt, _held(location), Field(json_schema_extra={"minimum": 0, "maximum": 127})
 ]
 _HIGH = Field(json_schema_extra={"minimum": 1025, "maximum": 65535})
 _ANY = Field(json_schema_extra={"minimum": 1, "maximum": 65535})
-AnyPort: TypeAlias = Annotated[StrictInt, AfterValidator(any_port), _ANY]
-HighPort: TypeAlias = Annotated[StrictInt, AfterValidator(high_port), _HIGH]
-OmsPort: TypeAlias = Annotated[StrictInt, AfterValidator(oms_port), _HIGH]
-NodeIp: TypeAlias = Annotated[
-    str, AfterValidator(node_ip), Field(json_schema_extra={"format": "ipv4"})
-]
-Host: TypeAlias = Annotated[str, AfterValidator(host)]
-HostAndPort: TypeAlias = Annotated[str, AfterValidator(host_and_port)]
-SshAddress: TypeAlias = Annotated[str, AfterValidator(ssh_address)]
-Gateway: TypeAlias = Annotated[str, AfterValidator(gateway)]
-DbName: TypeAlias = Annotated[str, AfterValidator(db_name)]
-MetaUser: TypeAlias = Annotated[str, AfterValidator(meta_user)]
-Image: TypeAlias = Annotated[str, AfterValidator(image)]
+AnyPort: TypeAlias = Annotated[StrictInt, _held(any_port), _ANY]
+HighPort: TypeAlias = Annotated[StrictInt, _held(high_port), _HIGH]
+OmsPort: TypeAlias = Annotated[StrictInt, _held(oms_port), _HIGH]
+NodeIp: TypeAlias = Annotated[str, _held(node_ip), Field(json_schema_extra={"format": "ipv4"})]
+Host: TypeAlias = Annotated[str, _held(host)]
+HostAndPort: TypeAlias = Annotated[str, _held(host_and_port)]
+SshAddress: TypeAlias = Annotated[str, _held(ssh_address)]
+Gateway: TypeAlias = Annotated[str, _held(gateway)]
+DbName: TypeAlias = Annotated[str, _held(db_name)]
+MetaUser: TypeAlias = Annotated[str, _held(meta_user)]
+Image: TypeAlias = Annotated[str, _held(image)]
 NodePath: TypeAlias = Annotated[
-    str, AfterValidator(node_path), Field(json_schema_extra={"pattern": "^/[^:, ]+$"})
+    str, _held(node_path), Field(json_schema_extra={"pattern": "^/[^:, ]+$"})
 ]
-NodeName: TypeAlias = Annotated[str, AfterValidator(node_name)]
-LocalPath: TypeAlias = Annotated[Path, BeforeValidator(local_path)]
+NodeName: TypeAlias = Annotated[str, _held(node_name)]
+LocalPath: TypeAlias = Annotated[Path, BeforeValidator(local_path), AfterValidator(_here)]
 """A path on the jump host, relative to the directory of hosts.yaml."""
-PrivateKey: TypeAlias = Annotated[LocalPath, AfterValidator(private_key)]
-LoginName: TypeAlias = Annotated[
-    str, AfterValidator(_matches(_USER, "write a login name, e.g. root"))
-]
+PrivateKey: TypeAlias = Annotated[LocalPath, _held(private_key)]
+LoginName: TypeAlias = Annotated[str, _held(_matches(_USER, "write a login name, e.g. root"))]
 ContainerName: TypeAlias = Annotated[
     str,
-    AfterValidator(
+    _held(
         _matches(
             r"[A-Za-z0-9][A-Za-z0-9_.-]{1,127}",
             "write at least two of letters, digits, _ . -, a letter or digit first, e.g. oms_427",
@@ -479,7 +497,7 @@ ContainerName: TypeAlias = Annotated[
 ]
 RegionName: TypeAlias = Annotated[
     str,
-    AfterValidator(
+    _held(
         _matches(
             r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?",
             "write ASCII letters, digits, - and _, e.g. cn-hangzhou; "
@@ -488,11 +506,9 @@ RegionName: TypeAlias = Annotated[
     ),
 ]
 ColumnName: TypeAlias = Annotated[
-    str, AfterValidator(_matches(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "write the name of a column"))
+    str, _held(_matches(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "write the name of a column"))
 ]
 ConfigKey: TypeAlias = Annotated[
     str,
-    AfterValidator(
-        _matches(r"[A-Za-z_][A-Za-z0-9_]*", "write a key of config.yaml: letters, digits, _")
-    ),
+    _held(_matches(r"[A-Za-z_][A-Za-z0-9_]*", "write a key of config.yaml: letters, digits, _")),
 ]

@@ -91,9 +91,9 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
         number -= 1  # `a:1` is a text that goes on in the next line, where the parser stumbles
     row = rows[number]
     if "\t" in row[: len(row) - len(row.lstrip())]:
-        what = "a tab; YAML is indented with blanks"
+        what = "a tab; YAML is indented with spaces"
     elif _NO_BLANK.match(row):
-        what = "a blank is missing after the colon; write key: value"
+        what = "a space is missing after the colon; write key: value"
     elif unfinished_key:
         what = "a colon is missing; write key: value"
     elif "quoted" in context:

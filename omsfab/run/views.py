@@ -43,7 +43,7 @@ from omsfab.ssh.protocol import Shell
 def fleet() -> None:
     """Print hosts.yaml as it was understood; secrets as ****."""
     loaded = hosts_file.load(hosts_path())
-    print(f"# {hosts_path()}: no fault")
+    print(f"# {hosts_path()}: valid")
     for line in fleet_lines(loaded):
         print(line)
 

@@ -27,11 +27,19 @@ def fleet() -> Fleet:
     region = Region(
         name="cn-hangzhou",
         location=1,
+        label="",  # as the recorded runs of tests/unit/runs have it
         cm_url="http://10.0.0.100:8088",
         heartbeat_db="oms_cm_heartbeat_1",
         nodes=nodes,
     )
-    metadb = MetaDb(host="10.0.0.9", port=2881, user="oms@oms_meta", password=Secret(MARKER))
+    metadb = MetaDb(
+        host="10.0.0.9",
+        port=2881,
+        user="oms@oms_meta",
+        password=Secret(MARKER),
+        rm_db="oms_rm",
+        cm_db="oms_cm",
+    )
     return Fleet(install=INSTALL, metadb=metadb, regions=(region,))
 
 

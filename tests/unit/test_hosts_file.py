@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from omsfab.errors import InputError, SecurityRefusal
-from omsfab.fleet import hosts_file, oms_config, shape, yaml_reader
-from omsfab.fleet.model import Install, MetaDb, Node, Region, Tsdb
+from omsfab.fleet import hosts_file, oms_config, yaml_reader
+from omsfab.fleet.model import PARTS, Node, Region, keys_of
 from omsfab.fleet.values import CmUrl
 from omsfab.secret import Secret
 
@@ -128,7 +128,7 @@ def test_the_example_hosts_yaml_loads():
 def test_the_example_hosts_yaml_documents_every_key():
     """Each key stands in it, the optional ones as comments."""
     example = (ROOT / "hosts.yaml").read_text()
-    keys = {key for part in hosts_file.PARTS.values() for key in part.model_fields}
+    keys = {key for part in PARTS.values() for key in keys_of(part)}
 
     assert set() == {key for key in keys if not re.search(rf"^[# ]*{key}:", example, re.M)}
 
@@ -186,18 +186,37 @@ def test_a_slash_at_the_end_of_cm_url_goes():
 
 
 @pytest.mark.parametrize(
-    ("entry", "model", "differ"),
+    ("key", "at"),
     [
-        (shape.InstallEntry, Install, set()),
-        (shape.MetaDbEntry, MetaDb, set()),
-        (shape.TsdbEntry, Tsdb, set()),
-        (shape.RegionEntry, Region, {"name"}),
-        (shape.NodeEntry, Node, {"name"}),
+        ("install: {}", ()),
+        ("origin: x", ()),
+        ("name: x", ("regions", "cn-hangzhou")),
+        ("name: x", ("regions", "cn-hangzhou", "nodes", "oms3")),
     ],
 )
-def test_the_file_and_the_model_have_the_same_fields(entry, model, differ):
-    """In the file the name of a region or node is its key; nothing else may differ."""
-    assert set(entry.model_fields) | differ == set(model.model_fields)
+def test_what_only_the_model_has_is_no_key_of_the_file(tmp_path, key, at):
+    """One tree for both: a name is the key of a mapping, and where the file lies is not in it."""
+    text = SHORT.rstrip() + "\n      oms3: {ip: 10.0.0.3}\n"
+    before, after = {
+        0: ("oms:\n", f"{key}\noms:\n"),
+        2: ("    location: 1\n", f"    location: 1\n    {key}\n"),
+        4: ("{ip: 10.0.0.3}", f"{{ip: 10.0.0.3, {key}}}"),
+    }[len(at)]
+
+    told = faults(text.replace(before, after, 1), tmp_path)
+
+    assert [".".join((*at, key.split(":")[0]))] == [row.split("  ")[0] for row in told]
+    assert "unknown key; " in told[0]
+
+
+def test_what_a_record_has_is_taken_as_it_is():
+    """The run of an omsfab that was less strict must still be rolled back."""
+    region = Region(
+        **{"name": "r 1", "location": 400, "cm_url": "HTTP://A:1/", "heartbeat_db": "1-hb"},
+        nodes=[{"name": "n_1", "ip": "127.0.0.1"}],
+    )
+
+    assert ("r 1", "HTTP://A:1/", "n_1") == (region.name, str(region.cm_url), region.nodes[0].name)
 
 
 def test_nothing_of_a_fleet_shows_a_password():
@@ -315,10 +334,10 @@ def test_all_missing_secrets_are_told_at_once(monkeypatch):
 
     told = [row.split("  ")[0] for row in refused.value.evidence.splitlines()]
     assert [
-        "metadb.password",
-        "tsdb.password",
         "oms.extra.apsara_audit_sls_access_key",
         "oms.extra.apsara_audit_sls_access_secret",
+        "metadb.password",
+        "tsdb.password",
     ] == told
     assert "read -rs OMS_META_PASSWORD && export OMS_META_PASSWORD" in refused.value.render()
 
@@ -363,13 +382,13 @@ def test_a_secret_file_that_others_read_is_a_security_refusal(tmp_path):
 def test_the_schema_describes_the_file_and_not_the_model():
     """Regions and nodes are mappings by name, and a node may be a mere address."""
     schema = hosts_file.json_schema()
-    region = schema["$defs"]["RegionEntry"]
-    node = schema["$defs"]["NodeEntry"]
+    region = schema["$defs"]["Region"]
+    node = schema["$defs"]["Node"]
     nodes = region["properties"]["nodes"]
 
     assert ["oms", "metadb", "regions"] == schema["required"]
     assert "object" == schema["properties"]["regions"]["type"]
-    assert {"$ref": "#/$defs/NodeEntry"} == nodes["additionalProperties"]
+    assert {"$ref": "#/$defs/Node"} == nodes["additionalProperties"]
     assert ["string", "object"] == [form["type"] for form in node["anyOf"]]
     assert (0, 127) == (
         region["properties"]["location"]["minimum"],
@@ -391,7 +410,7 @@ def test_the_schema_refuses_unknown_keys_everywhere():
 def test_the_schema_has_no_default_password():
     """Where a secret comes from is told in the schema, too."""
     schema = hosts_file.json_schema()
-    password = schema["$defs"]["MetaDbEntry"]["properties"]["password"]
+    password = schema["$defs"]["MetaDb"]["properties"]["password"]
 
     assert {"env", "file", "command", "prompt"} == set(password["properties"])
 

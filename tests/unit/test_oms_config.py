@@ -59,7 +59,14 @@ def fleet(
 ) -> Fleet:
     return Fleet(
         install=Install(image="oms:feature_4.2.7_ce", container="oms_427", **install),
-        metadb=MetaDb(host="10.0.0.9", port=2881, user="oms@oms_meta", password=Secret(password)),
+        metadb=MetaDb(
+            host="10.0.0.9",
+            port=2881,
+            user="oms@oms_meta",
+            password=Secret(password),
+            rm_db="oms_rm",
+            cm_db="oms_cm",
+        ),
         tsdb=tsdb,
         regions=(region,),
     )
@@ -254,7 +261,7 @@ def test_a_value_is_not_read_as_a_template_again():
         ("cm_location: ${cm_location}", 'cm_location: "${cm_location}"', "cm_location does not"),
         ("cm_location: ${cm_location}", "cm_location: !!float ${cm_location}", "cm_location does"),
         ("drc_rm_db: ${drc_rm_db}", "drc_cm_db: ${drc_rm_db}", "drc_cm_db stands twice"),
-        ("cm_region: ${cm_region}", "cm_region:${cm_region}", "a blank is missing"),
+        ("cm_region: ${cm_region}", "cm_region:${cm_region}", "a space is missing"),
         ("oms_meta_host: ${oms_meta_host}", "oms_meta_host: ${oms_meta_host} x", "is not YAML"),
     ],
 )
@@ -361,7 +368,7 @@ def test_secrets_are_read_as_secrets():
     [
         ("a: 1\nb: 2\na: 3\n", "a stands twice, on lines 1 and 3"),
         ("a: 1\n\tb: 2\n", "line 2: a tab"),
-        ("a: 1\nb:2\nc: 3\n", "line 2: a blank is missing after the colon"),
+        ("a: 1\nb:2\nc: 3\n", "line 2: a space is missing after the colon"),
         ("b:2\n", "no key: value lines"),
         ("a: 1\n  b:2\n", "runs on into the next line"),
         ("a: !!python/object/apply:os.system [id]\n", "line 1: a tag"),

@@ -53,7 +53,14 @@ def test_omsflow_is_looked_for_from_root(asked):
 
 def test_a_login_from_the_container_has_its_password_on_stdin_alone(asked, tmp_path):
     """argv is public on a node; what the server says is told."""
-    metadb = MetaDb(host="10.0.0.9", port=2881, user="oms", password=Secret("CANARY-9"))
+    metadb = MetaDb(
+        host="10.0.0.9",
+        port=2881,
+        user="oms",
+        password=Secret("CANARY-9"),
+        rm_db="oms_rm",
+        cm_db="oms_cm",
+    )
     cmd = preflight.metadb_login("oms", metadb)
     (tmp_path / "pymysql.py").write_text(
         "def connect(**words): raise ValueError('Access denied for ' + words['user'])\n"
