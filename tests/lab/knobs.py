@@ -67,6 +67,7 @@ def _through(told: str = "", **knobs: object) -> Case:
     return Case(knobs, told=told)
 
 
+BANNERS = ("zh", "en", "split", "ansi", "cr", "bare", "excl", "dashes", "prefix", "framed")
 SILENT = {"BANNER": "none", "INIT_FLAG": 0, "INIT_EXIT": 0}
 
 CASES = (
@@ -83,7 +84,7 @@ CASES = (
     _through("INIT-023", BANNER="none", INIT_FLAG=1, INIT_EXIT=3),
     *(
         _through(BANNER=banner, INIT_FLAG=0, INIT_EXIT=0)
-        for banner in ("zh", "en", "split", "ansi", "cr", "bare", "excl", "dashes", "prefix", "framed")
+        for banner in BANNERS
     ),
     # it does not end
     *(
