@@ -18,7 +18,10 @@ PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
 """What OMS is; the others serve it."""
 
-ALIVE = frozenset({"RUNNING", "STARTING", "BACKOFF", "STOPPING"})
+MOVING = frozenset({"STARTING", "BACKOFF", "STOPPING"})
+"""States that change by themselves."""
+
+ALIVE = MOVING | {"RUNNING"}
 """States of a program that is not stopped; one that is FATAL, EXITED or UNKNOWN has no process."""
 
 _ROW = re.compile(

@@ -401,7 +401,7 @@ def changed_config(
                 made += [
                     steps.config(fleet, where, node, facts),
                     steps.refresh(fleet, node, facts),
-                    steps.healthy(fleet, node),
+                    _as_before(steps.healthy(fleet, node), steps.BEHIND_PAGE, facts),
                 ]
     further = [
         f"{name}: {one}"
@@ -556,8 +556,16 @@ def _proof(
                     *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
                     steps.programs_run(fleet, node, _before(node, new, present)),
                     steps.programs_all(fleet, node),
-                    steps.healthy(fleet, node, shown if node in new else ""),
-                    steps.host_online(region, node),
+                    _as_before(
+                        steps.healthy(fleet, node, shown if node in new else ""),
+                        steps.BEHIND_PAGE,
+                        present.facts(node.name),
+                    ),
+                    _as_before(
+                        steps.host_online(region, node),
+                        steps.BEHIND_BEAT,
+                        present.facts(node.name),
+                    ),
                     *_vip_last(fleet, region, node, new),
                 )
             ),
@@ -618,6 +626,11 @@ def _running_on(old: Sequence[Node], present: Present) -> tuple[str, ...]:
         for node in old
         if (stores := present.facts(node.name).stores)
     )
+
+
+def _as_before(step: Step, programs: Sequence[str], facts: NodeFacts) -> Step:
+    """What these programs are needed for; where one of them was broken before, it is only told."""
+    return step if steps.worked(facts, programs) else steps.only_told(step)
 
 
 def _started(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:

@@ -797,6 +797,26 @@ def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
     )
 
 
+BEHIND_PAGE = ("nginx", "oms_console", "oms_drc_cm")
+"""Programs without which the health page does not say healthy."""
+BEHIND_BEAT = ("oms_drc_cm", "oms_drc_supervisor")
+"""Programs without which MetaDB does not show a host ONLINE."""
+
+
+def worked(facts: NodeFacts, programs: Sequence[str]) -> bool:
+    """Whether it can have worked before; where no program ran, or that is not known, it had to."""
+    broken = [name for name in programs if facts.states.get(name, "RUNNING") != "RUNNING"]
+    return not (facts.programs and broken)
+
+
+def only_told(step: Step) -> Step:
+    """What did not work before stops no run, and is not waited for long."""
+    first, *rest = step.verify
+    if isinstance(first, Await):
+        first = replace(first, limit=30)
+    return replace(step, verify=(first, *rest), warn=True)
+
+
 def same_image(fleet: Fleet, node: Node, wanted: str) -> Step:
     """The container runs from the very image that all nodes shall run: its id, not its tag."""
     return Step(

@@ -242,7 +242,11 @@ def undo(
     stage(
         "final verification",
         [
-            *(replace(steps.healthy(fleet, node), warn=True) for node in stopped),
+            *(
+                replace(steps.healthy(fleet, node), warn=True)
+                for node in stopped
+                if steps.worked(facts(node), steps.BEHIND_PAGE)
+            ),
             *([_former_url(where, old_url), _former_rows(where)] if rows and where else []),
         ],
     )

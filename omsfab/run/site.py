@@ -87,6 +87,9 @@ SIGN_EVERY = 10.0
 LONGEST = 160
 """Characters of a command line that are told; those of a JVM go on for pages."""
 
+STUCK = 30.0
+"""Seconds without any program on its way up or down: a broken one does not start by itself."""
+
 OTHERWISE = "INIT-023"
 """docker_init.sh did not end as expected, and its success is proven otherwise."""
 
@@ -176,6 +179,8 @@ class Site:
             case Programs(command):
                 result = self._shells[node].run(command)
                 self._seen(node, result, tell)
+                if not supervisor.states(result.out):
+                    self._states.pop(node, None)
                 return programs_say(result, probe)
             case NothingRuns(container, command):
                 return self._left_over(node, container, command, tell)
@@ -205,11 +210,13 @@ class Site:
                 assert_never(probe)
 
     def _await(self, probe: Probe, node: str, limit: float, every: float, tell: Tell) -> str | None:
-        began = told = time.monotonic()
+        began = told = moved = time.monotonic()
         while (why := self.ask(probe, node, tell)) is not None:
             now = time.monotonic()
-            if now - began > limit:
-                return f"{why} (asked for {limit:.0f} s)"
+            if not (isinstance(probe, Programs) and self._at_rest(node, probe)):
+                moved = now
+            if now - began > limit or now - moved > STUCK:
+                return f"{why} (asked for {now - began:.0f} s)"
             if now - told >= SIGN_EVERY:
                 told = now
                 tell("state", f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}")
@@ -254,6 +261,12 @@ class Site:
         by_hand = self._shells[node].by_hand(ending, "KILL: it has ignored TERM") if ending else ""
         lines = [process_text(one, container) for one in left]
         return "\n".join([*lines, *([f"ended by: {by_hand}"] if by_hand else [])]) or None
+
+    def _at_rest(self, node: str, probe: Programs) -> bool:
+        """Whether no program of the node is on its way, as they were last seen: then nobody starts
+        what does not run."""
+        states = set(self._states.get(node, {}).values())
+        return probe.state == "RUNNING" and states.isdisjoint(supervisor.MOVING) and bool(states)
 
     def _look(self, node: str, container: str, tell: Tell) -> None:
         """See what the programs do now; who cannot be asked tells nothing."""

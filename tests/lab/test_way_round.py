@@ -83,7 +83,7 @@ def there(crash: Crash, case: Case):
     return crash.fleet.fab("scale.out", "--yes")
 
 
-def in_service(crash: Crash, case: Case, nodes=("oms1", "oms2")) -> dict[str, object]:
+def in_service(crash: Crash, nodes=("oms1", "oms2")) -> dict[str, object]:
     """What OMS is by its own rows, files and programs; the last node may need a moment."""
     fleet = crash.fleet
     ips = [fleet.lab.node(name).ip for name in nodes]
@@ -131,7 +131,7 @@ def test_what_is_merely_otherwise_ends_in_service(fresh, case):
     before = turned(crash, case)
 
     said = there(crash, case)
-    service = in_service(crash, case)
+    service = in_service(crash)
     back = crash.fleet.fab("run.undo", "--yes")
 
     assert 0 == said.status, said
@@ -187,7 +187,7 @@ def test_once_the_cause_is_cured_the_run_comes_to_its_end(fresh, case):
 
     assert 0 != said.status, said
     assert 0 == ended.status, ended
-    assert wanted(crash) == in_service(crash, case)
+    assert wanted(crash) == in_service(crash)
 
 
 def test_nothing_of_a_script_that_hung_is_left(fresh):
@@ -273,3 +273,233 @@ def test_stores_and_connectors_are_counted_in_the_plan_and_before_rows_go(orphan
     assert text in plan
     assert text in rows
     assert "store17001" in rows
+
+
+# --- a program that is broken before ----------------------------------------------------------
+
+PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
+UNKNOWN = "customers_own"
+INI = f"/etc/supervisor/conf.d/{UNKNOWN}.ini"
+
+
+def inside(crash: Crash, line: str) -> str:
+    words = ["docker", "exec", "oms_427", "sh", "-c", line]
+    return str(crash.fleet.lab.enter("oms1", words).stdout)
+
+
+def state(crash: Crash, program: str) -> str:
+    return inside(crash, f"supervisorctl status {program}").split()[1]
+
+
+@pytest.fixture
+def another(fresh):
+    """oms1 has a program that nobody knows beside those of OMS; it is taken away again."""
+    crash, _ = fresh
+    lines = f"[program:{UNKNOWN}]\\ncommand=sleep 86400\\nautostart=false\\nstartsecs=0\\n"
+    inside(crash, f"printf '{lines}' >{INI}; supervisorctl update")
+    yield crash
+    inside(crash, f"rm -f {INI}; supervisorctl update")
+
+
+def broken(crash: Crash, program: str, how: str) -> str:
+    """The program cannot run on oms1; returns the state in which it is then."""
+    if program == UNKNOWN:
+        line = "sed -i 's/^command=.*/command=false/; s/^startsecs=.*/startsecs=1/' " + INI
+        inside(crash, f"{line}; supervisorctl update; supervisorctl start {program}")
+    elif how == "autostart=false":
+        inside(crash, f"supervisorctl stop {program}")
+    else:
+        crash.fleet.lab.knob("oms1", **{how: program})
+        inside(crash, f"supervisorctl restart {program}")
+    end = time.monotonic() + 60
+    while (now := state(crash, program)) in ("RUNNING", "STOPPING"):
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    return now
+
+
+BEHIND_VIP = ("nginx", "oms_drc_cm")
+"""Without them the VIP, whose only backend is oms1, has no OMS behind it."""
+
+
+@pytest.mark.parametrize(
+    ("program", "how"),
+    [
+        pytest.param("nginx", "PROGRAM_FATAL", marks=LONG),
+        ("oms_console", "PROGRAM_FATAL"),
+        pytest.param("oms_drc_cm", "PROGRAM_FATAL", marks=LONG),
+        pytest.param("oms_drc_supervisor", "PROGRAM_FATAL", marks=LONG),
+        pytest.param("sshd", "PROGRAM_FATAL", marks=LONG),
+        (UNKNOWN, "PROGRAM_FATAL"),
+        pytest.param("oms_console", "PROGRAM_NEVER", marks=LONG),
+        pytest.param("sshd", "PROGRAM_NEVER", marks=LONG),
+        pytest.param("oms_console", "autostart=false", marks=LONG),
+    ],
+)
+def test_a_program_that_is_broken_before_stops_nothing_in_the_outage(another, program, how):
+    """R1.1: the plan says it; the run goes through, or is refused before the outage; and run.undo
+    brings back what ran, and asks for no more."""
+    crash = another
+    now = broken(crash, program, how)
+    before = crash.outcome()
+
+    planned = crash.fleet.fab("scale.out", "--plan")
+    said = crash.fleet.fab("scale.out", "--yes")
+    urls = crash.fleet.cm_urls()[1]
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert f"{program} is {now} on oms1" in planned.out or planned.status == 3, planned
+    if program in BEHIND_VIP:
+        assert (3, 3) == (planned.status, said.status), said
+        assert "INPUT-008" in back.out
+    else:
+        assert (0, 0, 0) == (planned.status, said.status, back.status), f"{said}{back}"
+        assert f"http://{crash.fleet.lab.vip}:8088" == urls
+    left = as_before(crash.outcome(), before)
+    assert ALL == left | {"programs": True, "rows": True}  # an agent that is down beats no more
+    others = [other for other in PROGRAMS if other != program]
+    assert {"RUNNING"} == {state(crash, other) for other in others}
+
+
+# --- beliefs that no knob breaks (docs/assumptions.md) ----------------------------------------
+
+
+@LONG
+def test_what_docker_init_does_not_start_is_started(another):
+    """A10: a program that it does not name ran before; it runs in the end, and after run.undo."""
+    crash = another
+    inside(crash, f"supervisorctl start {UNKNOWN}")
+    before = crash.outcome()
+
+    said = crash.fleet.fab("scale.out", "--yes")
+    then = state(crash, UNKNOWN)
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert (0, 0) == (said.status, back.status), f"{said}{back}"
+    assert ["RUNNING"] * 2 == [then, state(crash, UNKNOWN)]
+    assert ALL == as_before(crash.outcome(), before)
+
+
+@LONG
+def test_rows_that_docker_init_does_not_make_again_are_told(fresh):
+    """A15: location_cm is gone after it; in service with DB-043, and run.undo."""
+    crash, _ = fresh
+    crash.kill_at("initialise@oms1:before:kill")
+    crash.fleet.lab.knob("oms1", NO_LOCATION_CM=1)
+    said = crash.fleet.fab("run.resume", "--yes")
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert 0 == said.status, said
+    assert "DB-043" in said.out
+    assert "location_cm" in said.out.partition("DB-043")[2]
+    assert back.status in (0, 5), back
+    assert {"RUNNING"} == crash.fleet.programs("oms1")
+    assert crash.fleet.lab.node("oms1").ip in crash.fleet.cm_urls()[1]
+
+
+@LONG
+def test_config_yaml_of_another_user_stays_his(fresh):
+    """A17: the agent reads it as its own user; owner and mode are the former ones there and back,
+    or oms_drc_supervisor would be dead."""
+    crash, before = fresh
+    path = crash.fleet.lab.path("oms1", "/data/config.yaml")
+    for name in ("oms1", "oms2"):
+        crash.fleet.lab.knob(name, DS_READS_CONFIG=1)
+    os.chown(path, 501, 501)
+    path.chmod(0o600)
+
+    def mode() -> tuple[int, int, int]:
+        seen = path.stat()
+        return seen.st_uid, seen.st_gid, seen.st_mode & 0o777
+
+    said = crash.fleet.fab("scale.out", "--yes")
+    there = mode()
+    service = in_service(crash)
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert (0, 0) == (said.status, back.status), f"{said}{back}"
+    assert [(501, 501, 0o600)] * 2 == [there, mode()]
+    assert wanted(crash) == service
+    assert ALL == as_before(crash.outcome(), before)
+    os.chown(path, 0, 0)
+
+
+@LONG
+def test_a_changed_login_reaches_cm_too(fresh):
+    """A19: it holds the password of the MetaDB, so a refresh restarts it."""
+    crash, _ = fresh
+    lab = crash.fleet.lab
+    former = lab.metadb.password
+    account = f"'{lab.metadb.user}'@'%'"
+    cm = inside(crash, "supervisorctl pid oms_drc_cm")
+    try:
+        lab.sql(f"alter user {account} identified by %s", ("another-1",))
+        lab.password_file.write_text("another-1")
+        said = crash.fleet.fab("node.refresh", "--node=oms1", "--yes", hosts="initial.yaml")
+        since = inside(crash, "supervisorctl pid oms_drc_cm")
+    finally:
+        lab.sql(f"alter user {account} identified by %s", (former,))
+        lab.password_file.write_text(former)
+
+    assert 0 == said.status, said
+    assert cm != since
+
+
+@LONG
+def test_what_moves_in_the_rows_of_another_region_stops_no_run(fresh):
+    """A20: another region shares the MetaDB, and columns that nobody knows move in its rows."""
+    crash, _ = fresh
+    lab, far = crash.fleet.lab, "http://10.9.9.9:8088"
+    made = (
+        "insert into oms_rm.cluster_info (region, region_cn, cm_url, code, is_default_cm)"
+        f" values ('cn-far', 'far', '{far}', 0, 0)",
+        "insert into oms_cm.resource_group (id, name) values (77, '0')",
+        "insert into oms_cm.host (ip, resource_group_id, host_status)"
+        " values ('10.9.9.1', 77, 'ONLINE')",
+        "insert into oms_cm.location_cm (location, cm_url, region)"
+        f" values ('0', '{far}', 'cn-far')",
+    )
+    for line in made:
+        lab.sql(line)
+    lab.knob("oms1", MOVING_COLUMNS=1)
+    crash.fleet.shape("oms1")
+    before = crash.outcome()
+
+    said = crash.fleet.fab("scale.out", "--yes")
+    back = crash.fleet.fab("run.undo", "--yes")
+
+    assert (0, 0) == (said.status, back.status), f"{said}{back}"
+    assert ALL == as_before(crash.outcome(), before)
+
+
+@LONG
+def test_a_second_oms_on_the_host_is_refused(fresh):
+    """A09, A21: HOST-007 before anything is stopped; supervisorctl might speak to the other one."""
+    crash, before = fresh
+    words = ("-d", "--name", "oms_other", "-v", "/data/other:/home/ds/store")
+    crash.fleet.docker("oms1", "run", *words, crash.fleet.lab.image, "sleep", "86400")
+    try:
+        said = crash.fleet.fab("scale.out", "--yes")
+    finally:
+        crash.fleet.docker("oms1", "rm", "-f", "oms_other")
+
+    assert 3 == said.status, said
+    assert "HOST-007" in said.out
+    assert ALL == as_before(crash.outcome(), before)
+
+
+@LONG
+def test_another_supervisord_behind_the_port_is_not_commanded(fresh):
+    """A09: what answers on 8084 belongs to somebody else; the container's own socket is asked."""
+    crash, before = fresh
+    conf = "/etc/supervisor/supervisord.conf"
+    line = f"cp {conf} /tmp/kept; sed -i 's|^serverurl=.*|serverurl=http://127.0.0.1:1|' {conf}"
+    inside(crash, line)
+    said = crash.fleet.fab("scale.out", "--yes")
+    back = crash.fleet.fab("run.undo", "--yes")
+    inside(crash, f"cp /tmp/kept {conf}")
+
+    assert said.status in (0, 3, 6), said
+    if said.status != 3:
+        assert back.status in (0, 8), back
+    assert ALL == as_before(crash.outcome(), before)

@@ -375,7 +375,7 @@ def test_a_wait_says_what_it_waits_for(tmp_path, monkeypatch):
     seconds = iter(range(0, 10_000, 4))
     monkeypatch.setattr(site_module.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(site_module.time, "sleep", lambda span: None)
-    site = Site("r", tmp_path, {"oms1": Container(DOWN)}, None)
+    site = Site("r", tmp_path, {"oms1": Container(DOWN.replace("STOPPED", "STARTING"))}, None)
     said = []
 
     def tell(kind, text, data=None):
@@ -385,9 +385,9 @@ def test_a_wait_says_what_it_waits_for(tmp_path, monkeypatch):
     site.ask(Await(Programs(supervisor.status("oms")), limit=40), "oms1", tell)
 
     assert [
-        "waiting, 12 s of 40 s: nginx is STOPPED",
-        "waiting, 24 s of 40 s: nginx is STOPPED",
-        "waiting, 36 s of 40 s: nginx is STOPPED",
+        "waiting, 12 s of 40 s: nginx is STARTING",
+        "waiting, 24 s of 40 s: nginx is STARTING",
+        "waiting, 36 s of 40 s: nginx is STARTING",
     ] == said
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from omsfab.commands import docker, supervisor
 from omsfab.plan import scale, undo
 from omsfab.plan.present import NodeFacts, Present
 from omsfab.plan.records import Await, Programs
+from omsfab.run import site as sites
 from omsfab.run.site import programs_say
 from omsfab.ssh.protocol import Result
 
@@ -119,6 +122,81 @@ def test_a_rollback_waits_for_what_ran_before_only(fleet, ill):
 
     assert "sshd" not in step.check[0].names
     assert {"crond", "nginx"} < set(step.check[0].names)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("sshd", set()),
+        ("oms_console", {"health@oms1"}),
+        ("nginx", {"health@oms1"}),
+        ("oms_drc_supervisor", {"host@oms1"}),
+        ("oms_drc_cm", {"health@oms1", "host@oms1"}),
+    ],
+)
+def test_what_a_broken_program_did_not_do_before_stops_no_run(fleet, ill, broken, told):
+    """R1.1: page and heartbeat of that node are told in the end, those of all others must be; a
+    rollback does not ask for the page."""
+    facts = ill.nodes["oms1"]
+    states = dict.fromkeys(facts.states, "RUNNING") | {broken: "FATAL"}
+    running = tuple(name for name, state in states.items() if state == "RUNNING")
+    now = replace(ill, nodes={**ill.nodes, "oms1": replace(facts, states=states, programs=running)})
+    plan = scale.scale_out(fleet, now)
+    begun = {"stop-processes@oms1", "clear-rows@metadb", "initialise@oms1"}
+    back = undo.undo(fleet, now, run="r", region="", begun=begun)
+    proof = [step for step in plan.stages[-1].steps if step.name in ("health", "host")]
+
+    assert told == {step.key for step in proof if step.warn}
+    assert 6 == len(proof)
+    asked = {step.key for step in back.steps if step.name == "health"}
+    assert ({"health@oms1"} - told) == asked
+
+
+def test_where_nothing_ran_before_everything_must_run_in_the_end(fleet, ill):
+    """Production was stopped by hand: that is no program that is broken."""
+    stopped = dict.fromkeys(ill.nodes["oms1"].states, "STOPPED")
+    facts = replace(ill.nodes["oms1"], states=stopped, programs=())
+    plan = scale.scale_out(fleet, replace(ill, nodes={**ill.nodes, "oms1": facts}))
+
+    assert not any(step.warn for step in plan.stages[-1].steps if step.name in ("health", "host"))
+
+
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("others", "waited"),
+    [
+        ("RUNNING", range(30, 40)),  # nobody starts it
+        ("STARTING", range(180, 190)),  # somebody starts one after the other
+        ("BACKOFF", range(180, 190)),
+        ("", range(180, 190)),  # supervisord does not answer yet
+    ],
+)
+def test_a_program_that_nobody_starts_is_not_waited_for_to_the_end(
+    tmp_path, monkeypatch, others, waited
+):
+    """OMS is down meanwhile, and FATAL never ends by itself."""
+    clock = Clock()
+    monkeypatch.setattr(sites, "time", clock)
+    said = listed(sshd="FATAL", nginx=others) if others else Result(1, "", "refused")
+    node = SimpleNamespace(run=lambda *_: said)
+    site = sites.Site("r", tmp_path, {"oms1": node}, None)
+
+    why = site.ask(Await(Programs(STATUS), limit=180, every=1), "oms1")
+
+    assert "asked for" in why
+    assert int(clock.now) in waited
 
 
 def test_states_survive_the_run_directory(ill):
