@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.openssh import stand_in
 
 LAB = "tests/lab/"
 
@@ -102,22 +103,10 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def openssh_of_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory ~/.ssh of a home of its own, which the real ``ssh`` takes for the user's.
-
-    OpenSSH asks the system for the home directory, not $HOME; so a script in PATH names its file.
-    """
-    real, home, programs = shutil.which("ssh"), tmp_path / "operator", tmp_path / "programs"
-    if real is None:
-        pytest.skip("no ssh on this machine: apt-get install openssh-client")
-    for directory in (home / ".ssh", programs):
-        directory.mkdir(parents=True)
-    config = home / ".ssh" / "config"
-    script = programs / "ssh"
-    script.write_text(
-        f"#!/bin/sh\nfile='{config}'\n[ -e \"$file\" ] || file=none\n"
-        f'exec \'{real}\' -F "$file" "$@"\n'
-    )
-    script.chmod(0o755)
+    """The directory ~/.ssh of a home of its own, which the real ``ssh`` takes for the user's."""
+    home = tmp_path / "operator"
+    (home / ".ssh").mkdir(parents=True)
+    programs = stand_in(tmp_path / "programs", home / ".ssh" / "config")
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(home))
     return home / ".ssh"

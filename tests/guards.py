@@ -273,11 +273,11 @@ GUARDS = (
         "tests/unit/test_ssh_config.py::test_no_setting_of_openssh_switches_the_check_off",
     ),
     Guard(
-        "a device is never replaced by a known_hosts file",
+        "what is no file is never replaced by a known_hosts file",
         "omsfab/ssh/host_keys.py",
         "if real.exists() and not real.is_file():",
         "if False:",
-        f"{SSH}a_device_is_never_replaced_by_a_known_hosts_file",
+        f"{SSH}what_is_no_file_is_never_replaced_by_a_known_hosts_file",
     ),
     Guard(
         "a hop is not reached through itself",

@@ -8,6 +8,7 @@ oms3 join with images that initialise themselves.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 
@@ -17,6 +18,7 @@ import yaml
 from omsfab.lab import package
 from omsfab.lab.metadb import USER_OF_PROXY
 from omsfab.lab.profiles import QUICK
+from tests.openssh import stand_in
 
 PORTS = {"cm": 18088, "nginx": 18089, "ghana": 18090, "supervisor": 19000, "sshd": 12023}
 SLS = {
@@ -59,6 +61,7 @@ def fleet(make_fleet):
         f"Host {ip['oms3']}\n  ProxyJump root@{ip['oms2']}\n"
         f"Host {ip['oms2']}\n  IdentityFile {lab.key}\n"
     )
+    stand_in(lab.directory / "programs", home / ".ssh" / "config")
     return fleet
 
 
@@ -137,7 +140,8 @@ def deployed(fleet):
             reaches(lab.node("oms3").ip, 22),
             reaches(lab.metadb.host, lab.metadb.port),
         ]
-        said = fleet.fab("oms.deploy", "--yes", HOME=str(lab.directory / "home"), **SECRETS)
+        path = f"{lab.directory / 'programs'}:{os.environ['PATH']}"
+        said = fleet.fab("oms.deploy", "--yes", PATH=path, **SECRETS)
     return said, blocked
 
 

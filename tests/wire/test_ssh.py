@@ -334,13 +334,15 @@ def test_no_setting_of_openssh_skips_the_host_key(sshd, openssh_of_home):
         sshd.shell(known_hosts=None).run(command("true"))
 
 
-def test_a_device_is_never_replaced_by_a_known_hosts_file(sshd, tmp_path):
-    """SSH-012: /dev/null of a jump host would be a file afterwards."""
-    (tmp_path / "null").symlink_to("/dev/null")
-    key = replace(scan(sshd.node, sshd.ssh()), file=tmp_path / "null")
+def test_what_is_no_file_is_never_replaced_by_a_known_hosts_file(sshd, tmp_path):
+    """SSH-012: /dev/null of a jump host would be a file afterwards.  (Here a socket stands for it:
+    should the check be gone, the machine under the tests keeps its own.)"""
+    with socket.socket(socket.AF_UNIX) as special:
+        special.bind(str(tmp_path / "special"))
+        key = replace(scan(sshd.node, sshd.ssh()), file=tmp_path / "special")
 
-    with pytest.raises(SecurityRefusal, match="SSH-012"):
-        host_keys.record(key.file, key)
+        with pytest.raises(SecurityRefusal, match="SSH-012"):
+            host_keys.record(key.file, key)
 
 
 def test_a_proxycommand_is_the_connection(sshd, openssh_of_home):
