@@ -772,6 +772,27 @@ GUARDS = (
         "tests/unit/test_confirm.py::test_where_much_is_at_stake_only_the_name_of_the_region_counts",
     ),
     Guard(
+        "what is no URL chooses no rows",
+        "omsfab/fleet/values.py",
+        "return bool(self.host) and self._pattern",
+        "return self._pattern",
+        "tests/unit/test_cm_url.py::test_what_is_no_url_is_carried_by_nothing",
+    ),
+    Guard(
+        "hosts.yaml is held to the grammar of its values",
+        "omsfab/fleet/values.py",
+        "return value if info.context is None else check(value)",
+        "return value",
+        "tests/unit/test_hosts_file.py::test_a_bad_file_is_refused_with_path_and_cure",
+    ),
+    Guard(
+        "a name of the model is no key of hosts.yaml",
+        "omsfab/fleet/hosts_file.py",
+        "by_name=False",
+        "by_name=True",
+        "tests/unit/test_hosts_file.py::test_what_only_the_model_has_is_no_key_of_the_file",
+    ),
+    Guard(
         "it is looked at what the stop has left, wherever production is stopped",
         "omsfab/plan/scale.py",
         "for step in (stop, steps.left_over(fleet, node))",

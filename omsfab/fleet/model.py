@@ -76,12 +76,12 @@ def _secret(raw: object, label: str, reading: Reading | None) -> Secret:
     return reading.secrets.get(label, Secret(""))
 
 
-def _extra_value(raw: object) -> object:
+def _extra_value(raw: object, info: ValidationInfo) -> object:
     if isinstance(raw, Mapping):
         return secret_sources.parse(raw)
     if not isinstance(raw, str | int | bool | Secret):
         raise ValueError("is not a text, a whole number or true/false; put it in quotes")
-    return values.text(raw) if isinstance(raw, str) else raw
+    return raw if info.context is None or not isinstance(raw, str) else values.text(raw)
 
 
 ExtraValue: TypeAlias = Annotated[
@@ -302,7 +302,7 @@ class Tsdb(Part):
     """The time-series database, one for all of OMS; without it there are no metrics."""
 
     service: Literal["INFLUXDB", "CERESDB"] = Field(examples=["INFLUXDB"])
-    """tsdb_service"""
+    """tsdb_service: the OMS documents deploy INFLUXDB, although its own default is CERESDB."""
     url: values.HostAndPort = Field(examples=["10.0.0.8:8086"])
     """tsdb_url: address:port without a scheme."""
     username: values.Text = Field(examples=["oms"])

@@ -291,7 +291,7 @@ def _unreadable(origin: str, evidence: list[str]) -> PreflightError:
         f"{origin} is there, but not as YAML that can be read safely",
         where=origin,
         evidence="\n".join(evidence),
-        fix="mend the lines named above, or move the file away",
+        fix="fix the lines named above, or move the file away",
     )
 
 

@@ -332,39 +332,45 @@ class CmUrl:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def cm_url(value: str) -> CmUrl:  # noqa: C901  (to be split)
+_CM_URL = "write e.g. http://10.0.0.100:8088"
+
+
+def cm_url(value: str) -> CmUrl:
     """``http://host:port``, normalised: lower case, no slash at the end."""
-    example = "write e.g. http://10.0.0.100:8088"
+    rest = _behind_http(value).removesuffix("/")
+    if "@" in rest:
+        raise ValueError(f"has a user or password in it; {_CM_URL}")
+    if re.search(r"[/?#]", rest):
+        raise ValueError(f"has a path after the port; {_CM_URL}")
+    if rest.startswith("["):
+        raise ValueError(
+            f"is not IPv4: OMS documents IPv4 and names only, cm_nodes has no other; {_CM_URL}"
+        )
+    name, colon, port = rest.partition(":")
+    checked = host(name)
+    if checked.lower() == "vip":
+        raise ValueError(f"has the guide's placeholder for an address; {_CM_URL}")
+    if not colon or not port:
+        raise ValueError("has no port; write the CM port after the host, e.g. :8088")
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65535:
+        raise ValueError(f"has no valid port; {_CM_URL}")
+    return CmUrl(checked.lower(), int(port))
+
+
+def _behind_http(value: str) -> str:
     if re.search(r"[,\s]", value.strip()):
-        raise ValueError(f"is more than one URL; {example}, of the VIP, SLB or domain name")
+        raise ValueError(f"is more than one URL; {_CM_URL}, of the VIP, SLB or domain name")
     scheme, mark, rest = value.partition("://")
     if not mark:
-        raise ValueError(f"has no scheme; {example}")
+        raise ValueError(f"has no scheme; {_CM_URL}")
     if scheme.lower() == "https":
         raise ValueError(
             "is https, but the CM service speaks http (certificates are for the console: "
             "oms.mounts.https_crt); write http://"
         )
     if scheme.lower() != "http":
-        raise ValueError(f"has another scheme than http; {example}")
-    rest = rest.removesuffix("/")
-    if "@" in rest:
-        raise ValueError(f"has a user or password in it; {example}")
-    if re.search(r"[/?#]", rest):
-        raise ValueError(f"has a path after the port; {example}")
-    if rest.startswith("["):
-        raise ValueError(
-            f"is not IPv4: OMS documents IPv4 and names only, cm_nodes has no other; {example}"
-        )
-    name, colon, port = rest.partition(":")
-    checked = host(name)
-    if checked.lower() == "vip":
-        raise ValueError(f"has the guide's placeholder for an address; {example}")
-    if not colon or not port:
-        raise ValueError("has no port; write the CM port after the host, e.g. :8088")
-    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65535:
-        raise ValueError(f"has no valid port; {example}")
-    return CmUrl(checked.lower(), int(port))
+        raise ValueError(f"has another scheme than http; {_CM_URL}")
+    return rest
 
 
 # --- things on a node ------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
                     "guide: the names must be those of the initial node",
                 ]
             ),
-            fix="write the running values into hosts.yaml, or mend config.yaml where it"
+            fix="write the running values into hosts.yaml, or fix config.yaml where it"
             " was changed by hand",
         )
 

@@ -407,6 +407,18 @@ def test_the_schema_refuses_unknown_keys_everywhere():
     assert [] == [part["title"] for part in parts if part["additionalProperties"] is not False]
 
 
+def test_each_key_is_described_where_it_is_defined():
+    """An editor shows it, and a reference can be made of it: a sentence, with its end."""
+    undescribed = [
+        ".".join((*path, key))
+        for path, part in PARTS.items()
+        for key, field in keys_of(part).items()
+        if not re.fullmatch(r"[\w/(].{15,}\.", field.description or "", re.DOTALL)
+    ]
+
+    assert [] == undescribed
+
+
 def test_the_schema_has_no_default_password():
     """Where a secret comes from is told in the schema, too."""
     schema = hosts_file.json_schema()
