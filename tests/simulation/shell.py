@@ -28,7 +28,7 @@ from omsfab.edges import (
     metadb_way,
 )
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
-from omsfab.fleet import hosts_file, oms_config
+from omsfab.fleet import hosts_file, mask, oms_config
 from omsfab.run import (
     claims,
     clock,
@@ -313,6 +313,10 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         ),
         (hosts_file, "load", kept["load"]),
         (oms_config, "render", kept["render"]),
+        (journal, "read", kept["read"]),
+        (oms_config, "read", kept["config"]),
+        (mask.Redactor, "__call__", kept["redact"]),
+        (terminal, "Text", Words),
         (tasks, "sys", Sys(world)),
     ]
     former_out = sys.stdout
@@ -353,8 +357,45 @@ def _kept() -> dict[str, Any]:
             texts[key] = render(fleet, region)
         return texts[key]
 
-    _MADE.update(load=load_once, render=render_once)
+    read, config, redact = journal.read, oms_config.read, mask.Redactor.__call__
+    pasts: dict[bytes, Any] = {}
+    configs: dict[Any, Any] = {}
+    shown_texts: dict[Any, str] = {}
+
+    def read_once(path: Path) -> Any:
+        raw = path.read_bytes() if path.exists() else b""
+        if raw not in pasts:
+            if len(pasts) > 400:
+                pasts.clear()
+            pasts[raw] = read(path)
+        return pasts[raw]
+
+    def config_once(text: Any, *, origin: str = "config.yaml") -> Any:
+        key = (text.reveal() if isinstance(text, Secret) else text, origin)
+        if key not in configs:
+            if len(configs) > 2000:
+                configs.clear()
+            configs[key] = config(text, origin=origin)
+        return dict(configs[key])
+
+    def redact_once(self: Any, text: str) -> str:
+        key = (tuple(self._words), text)
+        if key not in shown_texts:
+            if len(shown_texts) > 20_000:
+                shown_texts.clear()
+            shown_texts[key] = redact(self, text)
+        return shown_texts[key]
+
+    _MADE.update(load=load_once, render=render_once, read=read_once, config=config_once,
+                 redact=redact_once)  # fmt: skip
     return _MADE
+
+
+class Words:
+    """Stands for rich's Text: what it says, without a style."""
+
+    def __init__(self, plain: str, style: str = "") -> None:
+        self.plain = plain
 
 
 __all__ = ["Killed", "SimShell", "installed"]
