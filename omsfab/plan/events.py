@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
@@ -41,7 +41,7 @@ class Event:
     data: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, object]:
-        record = asdict(self)
+        record: dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
         if self.data is None:
             del record["data"]
         return record

@@ -20,22 +20,25 @@ from tests.simulation.world import Process, World
 
 @dataclass(frozen=True)
 class Fault:
-    """``what`` happens at the ``nth`` point of operator ``who``, counted within ``step`` if one is
-    named; ``arg`` are seconds, or the name of a node, as the case may be."""
+    """``what`` happens at the ``nth`` point that operator ``who`` comes to within ``step``; ``arg``
+    are seconds, or the name of a node, as the case may be."""
 
     what: str
     nth: int
     who: int = 0
-    step: str = ""
+    step: str = "-"
     arg: str = ""
 
     def record(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value not in ("", None)}
 
     def __str__(self) -> str:
-        where = f"point {self.nth}" + (f" of {self.step}" if self.step else "")
+        where = f"point {self.nth} of {self.step}"
         return f"{self.what}{f' {self.arg}' if self.arg else ''} at {where} (operator {self.who})"
 
+
+OUTSIDE = "-"
+"""Stands for a step where omsfab is at none: it looks, plans, takes locks, ends."""
 
 PROCESS = ("kill", "tear", "lie", "pause", "ctrl-c", "disk-full", "clock")
 LINE = ("lost", "silent", "db-lost")
@@ -79,20 +82,14 @@ class Faults:
         operator = process.operator
         operator.points += 1
         task: Any = world.task
-        step = task.step
-        found = None
-        if self.left:
-            found = self.left.pop((operator.number - 1, "", operator.points), None)
-        if step:
-            count = operator.steps[step] = operator.steps.get(step, 0) + 1
-            if self.left:
-                more = self.left.pop((operator.number - 1, step, count), None)
-                found = [*(found or ()), *more] if more else found
+        step = task.step or OUTSIDE
+        count = operator.steps[step] = operator.steps.get(step, 0) + 1
+        found = self.left.pop((operator.number - 1, step, count), None) if self.left else None
         answer = ""
         pending = process.pending
         for fault in found or ():
             self.happened.append((world.now, fault))
-            self.covered.add((step or "-", fault.what))
+            self.covered.add((step, fault.what))
             world.tell("FAULT", f"{fault}   [{kind} {what[:60]}]")
             if fault.what in LINE:
                 pending.append(fault.what)

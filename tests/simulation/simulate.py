@@ -412,33 +412,31 @@ def _of(said: Said) -> str:
 
 # --- schedules -----------------------------------------------------------------------------------
 
-STEPS = {
-    "physical": (
-        "stop-processes@oms1", "clear-rows@metadb", "config@oms1", "rows-quiet@metadb",
-        "initialise@oms1", "container@oms2", "initialise@oms2", "image@oms2", "config@oms2",
-        "directories@oms2", "rows-shown@metadb", "cm-url@metadb", "start-processes@oms1",
-    ),
-    "vip": (
-        "save-rows@metadb", "config@oms1", "refresh@oms1", "container@oms2", "initialise@oms2",
-        "image@oms2", "config@oms2", "directories@oms2",
-    ),
-}  # fmt: skip
+SCENARIOS = ("physical", "physical", "physical", "vip", "physical", "three", "vip", "region")
+"""In turn: the longer scenario of the guide has more that can go wrong."""
 
-SCRIPTS = (
+FORWARD = (
+    ["fab scale.out", "next", "next", "next"],
     ["fab scale.out", "next", "next", "next"],
     ["fab scale.out", "next2", "next", "next"],
-    ["fab scale.out", "undo", "next", "next"],
-    ["fab scale.out", "next", "undo", "next"],
-    ["fab scale.out", "resume", "undo", "next"],
-    ["fab scale.out", "undo", "fab scale.out", "next"],
+    ["fab scale.out", "resume", "next", "undo", "next"],
     ["fab scale.out", "next", "next", "stop-init"],
+    ["fab scale.out", "undo", "fab scale.out", "next"],
+)
+BACK = (
+    ["fab scale.out", "undo", "next", "next"],
+    ["fab scale.out", "undo", "undo", "next"],
+    ["fab scale.out", "undo", "next", "fab scale.out", "next"],
+    ["fab scale.out", "next", "undo", "next", "stop-init"],
 )
 SECOND = (
     ["fab scale.out", "next", "break", "next"],
     ["resume --from=oms1", "next", "next"],
     ["undo --from=oms1", "next", "next"],
     ["fab scale.out", "break", "undo --from=oms1", "fab scale.out"],
-    ["fab scale.out", "break", "resume --from=oms1", "next"],
+    ["fab scale.out", "wait:200", "break", "undo --from=oms1", "fab scale.out", "next"],
+    ["fab scale.out", "wait:200", "break", "resume --from=oms1", "next"],
+    ["fab scale.out", "wait:400", "break", "abandon", "fab scale.out", "next"],
     ["fab node.restart --node=oms1", "next"],
     ["fab node.push-config --node=oms1", "next"],
     ["fab node.refresh --node=oms1", "next"],
@@ -446,62 +444,71 @@ SECOND = (
     ["fab node.start --node=oms1", "next"],
     ["fab node.stop --node=oms1", "fab node.start --node=oms1"],
 )
-STARTS = (5.0, 20.0, 60.0, 110.0, 200.0, 320.0)
+STARTS = (2.0, 8.0, 20.0, 60.0, 110.0, 200.0, 320.0)
+
+_COUNTED: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+_PAIRS: dict[str, list[tuple[str, str]]] = {}
 
 
-def drawn(seed: int, rare: dict[tuple[str, str], int] | None = None) -> Schedule:
-    """The schedule of a seed."""
+def counted(scenario: str) -> tuple[dict[str, int], dict[str, int]]:
+    """How many points the steps have on the way there, and on the way there and back."""
+    if scenario not in _COUNTED:
+        words = " --region=cn-other" if scenario == "region" else ""
+        there = [f"fab scale.out{words}"]
+        ways = [run(Schedule(0, scenario, [(0.0, way)], plain=True)).steps
+                for way in (there, [*there, "undo"])]  # fmt: skip
+        _COUNTED[scenario] = ways[0], ways[1]
+    return _COUNTED[scenario]
+
+
+def pairs(scenario: str) -> list[tuple[str, str]]:
+    """Every step with every fault, in an order that is always the same."""
+    if scenario not in _PAIRS:
+        _, back = counted(scenario)
+        found = [(step, what) for step in back for what in all_faults.ALL]
+        random.Random(0).shuffle(found)
+        _PAIRS[scenario] = found
+    return _PAIRS[scenario]
+
+
+def drawn(seed: int) -> Schedule:
+    """The schedule of a seed: each pair of step and fault in turn, and others beside it."""
     draw = random.Random(seed)
-    scenario = draw.choices(("physical", "vip", "three", "region"), (6, 2, 1, 1))[0]
-    operators: list[tuple[float, list[str]]] = [(0.0, list(draw.choice(SCRIPTS)))]
+    scenario = SCENARIOS[seed % len(SCENARIOS)]
+    every = pairs(scenario)
+    step, what = every[seed // len(SCENARIOS) * SCENARIOS.count(scenario) % len(every)]
+    there, back = counted(scenario)
+    script = list(draw.choice((*FORWARD, *FORWARD, *BACK) if step in there else BACK))
+    steps = back if script[1] == "undo" else there
     if scenario == "region":
-        operators[0][1][:] = [
-            a.replace("scale.out", "scale.out --region=cn-other") for a in operators[0][1]
-        ]
+        script = [act.replace("scale.out", "scale.out --region=cn-other") for act in script]
+    operators: list[tuple[float, list[str]]] = [(0.0, script)]
     if draw.random() < 0.4:
         operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))
         if draw.random() < 0.15:
             operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))
-    count = draw.choices((0, 1, 2, 3, 4), (1, 6, 5, 3, 1))[0]
-    faults = [one_fault(draw, scenario, len(operators)) for _ in range(count)]
+    faults = [_fault(draw, what, step, steps, 0)]
+    for _ in range(draw.choices((0, 1, 2, 3), (5, 4, 2, 1))[0]):
+        who = draw.randrange(len(operators)) if draw.random() < 0.4 else 0
+        faults.append(_fault(draw, draw.choice(OFTEN), draw.choice([*steps]), steps, who))
     return Schedule(seed, scenario, operators, faults)
 
 
-def one_fault(draw: random.Random, scenario: str, people: int) -> Fault:
-    kind = draw.choices(("process", "line", "node", "dba", "init"), (7, 4, 5, 4, 4))[0]
-    what = draw.choice(
-        {
-            "process": (*all_faults.PROCESS, "kill", "kill", "pause"),
-            "line": all_faults.LINE,
-            "node": all_faults.NODE,
-            "dba": all_faults.DBA,
-            "init": tuple(f"init:{one}" for one in all_faults.INIT),
-        }[kind]
-    )
-    who = draw.randrange(people) if draw.random() < 0.3 else 0
-    step, nth = "", 1 + int(draw.random() ** 1.3 * 700)
-    steps = STEPS.get(scenario, STEPS["physical"])
-    if draw.random() < 0.6:
-        step, nth = draw.choice(steps), 1 + int(draw.random() ** 2 * 40)
-    if what.startswith("init:"):
-        step, nth = "", 1 + draw.randrange(60)
-    arg = ""
+OFTEN = (*all_faults.ALL, *("kill", "pause", "lost", "reboot") * 4)
+
+
+def _fault(draw: random.Random, what: str, step: str, steps: dict[str, int], who: int) -> Fault:
+    nth = 1 + draw.randrange(steps[step])
     node = draw.choice(("oms1", "oms1", "oms2"))
-    if what in all_faults.NODE:
-        seconds = draw.choice((5, 40, 90, 400, 900))
-        arg = (
-            node
-            if what.startswith(
-                ("docker-r", "docker-s", "edit", "replace", "hand", "start", "program")
-            )
-            else f"{node}:{seconds}"
-        )
+    arg = ""
+    if what in ("away", "reboot", "docker-down", "node-full", "node-clock"):
+        arg = f"{node}:{draw.choice((5, 40, 90, 400, 900))}"
+    elif what in all_faults.NODE or (what.startswith("init:") and draw.random() < 0.5):
+        arg = node
     elif what == "pause":
         arg = str(draw.choice((3, 40, 100, 150, 300, 900)))
     elif what in ("disk-full", "dba-lock", "metadb-away"):
         arg = str(draw.choice((3, 20, 40, 90, 400)))
     elif what == "clock":
         arg = str(draw.choice((-7200, -60, 90, 7200, 86400)))
-    elif what.startswith("init:") and draw.random() < 0.5:
-        arg = node
     return Fault(what, nth, who, step, arg)
