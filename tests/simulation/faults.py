@@ -46,12 +46,12 @@ NODE = ("away", "reboot", "docker-restart", "docker-stop", "docker-rm", "docker-
         "node-clock", "edit-config", "replace-config", "hand-init", "start-programs",
         "program-fatal")  # fmt: skip
 DBA = ("metadb-away", "metadb-yesterday", "dba-touch", "dba-host", "dba-url", "dba-delete",
-       "dba-lock", "dba-kill")  # fmt: skip
+       "dba-lock", "dba-kill", "dba-back")  # fmt: skip
 INIT = ("fail1", "fail2", "fail3", "fail4", "fail5", "hang2", "hang4", "repeat", "early",
         "nobanner", "exit1", "signal", "wrapper", "rows-rewrite", "rows-add")  # fmt: skip
 HUMAN = frozenset(
     ("lie", "docker-rm", "docker-stop", "edit-config", "replace-config", "hand-init", "repeat",
-     "metadb-yesterday", "dba-host", "dba-url", "dba-delete", "early", "rows-add",
+     "metadb-yesterday", "dba-host", "dba-url", "dba-delete", "dba-back", "early", "rows-add",
      "start-programs", "program-fatal", "docker-restart", "hang2", "hang4")
 )  # fmt: skip
 """What people, or an image that is broken, do: afterwards a run may end with a reason to wait."""
@@ -70,6 +70,9 @@ class Faults:
         self.happened: list[tuple[float, Fault]] = []
         self.covered: set[tuple[str, str]] = set()
         self.yesterday = fleet.metadb.snapshot()
+        self.former = fleet.metadb.rows(RM, "cluster_info")
+        self.came: Callable[[], None] = lambda: None
+        """Called when a row was written by hand."""
         self.disturbed = -1e9
         """When the world was last changed by somebody else."""
 
@@ -284,6 +287,19 @@ class Faults:
             if groups:
                 group = groups[0]["id"]
                 self.fleet.metadb.insert(CM, "host", ip="10.9.9.9", resource_group_id=group)
+
+        self._apart(work)
+
+    def _dba_back(self, fault: Fault, process: Process) -> None:
+        """The former row of the region is there again, by somebody who missed it."""
+        self.disturbed = self.world.now
+
+        def work() -> None:
+            row = next(iter(self.former), None)
+            there = {one["code"] for one in self.fleet.metadb.rows(RM, "cluster_info")}
+            if row and row["code"] not in there:
+                self.fleet.metadb.insert(RM, "cluster_info", **row)
+                self.came()
 
         self._apart(work)
 

@@ -18,7 +18,7 @@ import pymysql
 from omsfab.commands import docker
 from tests.simulation.metadb import MetaDb
 from tests.simulation.node import Answer, Container, File, Init, Node, parsed
-from tests.simulation.world import EPOCH, World
+from tests.simulation.world import EPOCH, Process, World
 
 RM, CM = "oms_rm", "oms_cm"
 BEATS = {1: "oms_cm_heartbeat_1", 2: "oms_cm_heartbeat_2"}
@@ -27,6 +27,8 @@ CONTAINER = "oms_427"
 CONFIG = "/data/config.yaml"
 VIPS = {1: "10.0.0.100", 2: "10.0.0.101"}
 METADB = "10.0.0.9"
+GRACE = 31.0
+"""Seconds for which a process may take its lease for held: one and a half renewals."""
 FOUR = ((RM, "cluster_info"), (CM, "location_cm"), (CM, "host"), (CM, "resource_group"))
 
 
@@ -65,6 +67,8 @@ class Fleet:
         self._beaten: dict[str, float] = {}
         self.restored = False
         """Whether the MetaDB is of yesterday: rows may be lost by that."""
+        self.tokens: dict[int, float] = {}
+        """Since when each token of the lease was seen."""
         self.began: Callable[[], None] = lambda: None
         """Called when a docker_init.sh begins."""
 
@@ -263,6 +267,34 @@ class Fleet:
                 f"{node.name}: the container that {container.maker} made was removed by a rollback"
                 f" of {run}"
             )
+
+    def token(self) -> tuple[int, str]:
+        """Token and run of the lease as it stands; tells since when it is so."""
+        found = self.metadb.rows(RM, "omsfab_lease")
+        if not found:
+            return -1, ""
+        token = int(found[0]["token"])
+        self.tokens.setdefault(token, self.world.now)
+        return token, str(found[0]["run_id"])
+
+    def lost(self, process: Process) -> float | None:
+        """Since when the lease of this process is another's; None while it is its own."""
+        token, _ = self.token()
+        if token in (-1, process.lease.token):
+            return None
+        return self.tokens[token]
+
+    def acts(self, process: Process, asked: float, what: str) -> None:
+        """A process changes something, ``asked`` is when it had last looked at its lock."""
+        since = self.lost(process)
+        if since is not None and since < asked - GRACE:
+            self.broken.append(
+                f"run {process.lease.run_id} of {process.name} acts though its lock was lost"
+                f" before: {what[:80]}"
+            )
+
+    def copied(self, node: Node, path: str) -> None:
+        self.broken.append(f"{node.name}: the copy {path} was replaced by what is no longer one")
 
     def put_back(
         self, node: Node, path: str, found: File | None, kept: File | None, run: str, *, aside: bool

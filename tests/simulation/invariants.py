@@ -22,6 +22,9 @@ WRITTEN = {
 }
 """The natural key of each of the four tables."""
 
+STRANGER = "10.9.9.9"
+"""A host that a DBA has written in by hand: it stays, whatever omsfab does."""
+
 LONGEST = 2 * 3600.0
 """Seconds for which nobody may have to wait for a line."""
 
@@ -63,7 +66,9 @@ def not_golden(fleet: Fleet, wanted: dict[str, Any], region: str) -> Iterator[st
     info = [row for row in state.rows["cluster_info"] if row[0] == location]
     if [row[2] for row in info] != [url]:
         yield f"cluster_info has {info} for location {location}"
-    hosts = sorted(ip for ip, group in state.rows["host"] if group == str(location))
+    hosts = sorted(
+        ip for ip, group in state.rows["host"] if group == str(location) and ip != STRANGER
+    )
     if hosts != sorted(one["nodes"].values()):
         yield f"host rows of location {location} are {hosts}"
     for name, ip in one["nodes"].items():
@@ -113,6 +118,10 @@ def not_before(fleet: Fleet, before: State, *, spared: bool = False) -> Iterator
         yield "a docker_init.sh is still running"
 
 
+def _identity(row: dict[str, Any]) -> str:
+    return " ".join(str(row.get(name)) for name in ("cm_url", "region", "ip", "location", "name"))
+
+
 class Watch:
     """Looks at every commit and every beginning of docker_init.sh; ``broken`` says what it saw."""
 
@@ -134,9 +143,17 @@ class Watch:
     def committing(self) -> None:
         self._before = self._rows()
 
-    def committed(self) -> None:
-        """After a COMMIT of omsfab: which rows has it taken out, and where are they now?"""
+    def typed(self) -> set[tuple[str, str, str]]:
+        """The rows that are there when a line is typed: what its plan can show."""
+        return {(*place, _identity(row)) for place, row in self._rows().items()}
+
+    def committed(self, shown: set[tuple[str, str, str]] | None) -> None:
+        """After a COMMIT of omsfab: which rows has it taken out, and where are they now?  With
+        ``shown`` nothing else may go than what was there when the line was typed."""
         now = self._rows()
+        for place, row in self._before.items():
+            if shown is not None and place not in now and (*place, _identity(row)) not in shown:
+                self.broken.append(f"row {place[1]} of {place[0]} went, and no plan showed it")
         gone = [place for place in self._before if place not in now]
         if gone:
             self._all_saved(gone)
@@ -198,6 +215,7 @@ class Watch:
             where = ", ".join(f"{one.node} ({one.attempt})" for one in ours)
             self.broken.append(f"two docker_init.sh of omsfab at once: {where}")
         newest = self.fleet.inits[-1]
+        self._upon_dirty_rows(newest)
         again = [
             one
             for one in self.fleet.inits[:-1]
@@ -208,6 +226,22 @@ class Watch:
             self.broken.append(
                 f"docker_init.sh ran on {newest.node} although {again[0].attempt} had ended well"
             )
+
+    def _upon_dirty_rows(self, init: Any) -> None:
+        """Where a run has deleted the region's rows, none of them is back when it initialises:
+        rows that are there would stay as they are."""
+        run = init.attempt.partition("-initialise")[0]
+        markers = self.fleet.metadb.rows(RM, "omsfab_marker")
+        cleared = any(m["run_id"] == run and m["step"].startswith("clear@1") for m in markers)
+        earlier = any(one.attempt.startswith(run) for one in self.fleet.inits[:-1])
+        if not cleared or earlier or self.fleet.world.now - self.came < FRESH:
+            return
+        if back := [row["cm_url"] for row in self.fleet.metadb.rows(RM, "cluster_info")
+                    if row["code"] == 1]:  # fmt: skip
+            self.broken.append(f"docker_init.sh is run by {run} upon rows that came back: {back}")
+
+    came = -1e9
+    """When somebody last wrote rows by hand."""
 
 
 def _rows_of(data: bytes) -> Iterator[dict[str, Any]]:

@@ -1347,6 +1347,8 @@ def _extend(c: Call) -> Answer:
     guarded = c.has("grows")
     if guarded and found and not content.startswith(found.content):
         return 46, "", ""
+    if found and not content.startswith(found.content):
+        c.node.fleet.copied(c.node, path)
     c.node.files[path] = File(content, at=c.world.now, writer=c.who)
     return said(c.node.files[path].sha256)
 

@@ -49,7 +49,7 @@ class Said:
         """fab lines that stand in a comment: what may be done if."""
         found = NEXT.findall(self.out)
         text = found[-1] if found else ""
-        return re.findall(r"#.*?(fab (?:lock\.break|run\.\w+)[^,;\n]*)", text)
+        return re.findall(r"#.*?(fab (?:lock\.break|run\.resume) --run=[\w-]+)", text)
 
 
 def _bare(line: str) -> str:
@@ -73,6 +73,10 @@ class Operator:
     """How many points there were, in all and in each step."""
     skew: float = 0.0
     full_until: float = -1.0
+    leased: Process | None = None
+    """The process of the last line, where it had taken the lease."""
+    shown: Any = None
+    """The rows that were there when the last line was typed."""
 
     @property
     def name(self) -> str:
@@ -99,6 +103,7 @@ class Operator:
         if process.dead:
             result.status = None
         process.kill()
+        self.leased = process if process.lease else None
         self.process = None
         result.ended = self.world.now
         result.out = "".join(process.out)

@@ -18,7 +18,7 @@ import pymysql
 import tasks
 from omsfab import retry
 from omsfab.command import Command, shown
-from omsfab.commands import next_line
+from omsfab.commands import docker, next_line, oms, posix
 from omsfab.edges import (
     job,
     metadb,
@@ -96,6 +96,7 @@ class SimShell:
     def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
         self.guard()
         there, world = self._there, self._there.world
+        guarded = world.now
         process = world.process
         assert process is not None
         wrong = self._point("ask", shown(cmd), there)
@@ -113,6 +114,8 @@ class SimShell:
             raise self._silent(cmd)
         data = b"".join(chunks)
         boot = there.boot
+        if process.lease and changes(cmd):
+            there.fleet.acts(process, guarded, f"{self.node}: {shown(cmd)}")
         answer: Any = there.answer(cmd.argv, data, process.name)
         if isinstance(answer, GeneratorType):
             answer = self._follow(cmd, answer)
@@ -190,6 +193,21 @@ class SimShell:
 
     def by_hand(self, text: str, note: str = "") -> Next:
         return next_line.shell("ssh", self._there.ip, text, note=note)
+
+
+CHANGING = (posix._WRITE_IN_PLACE, posix._PUT_BACK, docker._RUN_OR_START, docker._REMOVE_OURS,
+            oms._REFRESH, oms._COMPONENTS)  # fmt: skip
+CONTROLS = ("stop", "start", "restart")
+
+
+def changes(cmd: Command) -> bool:
+    """Whether it changes what others would see; a claim or a copy does not."""
+    words = cmd.argv
+    if words[:2] == ("sh", "-c"):
+        return words[2] in CHANGING
+    if words[:2] == ("docker", "exec"):
+        return words[2] == "-d" or (docker._OWN in words and bool({*CONTROLS} & {*words}))
+    return words[0] == "docker" and words[1] in CONTROLS
 
 
 class Quiet:
@@ -270,6 +288,12 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         made.process = process
         return made
 
+    def take_lease(*args: Any, **kwargs: Any) -> Any:
+        lease = _take(*args, **kwargs)
+        if world.process:
+            world.process.lease = lease
+        return lease
+
     def refused(*args: Any, **kwargs: Any) -> Any:
         raise OSError("this jump host reaches no port of OMS")
 
@@ -292,6 +316,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         *((module, "ThreadPoolExecutor", pool) for module in pooled),
         *((module, "datetime", moment) for module in (session, under_way, metadb_lease, rows)),
         *((module, "os", disk) for module in (journal, lock, jump, metadb_backup)),
+        (metadb_lease, "take", take_lease),
         (session, "randomness", words),
         (under_way, "randomness", words),
         (files, "secrets", words),
@@ -334,6 +359,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
 
 
 _sleep = __import__("time").sleep
+_take = metadb_lease.take
 _MADE: dict[str, Any] = {}
 
 

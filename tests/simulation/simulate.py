@@ -118,6 +118,7 @@ class _Run:
             )  # fmt: skip
         self.watch = Watch(self.fleet, [Path(one.home) for one in self.operators])
         self.fleet.began = self.watch.initialising
+        self.faults.came = self._came
         self.fleet.metadb.on_statement = self._statement
 
     def outcome(self) -> Outcome:
@@ -161,6 +162,9 @@ class _Run:
         places = "; ".join(f"{Path(one.filename).name}:{one.lineno}" for one in where)
         self.broken.append(f"{kind}: {type(error).__name__}: {error} [{places}]")
 
+    def _came(self) -> None:
+        self.watch.came = self.world.now
+
     # --- hooks -----------------------------------------------------------------------------------
 
     def _point(self, kind: str, what: str, node: Node | None) -> str:
@@ -187,7 +191,11 @@ class _Run:
                 connection.cut(None if self.world.words.random() < 0.3 else 0.0)
             return
         if first == "commit":
-            self.watch.committed()
+            line = world.process.argv
+            shown = world.process.operator.shown if line[0] == "scale.out" else None
+            self.watch.committed(shown)
+        if first in ("commit", "update"):
+            fleet.token()
         wrong = self._point("heard", text, None)
         if wrong or not fleet.metadb_answers():
             connection.cut(0.0)
@@ -218,6 +226,7 @@ class _Run:
             self._say(one, line)
 
     def _say(self, one: Operator, line: str) -> Said:
+        one.shown = self.watch.typed()
         said = one.fab(line)
         self._judge(one, said)
         if said.status is None:
@@ -329,6 +338,14 @@ class _Run:
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
         self._judge_words(one, said)
+        lease = one.leased
+        if lease and said.status in (5, 6, 9, 11) and not self.human:
+            since = self.fleet.lost(lease)
+            if since is not None and since < said.ended - 45.0:
+                self.broken.append(
+                    f"`{said.line}` ends with {said.status} {said.error}, and judges though its"
+                    " lock was lost"
+                )
         recently = self.world.now - self.faults.disturbed < 45.0
         others = any(other.process is not None for other in self.operators if other is not one)
         if said.status == 0 and not recently:
@@ -479,7 +496,7 @@ def drawn(seed: int) -> Schedule:
     step, what = every[seed // len(SCENARIOS) * SCENARIOS.count(scenario) % len(every)]
     there, back = counted(scenario)
     script = list(draw.choice((*FORWARD, *FORWARD, *BACK) if step in there else BACK))
-    steps = back if script[1] == "undo" else there
+    steps = back if "undo" in script or step not in there else there
     if scenario == "region":
         script = [act.replace("scale.out", "scale.out --region=cn-other") for act in script]
     operators: list[tuple[float, list[str]]] = [(0.0, script)]

@@ -83,6 +83,8 @@ class Process:
     pending: list[str] = field(default_factory=list)
     """Replies that will be lost, as soon as there is one."""
     operator: Any = None
+    lease: Any = None
+    """The lease that it has taken."""
 
     def kill(self) -> None:
         """kill -9: nothing of it runs any more; files and connections are closed by the system."""
