@@ -48,11 +48,12 @@ NODE = ("away", "reboot", "docker-restart", "docker-stop", "docker-rm", "docker-
 DBA = ("metadb-away", "metadb-yesterday", "dba-touch", "dba-host", "dba-url", "dba-delete",
        "dba-lock", "dba-kill", "dba-back")  # fmt: skip
 INIT = ("fail1", "fail2", "fail3", "fail4", "fail5", "hang2", "hang4", "repeat", "early",
-        "nobanner", "exit1", "signal", "wrapper", "rows-rewrite", "rows-add")  # fmt: skip
+        "nobanner", "exit1", "signal", "wrapper", "rows-rewrite", "rows-add", "self", "self-fail5",
+        "self-hang2", "self-nobanner")  # fmt: skip
 HUMAN = frozenset(
     ("lie", "docker-rm", "docker-stop", "edit-config", "replace-config", "hand-init", "repeat",
      "metadb-yesterday", "dba-host", "dba-url", "dba-delete", "dba-back", "early", "rows-add",
-     "start-programs", "program-fatal", "docker-restart", "hang2", "hang4")
+     "start-programs", "program-fatal", "docker-restart", "hang2", "hang4", "self-hang2")
 )  # fmt: skip
 """What people, or an image that is broken, do: afterwards a run may end with a reason to wait."""
 
@@ -341,6 +342,8 @@ class Faults:
             if fault.arg in ("", node.name):
                 if knob.startswith("rows-"):
                     node.rows = knob.removeprefix("rows-")
+                elif knob.startswith("self"):
+                    node.selfs.append(knob.removeprefix("self").removeprefix("-"))
                 else:
                     node.knobs.append(knob)
 

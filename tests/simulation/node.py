@@ -102,6 +102,9 @@ class Container:
     lock: int | None = None
     """The pid that holds init.lock."""
     inits: list[Init] = field(default_factory=list)
+    log: bytearray = field(default_factory=bytearray)
+    """docker_init.log of those that omsfab did not start, and when it was written last."""
+    log_at: float | None = None
     life: Process | None = None
 
 
@@ -126,6 +129,8 @@ class Node:
     knobs: list[str] = field(default_factory=list)
     """What the next initialisations do otherwise than well, first one first."""
     rows: str = "keep"
+    selfs: list[str] = field(default_factory=list)
+    """How the next containers initialise themselves: each with the knob of it."""
 
     def __post_init__(self) -> None:
         self.boot = Process(self.world, self.name)
@@ -200,6 +205,9 @@ class Node:
         container.config = self.files.get(source)
         for name in PROGRAMS:
             self.start_program(container, name)
+        if self.selfs and container.components is None:
+            self.knobs.insert(0, self.selfs.pop(0))
+            self.by_itself(container, 2.0)
 
     def start_program(self, container: Container, name: str) -> None:
         program = container.programs.setdefault(name, Program("STOPPED", 0.0))
@@ -254,6 +262,9 @@ class Node:
         def say(text: str) -> None:
             if attempt:
                 attempt.output += text.encode() + b"\n"
+            else:
+                container.log += text.encode() + b"\n"
+                container.log_at = self.world.now
 
         def trouble(step: int) -> bool:
             return knob in (f"fail{step}", f"hang{step}")
@@ -309,7 +320,7 @@ class Node:
             return
         yield -5
         if knob == "repeat":
-            self._by_itself(container)
+            self.by_itself(container)
             yield -1
         if knob == "signal":
             yield 137
@@ -333,10 +344,11 @@ class Node:
         if container.life:
             self.world.spawn(rest, f"{self.name}/late", container.life)
 
-    def _by_itself(self, container: Container) -> None:
-        """docker_init.sh once more, started by itself."""
+    def by_itself(self, container: Container, after: float = 0.0) -> None:
+        """docker_init.sh, started by the image itself."""
 
         def again() -> None:
+            self.world.sleep(after)
             for seconds in self.initialise(container, None, ""):
                 self.world.sleep(seconds)
 
@@ -1098,6 +1110,10 @@ def _itself(c: Call) -> Answer:
     if container.state != "running":
         lines[0] = lines[0].replace("true", "false")
         return 1, "\n".join(lines) + "\n", f"Container {name} is not running"
+    if container.log_at is not None:
+        lines.append(f"initlog {int(EPOCH + container.log_at)}")
+        lines += [f"said {one}" for one in container.log.decode().splitlines()
+                  if "初始化步骤" in one or "init failed!" in one or "Traceback" in one]  # fmt: skip
     return said("\n".join([*lines, _look(c, container, ("", "", "", "", "", ""))]))
 
 

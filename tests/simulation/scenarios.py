@@ -37,11 +37,11 @@ def place() -> Path:
     return _PLACE[0]
 
 
-def hosts_yaml(regions: dict[str, Any], name: str) -> Path:
+def hosts_yaml(regions: dict[str, Any], name: str, init: str = "always") -> Path:
     here = place()
     document = {
         "oms": {"image": REFERENCE, "package": str(here / "package.tar"), "container": "oms_427",
-                "init": "always"},
+                "init": init},
         "metadb": {"host": METADB, "port": 2881, "user": "oms@oms_meta",
                    "password": {"file": str(here / "password")}, "rm_db": "oms_rm",
                    "cm_db": "oms_cm"},
@@ -78,6 +78,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"cn-lab": region(1, VIP, "oms1")},
         {"cn-lab": region(1, VIP, "oms1", "oms2")},
     ),
+    "auto": (
+        {"cn-lab": region(1, OWN, "oms1")},
+        {"cn-lab": region(1, VIP, "oms1", "oms2")},
+    ),
     "three": (
         {"cn-lab": region(1, OWN, "oms1")},
         {"cn-lab": region(1, VIP, "oms1", "oms2", "oms3")},
@@ -97,7 +101,8 @@ def built(world: World, scenario: str) -> tuple[Fleet, Path]:
     fleet = Fleet(world)
     for name in dict.fromkeys(n for one in wanted.values() for n in one["nodes"]):
         fleet.add(name, IPS[name])
-    hosts = hosts_yaml(wanted, f"{scenario}.yaml")
+    init = "auto" if scenario == "auto" else "always"
+    hosts = hosts_yaml(wanted, f"{scenario}.yaml", init)
     if scenario not in _BEFORE:
         former = hosts_file.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
         config = oms_config.render(former, former.regions[0]).reveal().encode()

@@ -297,6 +297,7 @@ class _Run:
             node.away_until = node.docker_until = node.full_until = -1.0
             node.skew = 0.0
             node.knobs.clear()
+            node.selfs.clear()
             node.rows = "keep"
         for one in self.operators:
             one.full_until, one.skew = -1.0, 0.0
@@ -429,7 +430,7 @@ def _of(said: Said) -> str:
 
 # --- schedules -----------------------------------------------------------------------------------
 
-SCENARIOS = ("physical", "physical", "physical", "vip", "physical", "three", "vip", "region")
+SCENARIOS = ("physical", "auto", "physical", "vip", "physical", "three", "vip", "region")
 """In turn: the longer scenario of the guide has more that can go wrong."""
 
 FORWARD = (

@@ -13,7 +13,7 @@ from tests.simulation.simulate import Schedule, drawn, run
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 MANY = int(os.environ.get("OMSFAB_SCHEDULES", "120"))
-SCENARIOS = ("physical", "vip", "three", "region")
+SCENARIOS = ("physical", "auto", "vip", "three", "region")
 
 
 def plainly(scenario: str, *script: str, faults: list[Fault] | None = None) -> Schedule:
