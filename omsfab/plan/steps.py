@@ -752,7 +752,8 @@ def programs_all(fleet: Fleet, node: Node) -> Step:
 def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     """Programs that ran before run again; where that is not known, all of them.
 
-    docker_init.sh restarts the programs that it names, which need not be all that were stopped.
+    docker_init.sh restarts the programs that it names, which need not be all that were stopped.  A
+    reboot since leaves the container down, and nothing else of the run would start it again.
     """
     container = fleet.install.container
     names = facts.programs
@@ -766,6 +767,7 @@ def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
         apply=(Run(docker.up(container)), Run(run, any_status=True, programs="start")),
         verify=(Await(up, limit=180),),
         fault="RUN-003",
+        lasting=True,
         next=fab("node.logs", node=node.name, note="why a program does not start"),
     )
 

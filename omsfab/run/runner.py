@@ -134,6 +134,8 @@ class Runner:
         self._busy: dict[str, Step] = {}
         self._going: dict[str, tuple[Step, float]] = {}
         self._heard: dict[str, float] = {}
+        self._away: set[str] = set()
+        """Nodes that were waited for in this stage."""
         self.let_go = False
         """No effect is begun any more."""
         self._dropped: dict[str, list[OmsfabError]] = {}
@@ -177,6 +179,8 @@ class Runner:
                 continue
             self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
             errors = self._stage(stage, steps)
+            while not errors and (again := self._no_longer_proven(stage, steps, plan)):
+                errors = self._stage(stage, again)
             if errors and not stage.apart:
                 raise self._together(stage, [*errors, *self._missing])
             for error in errors:
@@ -186,6 +190,16 @@ class Runner:
         if self._dropped:
             raise self._without_some()
         return self.tally
+
+    def _no_longer_proven(
+        self, stage: Stage, steps: Sequence[Step], plan: Plan
+    ) -> tuple[Step, ...]:
+        """The questions at the end to nodes that were away meanwhile: one that has come back may
+        have been restarted, and what it answered before is no longer so."""
+        away, self._away = self._away, set()
+        if stage is not plan.stages[-1] or not stage.asks_only:
+            return ()
+        return tuple(step for step in steps if step.node in away)
 
     @property
     def _missing(self) -> list[OmsfabError]:
@@ -341,6 +355,7 @@ class Runner:
                     again = self.changed != "nothing"
                 if not again or pause is None:
                     raise
+                self._away.add(step.node)
                 self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
                 self._pause(pause)
                 self._guard()

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.shrink import shrunk
 from tests.simulation.simulate import Schedule, drawn, run
 
 STATE = Path(__file__).parent / ".progress.json"
@@ -77,6 +78,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="begin anew, at this seed")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--replay", help="a seed, or a file of the corpus: print its story")
+    parser.add_argument("--shrink", action="store_true", help="as small as still breaks it")
     chosen = parser.parse_args(words)
     if chosen.replay:
         if chosen.replay.isdigit():
@@ -84,6 +86,8 @@ def main(words: list[str]) -> int:
         else:
             schedule = Schedule.of(json.loads(Path(chosen.replay).read_text())["schedule"])
         found = run(schedule)
+        if chosen.shrink and found.broken:
+            found = shrunk(found)
         print(found.told())
         return int(bool(found.broken))
     return search(chosen.count, chosen.seed, chosen.jobs)

@@ -44,7 +44,7 @@ PROCESS = ("kill", "tear", "lie", "pause", "ctrl-c", "disk-full", "clock")
 LINE = ("lost", "silent", "db-lost")
 NODE = ("away", "reboot", "docker-restart", "docker-stop", "docker-rm", "docker-down", "node-full",
         "node-clock", "edit-config", "replace-config", "hand-init", "start-programs",
-        "program-fatal")  # fmt: skip
+        "stop-programs", "program-fatal")  # fmt: skip
 DBA = ("metadb-away", "metadb-yesterday", "dba-touch", "dba-host", "dba-url", "dba-delete",
        "dba-lock", "dba-kill", "dba-back")  # fmt: skip
 INIT = ("fail1", "fail2", "fail3", "fail4", "fail5", "hang2", "hang4", "repeat", "early",
@@ -53,7 +53,7 @@ INIT = ("fail1", "fail2", "fail3", "fail4", "fail5", "hang2", "hang4", "repeat",
 HUMAN = frozenset(
     ("lie", "docker-rm", "docker-stop", "edit-config", "replace-config", "hand-init", "repeat",
      "metadb-yesterday", "dba-host", "dba-url", "dba-delete", "dba-back", "early", "rows-add",
-     "start-programs", "program-fatal", "docker-restart", "hang2", "hang4", "self-hang2")
+     "program-fatal", "hang2", "hang4", "self-hang2")
 )  # fmt: skip
 """What people, or an image that is broken, do: afterwards a run may end with a reason to wait."""
 
@@ -243,6 +243,12 @@ class Faults:
         found = node.running(CONTAINER)
         for name in found.programs if found else ():
             node.start_program(found, name)  # type: ignore[arg-type]
+
+    def _stop_programs(self, fault: Fault, process: Process) -> None:
+        self.disturbed = self.world.now
+        found = self._node(fault).running(CONTAINER)
+        for program in found.programs.values() if found else ():
+            program.state, program.at = "STOPPED", self.world.now
 
     def _program_fatal(self, fault: Fault, process: Process) -> None:
         """The console dies and does not come back by itself."""

@@ -192,6 +192,11 @@ class Watch:
         """All backups there are, on jump hosts and as copies on nodes, whole ones only."""
         found = [p.read_bytes() for home in self.homes for p in home.rglob("*.jsonl")
                  if p.name != "journal.jsonl"]  # fmt: skip
+        found += self._copies()
+        return [one for data in found for one in _rows_of(data)]
+
+    def _copies(self) -> list[bytes]:
+        found = []
         for node in self.fleet.nodes.values():
             found += [
                 f.content
@@ -199,7 +204,7 @@ class Watch:
                 if path.startswith("/var/lib/omsfab/") and "/backup/" in path
                 and path.endswith(".jsonl")
             ]  # fmt: skip
-        return [one for data in found for one in _rows_of(data)]
+        return found
 
     def _is_saved(self, place: tuple[str, str], saved: list[dict[str, Any]]) -> bool:
         table, key = place
@@ -211,6 +216,13 @@ class Watch:
         """At the beginning of a docker_init.sh that omsfab started: no other one runs."""
         running = [one for one in self.fleet.inits if one.ended is None]
         ours = [one for one in running if one.attempt]
+        newest = self.fleet.inits[-1]
+        beside = [one for one in running if one is not newest and one.node == newest.node
+                  and newest.began - one.began > 3.0]  # fmt: skip
+        if newest.attempt and beside:
+            self.broken.append(
+                f"{newest.attempt} was begun on {newest.node} beside a docker_init.sh that ran"
+            )
         if len(ours) > 1:
             where = ", ".join(f"{one.node} ({one.attempt})" for one in ours)
             self.broken.append(f"two docker_init.sh of omsfab at once: {where}")
@@ -234,14 +246,26 @@ class Watch:
         markers = self.fleet.metadb.rows(RM, "omsfab_marker")
         cleared = any(m["run_id"] == run and m["step"].startswith("clear@1") for m in markers)
         earlier = any(one.attempt.startswith(run) for one in self.fleet.inits[:-1])
-        if not cleared or earlier or self.fleet.world.now - self.came < FRESH:
+        if not cleared or earlier or not self.came < self.quiet:
             return
         if back := [row["cm_url"] for row in self.fleet.metadb.rows(RM, "cluster_info")
                     if row["code"] == 1]:  # fmt: skip
             self.broken.append(f"docker_init.sh is run by {run} upon rows that came back: {back}")
 
-    came = -1e9
+    came = 1e9
     """When somebody last wrote rows by hand."""
+    quiet = 0.0
+    """When omsfab first looked whether rows have come back."""
+
+    def copied_first(self) -> None:
+        """Rows that a run deletes lie on a second machine by then, too."""
+        now = self._rows()
+        gone = [place for place in self._before if place not in now]
+        if ("cluster_info", "1") in gone:
+            copies = [one for data in self._copies() for one in _rows_of(data)]
+            for place in gone:
+                if not self._is_saved(place, copies):
+                    self.broken.append(f"row {place[1]} of {place[0]} went, and no node has a copy")
 
 
 def _rows_of(data: bytes) -> Iterator[dict[str, Any]]:

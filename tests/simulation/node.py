@@ -23,7 +23,7 @@ from omsfab.commands import checks, claim, docker, job, oms, posix, preflight, p
 from tests.simulation.world import EPOCH, Process, World
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
-STARTSECS = 10.0
+STARTSECS = 2.0
 BANNER = "# 【结束】全部初始化步骤执行成功"
 
 Answer = tuple[int, str, str]
@@ -283,7 +283,7 @@ class Node:
             yield from bad(1)
             return
         say("【步骤二】创建 OMS 元信息库")
-        yield -8
+        yield -4
         if trouble(2):
             yield from bad(2)
             return
@@ -1112,8 +1112,10 @@ def _itself(c: Call) -> Answer:
         return 1, "\n".join(lines) + "\n", f"Container {name} is not running"
     if container.log_at is not None:
         lines.append(f"initlog {int(EPOCH + container.log_at)}")
-        lines += [f"said {one}" for one in container.log.decode().splitlines()
-                  if "初始化步骤" in one or "init failed!" in one or "Traceback" in one]  # fmt: skip
+        lines += [
+            f"said {one}" for one in container.log.decode().splitlines()
+            if "初始化步骤" in one or "init failed!" in one or "Traceback" in one
+        ]  # fmt: skip
     return said("\n".join([*lines, _look(c, container, ("", "", "", "", "", ""))]))
 
 

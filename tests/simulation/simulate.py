@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
@@ -96,7 +97,11 @@ class Outcome:
 
 def run(schedule: Schedule) -> Outcome:
     """Let it happen; nothing of it outlives this call but what is returned."""
-    return _Run(schedule).outcome()
+    gc.disable()  # a third of the time; what one schedule leaves is little
+    try:
+        return _Run(schedule).outcome()
+    finally:
+        gc.enable()
 
 
 class _Run:
@@ -190,8 +195,12 @@ class _Run:
             if wrong or not fleet.metadb_answers():
                 connection.cut(None if self.world.words.random() < 0.3 else 0.0)
             return
+        if first in ("commit", "select") and world.task.step == "rows-quiet@metadb":
+            self.watch.quiet = self.watch.quiet or world.now
         if first == "commit":
             line = world.process.argv
+            if world.task.step.startswith("clear-rows"):
+                self.watch.copied_first()
             shown = world.process.operator.shown if line[0] == "scale.out" else None
             self.watch.committed(shown)
         if first in ("commit", "update"):
@@ -215,6 +224,8 @@ class _Run:
         self._heal()
         world.sleep(60.0)
         self._follow_to_the_end()
+        if self._revive():
+            self._follow_to_the_end(anew=True)
         self._judge_the_end()
         self.over = True
 
@@ -306,9 +317,26 @@ class _Run:
     def _settled(self, said: Said | None) -> bool:
         return said is None or said.status in (0, 8)
 
-    def _follow_to_the_end(self) -> None:
+    def _revive(self) -> bool:
+        """Somebody starts what a reboot or a hand has left down; return whether there was any."""
+        down = [
+            (node, found)
+            for node in self.fleet.nodes.values()
+            for found in node.containers.values()
+            if found.state == "exited"
+        ]
+        for node, found in down:
+            self.world.tell("world", f"docker start {found.name} on {node.name}")
+            node.launch(found)
+        if down:
+            self.world.sleep(60.0)
+        return bool(down)
+
+    def _follow_to_the_end(self, *, anew: bool = False) -> None:
         for _ in range(2):
             for one in self.operators:
+                if anew and one.said and one.said[-1].status in (3, 4):
+                    self._say(one, one.said[-1].line)
                 for _ in range(FOLLOWED):
                     last = one.said[-1] if one.said else None
                     if last is None or self._settled(last):
@@ -336,6 +364,8 @@ class _Run:
                 r"BUG-00\d  (.*)\n(?:.*\n){0,2}  evidence: (.*(?:\n {12}.*)*)", said.out
             )
             self.broken.append(f"omsfab itself failed: {found[0] if found else said.out[-500:]}")
+        if said.line.startswith("fab run.undo") and said.status == 0 and not self._ended_well(said):
+            self.broken.append(f"`{said.line}` ends with 0, and no run had ended well before")
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
         self._judge_words(one, said)
@@ -357,15 +387,36 @@ class _Run:
                 wrong = list(not_before(self.fleet, self.before, spared=True))
             if wrong and not self._others_changed(one):
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
-        if said.status == 9 and not self.human:
+        if said.status == 9 and not self.human and not self._out_of_order():
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
+
+    def _out_of_order(self) -> bool:
+        """Whether something that a rollback needs does not answer at this moment."""
+        now = self.world.now
+        return self.fleet.metadb_until > now - 60 or any(
+            max(node.away_until, node.docker_until, node.full_until) > now - 60
+            for node in self.fleet.nodes.values()
+        )
+
+    def _ended_well(self, undo: Said) -> bool:
+        """Whether a line before had ended with 0, so that something good was taken back."""
+        return (
+            any(
+                said.status == 0 and said.ended <= undo.began
+                for one in self.operators
+                for said in one.said
+            )
+            or "nothing was changed" in undo.out
+        )
 
     def _judge_words(self, one: Operator, said: Said) -> None:
         """That nothing was changed is said only where it is so."""
-        if said.status in (0, 8, None) or "\n  changed:  nothing\n" not in said.out:
+        if said.status in (0, 8, None):
+            return
+        if said.status != 3 and "\n  changed:  nothing\n" not in said.out:
             return
         for path in Path(one.home).glob("[0-9]*/journal.jsonl"):
-            if path.stat().st_size and path.name and self._began_in(path, said):
+            if not (path.parent / "fetched").exists() and self._began_in(path, said):
                 self.broken.append(
                     f"`{said.line}` ends with {said.status} {said.error}, says that nothing was"
                     f" changed, and its journal has a step that was begun"
@@ -487,6 +538,47 @@ def pairs(scenario: str) -> list[tuple[str, str]]:
         random.Random(0).shuffle(found)
         _PAIRS[scenario] = found
     return _PAIRS[scenario]
+
+
+@dataclass(frozen=True)
+class Focus:
+    """Where a search looks first; empty = everywhere.  ``faults`` are bound to ``steps``,
+    ``scripts`` are what the first person does, ``beside`` what the second."""
+
+    scenario: str = ""
+    faults: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    scripts: tuple[tuple[str, ...], ...] = ()
+    beside: tuple[tuple[str, ...], ...] = ()
+    more: tuple[str, ...] = ()
+    """Faults at any step besides."""
+
+
+def focused(seed: int, focus: Focus) -> Schedule:
+    """A schedule of the seed that looks where the focus says."""
+    draw = random.Random(seed)
+    base = drawn(seed)
+    scenario = focus.scenario or base.scenario
+    there, back = counted(scenario)
+    script = list(draw.choice(focus.scripts)) if focus.scripts else base.operators[0][1]
+    if scenario == "region":
+        script = [act.replace("scale.out --region=cn-other", "scale.out") for act in script]
+        script = [act.replace("scale.out", "scale.out --region=cn-other") for act in script]
+    steps = back if "undo" in script else there
+    operators: list[tuple[float, list[str]]] = [(0.0, script)]
+    if focus.beside:
+        operators.append((draw.choice(STARTS), list(draw.choice(focus.beside))))
+    chosen = [step for step in focus.steps if step in steps] or [*steps]
+    faults = [
+        _fault(draw, draw.choice(focus.faults or OFTEN), draw.choice(chosen), steps, 0)
+        for _ in range(draw.choice((1, 1, 2)))
+    ]
+    faults += [
+        _fault(draw, what, draw.choice([*steps]), steps, 0)
+        for what in focus.more
+        if draw.random() < 0.8
+    ]
+    return Schedule(seed, scenario, operators, faults)
 
 
 def drawn(seed: int) -> Schedule:

@@ -17,6 +17,8 @@ from omsfab.fleet.values import CmUrl
 from omsfab.plan import scale, steps, undo
 from omsfab.plan.present import NodeFacts, Present, Reference, assumed
 from omsfab.plan.records import Await, ClearRows, FromAny, Job, Send, Write
+from omsfab.run.journal import Past
+from omsfab.run.runner import stands
 from omsfab.show.text import plan_lines
 
 TEXTS = Path(__file__).parent / "plans"
@@ -325,3 +327,17 @@ def test_a_backend_that_its_own_vip_shuts_out_is_no_dead_end(fleet, package, pre
         assert ("VIP-004", True) == (told.fault, told.warn)
         assert f"{own}@oms2" not in steps
         assert not steps[f"{first}@oms2"].warn
+
+
+def test_a_resumed_run_starts_again_what_a_reboot_has_stopped(fleet, package, present):
+    """The programs of an old node ran, the step is done, and then the node was restarted: its
+    container is down, and no later step starts it."""
+    runs = replace(present(package).facts("oms1"), programs=("nginx",), states={"nginx": "RUNNING"})
+    plan = scale.scale_out(fleet, replace(present(package), nodes={"oms1": runs}))
+    key = "start-processes@oms1"
+    (stage,) = (one for one in plan.stages if key in {step.key for step in one.steps})
+    (step,) = (one for one in stage.steps if one.key == key)
+    done = frozenset(one.key for one in plan.steps)
+    past = Past((), done, done, {}, ended=False, torn=False, head="")
+
+    assert not stands(step, stage, plan, past)

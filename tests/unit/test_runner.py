@@ -814,3 +814,26 @@ def test_the_word_that_a_run_has_ended_is_found(tmp_path):
     book.close()
 
     assert (False, True) == (before, journals.read(path).ended)
+
+
+def test_a_node_that_was_away_in_the_end_is_proven_anew(events):
+    """It was restarted meanwhile: what it had answered before is no longer so."""
+    world = FakeWorld("runs", "vip")
+    ask = world.ask
+
+    def restarted(probe, node, tell=None):
+        if probe.command.argv[0] == "vip" and "runs" in world.there and "back" not in world.there:
+            world.there -= {"runs"}
+            world.there |= {"back"}
+            raise Unreachable("SSH-001", "away")
+        return ask(probe, node, tell)
+
+    world.ask = restarted
+    asked = [step(word, kind="read-only", check=(), apply=()) for word in ("runs", "vip")]
+
+    with pytest.raises(Mismatch) as caught:
+        Runner(world, events.append, pause=lambda _: None).carry_out(
+            plan((step("a"),), tuple(asked))
+        )
+
+    assert "not so: runs" == caught.value.what
