@@ -78,6 +78,7 @@ CURES = {
     "DB-021": "look for its copy on the initial node",
     "DB-025": "look who else has worked on these rows",
     "DB-033": "wait for that run, or for its lease to expire",
+    "DB-041": "look who has changed them, and plan again",
     "DB-044": "stop what writes these rows",
     "FAIL-001": "unset OMSFAB_FAILPOINT: it is for tests",
     "HOST-001": "start docker there, and let this user talk to it",

@@ -7,10 +7,13 @@ For tests, the tour and the fault matrix.  Imports nothing of omsfab: tasks and 
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +42,7 @@ LOOKS = _of(
 )
 """Tasks that only look: any error may send there."""
 
-WORDS = _of("fleet.show fleet.schema run.list run.show meta.show lock.show")
+WORDS = _of("fleet.show fleet.check fleet.schema run.list run.show meta.show lock.show")
 """The looks that tell which word would be right, where one of the line was wrong (exit 2)."""
 
 WAYS = _of("run.resume run.undo run.abandon lock.break")
@@ -59,7 +62,7 @@ BEFORE: Mapping[str, frozenset[str]] = {
     "node.refresh": _of("scale.out node.trust node.restart node.start"),
     "node.run": _of("scale.out node.trust node.start node.restart node.load-image"),
     "node.push-config": _of("scale.out node.trust node.restart"),
-    "node.push-certs": _of("node.trust node.restart node.run"),
+    "node.push-certs": _of("node.trust node.start node.restart node.run"),
     "node.initialise": _of("node.trust node.start node.restart node.run"),
 }
 """Task -> the tasks that are steps before it, or the one that was meant; of any other task that is
@@ -267,9 +270,18 @@ def _short(task: str) -> Mapping[str, str]:
 
 
 def _fab(*words: str) -> str:
+    """What `fab` prints; asked once for each state of the task tree, by whichever process."""
+    tree = hashlib.sha256((ROOT / "tasks.py").read_bytes()).hexdigest()[:12]
+    kept = Path(tempfile.gettempdir(), f"omsfab-help-{os.getuid()}-{tree}", " ".join(words))
+    if kept.exists():
+        return kept.read_text()
     done = subprocess.run(
         [str(FAB), *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    new = kept.with_name(f".{os.getpid()}")
+    new.write_text(done.stdout)
+    new.replace(kept)
     return done.stdout
 
 

@@ -48,14 +48,14 @@ def _plan(
     nodes = nodes_named(fleet, node, fab(task))
     work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
     running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
-    before = (*(_no_init_runs(fleet, one, task, node) for one in running), *asked(nodes))
+    before = (*(_no_init_runs(fleet, one) for one in running), *asked(nodes))
     stages = (Stage("preflight", before, gather=True), work) if before else (work,)
     return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
 
 
-def _no_init_runs(fleet: Fleet, node: Node, task: str, named: str) -> Step:
+def _no_init_runs(fleet: Fleet, node: Node) -> Step:
     """The line that goes on is the task itself, once docker_init.sh has come to its end."""
-    wait = fab("node.status", node=node.name, note=f"once it has ended: {fab(task, node=named)}")
+    wait = fab("node.status", node=node.name, note="wait for its end; then the same line again")
     return replace(steps.no_init_runs(fleet, node), fix=str(wait))
 
 
@@ -89,7 +89,7 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 f"region {region.name} has no certificate in hosts.yaml",
                 where=f"regions.{region.name}.https",
                 evidence="guide, docker run: certificate and key, both or none",
-                next=fab("node.push-certs", node=one.name, note="once it is there"),
+                fix="write https.crt and https.key of that region into hosts.yaml",
             )
         runs = facts.container == "running"
         if runs and facts.image and not any(b.endswith(docker.CERTIFICATE) for b in facts.binds):

@@ -82,10 +82,7 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
                             Succeeds(influx.login(tsdb, stranger=True), "authentication is off"),
                         ),
                         fault="TSDB-004",
-                        next=fab(
-                            "tsdb.deploy",
-                            note="if the user exists, hosts.yaml must have its password",
-                        ),
+                        fix="if that user is there already, write its password into hosts.yaml",
                     ),
                 ),
             ),

@@ -1077,8 +1077,8 @@ def _taken_back(directory: Path, way: str) -> PreflightError:
 def _back_again(order: Order, directory: Path, error: OmsfabError) -> tuple[Next, ...]:
     """What leads on where a rollback has failed: what the error advises; then the rollback again,
     but where it would only find the same, which can be accepted."""
-    own = tuple(line for line in error.next if line.task not in (UNDO, "run.resume"))
-    if error.accept and own:
+    own = tuple(line for line in error.next if line.task != "run.resume")
+    if own and (error.accept or any(line.task == UNDO for line in own)):
         return own
     lost = {"DB-014", "DB-021"} & set(error.ids)
     source = order.plan.initial if lost else ""

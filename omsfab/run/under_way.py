@@ -377,7 +377,9 @@ class _UnderWay:
         A run that has changed nothing has ended: what the error advises, or the task once more.
         What it advises for a run under way comes before that run goes on, so it is part of the fix.
         """
-        own = tuple(line for line in error.next if line.task != "run.resume")
+        own = tuple(self._named(line) for line in error.next if line.task != "run.resume")
+        if self._runner.changed == "nothing" and not self._order.undoes:
+            own = tuple(line for line in own if line.task != "run.undo")  # of an older run
         before = (line.first for line in error.next if line not in own)
         error.fix = "\n".join(filter(None, (error.fix, *before)))
         if self._runner.changed == "nothing":
@@ -396,6 +398,12 @@ class _UnderWay:
         known = undoable and isinstance(error, (StepFailed, Mismatch, PartOfFleet))
         back = plus(recorded("run.undo", self._which(error)), note="rolls back what it did")
         error.next = (resume, back) if known else (resume,)
+
+    def _named(self, line: Next) -> Next:
+        """A rollback is that of this run, never of the newest one, whichever that is by then."""
+        if line.task != "run.undo" or "--run=" in line.line:
+            return line
+        return plus(line, run=(self._order.undoes or self._order.directory).name)
 
     def _resume(self, error: OmsfabError | None = None) -> Next:
         return recorded("run.resume", self._which(error))
