@@ -116,7 +116,7 @@ def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Bod
 
     @functools.wraps(body)
     def call(c: Context, **kwargs: Any) -> Any:
-        from omsfab.run.asking import Flags
+        from omsfab.run.confirmation import Flags
 
         given = {name: bool(kwargs.pop(name)) for name in names}
         accept = kwargs.pop("accept", "") if accepts else ""
@@ -261,7 +261,7 @@ def enable_tsdb(c: Context, *, flags: Any) -> None:
 @fleet_task(heeds_dry=True)
 def show(c: Context) -> None:
     """Show what hosts.yaml says, checked, without contact; local files that lack are warned of."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.fleet()
 
@@ -269,7 +269,7 @@ def show(c: Context) -> None:
 @fleet_task(json="the rows as JSON on standard output")
 def status(c: Context, json: bool = False) -> None:
     """Show every node: container, programs, health, host row, heartbeat."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.status(as_json=json)
 
@@ -277,7 +277,7 @@ def status(c: Context, json: bool = False) -> None:
 @fleet_task(region="only this one")
 def check(c: Context, region: str = "") -> None:
     """Compare nodes and MetaDB with hosts.yaml and tell every difference; change nothing."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.check(region)
 
@@ -301,7 +301,7 @@ def schema(c: Context) -> None:
 )
 def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     """Show the host key of a node and, once confirmed, record it in known_hosts."""
-    from omsfab.run import trust as keys
+    from omsfab.cli import trust as keys
 
     keys.trust(node, replace, flags)
 
@@ -390,7 +390,7 @@ def execute(c: Context, command: str, node: str = "", *, flags: Any) -> None:
 @fleet_task(region="the rows of this one only")
 def show_rows(c: Context, region: str = "") -> None:
     """Show the regions that MetaDB holds, and which rows belong to them."""
-    from omsfab.run import rows
+    from omsfab.cli import rows
 
     rows.show(region)
 
@@ -398,7 +398,7 @@ def show_rows(c: Context, region: str = "") -> None:
 @operator_task(flags=("plan",), region="needed with several regions")
 def save_rows(c: Context, region: str = "", *, flags: Any) -> None:
     """Back up the rows of a region, verified, as JSON lines and as plain .sql; change nothing."""
-    from omsfab.run import rows
+    from omsfab.cli import rows
 
     rows.save(region, flags)
 
@@ -406,7 +406,7 @@ def save_rows(c: Context, region: str = "", *, flags: Any) -> None:
 @operator_task(file="a backup: .jsonl of meta.save or of a run", region="checked against the file")
 def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None:
     """Replace the rows of a region by those of a backup, in one transaction, proven by hash."""
-    from omsfab.run import rows
+    from omsfab.cli import rows
 
     rows.restore(file, region, flags)
 
@@ -417,7 +417,7 @@ def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None
 @fleet_task(heeds_dry=True)
 def list_runs(c: Context) -> None:
     """List the runs of this OMS, newest first."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.runs()
 
@@ -425,7 +425,7 @@ def list_runs(c: Context) -> None:
 @fleet_task(heeds_dry=True, run="a run id of fab run.list", whole="every event")
 def show_run(c: Context, run: str = "", whole: bool = False) -> None:
     """Show what a run did and what it did not (--whole: every event): the newest, or one named."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.run(run, whole=whole)
 
@@ -433,7 +433,7 @@ def show_run(c: Context, run: str = "", whole: bool = False) -> None:
 @fleet_task(run="a run id of fab run.list; the newest without it", out="the file to write")
 def report(c: Context, run: str = "", out: str = "") -> None:
     """Write a run as one HTML page (--out; else beside its journal): what, when, how long."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.report(run, out)
 
@@ -482,7 +482,7 @@ def abandon(c: Context, run: str, *, flags: Any) -> None:
 @fleet_task()
 def show_lock(c: Context) -> None:
     """Show who holds the lock of this OMS, on this jump host and in MetaDB."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.lock()
 
@@ -490,7 +490,7 @@ def show_lock(c: Context) -> None:
 @operator_task(flags=("plan", "yes"), run="the exact id of the run whose lease shall be broken")
 def break_lock(c: Context, run: str, *, flags: Any) -> None:
     """Free the lease of a run that is dead: exact run id, expired, and unchanged while watched."""
-    from omsfab.run import views
+    from omsfab.cli import status as views
 
     views.break_lock(run, flags)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omsfab.command import Command, script
-from omsfab.commands import posix
+from omsfab.commands import files
 from omsfab.commands.docker import LOGS
 from omsfab.commands.scripts import script_text
 from omsfab.fleet import values as fleet_values
@@ -28,7 +28,7 @@ def recent_logs(install: Install, lines: int) -> Command:
 
 def status(node: Node, install: Install) -> tuple[Command, ...]:
     """Show container, programs and health; a node without a container is no failure."""
-    return (script(_STATUS, install.container), posix.http_get(health_url(node, install)))
+    return (script(_STATUS, install.container), files.http_get(health_url(node, install)))
 
 
 READERS = ("oms_console", "oms_drc_supervisor")
@@ -67,7 +67,7 @@ def page_of_cm(host: str, install: Install) -> Command | None:
     """
     if fleet_values.version_of(install.image) >= (4, 2, 11):
         return None
-    return posix.http_get(f"http://{host}:{install.ports.cm}/")
+    return files.http_get(f"http://{host}:{install.ports.cm}/")
 
 
 def attempts(install: Install) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from omsfab.fleet.model import Fleet
 from omsfab.plan.events import Event
-from omsfab.plan.present import Present
+from omsfab.plan.observed import Present
 
 ALIVE = ("RUNNING", "STARTING", "BACKOFF", "STOPPING")
 """States of a program that supervisord keeps going; any other does no work."""

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from omsfab.commands import checks, docker, oms, posix
+from omsfab.commands import docker, files, node_checks, oms
 from omsfab.commands import preflight as asks
 from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, MetaDb, Node, Region
 from omsfab.plan import steps
-from omsfab.plan.present import Present
+from omsfab.plan.observed import Present
 from omsfab.plan.records import (
     METADB,
     Await,
@@ -168,7 +168,7 @@ def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             "metadb-way",
             node,
             f"MetaDB answers on {metadb.host}:{metadb.port}",
-            Succeeds(checks.connects(metadb.host, metadb.port), "it does not"),
+            Succeeds(node_checks.connects(metadb.host, metadb.port), "it does not"),
             "DB-006",
             fix=shell(
                 "ssh", node.ip, f"nc -vz {metadb.host} {metadb.port}",
@@ -194,7 +194,7 @@ def _clock(fleet: Fleet, node: Node, *, running: bool) -> tuple[Step, ...]:
             "clock",
             node,
             f"{clock} MetaDB's",
-            inside if running else SameTime(posix.clock(), zone=False),
+            inside if running else SameTime(files.clock(), zone=False),
             "ENV-006",
             fix=shell("ssh", node.ip, f"docker exec {container} date", note=compare)
             if running
@@ -204,7 +204,7 @@ def _clock(fleet: Fleet, node: Node, *, running: bool) -> tuple[Step, ...]:
             "zone",
             node,
             "the host's time zone is MetaDB's",
-            SameTime(posix.clock()),
+            SameTime(files.clock()),
             "ENV-007",
             fix=look,
             warn=True,
@@ -276,9 +276,9 @@ def _kept(fleet: Fleet, node: Node) -> Step:
         node,
         f"{path} can be written, and a copy beside it",
         (
-            Succeeds(checks.writable(path), "config.yaml cannot be written"),
+            Succeeds(node_checks.writable(path), "config.yaml cannot be written"),
             Succeeds(asks.takes(path), "config.yaml cannot be written"),
-            Succeeds(checks.space(0, room), "not enough free disk space"),
+            Succeeds(node_checks.space(0, room), "not enough free disk space"),
         ),
         "CFG-009",
         fix=shell("ssh", node.ip, f"lsattr -d {home} {path}; findmnt -T {path}; df -h {home}"),
@@ -292,7 +292,7 @@ def _seen(fleet: Fleet, node: Node) -> Step:
         "seen",
         node,
         f"the container sees {path} as it is on the host",
-        Succeeds(checks.same_inside(install.container, path, docker.CONFIG), "it does not"),
+        Succeeds(node_checks.same_inside(install.container, path, docker.CONFIG), "it does not"),
         "CFG-009",
         fix=fab(
             "node.restart",
@@ -374,7 +374,7 @@ def _of_vip(
 def _vip_is_oms(fleet: Fleet, region: Region, node: Node, names: tuple[str, ...]) -> Step:
     """Behind the VIP is an OMS, and not something else that listens on these ports."""
     url = oms.health_at(region.cm_url.host, fleet.install_of(node))
-    asked = IsOms(posix.http_get(url), oms.page_of_cm(region.cm_url.host, fleet.install_of(node)))
+    asked = IsOms(files.http_get(url), oms.page_of_cm(region.cm_url.host, fleet.install_of(node)))
     return _step(
         "vip-oms",
         node,
@@ -389,7 +389,7 @@ def _vip_healthy(fleet: Fleet, region: Region, node: Node) -> Step:
     """An OMS that is ill, because its MetaDB is away, say, is told as that."""
     install = fleet.install_of(node)
     url = oms.health_at(region.cm_url.host, install)
-    page = Healthy(posix.http_get(url), oms.page_of_cm(region.cm_url.host, install))
+    page = Healthy(files.http_get(url), oms.page_of_cm(region.cm_url.host, install))
     return _step(
         "vip-healthy",
         node,

@@ -1,8 +1,8 @@
 """What a plan is made of: records only, never a callable.
 
 A step names one outcome on one node.  Its parts are *probes* (questions: read-only) and *effects*
-(changes).  One interpreter, run/site.py, carries both out, so what is printed before "yes" is the
-object that is then run.
+(changes).  One interpreter, run/engine/interpreter.py, carries both out, so what is printed before
+"yes" is the object that is then run.
 """
 
 from __future__ import annotations
@@ -429,7 +429,7 @@ class Step:
 
     ``check`` asks whether the outcome is there already: all probes hold = nothing to do; an empty
     check = always needed.  ``verify`` proves the outcome afterwards.  How it is taken back is
-    plan/undo.py's.
+    plan/procedures/undo.py's.
     """
 
     name: str

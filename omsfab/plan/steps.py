@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from omsfab.commands import checks, docker, influx, job, oms, posix, processes, supervisor
+from omsfab.commands import docker, influx, node_checks, oms, processes, supervisor
+from omsfab.commands import files as posix
+from omsfab.commands import init_job as job
 from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import oms_config, values
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.records import (
     METADB,
     Await,
@@ -69,7 +71,7 @@ def docker_answers(node: Node) -> Step:
         node=node.name,
         title="docker answers",
         kind="read-only",
-        verify=(Succeeds(checks.docker_fits(), "docker does not answer"),),
+        verify=(Succeeds(node_checks.docker_fits(), "docker does not answer"),),
         fault="HOST-001",
     )
 
@@ -82,7 +84,7 @@ def advised(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title="the node is as the OMS documents advise",
         kind="read-only",
-        verify=(Succeeds(checks.advice(mounts.logs, mounts.store, mounts.run), "not so"),),
+        verify=(Succeeds(node_checks.advice(mounts.logs, mounts.store, mounts.run), "not so"),),
         fault="HOST-010",
         warn=True,
     )
@@ -121,12 +123,16 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
         title="address, ports and room for a new container",
         kind="read-only",
         verify=(
-            Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
-            Succeeds(checks.ports_free(*taken), "a port of OMS is taken"),
+            Succeeds(node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
+            Succeeds(node_checks.ports_free(*taken), "a port of OMS is taken"),
             *_processor(package),
-            Succeeds(checks.config_place(install.mounts.config), "config.yaml has no place"),
-            Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
-            *((Succeeds(checks.files(*certs), "a certificate file is missing"),) if certs else ()),
+            Succeeds(node_checks.config_place(install.mounts.config), "config.yaml has no place"),
+            Succeeds(node_checks.space(size * 5 // 2, room), "not enough room"),
+            *(
+                (Succeeds(node_checks.files(*certs), "a certificate file is missing"),)
+                if certs
+                else ()
+            ),
         ),
         fault="HOST-002",
     )
@@ -135,7 +141,7 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
 def _processor(package: Package | None) -> tuple[Succeeds, ...]:
     if package is None or not package.architecture:
         return ()
-    return (Succeeds(checks.machine(package.architecture), "another processor"),)
+    return (Succeeds(node_checks.machine(package.architecture), "another processor"),)
 
 
 def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) -> Step:
@@ -149,10 +155,10 @@ def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) 
         kind="read-only",
         check=(runs,),
         verify=(
-            Succeeds(checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
-            Succeeds(checks.ports_free(tsdb.port, influx.BACKUPS), "a port of it is taken"),
+            Succeeds(node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
+            Succeeds(node_checks.ports_free(tsdb.port, influx.BACKUPS), "a port of it is taken"),
             *_processor(package),
-            Succeeds(checks.space(size * 5 // 2, room), "not enough room"),
+            Succeeds(node_checks.space(size * 5 // 2, room), "not enough room"),
         ),
         fault="HOST-002",
     )
@@ -183,7 +189,7 @@ def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False)
     ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
     asked = tuple(
         Succeeds(
-            checks.connects(region.cm_url.host, port), f"{region.cm_url.host}:{port} is silent"
+            node_checks.connects(region.cm_url.host, port), f"{region.cm_url.host}:{port} is silent"
         )
         for port in ports
     )
@@ -211,7 +217,7 @@ def vip_reached(
     names = tuple(one.name for one in others if one != node)
     ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
     asked = tuple(
-        FromAny(Succeeds(checks.connects(region.cm_url.host, port), f"{port} is silent"), names,
+        FromAny(Succeeds(node_checks.connects(region.cm_url.host, port), f"{port} is silent"), names,  # noqa: E501
                 region.cm_url.host, port)
         for port in ports
     )  # fmt: skip
@@ -261,7 +267,7 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
         node=node.name,
         title=f"a host holds {host} (it accepts or refuses port {port})",
         kind="read-only",
-        verify=(Succeeds(checks.held(host, port), f"nobody holds {host}"),),
+        verify=(Succeeds(node_checks.held(host, port), f"nobody holds {host}"),),
         fault="VIP-001",
         fix=f"bind {host} on a machine of the region, or correct cm_url in hosts.yaml",
         next=shell("nc", "-vz", host, str(port)),
@@ -277,7 +283,7 @@ def tsdb_login(tsdb: Tsdb, node: Node) -> Step:
     asked = (
         Succeeds(influx.login(tsdb), f"{tsdb.username} does not get in")
         if tsdb.service == "INFLUXDB"
-        else Succeeds(checks.connects(tsdb.host, tsdb.port), "it does not listen")
+        else Succeeds(node_checks.connects(tsdb.host, tsdb.port), "it does not listen")
     )
     return Step(
         name="tsdb",
@@ -322,9 +328,9 @@ def directories(fleet: Fleet, node: Node) -> Step:
         name="directories",
         node=node.name,
         title="make the mount directories",
-        check=(Succeeds(checks.directories(*paths), "they are missing"),),
-        apply=(Run(checks.make_directories(*paths)),),
-        verify=(Succeeds(checks.directories(*paths), "they are missing"),),
+        check=(Succeeds(node_checks.directories(*paths), "they are missing"),),
+        apply=(Run(node_checks.make_directories(*paths)),),
+        verify=(Succeeds(node_checks.directories(*paths), "they are missing"),),
         lasting=True,
     )
 
@@ -375,7 +381,7 @@ def loaded(
             Run(posix.use_copy(copy, dest, package.size)),
             Send(Path(package.path), dest, package.size, package.sha256),
             Run(docker.load(dest)),
-            Run(checks.remove_file(dest)),
+            Run(node_checks.remove_file(dest)),
         ),
         verify=(there,),
         fault="IMG-002",
@@ -388,7 +394,7 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     path = fleet.install.mounts.config
     content = oms_config.render(fleet, region)
     inside = (
-        (Succeeds(checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
+        (Succeeds(node_checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"
         else ()
     )
@@ -421,14 +427,14 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> t
     )
 
     def step(name: str, path: str, source: Path, digest: str, mode: int) -> Step:
-        there = Succeeds(checks.file_is(path, digest, mode), "not this file")
+        there = Succeeds(node_checks.file_is(path, digest, mode), "not this file")
         return Step(
             name=name,
             node=node.name,
             title=f"write {path}",
             check=(there,),
             apply=(
-                Run(checks.make_directories(str(PurePosixPath(path).parent))),
+                Run(node_checks.make_directories(str(PurePosixPath(path).parent))),
                 Bring(source, path, digest, mode),
             ),
             verify=(there,),
@@ -687,7 +693,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
             Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
             Run(docker.share_config(install)),
         ),
-        verify=(Succeeds(checks.stays_up(install.container), "it ended"), runs),
+        verify=(Succeeds(node_checks.stays_up(install.container), "it ended"), runs),
         fault="RUN-004",
         next=fab("node.logs", node=node.name),
         lasting=True,
@@ -784,7 +790,7 @@ def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
     node that keeps its own may have another one than hosts.yaml, or an expired one."""
     install = fleet.install_of(node)
     url = oms.health_url(node, install)
-    only = checks.https_only(node.ip, install.ports.nginx, shown)
+    only = node_checks.https_only(node.ip, install.ports.nginx, shown)
     return Step(
         name="health",
         node=node.name,

@@ -17,9 +17,8 @@ from typing import Any, Literal, TypeVar, cast
 
 from rich.console import Console
 
-from omsfab.commands import job, oms
+from omsfab.commands import init_job, oms
 from omsfab.commands.next_line import fab, plus, recorded
-from omsfab.edges import metadb_way
 from omsfab.errors import (
     Detached,
     Finding,
@@ -40,34 +39,27 @@ from omsfab.fleet import hosts_file, image_package
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
-from omsfab.plan import acceptance, meta, outage, regions, repair, scale, tsdb, undo
+from omsfab.metadb import tunnel
+from omsfab.plan import acceptance, outage
 from omsfab.plan.events import Event
-from omsfab.plan.present import Present, assumed
+from omsfab.plan.observed import Present, assumed
+from omsfab.plan.procedures import node as repair
+from omsfab.plan.procedures import regions, restore_rows, scale_out, tsdb, undo
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
 from omsfab.plan.stakes import stakes
-from omsfab.run import (
-    claims,
-    clock,
-    decisions,
-    elsewhere,
-    failpoint,
-    fresh,
-    holding,
-    jump,
-    lock,
-    look,
-    under_way,
-)
-from omsfab.run import journal as journals
-from omsfab.run import mirror as mirrors
-from omsfab.run.asking import Flags as Flags
-from omsfab.run.asking import confirm
-from omsfab.run.decisions import digest
-from omsfab.run.outages import History
-from omsfab.run.runner import SPARED, Runner, stands
-from omsfab.run.site import Site
-from omsfab.run.under_way import Order, World
+from omsfab.run import clock, jump_host, lifecycle, observe, other_hosts, recheck
+from omsfab.run.confirmation import Flags as Flags
+from omsfab.run.confirmation import confirm
+from omsfab.run.engine import failpoint
+from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.runner import SPARED, Runner, stands
+from omsfab.run.lifecycle import Order, World
+from omsfab.run.record import claims, decisions, holders, local_lock
+from omsfab.run.record import journal as journals
+from omsfab.run.record import replica as mirrors
+from omsfab.run.record.decisions import digest
+from omsfab.run.record.outages import History
 from omsfab.secret import Secret
 from omsfab.show.progress import age, progress_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
@@ -99,11 +91,11 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
-    "scale.out": Task(scale.scale_out, "region", package=True, lease=True),
-    "oms.deploy": Task(scale.deploy, "region", package=True, lease=True),
+    "scale.out": Task(scale_out.scale_out, "region", package=True, lease=True),
+    "oms.deploy": Task(scale_out.deploy, "region", package=True, lease=True),
     "tsdb.deploy": Task(tsdb.deploy, "fleet", package=True, tsdb=True, lease=True),
     "tsdb.enable": Task(tsdb.enable, "fleet", lease=True),
-    "meta.restore": Task(meta.restore, "metadb", lease=True),
+    "meta.restore": Task(restore_rows.restore, "metadb", lease=True),
     "node.push-config": Task(repair.push_config, "node"),
     "node.push-certs": Task(repair.push_certs, "node"),
     "node.load-image": Task(repair.load_image, "node", package=True),
@@ -168,7 +160,7 @@ class Session:
         self.redact = Redactor(secrets_of(self.fleet))
         self.console = Console(stderr=flags.json)
         self.shells = ssh.connect(self.fleet.nodes, self.fleet.ssh)
-        self.metadb = metadb_way.edge(self.fleet.metadb, self.shells)
+        self.metadb = tunnel.edge(self.fleet.metadb, self.shells)
 
     # --- a new run ---
 
@@ -242,8 +234,8 @@ class Session:
     def _ready(self) -> None:
         """The jump host can keep a run; a task that only looks leaves nothing there."""
         if not self.flags.looks:
-            jump.make(self.home)
-        jump.ready(self.home)
+            jump_host.make(self.home)
+        jump_host.ready(self.home)
 
     def _planned(
         self,
@@ -267,7 +259,7 @@ class Session:
             raise refusal(hard or refused)
         region = regions.named(self.fleet, args.get("region", ""))
         stage = next((one for one in plan.stages if one.gather), None) if plan else None
-        stage = stage or scale.preflight(self.fleet, region, present)
+        stage = stage or scale_out.preflight(self.fleet, region, present)
         if any(error.node == METADB for error in errors):  # told once
             asked = (step for step in stage.steps if not asks_metadb(step))
             stage = replace(stage, steps=tuple(asked))
@@ -303,7 +295,7 @@ class Session:
         """Return the name of the region that is meant when none was named."""
         if len(self.fleet.regions) == 1:
             return self.fleet.regions[0].name
-        return look.chosen_region(self.fleet, self.metadb, fab(name, plan=True))
+        return observe.chosen_region(self.fleet, self.metadb, fab(name, plan=True))
 
     def _part(self, task: Task) -> Install | Tsdb | None:
         """Return the part of hosts.yaml that names image and package of the task."""
@@ -318,16 +310,16 @@ class Session:
             keep = not self.flags.looks
             return image_package.examine(part.package, part.image, self.home, part=key, keep=keep)
 
-    def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> look.Seen:
+    def _present(self, name: str, package: Package | None, args: Mapping[str, str]) -> observe.Seen:
         task = TASKS[name]
         if task.scope == "region":
             again = fab(name, dry=self.flags.dry, plan=not self.flags.dry)
             region = regions.named(self.fleet, args.get("region", ""), again)
             if self.flags.dry:
-                deployed = task.planner is not scale.deploy
+                deployed = task.planner is not scale_out.deploy
                 return assumed(self.fleet, region, package, deployed=deployed), []
             with self.console.status("asking MetaDB and the nodes"):
-                return look.at_region(
+                return observe.at_region(
                     self.fleet, region, self.shells, self.metadb, package, args.get("rows", "")
                 )
         if task.scope == "metadb":
@@ -346,8 +338,8 @@ class Session:
             image = package.image if package else part.image
             return Present(assumed=True, package=package, image=image), []
         with self.console.status("asking the nodes"):
-            facts, errors = look.ask_nodes(self.fleet, nodes, self.shells, package, part.image)
-        image = look.wanted_image(self.fleet, facts, package)
+            facts, errors = observe.ask_nodes(self.fleet, nodes, self.shells, package, part.image)
+        image = observe.wanted_image(self.fleet, facts, package)
         if task.tsdb and not package:  # what runs is OMS; the id of this image is asked for
             found = {one.loaded for one in facts.values() if one.loaded}
             image = found.pop() if len(found) == 1 else part.image
@@ -368,7 +360,7 @@ class Session:
 
     def _refuse_beside_another(self, name: str) -> None:
         """Beside a run that is under way nothing is looked at: what is seen is half a change."""
-        lock.refuse_taken(self.home)
+        local_lock.refuse_taken(self.home)
         self._refuse_second(name)
         self.metadb.lease_refuse_taken()
 
@@ -376,8 +368,8 @@ class Session:
         """A scale-out that has not ended is to be resumed; of repairs see ``_refuse_held``."""
         if name.startswith("node."):
             return
-        for found in holding.holders(self.home):
-            raise holding.refusal(found)
+        for found in holders.holders(self.home):
+            raise holders.refusal(found)
 
     def _refuse_held(self, name: str, plan: Plan, present: Present, again: Next) -> None:
         """A repair changes nothing on a node where docker_init.sh runs (INIT-010), or that a run
@@ -387,20 +379,20 @@ class Session:
         """
         if not name.startswith("node."):
             return
-        lock.refuse_taken(self.home)
+        local_lock.refuse_taken(self.home)
         nodes = [shell.node for shell in claims.nodes_of(plan, self.shells)]
-        found = holding.held_by(self.home, nodes)
+        found = holders.held_by(self.home, nodes)
         for node in nodes:
             if present.facts(node).container == "running":
                 self._refuse_while_it_initialises(node, found, again)
         if found:
-            raise holding.refusal(found, nodes)
+            raise holders.refusal(found, nodes)
 
     def _refuse_while_it_initialises(
-        self, node: str, found: holding.Holder | None, again: Next
+        self, node: str, found: holders.Holder | None, again: Next
     ) -> None:
         container = self.fleet.install.container
-        over = self.shells[node].run(job.over(container, oms.INIT, unasked=True))
+        over = self.shells[node].run(init_job.over(container, oms.INIT, unasked=True))
         if over.status == 0:
             return
         said = over.err.strip() or over.out.strip()
@@ -430,7 +422,7 @@ class Session:
         record = {
             "task": name,
             "args": dict(args),
-            "owner": under_way.owner(self.home),
+            "owner": lifecycle.owner(self.home),
             "fleet": undo.public(self.fleet),
             "present": present.record(),
             "omsfab": decisions.VERSION,
@@ -442,7 +434,7 @@ class Session:
         journals.begin(directory, record)
 
         def still() -> None:
-            fresh.as_planned(self.fleet, present, self.shells, self.metadb, plan)
+            recheck.as_planned(self.fleet, present, self.shells, self.metadb, plan)
 
         self._carry_out(
             Order(
@@ -459,8 +451,8 @@ class Session:
         world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), self._show())
         try:
             if order.lease:
-                jump.tell_time(self.metadb, self._print)
-            _, summary = under_way.carry_out(world, order)
+                jump_host.tell_time(self.metadb, self._print)
+            _, summary = lifecycle.carry_out(world, order)
         finally:
             if order.past is None:
                 journals.forget_unbegun(order.directory)
@@ -528,7 +520,7 @@ class Session:
         self._confirm(f"go on with run {directory.name}", left, again)
 
         def still() -> None:
-            fresh.same_machines(present, self.shells, run=directory.name)
+            recheck.same_machines(present, self.shells, run=directory.name)
             self._refuse_others(directory, record, past, back=False)
 
         order = Order(directory, plan, task.lease, past, fresh=still, accepted=accepted)
@@ -572,9 +564,9 @@ class Session:
         again under the locks."""
         if self.flags.dry:
             return
-        seen = elsewhere.look(self.shells)
+        seen = other_hosts.look(self.shells)
         known = {other.name for other in journals.runs(self.home)}
-        elsewhere.refuse(seen, directory, past, known, back=back)
+        other_hosts.refuse(seen, directory, past, known, back=back)
         if seen.silent:
             names = ", ".join(seen.silent)
             self._print(f"note: {names} cannot be asked what other jump hosts did")
@@ -589,8 +581,8 @@ class Session:
             for _, p in self._ways_back(directory)
         )
         theirs = any(copy.undoes == directory.name and copy.intents for _, copy in seen.copies)
-        mark = elsewhere.mark_of(self.metadb, directory.name, where.location)
-        elsewhere.refuse_contradiction(
+        mark = other_hosts.mark_of(self.metadb, directory.name, where.location)
+        other_hosts.refuse_contradiction(
             mark, directory, past, own_rollback=ours or theirs, back=back
         )
 
@@ -674,12 +666,12 @@ class Session:
     def _close(self, directory: Path, why: str) -> None:
         """End a run here, and free its lease and its claims."""
         record = journals.load_record(directory)
-        owner = under_way.owner(self.home)
-        with lock.held(self.home, directory.name, owner, "now"):
+        owner = lifecycle.owner(self.home)
+        with local_lock.held(self.home, directory.name, owner, "now"):
             if record["task"] in TASKS and TASKS[record["task"]].lease:
                 self.metadb.lease_release(self.metadb.lease_take(directory.name, owner))
             claims.free(self.shells.values(), directory.name)
-            under_way.close(directory, f"{under_way.CLOSED}: {why}")
+            lifecycle.close(directory, f"{lifecycle.CLOSED}: {why}")
 
     # --- taking a run back ---
 
@@ -723,7 +715,7 @@ class Session:
         record = {
             "task": UNDO,
             "args": args,
-            "owner": under_way.owner(self.home),
+            "owner": lifecycle.owner(self.home),
             "omsfab": decisions.VERSION,
             "form": decisions.FORM,
             "digest": digest(plan, name),
@@ -982,7 +974,7 @@ class Session:
                 )
             except OmsfabError as error:
                 refused = error
-            with ThreadPoolExecutor(min(look.WIDTH, len(lanes) or 1)) as pool:
+            with ThreadPoolExecutor(min(observe.WIDTH, len(lanes) or 1)) as pool:
                 list(pool.map(ask, lanes.values()))
         finally:
             self._hang_up()
@@ -1094,14 +1086,14 @@ def _not_as_before(directory: Path, told: Sequence[Event]) -> Mismatch:
     """The way back is at its end, and once more would do nothing else."""
     last = {(event.node, event.step): event for event in told}
     nodes = dict.fromkeys(event.node for event in last.values() if event.node != METADB)
-    look = [fab("node.logs", node=node, note="why it does not run") for node in nodes]
+    observe = [fab("node.logs", node=node, note="why it does not run") for node in nodes]
     return Mismatch(
         "RUN-041",
         f"run {directory.name} is rolled back, and not all is as before",
         where=", ".join(dict.fromkeys(event.node for event in last.values())),
         changed="nothing is left of it but images and data directories",
         evidence="\n".join(f"{event.node}: {event.text}" for event in last.values()),
-        next=(*look, fab("fleet.check")),
+        next=(*observe, fab("fleet.check")),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 
 from omsfab.command import command, shown
-from omsfab.commands import posix
+from omsfab.commands import files
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result, Shell
@@ -24,8 +24,8 @@ def write(shell: Shell, path: str, content: Secret, mode: int | None, backup: st
     """
     digest = hashlib.sha256(content.reveal().encode()).hexdigest()
     new = f"{path}.omsfab-{secrets.token_hex(4)}.new"
-    _prove(shell, path, digest, shell.run(posix.stage(new, path, content)))
-    _prove(shell, path, digest, shell.run(posix.write_in_place(new, path, mode, backup)))
+    _prove(shell, path, digest, shell.run(files.stage(new, path, content)))
+    _prove(shell, path, digest, shell.run(files.write_in_place(new, path, mode, backup)))
 
 
 def _prove(shell: Shell, path: str, digest: str, done: Result) -> None:
@@ -42,7 +42,7 @@ def _prove(shell: Shell, path: str, digest: str, done: Result) -> None:
 
 def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
     node = shell.node
-    if done.status == posix.IS_DIRECTORY:
+    if done.status == files.IS_DIRECTORY:
         return PreflightError(
             "CFG-002",
             f"{path} is a directory (docker -v creates one when the file is missing)",
@@ -50,9 +50,9 @@ def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
             next=shell.by_hand(shown(command("rmdir", path))),
         )
     what = {
-        posix.NOT_STAGED: "no new file can be written beside it; it is untouched",
-        posix.NOT_BACKED_UP: "its backup cannot be written; it is untouched",
-        posix.NOT_WRITTEN: "it cannot be written; its former content was put back",
+        files.NOT_STAGED: "no new file can be written beside it; it is untouched",
+        files.NOT_BACKED_UP: "its backup cannot be written; it is untouched",
+        files.NOT_WRITTEN: "it cannot be written; its former content was put back",
     }.get(done.status, f"status {done.status}")
     return StepFailed(
         "CFG-004",

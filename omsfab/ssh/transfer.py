@@ -10,7 +10,7 @@ from typing import Protocol
 
 from omsfab import retry
 from omsfab.command import Command, command, shown
-from omsfab.commands import next_line, posix
+from omsfab.commands import files, next_line
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
 from omsfab.ssh.exchange import PACKET
 from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell
@@ -84,7 +84,7 @@ def _go_on(
 ) -> None:
     """One connection's worth; a second round only if the part turns out to be another file."""
     for _ in range(2):
-        state = _checked(shell, dest, shell.run(posix.part_state(dest, size)))
+        state = _checked(shell, dest, shell.run(files.part_state(dest, size)))
         kind, there, digest = (*state.out.split(), "", "0", "")[:3] if state.out.strip() else _NONE
         if kind == "dest" and digest == sha256:
             progress.reached(size)
@@ -92,14 +92,14 @@ def _go_on(
         offset = _trusted(source, int(there), digest, size) if kind == "part" else 0
         if offset < size or not size:
             chunks = _read(source, offset, size, progress)
-            sent = shell.feed(posix.append(dest, offset), chunks)
+            sent = shell.feed(files.append(dest, offset), chunks)
             _checked(shell, dest, sent)
-        arrived = _checked(shell, dest, shell.run(posix.sha256(f"{dest}.part")))
+        arrived = _checked(shell, dest, shell.run(files.sha256(f"{dest}.part")))
         if arrived.out.split()[:1] == [sha256]:
-            _checked(shell, dest, shell.run(posix.finish_part(dest)))
+            _checked(shell, dest, shell.run(files.finish_part(dest)))
             progress.reached(size)
             return
-        shell.run(posix.drop_part(dest))
+        shell.run(files.drop_part(dest))
     raise StepFailed(
         "XFER-003",
         f"{dest} arrived on {shell.node} with another content",
@@ -182,7 +182,7 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
     """Return the result if its status is 0; else say why the node did not take the file."""
     if result.status == 0:
         return result
-    if result.status == posix.IS_DIRECTORY:
+    if result.status == files.IS_DIRECTORY:
         raise PreflightError(
             "XFER-006",
             f"{dest} is a directory",
@@ -201,8 +201,8 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
 
 def _full(shell: Pipe, dest: str, result: Result) -> OmsfabError:
     directory = dest.rpartition("/")[0] or "/"
-    usage = shell.run(posix.disk_usage(directory)).out.strip()
-    shell.run(posix.drop_part(dest))
+    usage = shell.run(files.disk_usage(directory)).out.strip()
+    shell.run(files.drop_part(dest))
     return StepFailed(
         "XFER-002",
         f"no room for {dest} on {shell.node}; what had arrived was removed",

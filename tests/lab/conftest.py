@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from omsfab import lab as labs
-from omsfab.lab.oracle import Fleet
 from omsfab.lab.profiles import QUICK
+from tests.lab.oracle import Fleet
 
 # A shell that begins the tests in the background has SIGINT ignored, and fab would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

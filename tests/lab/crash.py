@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omsfab.lab.model import Lab
-from omsfab.lab.oracle import CONTAINER, Fleet, Said
+from tests.lab.oracle import CONTAINER, Fleet, Said
 
 FOUR = ("oms_rm.cluster_info", "oms_cm.location_cm", "oms_cm.host", "oms_cm.resource_group")
 ALIVE = {"gmt_created", "gmt_modified", "id", "resource_group_id", "beat_time", "heart_beat_time"}

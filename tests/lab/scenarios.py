@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omsfab.lab.oracle import Fleet
 from tests.lab.crash import Crash
+from tests.lab.oracle import Fleet
 
 OMS = {"init": "always"}  # new containers are initialised at once, to save time
 

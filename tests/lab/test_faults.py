@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.lab.oracle import Fleet
 from tests.faults import matrix
 from tests.faults.ground import Ground, Skip, packages
+from tests.lab.oracle import Fleet
 
 FAST = (
     # refused before anything is changed

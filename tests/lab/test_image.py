@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from omsfab.lab.oracle import CONTAINER, Fleet
+from tests.lab.oracle import CONTAINER, Fleet
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 
 from omsfab import lab as labs
 from omsfab.lab import machine
-from omsfab.lab.oracle import FAB, ROOT
 from omsfab.lab.places import place
-from omsfab.lab.selfcheck import leftovers
+from tests.lab.oracle import FAB, ROOT
+from tests.lab.selfcheck import leftovers
 
 QUIET = {"say": lambda _: None}
 

@@ -13,7 +13,7 @@ import ssl
 import pytest
 import yaml
 
-from omsfab.lab.tour import certificate, page
+from tests.lab.tour import certificate, page
 
 FIXED = (
     "select * from oms_rm.cluster_info where code = 1",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from omsfab.lab.oracle import Fleet
+from tests.lab.oracle import Fleet
 
 TABLES = ("oms_rm.cluster_info", "oms_cm.resource_group", "oms_cm.host", "oms_cm.location_cm")
 IDENTITY = (

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from omsfab.lab.oracle import CONTAINER, FAB, ROOT
 from tests.lab.crash import Crash, expire_lease
+from tests.lab.oracle import CONTAINER, FAB, ROOT
 
 LONG = pytest.mark.skipif(
     not os.environ.get("OMSFAB_CRASH"), reason="takes long: scripts/crash runs it"

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from omsfab.lab.oracle import NASTY, Fleet
 from omsfab.lab.profiles import chosen
+from tests.lab.oracle import NASTY, Fleet
 
 BINDS = {
     "/data/config.yaml:/home/admin/conf/config.yaml",

@@ -15,10 +15,10 @@ import time
 
 import pytest
 
-from omsfab.lab.oracle import CONTAINER
 from omsfab.lab.package import SOURCES
 from tests.lab.crash import FAST, Crash
 from tests.lab.knobs import CASES, Case, listed
+from tests.lab.oracle import CONTAINER
 from tests.lab.test_runs import ALL, as_before, started
 
 LONG = pytest.mark.skipif(

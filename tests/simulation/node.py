@@ -19,7 +19,17 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from omsfab.commands import checks, claim, docker, job, oms, posix, preflight, processes, supervisor
+from omsfab.commands import (
+    claim,
+    docker,
+    init_job,
+    node_checks,
+    oms,
+    preflight,
+    processes,
+    supervisor,
+)
+from omsfab.commands import files as posix
 from tests.simulation.world import EPOCH, Process, World
 
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
@@ -404,9 +414,9 @@ LINES = {
     "up": (docker._UP, "case $runs in true*) exit 0"),
     "up stopped": (docker._UP, '[ -z "$2" ] || ctl "$1" stop all'),
     "whose container": (docker._REMOVE_OURS, '[ "$by" != "$3" ] || ours=yes'),
-    "once": (job.WRAPPER, '[ -d claim ] && refuse "this attempt was started before" '),
-    "lock": (job.WRAPPER, "flock -n 9 || locked_out"),
-    "scan": (job.WRAPPER, '[ -z "$other" ] || refuse "$other"'),
+    "once": (init_job.WRAPPER, '[ -d claim ] && refuse "this attempt was started before" '),
+    "lock": (init_job.WRAPPER, "flock -n 9 || locked_out"),
+    "scan": (init_job.WRAPPER, '[ -z "$other" ] || refuse "$other"'),
     "in place": (posix._WRITE_IN_PLACE, 'dd if="$new" of="$path"'),
     "whose file": (posix._PUT_BACK, 'why="its content is not what the run wrote"'),
     "grows": (posix._EXTEND, 'cmp -s - "$path" || { rm -f -- "$new"; exit 46'),
@@ -917,11 +927,11 @@ def _exec(c: Call) -> Answer | Long:
         text, rest = words[2], tuple(words[4:])
         if text == docker._OWN:
             return _supervisorctl(c, name, rest)
-        if text == job.WRAPPER and detached:
+        if text == init_job.WRAPPER and detached:
             return _wrapper(Call(c.node, text, rest, b"", c.who), container)
-        if text == job._LOOK:
+        if text == init_job._LOOK:
             return said(_look(c, container, rest))
-        if text == job._END:
+        if text == init_job._END:
             return _end(c, container)
     if words[0] == "date":
         return said(f"{int(c.now)} +0000")
@@ -1427,24 +1437,26 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
     fine: Callable[[Call], Answer] = lambda c: OK  # noqa: E731
     d = dockered
     return {
-        checks._PORTS_FREE: _ports_free,
-        checks._HAS_ADDRESS: _has_address,
-        checks._CONFIG_PLACE: fine,
-        checks._WRITABLE: _writable,
-        checks._MACHINE: fine,
-        checks._SAME_INSIDE: d(_same_inside),
-        checks._SPACE: _space,
-        checks._CONNECT: _connect,
-        checks._HELD: _held,
-        checks._FILE_IS: _file_is,
-        checks._HTTPS_ONLY: fine,
-        checks._HOLD: _hold,
-        checks._CONNECTIONS: _connections,
-        checks._DOCKER_FITS: d(_docker_fits),
-        checks._STAYS_UP: d(_stays_up),
-        checks._ADVICE: fine,
-        checks._DIRECTORIES: _directories,
-        checks._FILES: lambda c: OK if all(f in c.node.files for f in c.args) else no("no file"),
+        node_checks._PORTS_FREE: _ports_free,
+        node_checks._HAS_ADDRESS: _has_address,
+        node_checks._CONFIG_PLACE: fine,
+        node_checks._WRITABLE: _writable,
+        node_checks._MACHINE: fine,
+        node_checks._SAME_INSIDE: d(_same_inside),
+        node_checks._SPACE: _space,
+        node_checks._CONNECT: _connect,
+        node_checks._HELD: _held,
+        node_checks._FILE_IS: _file_is,
+        node_checks._HTTPS_ONLY: fine,
+        node_checks._HOLD: _hold,
+        node_checks._CONNECTIONS: _connections,
+        node_checks._DOCKER_FITS: d(_docker_fits),
+        node_checks._STAYS_UP: d(_stays_up),
+        node_checks._ADVICE: fine,
+        node_checks._DIRECTORIES: _directories,
+        node_checks._FILES: lambda c: (
+            OK if all(f in c.node.files for f in c.args) else no("no file")
+        ),
         preflight._OMSFLOW: d(_omsflow),
         preflight._LOGIN: d(_login),
         preflight._ONE_OMS: fine,
@@ -1471,13 +1483,13 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         oms._COMPONENTS: d(_components),
         oms._RECENT: d(_recent),
         oms._STATUS: d(_oms_status),
-        job._PREPARE: _prepare,
-        job._POLL: _poll,
-        job._ITSELF: d(_itself),
-        job._OVER: d(_over),
-        job._ENDED: _ended,
-        job._MARKS: _marks,
-        job._NEWEST: _newest,
+        init_job._PREPARE: _prepare,
+        init_job._POLL: _poll,
+        init_job._ITSELF: d(_itself),
+        init_job._OVER: d(_over),
+        init_job._ENDED: _ended,
+        init_job._MARKS: _marks,
+        init_job._NEWEST: _newest,
         posix._PRIVATE_DIRECTORY: _full_mkdir,
         posix._SHA256: _sha256,
         posix._READ_BYTES: _read_bytes,

@@ -11,7 +11,7 @@ from invoke import Context
 from invoke.exceptions import Exit
 
 import tasks
-from omsfab.run import runner
+from omsfab.run.engine import runner
 from tests.simulation.world import Killed, Process, Task, World
 
 LOOKS = ("fleet.", "node.logs", "node.status", "node.check", "run.list", "run.show", "lock.show",

@@ -17,37 +17,20 @@ import pymysql
 
 import tasks
 from omsfab import retry
+from omsfab.cli import rows
+from omsfab.cli import status as views
 from omsfab.command import Command, shown
-from omsfab.commands import docker, next_line, oms, posix
-from omsfab.edges import (
-    job,
-    metadb,
-    metadb_backup,
-    metadb_lease,
-    metadb_surgery,
-    metadb_way,
-)
+from omsfab.commands import docker, next_line, oms
+from omsfab.commands import files as posix
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
 from omsfab.fleet import hosts_file, mask, oms_config
-from omsfab.run import (
-    claims,
-    clock,
-    decisions,
-    elsewhere,
-    failpoint,
-    journal,
-    jump,
-    letting_go,
-    lock,
-    look,
-    mirror,
-    rows,
-    runner,
-    session,
-    site,
-    under_way,
-    views,
-)
+from omsfab.metadb import backup as metadb_backup
+from omsfab.metadb import client, tunnel
+from omsfab.metadb import lease as metadb_lease
+from omsfab.metadb import rows as metadb_surgery
+from omsfab.run import clock, jump_host, lifecycle, observe, other_hosts, session, signals
+from omsfab.run.engine import failpoint, init_job, interpreter, runner
+from omsfab.run.record import claims, decisions, journal, local_lock, replica
 from omsfab.secret import Secret
 from omsfab.show import terminal
 from omsfab.ssh import files, shell, transfer
@@ -306,27 +289,27 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         create_connection=refused,
     )
     kept = _kept()
-    sleepy = (job, transfer, metadb, metadb_lease, metadb_surgery, site, runner, under_way, views,
-              terminal, jump, failpoint, retry)  # fmt: skip
-    threaded = (metadb_lease, runner, mirror, journal, terminal, letting_go, failpoint)
-    pooled = (look, claims, session, views, elsewhere)
+    sleepy = (init_job, transfer, client, metadb_lease, metadb_surgery, interpreter, runner, lifecycle, views,  # noqa: E501
+              terminal, jump_host, failpoint, retry)  # fmt: skip
+    threaded = (metadb_lease, runner, replica, journal, terminal, signals, failpoint)
+    pooled = (observe, claims, session, views, other_hosts)
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "time", time) for module in sleepy),
         *((module, "threading", threads) for module in threaded),
         *((module, "ThreadPoolExecutor", pool) for module in pooled),
-        *((module, "datetime", moment) for module in (session, under_way, metadb_lease, rows)),
-        *((module, "os", disk) for module in (journal, lock, jump, metadb_backup)),
+        *((module, "datetime", moment) for module in (session, lifecycle, metadb_lease, rows)),
+        *((module, "os", disk) for module in (journal, local_lock, jump_host, metadb_backup)),
         (metadb_lease, "take", take_lease),
         (session, "randomness", words),
-        (under_way, "randomness", words),
+        (lifecycle, "randomness", words),
         (files, "secrets", words),
-        (under_way, "socket", lookup),
-        (site, "socket", lookup),
-        (under_way, "getpass", Aside(getpass, getuser=lambda: who(world.process))),
+        (lifecycle, "socket", lookup),
+        (interpreter, "socket", lookup),
+        (lifecycle, "getpass", Aside(getpass, getuser=lambda: who(world.process))),
         (clock, "now", time.time),
         (decisions, "hashlib", Aside(hashlib, scrypt=_scrypt)),
         (shell, "connect", connect_shells),
-        (metadb_way, "pymysql", Aside(pymysql, connect=connect_metadb)),
+        (tunnel, "pymysql", Aside(pymysql, connect=connect_metadb)),
         (session, "Console", lambda **how: Quiet(world)),
         *(
             (module, "home_of", lambda fleet: Path(world.process.home))

@@ -140,7 +140,7 @@ class _Run:
                 finally:
                     self.world.end()
         finally:
-            from omsfab.run import runner
+            from omsfab.run.engine import runner
 
             runner.Runner._step = former  # type: ignore[method-assign]
         return Outcome(

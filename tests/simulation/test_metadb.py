@@ -8,9 +8,9 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.errors import OmsfabError
 from omsfab.fleet.model import MetaDb as Settings
+from omsfab.metadb.client import Limits, MetaDbEdge
 from omsfab.plan.records import ClearRows, RestoreRows
 from omsfab.secret import Secret
 from tests.simulation.metadb import Connection, MetaDb, NotSimulated

@@ -10,7 +10,7 @@ from omsfab.commands import docker
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
 from omsfab.secret import Secret
 from tests.pasting import every_error_can_be_pasted  # noqa: F401  # a fixture of all tests
 

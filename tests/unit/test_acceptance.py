@@ -13,11 +13,12 @@ from rich.console import Console
 from omsfab.command import command
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, Mismatch, OmsfabError, PreflightError, StepFailed
-from omsfab.plan import acceptance, scale
+from omsfab.plan import acceptance
 from omsfab.plan.events import Event, Kind
+from omsfab.plan.procedures import scale_out
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import journal as journals
-from omsfab.run.runner import Runner
+from omsfab.run.engine.runner import Runner
+from omsfab.run.record import journal as journals
 from omsfab.run.session import TASKS, planned
 from omsfab.show.report import html
 from omsfab.show.terminal import Terminal
@@ -100,11 +101,11 @@ def test_a_planners_refusal_is_waived_and_told(fleet, package, present):
     """PLAN-011 accepted: there is a plan, and what would have stopped it is told."""
     busy = dataclasses.replace(present(package), traffic=("project 7 runs",))
 
-    plan, seen, refused = planned(scale.scale_out, fleet, busy, {})
+    plan, seen, refused = planned(scale_out.scale_out, fleet, busy, {})
 
     assert ["PLAN-011"] == [error.id for error in refused]
     assert ("PLAN-011",) == seen.waived
-    assert plan == scale.scale_out(fleet, seen)
+    assert plan == scale_out.scale_out(fleet, seen)
 
 
 def test_the_journal_and_the_report_say_what_was_accepted(tmp_path):

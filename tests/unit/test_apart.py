@@ -7,7 +7,7 @@ import pytest
 from omsfab.command import command
 from omsfab.errors import OutcomeUnknown, PartOfFleet, StepFailed
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run.runner import Runner
+from omsfab.run.engine.runner import Runner
 
 
 class World:

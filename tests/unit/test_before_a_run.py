@@ -12,15 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import posix
+from omsfab.commands import files
 from omsfab.errors import Locked, PreflightError, SecurityRefusal
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.events import Event
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
-from omsfab.run import fresh, jump, lock, look
-from omsfab.run import journal as journals
-from omsfab.run.site import Site
+from omsfab.run import jump_host, observe, recheck
+from omsfab.run.engine.interpreter import Site
+from omsfab.run.record import journal as journals
+from omsfab.run.record import local_lock
 from omsfab.ssh.protocol import Result
 
 
@@ -39,7 +40,7 @@ def test_a_full_disk_is_found_before_anything_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=15, f_frsize=4096))
 
     with pytest.raises(PreflightError, match="ENV-002 need 200 MB"):
-        jump.ready(tmp_path)
+        jump_host.ready(tmp_path)
 
 
 def limited(monkeypatch, what, limits):
@@ -53,7 +54,7 @@ def test_files_that_may_not_grow_are_found_before_anything_begins(tmp_path, monk
     limited(monkeypatch, resource.RLIMIT_FSIZE, (8192, 8192))
 
     with pytest.raises(PreflightError, match="ENV-005 need files of 200 MB, have 8192"):
-        jump.ready(tmp_path)
+        jump_host.ready(tmp_path)
 
 
 def test_too_few_file_descriptors_are_found_before_anything_begins(tmp_path, monkeypatch):
@@ -61,7 +62,7 @@ def test_too_few_file_descriptors_are_found_before_anything_begins(tmp_path, mon
     limited(monkeypatch, resource.RLIMIT_NOFILE, (32, 32))
 
     with pytest.raises(PreflightError, match="ENV-003 need 256 file descriptors, have 32"):
-        jump.ready(tmp_path)
+        jump_host.ready(tmp_path)
 
 
 def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch):
@@ -70,7 +71,7 @@ def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch)
     limited(monkeypatch, resource.RLIMIT_NOFILE, (32, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: wanted.append(pair))
 
-    jump.ready(tmp_path)
+    jump_host.ready(tmp_path)
 
     assert [(256, 4096)] == wanted
 
@@ -91,7 +92,7 @@ def test_a_node_with_another_time_is_refused(tmp_path, said, why):
     metadb = SimpleNamespace(time_and_zone=lambda: (1795341432.0, 480))
     site = Site("run", tmp_path, {"oms1": Says(said)}, metadb)
 
-    answer = site.ask(SameTime(posix.clock()), "oms1")
+    answer = site.ask(SameTime(files.clock()), "oms1")
 
     assert why == answer
 
@@ -108,14 +109,14 @@ def asked(fleet, monkeypatch):
     """Compare what was planned upon with what is so now; returns the error, or None."""
 
     def ask(now: NodeFacts, url: str = "http://10.0.0.1:8088", rows: str | None = None):
-        monkeypatch.setattr(look, "at_nodes", lambda *args: {"oms1": now})
+        monkeypatch.setattr(observe, "at_nodes", lambda *args: {"oms1": now})
         metadb = SimpleNamespace(
             clusters=lambda: [SimpleNamespace(code=1, cm_url=CmUrl.read(url))],
             changed_rows=lambda clear: rows,
         )
         present = Present(clusters={1: CmUrl("10.0.0.1", 8088)}, nodes={"oms1": THEN})
         try:
-            fresh.as_planned(fleet, present, {}, metadb, PLAN)
+            recheck.as_planned(fleet, present, {}, metadb, PLAN)
         except (PreflightError, SecurityRefusal) as error:
             return error
 
@@ -166,7 +167,7 @@ def test_a_resumed_run_wants_the_same_machines():
     present = Present(nodes={"oms1": THEN})
 
     with pytest.raises(SecurityRefusal, match="SSH-011"):
-        fresh.same_machines(present, {"oms1": Says("m2\n")}, run="r")
+        recheck.same_machines(present, {"oms1": Says("m2\n")}, run="r")
 
 
 def test_a_run_of_a_newer_omsfab_is_refused(tmp_path):
@@ -183,7 +184,7 @@ def test_a_state_directory_that_takes_nothing_is_refused(tmp_path):
     (tmp_path / "home").write_text("")
 
     with pytest.raises(PreflightError, match="ENV-004"):
-        jump.ready(tmp_path / "home" / "state")
+        jump_host.ready(tmp_path / "home" / "state")
 
 
 @pytest.mark.parametrize("text", ["", '{"schema": 1, "task"', "[]", '{"schema": 1}'])
@@ -238,8 +239,11 @@ def test_a_second_run_is_told_who_works_and_where(tmp_path):
     book.write(Event(0, 0, "oms1", "stop-processes", "intent"))
     book.close()
 
-    with lock.held(tmp_path, "r1", "li@jump1#3fa9c1", "09:57:12Z"), pytest.raises(Locked) as taken:
-        lock.refuse_taken(tmp_path)
+    with (
+        local_lock.held(tmp_path, "r1", "li@jump1#3fa9c1", "09:57:12Z"),
+        pytest.raises(Locked) as taken,
+    ):
+        local_lock.refuse_taken(tmp_path)
 
     assert f"li@jump1#3fa9c1 (pid {os.getpid()}, run r1) since 09:57:12Z" in taken.value.what
     assert "it is at step stop-processes of oms1" in taken.value.evidence
@@ -255,10 +259,10 @@ def test_a_file_system_without_locks_is_no_run_that_works(tmp_path, monkeypatch)
     monkeypatch.setattr(fcntl, "flock", refuses)
 
     with pytest.raises(PreflightError, match=r"ENV-004 .*No locks available"):
-        lock.refuse_taken(tmp_path)
+        local_lock.refuse_taken(tmp_path)
     with (
         pytest.raises(PreflightError, match=r"ENV-004 .*No locks available"),
-        lock.held(tmp_path, "r1", "li", "09:57:12Z"),
+        local_lock.held(tmp_path, "r1", "li", "09:57:12Z"),
     ):
         pass
 
@@ -271,10 +275,10 @@ def test_a_state_directory_that_others_may_touch_is_refused(tmp_path, mode):
     home.chmod(mode)
 
     with pytest.raises(PreflightError, match="ENV-004") as error:
-        jump.ready(home)
+        jump_host.ready(home)
     subprocess.run(["sh", "-c", error.value.next[0].line], check=True)
 
-    jump.ready(home)
+    jump_host.ready(home)
     assert 0o700 == home.stat().st_mode & 0o777
 
 
@@ -283,4 +287,4 @@ def test_a_state_directory_of_somebody_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
 
     with pytest.raises(PreflightError, match=r"ENV-004 .*another user"):
-        jump.ready(tmp_path)
+        jump_host.ready(tmp_path)

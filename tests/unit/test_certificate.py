@@ -18,11 +18,11 @@ from omsfab.errors import InputError, PreflightError, SecurityRefusal, StepFaile
 from omsfab.fleet import certificate
 from omsfab.fleet.model import Https
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import repair, scale, undo
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import node, scale_out, undo
 from omsfab.plan.records import Bring
+from omsfab.run.engine.interpreter import Site
 from omsfab.run.session import Flags, Session, digest
-from omsfab.run.site import Site
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
 
@@ -164,7 +164,7 @@ def secured(fleet, pair):
 
 def test_a_new_node_gets_certificate_and_key_before_its_container(secured, package):
     """Both are staged, the key for root alone, and both are mounted where the guide says."""
-    plan = scale.deploy(secured(), Present(package=package, image=package.image))
+    plan = scale_out.deploy(secured(), Present(package=package, image=package.image))
     writes = {
         (e.path, e.mode)
         for s in plan.steps
@@ -180,7 +180,7 @@ def test_a_new_node_gets_certificate_and_key_before_its_container(secured, packa
 
 def test_health_is_asked_by_https_then(secured, package):
     """With a certificate NGINX serves HTTPS only (guide, docker run parameters)."""
-    plan = scale.deploy(secured(), Present(package=package, image=package.image))
+    plan = scale_out.deploy(secured(), Present(package=package, image=package.image))
     titles = [step.title for step in plan.steps if step.name == "health"]
 
     assert "https://10.0.0.1:8089/oms/health says healthy" == titles[0]
@@ -189,7 +189,7 @@ def test_health_is_asked_by_https_then(secured, package):
 def test_a_container_without_the_mount_cannot_be_given_one(secured, present):
     """Mounts of a container never change; it is said, and not done."""
     with pytest.raises(PreflightError, match="CERT-005"):
-        repair.push_certs(secured(), present(), node="oms1")
+        node.push_certs(secured(), present(), node="oms1")
 
 
 def test_nginx_reads_a_renewed_certificate(secured):
@@ -197,7 +197,7 @@ def test_nginx_reads_a_renewed_certificate(secured):
     binds = tuple(":".join(p) for p in (("/data/oms/https_crt", "/etc/pki/nginx/oms_server.crt"),))
     facts = NodeFacts(container="running", image="sha256:1", host_ip="10.0.0.1", binds=binds)
 
-    plan = repair.push_certs(secured(), Present(nodes={"oms1": facts}), node="oms1")
+    plan = node.push_certs(secured(), Present(nodes={"oms1": facts}), node="oms1")
 
     assert ["https-crt", "https-key", "nginx", "health"] == [step.name for step in plan.steps]
 
@@ -205,7 +205,7 @@ def test_nginx_reads_a_renewed_certificate(secured):
 def test_without_a_certificate_there_is_nothing_to_push(fleet):
     """The key to write is named."""
     with pytest.raises(InputError, match="CERT-004"):
-        repair.push_certs(fleet, Present(), node="oms1")
+        node.push_certs(fleet, Present(), node="oms1")
 
 
 EXPIRED = {"first": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)}
@@ -270,7 +270,7 @@ def test_a_resumed_run_has_the_plan_that_was_confirmed(secured, fleet, package, 
     before = secured()
     seen = certificate.pairs(before.regions)
     now = Present(package=package, image=package.image, certificates=seen)
-    planned = digest(scale.deploy(before, now), "r")
+    planned = digest(scale_out.deploy(before, now), "r")
     stored = Present.of(json.loads(json.dumps(now.record())))
     after = {"expired": lambda: secured(**EXPIRED), "renewed": secured}.get(
         change, lambda: before
@@ -279,12 +279,12 @@ def test_a_resumed_run_has_the_plan_that_was_confirmed(secured, fleet, package, 
         after.regions[0].https.crt.unlink()
         after.regions[0].https.key.unlink()
 
-    assert planned == digest(scale.deploy(after, stored), "r")
+    assert planned == digest(scale_out.deploy(after, stored), "r")
 
 
 def brought(fleet, now):
     """The effects that bring certificate and key to oms1."""
-    plan = scale.deploy(fleet, now)
+    plan = scale_out.deploy(fleet, now)
     return [(s, e) for s in plan.steps for e in s.apply if isinstance(e, Bring)][:2]
 
 
@@ -342,7 +342,7 @@ def test_a_node_that_keeps_its_certificate_is_not_asked_for_another(secured, pac
     mounts = docker.mounts(fleet.install_of(fleet.regions[0].nodes[0]))
     first = replace(present().facts("oms1"), binds=tuple(":".join(pair) for pair in mounts))
     now = replace(present(package, url="http://10.0.0.100:8088", oms1=first), certificates=pairs)
-    plan = scale.scale_out(fleet, now)
+    plan = scale_out.scale_out(fleet, now)
     asked = {s.node: s.verify[-1].command.argv[-1] for s in plan.steps if s.name == "health"}
     shown = pairs["cn-hangzhou"].shown
 

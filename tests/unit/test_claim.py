@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import claim, posix
+from omsfab.cli import status as views
+from omsfab.commands import claim, files
 from omsfab.errors import InputError
-from omsfab.run import views
-from omsfab.run.asking import Flags
+from omsfab.run.confirmation import Flags
 
 
 def run(cmd, place):
@@ -58,13 +58,13 @@ def test_only_the_run_that_has_it_frees_a_claim(tmp_path):
 def write(path, text, backup):
     """Stage and write in place, as ssh/files.py does."""
     new = f"{path}.new"
-    subprocess.run(posix.stage(new, str(path), text).argv, input=text, text=True)
-    done = posix.write_in_place(new, str(path), 0o600, str(backup))
+    subprocess.run(files.stage(new, str(path), text).argv, input=text, text=True)
+    done = files.write_in_place(new, str(path), 0o600, str(backup))
     assert subprocess.run(done.argv, capture_output=True).returncode == 0
 
 
 def put_back(path, backup):
-    return subprocess.run(posix.put_back(str(path), str(backup)).argv).returncode
+    return subprocess.run(files.put_back(str(path), str(backup)).argv).returncode
 
 
 def test_a_file_that_was_there_comes_back_in_place(tmp_path):
@@ -115,12 +115,12 @@ def test_a_file_that_others_wrote_since_is_left_alone(tmp_path, there, who):
         os.utime(f"{mine}.wrote", (1, 1))
     theirs = path.read_text()
 
-    asked = subprocess.run(posix.still_written(str(path), str(mine)).argv, capture_output=True)
+    asked = subprocess.run(files.still_written(str(path), str(mine)).argv, capture_output=True)
     refused = put_back(path, mine)
     left = path.read_text()
-    aside = subprocess.run(posix.put_back(str(path), str(mine), aside=True).argv)
+    aside = subprocess.run(files.put_back(str(path), str(mine), aside=True).argv)
 
-    assert (1, posix.NOT_OURS, theirs) == (asked.returncode, refused, left)
+    assert (1, files.NOT_OURS, theirs) == (asked.returncode, refused, left)
     assert (0, theirs) == (aside.returncode, (tmp_path / f"{mine.name}.aside").read_text())
     assert there == (path.read_text() if path.exists() else None)
 
@@ -167,7 +167,7 @@ def test_a_file_keeps_owner_and_mode_however_it_is_written(tmp_path):
     path, backup = tmp_path / "config.yaml", tmp_path / "bak"
     path.write_text("old\n")
     path.chmod(0o644)
-    done = posix.write_in_place(str(staged(path, "new\n")), str(path), None, str(backup))
+    done = files.write_in_place(str(staged(path, "new\n")), str(path), None, str(backup))
     subprocess.run(done.argv, capture_output=True, check=True)
     written = path.stat()
     path.unlink()
@@ -182,7 +182,7 @@ def test_a_file_keeps_owner_and_mode_however_it_is_written(tmp_path):
 def test_a_new_file_is_closed_to_others(tmp_path):
     """It holds the password; the group of the image's user is let in once there is one."""
     path = tmp_path / "config.yaml"
-    done = posix.write_in_place(str(staged(path, "new\n")), str(path), None, str(tmp_path / "bak"))
+    done = files.write_in_place(str(staged(path, "new\n")), str(path), None, str(tmp_path / "bak"))
     subprocess.run(done.argv, capture_output=True, check=True)
 
     assert 0o600 == path.stat().st_mode & 0o777

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.present import Present
+from omsfab.plan.observed import Present
 
 OLD, NEW = CmUrl("10.0.0.1", 8088), CmUrl("vip.example", 8088)
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from omsfab.plan import meta, repair, scale, undo
-from omsfab.plan.present import NodeFacts
+from omsfab.plan.observed import NodeFacts
+from omsfab.plan.procedures import node, restore_rows, scale_out, undo
 from omsfab.plan.stakes import stakes
 from omsfab.show.text import stakes_text
 
@@ -19,7 +19,7 @@ ASK = """
 import sys
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError
-from omsfab.run.asking import Flags, confirm
+from omsfab.run.confirmation import Flags, confirm
 try:
     confirm(Flags(), "Delete 4 rows", fab("scale.out"), word=sys.argv[1])
 except InputError as error:
@@ -96,12 +96,12 @@ def test_a_scale_out_names_who_stops_what_goes_and_who_comes(fleet, now):
         " add oms2 and oms3"
     )
 
-    assert (text, "cn-hangzhou") == said(scale.scale_out(fleet, now), fleet)
+    assert (text, "cn-hangzhou") == said(scale_out.scale_out(fleet, now), fleet)
 
 
 def test_a_rollback_names_what_it_stops_puts_back_and_removes(fleet, now):
     """The same for the way back."""
-    there = scale.scale_out(fleet, now)
+    there = scale_out.scale_out(fleet, now)
     begun = {step.key for step in there.steps if step.apply}
     text = (
         "Stop OMS on oms1 (about 3 to 5 min), put back the saved rows of region cn-hangzhou,"
@@ -118,7 +118,7 @@ def test_behind_a_vip_nothing_is_to_be_typed(fleet, present, package):
     now = present(package, url="http://10.0.0.100:8088", oms2=NodeFacts(), oms3=NodeFacts())
     text = "Add oms2 and oms3, restart console and supervisor on oms1"
 
-    assert (text, "") == said(scale.scale_out(fleet, now), fleet)
+    assert (text, "") == said(scale_out.scale_out(fleet, now), fleet)
 
 
 def test_other_tasks_have_their_own_stakes(fleet, now):
@@ -126,10 +126,10 @@ def test_other_tasks_have_their_own_stakes(fleet, now):
     running = replace(now.facts("oms1"), programs=("nginx",))
     now = replace(now, nodes={**now.nodes, "oms1": running})
 
-    assert ("Stop OMS on oms1", "") == said(repair.stop(fleet, now, node="oms1"), fleet)
-    assert ("Restart OMS on oms1", "") == said(repair.restart(fleet, now, node="oms1"), fleet)
-    assert ("Load the image on oms2", "") == said(repair.load_image(fleet, now, node="oms2"), fleet)
-    restored = meta.restore(fleet, now, file="/x", region="")
+    assert ("Stop OMS on oms1", "") == said(node.stop(fleet, now, node="oms1"), fleet)
+    assert ("Restart OMS on oms1", "") == said(node.restart(fleet, now, node="oms1"), fleet)
+    assert ("Load the image on oms2", "") == said(node.load_image(fleet, now, node="oms2"), fleet)
+    restored = restore_rows.restore(fleet, now, file="/x", region="")
     assert ("Put back the saved rows of region cn-hangzhou", "") == said(restored, fleet)
-    line = repair.execute(fleet, now, node="oms1", words="date")
+    line = node.execute(fleet, now, node="oms1", words="date")
     assert (f"{line.title[:1].upper()}{line.title[1:]}", "") == said(line, fleet)

@@ -13,12 +13,12 @@ import pytest
 from omsfab.command import command, script
 from omsfab.errors import PreflightError
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import scale, undo
-from omsfab.plan.present import Present
+from omsfab.plan.observed import Present
+from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Job, Run, Send, Step, Succeeds, Write
-from omsfab.run import decisions
-from omsfab.run import journal as journals
-from omsfab.run.decisions import FORM, VERSION, changed, digest
+from omsfab.run.record import decisions
+from omsfab.run.record import journal as journals
+from omsfab.run.record.decisions import FORM, VERSION, changed, digest
 from omsfab.run.session import Session
 from omsfab.secret import Secret
 
@@ -67,7 +67,7 @@ def recorded(plan, fleet, name="r", **more):
 
 @pytest.fixture
 def plan(fleet, package, present):
-    return scale.scale_out(fleet, present(package))
+    return scale_out.scale_out(fleet, present(package))
 
 
 def test_other_titles_scripts_limits_and_questions_are_no_other_decision(plan, fleet):
@@ -102,10 +102,10 @@ def test_every_decision_tells(plan, fleet, package, present):
     url = region.model_copy(update={"cm_url": CmUrl("10.0.0.101", 8088)})
     fewer = region.model_copy(update={"nodes": region.nodes[:2]})
     others = [
-        scale.scale_out(fleet.model_copy(update={"metadb": metadb}), present(package)),
-        scale.scale_out(fleet.model_copy(update={"regions": (url,)}), present(package)),
-        scale.scale_out(fleet.model_copy(update={"regions": (fewer,)}), present(package)),
-        scale.scale_out(fleet, present(replace(package, sha256="ef" * 32))),
+        scale_out.scale_out(fleet.model_copy(update={"metadb": metadb}), present(package)),
+        scale_out.scale_out(fleet.model_copy(update={"regions": (url,)}), present(package)),
+        scale_out.scale_out(fleet.model_copy(update={"regions": (fewer,)}), present(package)),
+        scale_out.scale_out(fleet, present(replace(package, sha256="ef" * 32))),
     ]
 
     assert 5 == len({digest(one, "r") for one in (plan, *others)})
@@ -154,7 +154,7 @@ def test_a_run_of_an_older_omsfab_is_read_and_says_why_it_cannot_go_on(fleet, pa
     record = journals.load_record(OLD)
     past = journals.read(OLD / "journal.jsonl")
     present = Present.of(record["present"])
-    plan = scale.scale_out(fleet, present, **record["args"])
+    plan = scale_out.scale_out(fleet, present, **record["args"])
 
     why = changed(record, plan, fleet, OLD.name)
 

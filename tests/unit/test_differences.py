@@ -9,8 +9,8 @@ import pytest
 from omsfab.commands import docker
 from omsfab.fleet.model import Node, Region
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import regions
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import regions
 from tests.unit.conftest import IMAGE, INSTALL
 
 OTHER = "sha256:" + "cd" * 32

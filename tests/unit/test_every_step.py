@@ -11,12 +11,12 @@ from omsfab.commands.next_line import fab
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.model import Https
 from omsfab.lab import pasted
-from omsfab.plan import repair, scale, tsdb, undo
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import node, scale_out, tsdb, undo
 from omsfab.plan.records import Plan
-from omsfab.run import under_way
-from omsfab.run.runner import Runner
-from omsfab.run.under_way import Order
+from omsfab.run import lifecycle
+from omsfab.run.engine.runner import Runner
+from omsfab.run.lifecycle import Order
 from tests.unit.test_docs import ids_in_code
 from tests.unit.test_new_region import now as two_regions  # noqa: F401  # fixtures
 from tests.unit.test_new_region import several  # noqa: F401
@@ -30,7 +30,7 @@ NODE = "--node=oms1"
 
 @pytest.fixture(autouse=True)
 def _no_copies(monkeypatch):
-    monkeypatch.setattr(under_way, "Mirror", NoCopy)
+    monkeypatch.setattr(lifecycle, "Mirror", NoCopy)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def plans(fleet, package, present, several, two_regions, measured, running_all):
     secured = fleet.model_copy(update={"regions": (region,)})
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
     vip = present(package, url=str(fleet.regions[0].cm_url))
-    forward = scale.scale_out(fleet, now)
+    forward = scale_out.scale_out(fleet, now)
     begun = frozenset(step.key for step in forward.steps if step.apply)
     mounts = tuple(
         f"/data/oms/https_{p[0]}:{p[1]}" for p in (("crt", "/etc/pki/nginx/oms_server.crt"),)
@@ -51,35 +51,35 @@ def plans(fleet, package, present, several, two_regions, measured, running_all):
     return {
         "scale.out": [
             forward,
-            scale.scale_out(fleet, vip),
-            scale.scale_out(fleet, now, rows="update"),
-            scale.scale_out(several, two_regions, region="cn-jiangsu"),
+            scale_out.scale_out(fleet, vip),
+            scale_out.scale_out(fleet, now, rows="update"),
+            scale_out.scale_out(several, two_regions, region="cn-jiangsu"),
         ],
-        "oms.deploy": [scale.deploy(fleet, Present(package=package, image=package.image))],
+        "oms.deploy": [scale_out.deploy(fleet, Present(package=package, image=package.image))],
         "tsdb.deploy": [tsdb.deploy(measured, Present(nodes={"oms3": NodeFacts()}))],
         "tsdb.enable": [tsdb.enable(measured, running_all)],
         f"run.undo --run={FORWARD}": [
             undo.undo(fleet, now, run=FORWARD, region="", begun=begun),
             undo.undo(fleet, vip, run=FORWARD, region="", begun=begun - {"clear-rows@metadb"}),
         ],
-        f"node.run {NODE}": [repair.run(fleet, present(package, oms1=NodeFacts()), node="oms1")],
-        f"node.push-certs {NODE}": [repair.push_certs(secured, certified, node="oms1")],
-        f"node.load-image {NODE}": [repair.load_image(fleet, vip, node="oms1")],
+        f"node.run {NODE}": [node.run(fleet, present(package, oms1=NodeFacts()), node="oms1")],
+        f"node.push-certs {NODE}": [node.push_certs(secured, certified, node="oms1")],
+        f"node.load-image {NODE}": [node.load_image(fleet, vip, node="oms1")],
         **{
             f"node.{word} {NODE}": [make(fleet, vip, node="oms1")]
             for word, make in (
-                ("stop", repair.stop),
-                ("start", repair.start),
-                ("restart", repair.restart),
-                ("refresh", repair.refresh),
-                ("push-config", repair.push_config),
-                ("initialise", repair.initialise),
-                ("check", repair.check),
-                ("status", repair.status),
-                ("logs", repair.logs),
+                ("stop", node.stop),
+                ("start", node.start),
+                ("restart", node.restart),
+                ("refresh", node.refresh),
+                ("push-config", node.push_config),
+                ("initialise", node.initialise),
+                ("check", node.check),
+                ("status", node.status),
+                ("logs", node.logs),
             )
         },
-        f"node.exec {NODE} --command=x": [repair.execute(fleet, vip, node="oms1", words="x")],
+        f"node.exec {NODE} --command=x": [node.execute(fleet, vip, node="oms1", words="x")],
     }
 
 
@@ -118,7 +118,7 @@ def ended(home, monkeypatch, asked, error, *, changed):
     run = made(home, FORWARD, task=task, **args)
     plan = Plan(task, "t", (), (), initial="oms1")
     with pytest.raises(OmsfabError) as told:
-        under_way.carry_out(world(home), Order(run, plan))
+        lifecycle.carry_out(world(home), Order(run, plan))
     return told.value
 
 

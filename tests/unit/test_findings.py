@@ -17,10 +17,11 @@ from omsfab.errors import (
     Unreachable,
     refusal,
 )
-from omsfab.plan import repair, scale
-from omsfab.plan.present import NodeFacts
+from omsfab.plan.observed import NodeFacts
+from omsfab.plan.procedures import node as repair
+from omsfab.plan.procedures import scale_out
 from omsfab.plan.records import Plan, Stage, Step, Succeeds
-from omsfab.run.runner import Runner
+from omsfab.run.engine.runner import Runner
 from omsfab.run.session import planned
 from tests.unit.test_runner import FakeWorld
 
@@ -130,7 +131,7 @@ def test_all_refusals_of_a_planner_are_told_at_once(fleet, package, present):
         nodes={**seen.nodes, "oms1": first},
     )
 
-    _, _, refused = planned(scale.scale_out, fleet, seen, {})
+    _, _, refused = planned(scale_out.scale_out, fleet, seen, {})
 
     assert ["PLAN-007", "CFG-005", "PLAN-011"] == [error.id for error in refused]
 
@@ -139,7 +140,7 @@ def test_a_refusal_that_cannot_be_left_out_ends_the_planning(fleet, package, pre
     """No plan, and what was found so far."""
     seen = dataclasses.replace(present(package), hosts={})
 
-    plan, _, refused = planned(scale.scale_out, fleet, seen, {})
+    plan, _, refused = planned(scale_out.scale_out, fleet, seen, {})
 
     assert (None, ["PLAN-006"]) == (plan, [error.id for error in refused])
 
@@ -148,7 +149,7 @@ def test_a_silent_vip_has_a_cure_and_a_line_that_asks_it_again(fleet, package, p
     """VIP-001: the same command said the same once more.  node.check asks the VIP from that node
     and changes nothing; on a new node, behind which nobody may answer yet, it only warns."""
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
-    plan = scale.scale_out(fleet, now)
+    plan = scale_out.scale_out(fleet, now)
     silent = [step for step in plan.steps if step.fault == "VIP-001"]
     again = [repair.check(fleet, now, node=name) for name in ("oms1", "oms2")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from omsfab.run import views
+from omsfab.cli import status
 
 GOOD = Path(__file__).parent / "good_hosts"
 
@@ -20,7 +20,7 @@ def shown(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("OMSFAB_HOSTS", str(path))
         monkeypatch.setenv("OMS_META_PASSWORD", "hunter2")
-        views.fleet()
+        status.fleet()
         return capsys.readouterr().out.splitlines()
 
     return show

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from omsfab.command import Command
-from omsfab.commands import oms, posix
+from omsfab.commands import files, oms
 from omsfab.fleet.model import Install
 from omsfab.plan.records import Healthy
-from omsfab.run.site import Site
+from omsfab.run.engine.interpreter import Site
 from omsfab.ssh.protocol import Result
 
-PAGE = posix.http_get("http://10.0.0.1:8089/oms/health")
-CM = posix.http_get("http://10.0.0.1:8088/")
+PAGE = files.http_get("http://10.0.0.1:8089/oms/health")
+CM = files.http_get("http://10.0.0.1:8088/")
 FIRST_PAGE = "<!DOCTYPE html><html><body>OMS</body></html>"
 NOT_FOUND = "<html><h1>404 Not Found</h1></html>"
 BAD_GATEWAY = "<html><h1>502 Bad Gateway</h1></html>"

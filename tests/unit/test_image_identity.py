@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.commands import checks
+from omsfab.commands import node_checks
 from omsfab.errors import PreflightError
 from omsfab.fleet import hosts_file, values
 from omsfab.fleet.model import Ports
-from omsfab.plan import caveats, scale
-from omsfab.plan.present import NodeFacts, Present
-from omsfab.run import look
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import caveats, scale_out
+from omsfab.run import observe
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result
 
@@ -57,7 +57,7 @@ def test_a_node_that_runs_another_image_stops_the_plan(fleet, package, present):
     other = replace(now.nodes["oms1"], image=OTHER)
 
     with pytest.raises(PreflightError, match="IMG-007") as caught:
-        scale.scale_out(fleet, replace(now, nodes={"oms1": other}))
+        scale_out.scale_out(fleet, replace(now, nodes={"oms1": other}))
 
     assert f"oms1: {OTHER}" in caught.value.evidence
 
@@ -68,17 +68,19 @@ def test_only_with_a_package_docker_must_know_its_id(fleet, package, sent, id):
 
     class Shell:
         def run(self, cmd):
-            return Result(checks.UNFIT if cmd == checks.docker_fits(package=True) else 1, "", "")
+            return Result(
+                node_checks.UNFIT if cmd == node_checks.docker_fits(package=True) else 1, "", ""
+            )
 
     shells = dict.fromkeys((node.name for node in fleet.nodes), Shell())
 
     with pytest.raises(PreflightError, match=id):
-        look.at_nodes(fleet, fleet.nodes, shells, package if sent else None)
+        observe.at_nodes(fleet, fleet.nodes, shells, package if sent else None)
 
 
 def test_every_node_has_the_image_id_in_the_end(fleet, package, present):
     """The final verification asks each container for its image."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
 
     assert ["oms1", "oms2", "oms3"] == [s.node for s in plan.steps if s.name == "image-id"]
 
@@ -93,7 +95,7 @@ def test_every_node_has_the_image_id_in_the_end(fleet, package, present):
 )
 def test_without_a_package_the_nodes_say_what_the_tag_means(fleet, nodes, image):
     """What runs counts first, then what is loaded under that name, if it is the same everywhere."""
-    assert (image or fleet.install.image) == look.wanted_image(fleet, nodes, None)
+    assert (image or fleet.install.image) == observe.wanted_image(fleet, nodes, None)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_what_the_name_of_the_image_tells_stands_in_the_plan(
     """Of a scale-out and of a first deployment: ports, the container's name, the edition."""
     this = fleet.model_copy(update={"install": fleet.install.model_copy(update=install)})
     plans = (
-        scale.scale_out(this, present(package)),
-        scale.deploy(this, Present(package=package, image=package.image)),
+        scale_out.scale_out(this, present(package)),
+        scale_out.deploy(this, Present(package=package, image=package.image)),
     )
     told = [[text for text in plan.reasons if text.startswith("note: ")] for plan in plans]
 
@@ -160,6 +162,6 @@ def test_what_the_name_of_the_image_tells_stands_in_the_plan(
 
 def test_caveats_stand_in_the_plan(fleet, package, present):
     """The operator reads them before saying yes."""
-    plan = scale.scale_out(fleet, replace(present(package), notes=("note: MetaDB is old",)))
+    plan = scale_out.scale_out(fleet, replace(present(package), notes=("note: MetaDB is old",)))
 
     assert "note: MetaDB is old" in plan.reasons

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from omsfab.commands import job as words
-from omsfab.edges.job import Glimpse, Itself, parse, parse_itself
-from omsfab.edges.verdict import Reading, Well, verdict
+from omsfab.commands import init_job as words
 from omsfab.errors import Mismatch, OmsfabError, StepFailed
+from omsfab.run.engine.init_job import Glimpse, Itself, parse, parse_itself
+from omsfab.run.engine.init_output import Reading, Well, verdict
 
 ZH = "# 【结束】全部初始化步骤执行成功"
 EN = "# [Completed] All initialization steps are executed."

@@ -12,10 +12,10 @@ import pytest
 from omsfab.commands import processes
 from omsfab.errors import Next
 from omsfab.fleet.model import Ports
-from omsfab.plan import repair, scale, undo
-from omsfab.plan.present import NodeFacts
+from omsfab.plan.observed import NodeFacts
+from omsfab.plan.procedures import node, scale_out, undo
 from omsfab.plan.records import NothingRuns
-from omsfab.run.site import Site
+from omsfab.run.engine.interpreter import Site
 from omsfab.ssh.shell import Result
 
 LISTEN = """
@@ -156,10 +156,10 @@ def test_it_is_looked_at_wherever_production_is_stopped(fleet, package, present)
     too.  The plan counts the Stores."""
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
     now = replace(now, nodes={**now.nodes, "oms1": replace(now.facts("oms1"), stores=("store7",))})
-    there = scale.scale_out(fleet, now)
+    there = scale_out.scale_out(fleet, now)
     begun = {step.key for step in there.steps if step.apply}
     back = undo.undo(fleet, now, run="r", region="", begun=begun)
-    stop = repair.stop(fleet, now, node="oms1")
+    stop = node.stop(fleet, now, node="oms1")
 
     for plan in (there, back, stop):
         keys = [step.key for step in plan.steps]

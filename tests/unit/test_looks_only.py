@@ -15,13 +15,13 @@ from omsfab.commands import next_line
 from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hosts_file
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import scale, undo
 from omsfab.plan.events import Event
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.progress import progress
-from omsfab.run import journal as journals
-from omsfab.run.asking import Flags, confirm
-from omsfab.run.decisions import FORM, digest
+from omsfab.run.confirmation import Flags, confirm
+from omsfab.run.record import journal as journals
+from omsfab.run.record.decisions import FORM, digest
 from omsfab.run.session import home_of
 from omsfab.show.progress import progress_lines
 from tasks import guarded, namespace
@@ -66,7 +66,7 @@ def half_done(fleet):
         image=fleet.install.image,
     )
     args = {"nodes": "", "region": region.name, "accept_interruption": ""}
-    plan = scale.scale_out(fleet, present, **args)
+    plan = scale_out.scale_out(fleet, present, **args)
     directory = home_of(fleet) / RUN
     home_of(fleet).mkdir(parents=True, mode=0o700)
     record = {
@@ -274,7 +274,7 @@ def test_a_stage_that_is_done_in_part_names_the_nodes_that_are_left(place):
     fleet = hosts_file.load(HOSTS)
     past = journals.read(home_of(fleet) / RUN / "journal.jsonl")
     record = journals.load_record(home_of(fleet) / RUN)
-    plan = scale.scale_out(fleet, Present.of(record["present"]), **record["args"])
+    plan = scale_out.scale_out(fleet, Present.of(record["present"]), **record["args"])
     how = progress(plan, past.events)
 
     lines = list(progress_lines(how, run=RUN, of="fab scale.out", by="li", now=how.began + 200))

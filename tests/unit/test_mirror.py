@@ -8,7 +8,7 @@ import pytest
 
 from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, StepFailed
-from omsfab.run import mirror
+from omsfab.run.record import replica
 from omsfab.ssh.protocol import Result
 
 RUN = "20260101T000000Z-scale-out-aaaa"
@@ -51,9 +51,9 @@ def test_a_node_writes_no_file_here_but_those_of_a_run(tmp_path, name, whole):
 
     with pytest.raises(StepFailed, match="RUN-024"):
         if whole:
-            mirror.fetch(node, RUN, home)
+            replica.fetch(node, RUN, home)
         else:
-            mirror.complete(node, home / RUN)
+            replica.complete(node, home / RUN)
 
     assert set() == files(tmp_path)
 
@@ -62,9 +62,9 @@ def test_all_files_of_a_run_are_fetched(tmp_path):
     """What runs do have passes: journal, and backups as they are named."""
     names = {"run.json", "journal.jsonl", "backup/3.1.jsonl", "backup/save-rows_3.1.sql"}
 
-    here = mirror.fetch(Node(*sorted(names)), "", tmp_path)
+    here = replica.fetch(Node(*sorted(names)), "", tmp_path)
 
-    assert (tmp_path / RUN, {*names, mirror.FETCHED}) == (here, files(here))
+    assert (tmp_path / RUN, {*names, replica.FETCHED}) == (here, files(here))
 
 
 class Odd(Node):
@@ -79,25 +79,25 @@ class Odd(Node):
         return Result(0, self.says, "") if asked else super().run(cmd, on_line)
 
 
-ENDLESS = base64.b64encode(b"x" * mirror.CHUNK).decode()
+ENDLESS = base64.b64encode(b"x" * replica.CHUNK).decode()
 
 
 @pytest.mark.parametrize(
     "node",
     [
         Odd("run.json", says=ENDLESS),
-        Odd("run.json", says=base64.b64encode(b"x" * (mirror.CHUNK + 1)).decode()),
+        Odd("run.json", says=base64.b64encode(b"x" * (replica.CHUNK + 1)).decode()),
         Odd("run.json", says="é"),
-        Node("run.json", *(f"backup/{n}" for n in range(mirror.FILES))),
+        Node("run.json", *(f"backup/{n}" for n in range(replica.FILES))),
     ],
     ids=["endless", "more than was asked for", "no base64", "too many files"],
 )
 def test_a_node_does_not_fill_the_jump_host(tmp_path, monkeypatch, node):
     """RUN-024: a copy is read up to what a run has at the most."""
-    monkeypatch.setattr(mirror, "BYTES", 3 * mirror.CHUNK)
+    monkeypatch.setattr(replica, "BYTES", 3 * replica.CHUNK)
 
     with pytest.raises(StepFailed, match="RUN-024"):
-        mirror.fetch(node, RUN, tmp_path)
+        replica.fetch(node, RUN, tmp_path)
 
     assert not (tmp_path / RUN).exists()
 
@@ -117,10 +117,10 @@ def test_a_journal_that_another_jump_host_went_on_with_is_taken(tmp_path, here, 
     journal = tmp_path / RUN / "journal.jsonl"
     journal.write_bytes(here)
 
-    mirror.fetch(Odd("run.json", says=base64.b64encode(there).decode()), RUN, tmp_path)
+    replica.fetch(Odd("run.json", says=base64.b64encode(there).decode()), RUN, tmp_path)
 
     assert left == journal.read_bytes()
-    assert (left != here) == (tmp_path / RUN / mirror.FETCHED).exists()
+    assert (left != here) == (tmp_path / RUN / replica.FETCHED).exists()
 
 
 def test_a_node_does_not_name_the_directory_of_a_run(tmp_path):
@@ -129,6 +129,6 @@ def test_a_node_does_not_name_the_directory_of_a_run(tmp_path):
     home.mkdir()
 
     with pytest.raises(InputError, match="RUN-023"):
-        mirror.fetch(Node("run.json", runs=("99999999/../../escaped", "claim")), "", home)
+        replica.fetch(Node("run.json", runs=("99999999/../../escaped", "claim")), "", home)
 
     assert set() == files(tmp_path)

@@ -13,8 +13,8 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import refuse, regions, scale
-from omsfab.plan.present import NodeFacts, Present, assumed
+from omsfab.plan.observed import NodeFacts, Present, assumed
+from omsfab.plan.procedures import refusals, regions, scale_out
 from omsfab.plan.records import Job, SaveRows, Write
 from omsfab.show.text import plan_lines
 
@@ -57,7 +57,7 @@ def now(package):
 
 def test_the_plan_of_a_new_region(several, now):
     """Others' rows saved first; cm_region on the old nodes shown and done; nothing stopped."""
-    plan = scale.scale_out(several, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(several, now, region="cn-jiangsu")
     path = TEXTS / "new_region.txt"
     text = "\n".join(plan_lines(plan)) + "\n"
     if os.environ.get("OMSFAB_REWRITE"):
@@ -68,7 +68,7 @@ def test_the_plan_of_a_new_region(several, now):
 
 def test_no_old_node_is_initialised_or_stopped(several, now):
     """docker_init.sh runs on the new region's nodes only, and there is no outage."""
-    plan = scale.scale_out(several, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(several, now, region="cn-jiangsu")
     initialised = {s.node for s in plan.steps for e in s.apply if isinstance(e, Job)}
 
     assert {"js1", "js2"} == initialised
@@ -77,7 +77,7 @@ def test_no_old_node_is_initialised_or_stopped(several, now):
 
 def test_rows_are_saved_before_anything_writes_rows(several, now):
     """What proves that others' rows are untouched is on file before a refresh or a container."""
-    plan = scale.scale_out(several, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(several, now, region="cn-jiangsu")
     titles = [stage.title for stage in plan.stages]
     saved = next(
         n
@@ -92,7 +92,7 @@ def test_rows_are_saved_before_anything_writes_rows(several, now):
 
 def test_the_new_region_is_not_the_default_one(several, now):
     """The guide's sample says cm_is_default: true, its table allows that once: false, and why."""
-    plan = scale.scale_out(several, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(several, now, region="cn-jiangsu")
     texts = [
         e.content.reveal()
         for s in plan.steps
@@ -108,7 +108,7 @@ def test_the_new_region_is_not_the_default_one(several, now):
 
 def test_old_nodes_keep_their_own_region(several, now):
     """config.yaml of the old nodes names their region, their cm_url and their cm_nodes."""
-    plan = scale.scale_out(several, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(several, now, region="cn-jiangsu")
     texts = [
         e.content.reveal()
         for s in plan.steps
@@ -124,7 +124,7 @@ def test_old_nodes_keep_their_own_region(several, now):
 def test_old_nodes_that_are_right_are_left_alone(several, now):
     """Without a difference no other region's node has a step."""
     right = {name: replace(facts, drift=()) for name, facts in now.nodes.items()}
-    plan = scale.scale_out(several, replace(now, nodes=right), region="cn-jiangsu")
+    plan = scale_out.scale_out(several, replace(now, nodes=right), region="cn-jiangsu")
 
     assert {"js1", "js2", "metadb"} == {step.node for step in plan.steps}
 
@@ -135,7 +135,7 @@ def test_a_physical_cm_url_needs_no_vip(several, now):
     alone = second.model_copy(update={"cm_url": CmUrl("10.1.0.1", 8088), "nodes": second.nodes[:1]})
     fleet = several.model_copy(update={"regions": (first, alone)})
 
-    plan = scale.scale_out(fleet, now, region="cn-jiangsu")
+    plan = scale_out.scale_out(fleet, now, region="cn-jiangsu")
 
     assert "vip-held" not in {step.name for step in plan.steps}
 
@@ -154,7 +154,7 @@ def test_a_physical_cm_url_needs_no_vip(several, now):
 def test_what_another_region_has_is_refused(several, now, change, says):
     """Name, cm_url and heartbeat DB are compared with MetaDB, not only within hosts.yaml."""
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
-        scale.scale_out(several, replace(now, **change), region="cn-jiangsu")
+        scale_out.scale_out(several, replace(now, **change), region="cn-jiangsu")
 
     assert says in caught.value.evidence
 
@@ -174,8 +174,8 @@ def test_the_name_of_a_lone_region_stops_nobody(several, now):
         hosts=dict.fromkeys(OLD, "ONLINE"),
         nodes={name: replace(facts, drift=()) for name, facts in now.nodes.items()},
     )
-    first = scale.scale_out(several, now, region="cn-jiangsu")
-    then = scale.scale_out(several, after, region="cn-hangzhou")
+    first = scale_out.scale_out(several, now, region="cn-jiangsu")
+    then = scale_out.scale_out(several, after, region="cn-hangzhou")
 
     assert [1, 1] == [sum(r.startswith(NAMED) for r in plan.reasons) for plan in (first, then)]
 
@@ -187,11 +187,11 @@ def test_rows_of_another_name_are_not_deleted(fleet, package, present, drift):
     here = replace(present(package), regions={1: "cn-other"})
     here = replace(here, nodes={"oms1": replace(here.nodes["oms1"], drift=drift)})
     if drift:
-        assert scale.scale_out(fleet, here).changes
+        assert scale_out.scale_out(fleet, here).changes
         return
 
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
-        scale.scale_out(fleet, here)
+        scale_out.scale_out(fleet, here)
 
     assert "fab scale.out --region=cn-other --plan" == caught.value.next[0].line
 
@@ -204,7 +204,7 @@ def test_a_second_default_is_refused(several, now):
     fleet = several.model_copy(update={"regions": (first, second)})
 
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
-        scale.scale_out(fleet, now, region="cn-jiangsu")
+        scale_out.scale_out(fleet, now, region="cn-jiangsu")
 
     assert "cm_is_default true" in caught.value.evidence
 
@@ -215,7 +215,7 @@ def test_the_default_region_is_to_be_written_where_hosts_yaml_has_only_the_new_o
     fleet = several.model_copy(update={"regions": (second,)})
 
     with pytest.raises(PreflightError, match="PLAN-009") as caught:
-        scale.scale_out(fleet, now, region="cn-jiangsu")
+        scale_out.scale_out(fleet, now, region="cn-jiangsu")
 
     assert caught.value.fix == (
         "write region cn-default (location 1, default: true) into hosts.yaml too, and "
@@ -224,13 +224,13 @@ def test_the_default_region_is_to_be_written_where_hosts_yaml_has_only_the_new_o
     assert "fab fleet.show" == caught.value.next[0].line
 
 
-@pytest.mark.parametrize("key", refuse.FIXED)
+@pytest.mark.parametrize("key", refusals.FIXED)
 def test_databases_are_those_of_the_running_nodes(several, now, key):
     """The guide: rm and cm database as on the initial node; compared with its live config.yaml."""
     other = replace(now.nodes["oms1"], drift=(Drift(key, "other", "this"),))
 
     with pytest.raises(PreflightError, match="CFG-011") as caught:
-        scale.scale_out(
+        scale_out.scale_out(
             several, replace(now, nodes={**now.nodes, "oms1": other}), region="cn-jiangsu"
         )
 
@@ -240,7 +240,7 @@ def test_databases_are_those_of_the_running_nodes(several, now, key):
 def test_one_thing_at_a_time(several, now):
     """A new region does not move another region's cm_url along the way."""
     with pytest.raises(PreflightError, match="PLAN-010") as caught:
-        scale.scale_out(
+        scale_out.scale_out(
             several, replace(now, clusters={1: CmUrl("10.0.0.1", 8088)}), region="cn-jiangsu"
         )
 
@@ -250,7 +250,7 @@ def test_one_thing_at_a_time(several, now):
 def test_oms_deploy_is_for_the_very_first_region(several, now):
     """It proves nothing about other regions, so it sends to scale.out."""
     with pytest.raises(PreflightError, match="PLAN-008") as caught:
-        scale.deploy(several, now, region="cn-jiangsu")
+        scale_out.deploy(several, now, region="cn-jiangsu")
 
     assert "fab scale.out --region=cn-jiangsu --plan" == caught.value.next[0].line
 
@@ -292,6 +292,6 @@ def test_dry_takes_a_second_region_for_new(several, package):
     """--dry makes no contact: the default region is taken for deployed, any other for new."""
     region = several.regions[1]
 
-    plan = scale.scale_out(several, assumed(several, region, package), region=region.name)
+    plan = scale_out.scale_out(several, assumed(several, region, package), region=region.name)
 
     assert plan.title.startswith("new region cn-jiangsu")

@@ -23,14 +23,16 @@ from omsfab.errors import (
 from omsfab.fleet import secret_sources
 from omsfab.fleet.oms_config import Drift
 from omsfab.lab import pasted
-from omsfab.plan import questions, refuse, repair, scale
+from omsfab.plan import questions
+from omsfab.plan.procedures import node as repair
+from omsfab.plan.procedures import refusals, scale_out
 from omsfab.plan.records import Plan, Run, Stage, Step
-from omsfab.run import journal as journals
-from omsfab.run import under_way
-from omsfab.run.asking import Flags, confirm
-from omsfab.run.runner import Runner
+from omsfab.run import lifecycle
+from omsfab.run.confirmation import Flags, confirm
+from omsfab.run.engine.runner import Runner
+from omsfab.run.lifecycle import Order
+from omsfab.run.record import journal as journals
 from omsfab.run.session import Session
-from omsfab.run.under_way import Order
 from omsfab.ssh.protocol import Result
 from tests.unit.test_looks_only import fab as typed
 from tests.unit.test_looks_only import half_done, place  # noqa: F401  # a fixture
@@ -67,7 +69,7 @@ def test_a_wrong_rm_db_is_told_and_deploys_nothing(fleet, package, present, task
     now = dataclasses.replace(now, nodes={"oms1": first})
 
     with pytest.raises(PreflightError) as error:
-        (scale.scale_out if task == "scale.out" else scale.deploy)(fleet, now)
+        (scale_out.scale_out if task == "scale.out" else scale_out.deploy)(fleet, now)
 
     said = judged(error.value, task)
     assert "drc_rm_db" in error.value.render()
@@ -77,8 +79,8 @@ def test_a_wrong_rm_db_is_told_and_deploys_nothing(fleet, package, present, task
 def test_rows_that_a_run_has_deleted_are_put_back_by_its_rollback(fleet, tmp_path):
     """After run.abandon: the run is named, and the line that brings its rows back."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb", region="")
-    under_way.close(run, "ended: abandoned by the operator")
-    error = refuse.not_deployed(fleet.regions[0], fleet.regions[0].nodes)
+    lifecycle.close(run, "ended: abandoned by the operator")
+    error = refusals.not_deployed(fleet.regions[0], fleet.regions[0].nodes)
     here = Session.__new__(Session)
     here.flags, here.home, here.fleet = Flags(plan=True), tmp_path, fleet
     here.metadb = SimpleNamespace(deleted_by=lambda name, location: name == FORWARD)
@@ -99,7 +101,7 @@ def test_a_line_in_a_container_is_no_reason_to_roll_a_scale_out_back(place, caps
     record = {"task": "node.exec", "args": {"node": "oms1", "words": "x"}, "owner": "li"}
     journals.begin(run, {**record, "initial": ""})
     book = journals.Journal(run)
-    book.write(under_way.Event(1.0, 0, "oms1", "exec", "intent", ""))
+    book.write(lifecycle.Event(1.0, 0, "oms1", "exec", "intent", ""))
     book.close()
 
     asked = f"run.undo --run={run.name}"
@@ -238,7 +240,7 @@ def test_a_restart_that_leaves_programs_down_names_node_start(tmp_path, fleet, p
 
     with pytest.raises(OmsfabError) as error:
         order = Order(run, Plan("node.restart", "t", (), (Stage("s", (step,)),)))
-        under_way.carry_out(here, order)
+        lifecycle.carry_out(here, order)
 
     said = judged(error.value, "node.restart --node=oms1")
     lines = [*said.part("fix"), *said.part("next")]
@@ -277,7 +279,7 @@ class NoCopy:
 
 @pytest.fixture(autouse=True)
 def _no_copies(monkeypatch):
-    monkeypatch.setattr(under_way, "Mirror", NoCopy)
+    monkeypatch.setattr(lifecycle, "Mirror", NoCopy)
 
 
 def rolled_back(home, error, *, changes):
@@ -299,7 +301,7 @@ def rolled_back(home, error, *, changes):
     session = Session.__new__(Session)
     session.home = home
     session._served = lambda directory: {}
-    session._carry_out = lambda order: under_way.carry_out(here, order)
+    session._carry_out = lambda order: lifecycle.carry_out(here, order)
     with pytest.raises(OmsfabError) as told:
         session._carry_out_undo(Order(back, plan, lease=True, undoes=run))
     return told.value
@@ -343,7 +345,7 @@ def test_a_run_whose_backup_is_lost_takes_the_copy(tmp_path):
     here.shells["oms1"].run = act
     plan = dataclasses.replace(the_plan("scale.out"), initial="oms1")
     with pytest.raises(Mismatch) as error:
-        under_way.carry_out(here, Order(run, plan, lease=True))
+        lifecycle.carry_out(here, Order(run, plan, lease=True))
 
     said = judged(error.value, "scale.out")
     assert said.part("next")[0] == f"fab run.resume --from=oms1 --run={FORWARD}"

@@ -13,11 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import checks, docker, oms, posix, scripts
+from omsfab.commands import docker, node_checks, oms, scripts
+from omsfab.commands import files as posix
 from omsfab.commands.scripts import script_text
 from omsfab.plan.events import Event
-from omsfab.run import journal as journals
-from omsfab.run import look, mirror
+from omsfab.run import observe
+from omsfab.run.record import journal as journals
+from omsfab.run.record import replica
 from tests.unit.conftest import INSTALL
 
 IMAGE = "sha256:" + "ab" * 32
@@ -51,7 +53,7 @@ def node(tmp_path):
     [
         ("echo 24.0.7", 0, "24.0.7"),
         ("echo 1.13.1", 0, "1.13.1"),
-        ("echo 1.12.6", checks.UNFIT, "older than 1.13"),
+        ("echo 1.12.6", node_checks.UNFIT, "older than 1.13"),
         ('case $1 in --version) echo "podman version 4";; *) echo 4.3;; esac', 46, "podman"),
         ("case $1 in info) echo '[name=rootless]';; *) echo 24.0.7;; esac", 46, "rootless"),
         ("case $1 in info) echo '[name=seccomp name=userns]';; *) echo 29.1;; esac", 46, "userns"),
@@ -68,13 +70,13 @@ def test_a_docker_that_cannot_run_oms_is_told_apart(node, script, status, says):
     if script.startswith("DOCKER_HOST="):
         exported = dict([script.split("=", 1)])
         script = "[ $1 != context ] && echo 1.13.1"
-    done = node(checks.docker_fits(), script, environ=exported)
+    done = node(node_checks.docker_fits(), script, environ=exported)
 
     assert status == done.returncode
     assert says in done.stdout
 
 
-@pytest.mark.parametrize(("package", "status"), [(True, checks.UNFIT), (False, 0)])
+@pytest.mark.parametrize(("package", "status"), [(True, node_checks.UNFIT), (False, 0)])
 def test_a_store_that_calls_images_otherwise_takes_no_package(node, package, status):
     """Its ids are digests of manifests, the package tells that of the config; without one the
     nodes themselves say what the id is."""
@@ -82,7 +84,7 @@ def test_a_store_that_calls_images_otherwise_takes_no_package(node, package, sta
         "case $1 in info) echo '[[driver-type io.containerd.snapshotter.v1]]';; *) echo 29;; esac"
     )
 
-    done = node(checks.docker_fits(package=package), script)
+    done = node(node_checks.docker_fits(package=package), script)
 
     assert status == done.returncode
     assert package is ("containerd-snapshotter" in done.stdout)
@@ -117,7 +119,7 @@ def test_a_container_that_is_down_has_no_stale_file(node, tmp_path, running, sta
     file.write_text("a: 1\n")
     says = f"case $1 in exec) exit 1;; inspect) echo {running};; esac"
 
-    done = node(checks.same_inside("oms_427", str(file), "/config.yaml"), says)
+    done = node(node_checks.same_inside("oms_427", str(file), "/config.yaml"), says)
 
     assert status == done.returncode
 
@@ -140,7 +142,7 @@ def test_a_container_that_ends_shows_its_last_words(node):
     """I15: the end of its log is the evidence."""
     script = "case $1 in logs) echo last words;; inspect) echo 'false 0';; esac"
 
-    done = node(checks.stays_up("oms_427", 0), script)
+    done = node(node_checks.stays_up("oms_427", 0), script)
 
     assert 1 == done.returncode
     assert "last words" in done.stdout
@@ -151,8 +153,8 @@ def test_room_is_summed_up_per_file_system(node, tmp_path):
     free = os.statvfs(tmp_path)
     half = free.f_bavail * free.f_frsize * 6 // 10
 
-    one = node(checks.space(0, {str(tmp_path): half}))
-    both = node(checks.space(0, {str(tmp_path): half, f"{tmp_path}/not/there": half}))
+    one = node(node_checks.space(0, {str(tmp_path): half}))
+    both = node(node_checks.space(0, {str(tmp_path): half, f"{tmp_path}/not/there": half}))
 
     assert (0, 1) == (one.returncode, both.returncode), one.stdout
     assert "MB needed for" in both.stdout
@@ -166,8 +168,8 @@ def test_room_is_that_of_the_file_system_a_link_leads_to(node, tmp_path):
     less = min(here, there) * 6 // 10
     (tmp_path / "data").symlink_to("/dev/shm")
 
-    fine = node(checks.space(0, {str(tmp_path): here * 6 // 10, f"{tmp_path}/data": less}))
-    full = node(checks.space(0, {f"{tmp_path}/data/oms": there * 11 // 10}))
+    fine = node(node_checks.space(0, {str(tmp_path): here * 6 // 10, f"{tmp_path}/data": less}))
+    full = node(node_checks.space(0, {f"{tmp_path}/data/oms": there * 11 // 10}))
 
     assert (0, 1) == (fine.returncode, full.returncode), fine.stdout + full.stdout
 
@@ -178,7 +180,7 @@ def test_an_ss_that_fails_does_not_tell_that_ports_are_free(node, tmp_path):
     old.write_text("#!/bin/sh\necho \"ss: invalid option -- 'H'\" >&2; exit 255\n")
     old.chmod(0o755)
 
-    done = node(checks.ports_free(8088))
+    done = node(node_checks.ports_free(8088))
 
     assert (1, "ss does not tell: ss: invalid option -- 'H'\n") == (done.returncode, done.stdout)
 
@@ -187,14 +189,14 @@ def test_a_port_that_somebody_listens_on_is_not_free(node):
     """With the real ss; a port that nobody listens on is."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        used = node(checks.ports_free(port))
-    free = node(checks.ports_free(port))
+        used = node(node_checks.ports_free(port))
+    free = node(node_checks.ports_free(port))
 
     assert (1, 0) == (used.returncode, free.returncode)
     assert f"port {port} is used: " in used.stdout
 
 
-@pytest.mark.parametrize("ask", [checks.connects, checks.held])
+@pytest.mark.parametrize("ask", [node_checks.connects, node_checks.held])
 def test_without_bash_the_address_is_not_blamed(tmp_path, ask):
     """Nothing was asked: a VIP that is fine would be told to be silent."""
     for program in ("sh", "timeout"):
@@ -214,8 +216,8 @@ def test_a_file_that_cannot_be_written_is_found_without_writing(node, tmp_path):
     file.write_text("a: 1\n")
     before = file.stat().st_mtime_ns
 
-    fine = node(checks.writable(str(file)))
-    missing = node(checks.writable(f"{file}.missing"))
+    fine = node(node_checks.writable(str(file)))
+    missing = node(node_checks.writable(f"{file}.missing"))
 
     assert (0, 1) == (fine.returncode, missing.returncode)
     assert ("a: 1\n", before) == (file.read_text(), file.stat().st_mtime_ns)
@@ -325,9 +327,9 @@ def test_copies_on_a_node_are_told_apart(node, tmp_path):
     shell = SimpleNamespace(run=lambda cmd: SimpleNamespace(out=done.stdout))
 
     assert [
-        mirror.Copy(forward, 2),
-        mirror.Copy(back, 2, forward, "ended: 3 changes"),
-    ] == mirror.copies(shell)
+        replica.Copy(forward, 2),
+        replica.Copy(back, 2, forward, "ended: 3 changes"),
+    ] == replica.copies(shell)
 
 
 PROXY = {
@@ -419,7 +421,7 @@ def test_a_package_brought_by_hand_is_used_and_stays(node, tmp_path):
     theirs.write_bytes(b"package")
     node(posix.use_copy(str(theirs), str(ours), 7))
     used = ours.read_bytes()
-    node(checks.remove_file(str(ours)))
+    node(node_checks.remove_file(str(ours)))
     node(posix.use_copy(str(theirs), str(ours), 8))
 
     assert (b"package", b"package", False) == (used, theirs.read_bytes(), ours.exists())
@@ -446,7 +448,7 @@ def test_a_limit_of_the_running_container_is_told(host, told):
     }  # fmt: skip
 
     assert [f"with {flag}; a new node gets none" for flag in told] == list(
-        look._flags({**guide, **host})
+        observe._flags({**guide, **host})
     )
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from omsfab.cli import status
 from omsfab.commands import supervisor
 from omsfab.commands.supervisor import uptimes
 from omsfab.errors import PreflightError, StepFailed
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.records import Await, Plan, Programs, Run, Stage, Step
-from omsfab.run import journal as journals
-from omsfab.run import runner as runner_module
-from omsfab.run import site as site_module
-from omsfab.run import views
-from omsfab.run.outages import History, cure
-from omsfab.run.runner import Runner
+from omsfab.run.engine import interpreter as site_module
+from omsfab.run.engine import runner as runner_module
+from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.runner import Runner
+from omsfab.run.record import journal as journals
+from omsfab.run.record.outages import History, cure
 from omsfab.run.session import Flags, Session
-from omsfab.run.site import Site
 from omsfab.show.text import clock_span, outage_text
 from omsfab.ssh.protocol import Result
 
@@ -251,13 +251,17 @@ OLD = Path(__file__).parent / "runs" / "20261124T230512Z-scale-out-3f9c"
 @pytest.fixture
 def old(tmp_path, monkeypatch):
     """A state directory with that run alone."""
-    monkeypatch.setattr(views, "_home", lambda: tmp_path)
+    monkeypatch.setattr(status, "_home", lambda: tmp_path)
     return shutil.copytree(OLD, tmp_path / OLD.name)
 
 
 @pytest.mark.parametrize(
     "tell",
-    [lambda: views.runs(), lambda: views.run("", whole=False), lambda: views.run("", whole=True)],
+    [
+        lambda: status.runs(),
+        lambda: status.run("", whole=False),
+        lambda: status.run("", whole=True),
+    ],
 )
 def test_a_run_of_an_omsfab_that_did_not_watch_says_so(old, capsys, tell):
     """run.list and run.show: no outage was recorded, which is not that there was none."""
@@ -268,7 +272,7 @@ def test_a_run_of_an_omsfab_that_did_not_watch_says_so(old, capsys, tell):
 
 def test_its_report_does_not_say_that_oms_was_never_down(old):
     """Where the figure stands, the page says that there is none."""
-    views.report("", str(old / "page.html"))
+    status.report("", str(old / "page.html"))
     page = (old / "page.html").read_text()
 
     assert "not recorded" in page

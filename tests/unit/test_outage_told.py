@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from omsfab.cli import status
 from omsfab.commands import supervisor
 from omsfab.errors import Detached, OmsfabError, StepFailed
 from omsfab.fleet import hosts_file
 from omsfab.plan.events import Event
-from omsfab.run import clock, under_way, views
-from omsfab.run import journal as journals
+from omsfab.run import clock, lifecycle
+from omsfab.run.lifecycle import Order
+from omsfab.run.record import journal as journals
 from omsfab.run.session import home_of
-from omsfab.run.under_way import Order
 from tests.unit.test_looks_only import HOSTS, RUN, THEN, fab, place  # noqa: F401  # a fixture
 from tests.unit.test_ways_back import the_plan, world
 
@@ -58,11 +59,11 @@ def asked(monkeypatch):
     """What the nodes would say now: OMS is stopped on the first, and nothing is on the second."""
     states = dict.fromkeys(supervisor.PROGRAMS, "STOPPED")
     rows = [
-        views.Row("oms1", "10.0.0.1", "cn-hangzhou", "running", "0/5", "unhealthy", "ONLINE", "9 s",
+        status.Row("oms1", "10.0.0.1", "cn-hangzhou", "running", "0/5", "unhealthy", "ONLINE", "9 s",  # noqa: E501
                   listed=True, states=states),
-        views.Row("oms2", "10.0.0.2", "cn-hangzhou", "absent", "-", "-", "no row", "-"),
+        status.Row("oms2", "10.0.0.2", "cn-hangzhou", "absent", "-", "-", "no row", "-"),
     ]  # fmt: skip
-    monkeypatch.setattr(views, "status_rows", lambda loaded: rows)
+    monkeypatch.setattr(status, "status_rows", lambda loaded: rows)
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -125,10 +126,10 @@ def ended(home, monkeypatch, how):
         self._changed.append("oms1: stop")
         raise how
 
-    monkeypatch.setattr("omsfab.run.runner.Runner.carry_out", carry_out)
+    monkeypatch.setattr("omsfab.run.engine.runner.Runner.carry_out", carry_out)
     past = journals.read(run / "journal.jsonl")
     with pytest.raises(OmsfabError) as error:
-        under_way.carry_out(world(home), Order(run, the_plan("scale.out"), lease=True, past=past))
+        lifecycle.carry_out(world(home), Order(run, the_plan("scale.out"), lease=True, past=past))
     return error.value
 
 

@@ -14,11 +14,12 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hosts_file
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import scale, steps, undo
-from omsfab.plan.present import NodeFacts, Present, Reference, assumed
+from omsfab.plan import steps
+from omsfab.plan.observed import NodeFacts, Present, Reference, assumed
+from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, ClearRows, FromAny, Job, Send, Write
-from omsfab.run.journal import Past
-from omsfab.run.runner import stands
+from omsfab.run.engine.runner import stands
+from omsfab.run.record.journal import Past
 from omsfab.show.text import plan_lines
 
 TEXTS = Path(__file__).parent / "plans"
@@ -36,7 +37,7 @@ def compare(name: str, plan) -> None:
 
 def test_physical_address_to_vip(fleet, package, present):
     """Guide, physical-address scenario: staging first, then stop, rows, config, init, join."""
-    compare("physical_to_vip", scale.scale_out(fleet, present(package)))
+    compare("physical_to_vip", scale_out.scale_out(fleet, present(package)))
 
 
 def test_third_node_behind_a_vip(fleet, package, present):
@@ -52,19 +53,19 @@ def test_third_node_behind_a_vip(fleet, package, present):
         image=now.image,
     )
 
-    compare("third_node", scale.scale_out(fleet, now))
+    compare("third_node", scale_out.scale_out(fleet, now))
 
 
 def test_first_deployment(fleet, package):
     """A region that MetaDB does not know is deployed node by node; no VIP is asked for."""
-    compare("deploy", scale.deploy(fleet, Present(package=package, image=package.image)))
+    compare("deploy", scale_out.deploy(fleet, Present(package=package, image=package.image)))
 
 
 def test_dry_assumes_the_longer_scenario(fleet, package):
     """--dry makes no contact, so the plan is that of one deployed node with its own address."""
     region = fleet.regions[0]
 
-    plan = scale.scale_out(fleet, assumed(fleet, region, package))
+    plan = scale_out.scale_out(fleet, assumed(fleet, region, package))
 
     assert "stop production" in [stage.title for stage in plan.stages]
 
@@ -79,12 +80,12 @@ def test_nothing_to_do_changes_nothing(fleet):
         clusters={1: CmUrl("10.0.0.100", 8088)}, hosts=dict.fromkeys(ips, "ONLINE"), nodes=facts
     )
 
-    assert not scale.scale_out(fleet, now).changes
+    assert not scale_out.scale_out(fleet, now).changes
 
 
 def test_everything_static_comes_before_the_outage(fleet, package, present):
     """No package is sent and no image loaded while production stands still."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     began = next(n for n, stage in enumerate(plan.stages) if stage.outage)
 
     before = {"preflight", "stage the new nodes", "rows as they were shown"}
@@ -99,12 +100,12 @@ def test_the_other_way_with_the_rows(fleet, package, present):
     """--rows=update: the same stages, another change, and who refers to the rows."""
     now = replace(present(package), references=(LOOSE, HELD))
 
-    compare("rows_update", scale.scale_out(fleet, now, rows="update"))
+    compare("rows_update", scale_out.scale_out(fleet, now, rows="update"))
 
 
 def test_who_refers_to_rows_is_told_with_the_way_that_keeps_their_ids(fleet, package, present):
     """Deleting stays the default; the plan offers the other way as a line."""
-    plan = scale.scale_out(fleet, replace(present(package), references=(LOOSE,)))
+    plan = scale_out.scale_out(fleet, replace(present(package), references=(LOOSE,)))
 
     assert "oms_cm.crawler.host_id refers to host.id: 2 rows (by name and values)" in plan.reasons
     assert any(
@@ -118,21 +119,21 @@ def test_a_key_that_would_refuse_the_delete_is_refused_before(fleet, package, pr
     info = replace(HELD, to="cluster_info.id")
 
     with pytest.raises(PreflightError, match="DB-042"):
-        scale.scale_out(fleet, now)
-    assert scale.scale_out(fleet, now, rows="update").changes
+        scale_out.scale_out(fleet, now)
+    assert scale_out.scale_out(fleet, now, rows="update").changes
     with pytest.raises(PreflightError, match="DB-042"):
-        scale.scale_out(fleet, replace(now, references=(info,)), rows="update")
+        scale_out.scale_out(fleet, replace(now, references=(info,)), rows="update")
 
 
 def test_only_two_ways_with_rows_are_known(fleet, package, present):
     """A misspelt one is told, not taken for the default."""
     with pytest.raises(InputError, match="INPUT-031"):
-        scale.scale_out(fleet, present(package), rows="replace")
+        scale_out.scale_out(fleet, present(package), rows="replace")
 
 
 def test_programs_are_asked_again_right_before_rows_go(fleet, package, present):
     """Whatever the journal says: each stop holds until the rows are proven quiet."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     steps_ = {step.name: step for step in plan.steps}
 
     assert ["oms1"] == sorted({node for node, _ in steps_["clear-rows"].needs})
@@ -142,7 +143,7 @@ def test_programs_are_asked_again_right_before_rows_go(fleet, package, present):
 
 def test_rows_go_only_after_all_processes_stopped(fleet, package, present):
     """The DELETE stands in a later stage than the last supervisorctl stop all."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     stop = [n for n, stage in enumerate(plan.stages) if "stop" in stage.title][-1]
     rows = [
         n
@@ -156,7 +157,7 @@ def test_rows_go_only_after_all_processes_stopped(fleet, package, present):
 
 def test_one_initialisation_at_a_time(fleet, package, present):
     """Nodes of a region share a MetaDB, so no two docker_init.sh run at once."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     widths = {
         stage.width or len({step.node for step in stage.steps})
         for stage in plan.stages
@@ -176,7 +177,7 @@ def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch
     path = tmp_path / "hosts.yaml"
     path.write_text(text.replace("oms:\n", f"oms:\n  init: {init}\n", 1))
     fleet = hosts_file.load(path)
-    plan = scale.scale_out(fleet, assumed(fleet, fleet.regions[0], package))
+    plan = scale_out.scale_out(fleet, assumed(fleet, fleet.regions[0], package))
     habits = {s.node: e.habit for s in plan.steps for e in s.apply if isinstance(e, Job)}
 
     assert {"oms1": "always", "oms2": init} == habits
@@ -184,7 +185,7 @@ def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch
 
 def test_no_container_is_started_beside_another(fleet, package, present):
     """Newer images initialise themselves at once, so a container counts as an initialisation."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     joining = next(s for s in plan.stages if any(step.name == "container" for step in s.steps))
 
     assert 1 == joining.width
@@ -193,7 +194,7 @@ def test_no_container_is_started_beside_another(fleet, package, present):
 
 def test_nodes_limits_who_joins_and_what_cm_nodes_say(fleet, package, present):
     """With --nodes=oms2, oms3 is neither staged nor in any config.yaml."""
-    plan = scale.scale_out(fleet, present(package), nodes="oms2")
+    plan = scale_out.scale_out(fleet, present(package), nodes="oms2")
     contents = [e.content.reveal() for s in plan.steps for e in s.apply if isinstance(e, Write)]
 
     assert contents
@@ -206,7 +207,7 @@ def test_the_record_of_the_present_gives_the_same_plan(fleet, package, present):
     now = present(package)
     again = Present.of(json.loads(json.dumps(now.record())))
 
-    assert scale.scale_out(fleet, now) == scale.scale_out(fleet, again)
+    assert scale_out.scale_out(fleet, now) == scale_out.scale_out(fleet, again)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_a_present_that_fits_no_scenario_is_refused(fleet, package, id, change, 
     fields = {"clusters": now.clusters, "hosts": now.hosts, "nodes": now.nodes} | change
 
     with pytest.raises(PreflightError) as caught:
-        scale.scale_out(fleet, Present(package=package, image=now.image, **fields))
+        scale_out.scale_out(fleet, Present(package=package, image=now.image, **fields))
 
     assert id == caught.value.id
     assert caught.value.fix or caught.value.next
@@ -235,7 +236,7 @@ def test_a_stopped_container_is_never_removed(fleet, package, present):
     now = present(package, oms2=NodeFacts(container="stopped"))
 
     with pytest.raises(PreflightError, match="HOST-003"):
-        scale.scale_out(fleet, now)
+        scale_out.scale_out(fleet, now)
 
 
 def test_keys_that_hosts_yaml_does_not_know_are_not_lost(fleet, package, present):
@@ -243,13 +244,13 @@ def test_keys_that_hosts_yaml_does_not_know_are_not_lost(fleet, package, present
     first = NodeFacts(container="running", cm_nodes=("10.0.0.1",), unknown_keys=("drc_user",))
 
     with pytest.raises(PreflightError, match="drc_user"):
-        scale.scale_out(fleet, present(package, oms1=first))
+        scale_out.scale_out(fleet, present(package, oms1=first))
 
 
 def test_an_unknown_node_is_an_input_error(fleet, package, present):
     """--nodes=oms9 names the nodes there are."""
     with pytest.raises(InputError, match="oms9"):
-        scale.scale_out(fleet, present(package), nodes="oms2,oms9")
+        scale_out.scale_out(fleet, present(package), nodes="oms2,oms9")
 
 
 @pytest.mark.parametrize("url", ["", "http://[10.0.0.1:8088", "nonsense"])
@@ -258,13 +259,13 @@ def test_a_cm_url_in_metadb_that_is_none_is_refused(fleet, package, present, url
     now = replace(present(package), clusters={1: CmUrl.read(url)})
 
     with pytest.raises(PreflightError, match="PLAN-003"):
-        scale.scale_out(fleet, now)
+        scale_out.scale_out(fleet, now)
 
 
 def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):
     """A resumed run skips what is done by its key: a second question must not pass as the first."""
     now = present(package)
-    plans = (scale.scale_out(fleet, now), scale.deploy(fleet, Present(package=package)))
+    plans = (scale_out.scale_out(fleet, now), scale_out.deploy(fleet, Present(package=package)))
 
     assert [] == [
         key
@@ -279,7 +280,7 @@ def test_a_metadb_without_rows_where_oms_runs_is_not_to_be_deployed_anew(fleet, 
     now = replace(present(package), clusters={}, hosts={})
 
     with pytest.raises(PreflightError, match="PLAN-002") as error:
-        scale.scale_out(fleet, now)
+        scale_out.scale_out(fleet, now)
 
     assert "oms1 has the container" in error.value.what
     assert "oms.deploy" not in error.value.next
@@ -287,7 +288,7 @@ def test_a_metadb_without_rows_where_oms_runs_is_not_to_be_deployed_anew(fleet, 
 
 def test_a_package_that_an_operator_has_put_on_the_node_is_left_there(fleet, package, present):
     """It is sent, loaded and removed by a name of ours, which rollbacks remove, too."""
-    image = next(s for s in scale.scale_out(fleet, present(package)).steps if s.name == "image")
+    image = next(s for s in scale_out.scale_out(fleet, present(package)).steps if s.name == "image")
     back = undo.undo(fleet, present(package), run="r", region="", begun={"image@oms2"})
     own = f"/data/oms/omsfab-{package.sha256[:12]}-oms_4.2.7-ce.tar.gz"
 
@@ -317,7 +318,7 @@ def test_a_backend_that_its_own_vip_shuts_out_is_no_dead_end(fleet, package, pre
     """VIP-004: where others get through it warns, before the outage and in the end alike; a run
     whose preflight had warned ended in service with VIP-001, exit 5."""
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
-    plan = scale.scale_out(fleet, now)
+    plan = scale_out.scale_out(fleet, now)
     steps = {step.key: step for stage in plan.stages for step in stage.steps}
 
     for first, own in (("vip", "vip-own"), ("vip-last", "vip-own-last")):
@@ -333,7 +334,7 @@ def test_a_resumed_run_starts_again_what_a_reboot_has_stopped(fleet, package, pr
     """The programs of an old node ran, the step is done, and then the node was restarted: its
     container is down, and no later step starts it."""
     runs = replace(present(package).facts("oms1"), programs=("nginx",), states={"nginx": "RUNNING"})
-    plan = scale.scale_out(fleet, replace(present(package), nodes={"oms1": runs}))
+    plan = scale_out.scale_out(fleet, replace(present(package), nodes={"oms1": runs}))
     key = "start-processes@oms1"
     (stage,) = (one for one in plan.stages if key in {step.key for step in one.steps})
     (step,) = (one for one in stage.steps if one.key == key)

@@ -12,7 +12,7 @@ import pytest
 from omsfab.commands import preflight
 from omsfab.fleet import values
 from omsfab.fleet.model import MetaDb
-from omsfab.run import site
+from omsfab.run.engine import interpreter
 from omsfab.secret import Secret
 
 
@@ -154,7 +154,7 @@ def test_a_name_that_another_image_has_is_told(asked):
 )
 def test_the_newest_version_in_metadb_is_that_of_the_image(wanted, found, differs):
     """A hot update leaves the image of the container behind."""
-    assert differs is (site._other_version(wanted, found) is not None)
+    assert differs is (interpreter._other_version(wanted, found) is not None)
 
 
 @pytest.mark.parametrize("text", ["http://[fd00::1]:8088"])

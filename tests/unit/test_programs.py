@@ -11,11 +11,11 @@ import pytest
 
 from omsfab.command import shown
 from omsfab.commands import docker, supervisor
-from omsfab.plan import scale, undo
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, Programs
-from omsfab.run import site as sites
-from omsfab.run.site import programs_say
+from omsfab.run.engine import interpreter as sites
+from omsfab.run.engine.interpreter import programs_say
 from omsfab.ssh.protocol import Result
 
 STATUS = supervisor.status("oms_427")
@@ -95,7 +95,7 @@ def hard(plan, node: str) -> set[str]:
 
 def test_a_program_that_is_fatal_before_is_told_and_not_waited_for(fleet, ill):
     """R1.1: the plan says it, the run goes through: nobody can make it run by scaling out."""
-    plan = scale.scale_out(fleet, ill)
+    plan = scale_out.scale_out(fleet, ill)
 
     assert "warning: sshd is FATAL on oms1; the run does not wait for it in the end" in plan.reasons
     assert {"nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "crond"} == hard(
@@ -106,7 +106,7 @@ def test_a_program_that_is_fatal_before_is_told_and_not_waited_for(fleet, ill):
 
 def test_what_docker_init_does_not_start_is_started(fleet, ill):
     """R6: crond is in the script's line of one version only, and `stop all` stops it everywhere."""
-    plan = scale.scale_out(fleet, ill)
+    plan = scale_out.scale_out(fleet, ill)
     keys = [step.key for step in plan.steps]
     (step,) = (step for step in plan.steps if step.key == "start-processes@oms1")
 
@@ -141,7 +141,7 @@ def test_what_a_broken_program_did_not_do_before_stops_no_run(fleet, ill, broken
     states = dict.fromkeys(facts.states, "RUNNING") | {broken: "FATAL"}
     running = tuple(name for name, state in states.items() if state == "RUNNING")
     now = replace(ill, nodes={**ill.nodes, "oms1": replace(facts, states=states, programs=running)})
-    plan = scale.scale_out(fleet, now)
+    plan = scale_out.scale_out(fleet, now)
     begun = {"stop-processes@oms1", "clear-rows@metadb", "initialise@oms1"}
     back = undo.undo(fleet, now, run="r", region="", begun=begun)
     proof = [step for step in plan.stages[-1].steps if step.name in ("health", "host")]
@@ -156,7 +156,7 @@ def test_where_nothing_ran_before_everything_must_run_in_the_end(fleet, ill):
     """Production was stopped by hand: that is no program that is broken."""
     stopped = dict.fromkeys(ill.nodes["oms1"].states, "STOPPED")
     facts = replace(ill.nodes["oms1"], states=stopped, programs=())
-    plan = scale.scale_out(fleet, replace(ill, nodes={**ill.nodes, "oms1": facts}))
+    plan = scale_out.scale_out(fleet, replace(ill, nodes={**ill.nodes, "oms1": facts}))
 
     assert not any(step.warn for step in plan.stages[-1].steps if step.name in ("health", "host"))
 

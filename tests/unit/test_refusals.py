@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from omsfab.commands import checks, docker
+from omsfab.commands import docker, node_checks
 from omsfab.errors import PreflightError
 from omsfab.fleet.oms_config import Drift
-from omsfab.plan import repair, scale
 from omsfab.plan.acceptance import ACCEPTABLE
-from omsfab.plan.present import NodeFacts
+from omsfab.plan.observed import NodeFacts
+from omsfab.plan.procedures import node, scale_out
 from omsfab.plan.records import Succeeds
 from tests.guards import GUARDS, ROOT
 
@@ -27,7 +27,7 @@ BINDS = (
 
 def refusal(fleet, present, **words):
     with pytest.raises(PreflightError) as caught:
-        scale.scale_out(fleet, present, **words)
+        scale_out.scale_out(fleet, present, **words)
     assert caught.value.fix or caught.value.next
     return caught.value
 
@@ -57,7 +57,7 @@ def test_a_region_at_work_is_stopped_on_request_only(fleet, package, present):
     now = replace(present(package), traffic=("project orders is RUNNING",))
 
     error = refusal(fleet, now)
-    plan = scale.scale_out(fleet, now, accept_interruption="yes")
+    plan = scale_out.scale_out(fleet, now, accept_interruption="yes")
 
     assert "PLAN-011" == error.id
     assert "--accept-interruption" in error.render()
@@ -74,7 +74,7 @@ def test_a_running_container_left_out_is_refused(fleet, package, present):
 def test_a_container_that_runs_without_being_online_is_stopped_too(fleet, package, present):
     """C13: every container of the region stops before rows go, ONLINE in MetaDB or not."""
     now = present(package, oms2=replace(FIRST, host_ip="10.0.0.2"))
-    plan = scale.scale_out(fleet, now)
+    plan = scale_out.scale_out(fleet, now)
     stop = next(stage for stage in plan.stages if stage.title == "stop production")
 
     assert ["oms1", "oms2"] == [step.node for step in stop.steps if step.apply]
@@ -105,7 +105,7 @@ def test_further_mounts_are_kept_and_told(fleet, package, present):
     extra = "/etc/localtime:/etc/localtime"
     first = replace(FIRST, image="sha256:" + "ab" * 32, binds=(*BINDS, extra))
 
-    plan = scale.scale_out(fleet, present(package, oms1=first))
+    plan = scale_out.scale_out(fleet, present(package, oms1=first))
 
     assert any(extra in text and "kept" in text for text in plan.reasons)
 
@@ -121,7 +121,7 @@ def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, prese
     now = replace(now, hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"})
     two = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:2]})
 
-    plan = scale.scale_out(fleet.model_copy(update={"regions": (two,)}), now)
+    plan = scale_out.scale_out(fleet.model_copy(update={"regions": (two,)}), now)
 
     assert {"kept@oms1", "kept@oms2", "seen@oms1", "seen@oms2"} <= {
         step.key for step in plan.stages[0].steps
@@ -130,7 +130,7 @@ def test_a_scale_out_without_a_new_node_asks_first_as_well(fleet, package, prese
     assert not any(step.apply for step in plan.stages[0].steps)
 
 
-@pytest.mark.parametrize("task", [repair.push_config, repair.refresh, repair.run])
+@pytest.mark.parametrize("task", [node.push_config, node.refresh, node.run])
 @pytest.mark.parametrize("state", ["running", "stopped"])
 @pytest.mark.parametrize(
     ("id", "change"),
@@ -160,7 +160,7 @@ def test_a_container_that_never_ran_holds_no_config_yaml_back(fleet, package, pr
         FIRST, container=state, drift=(Drift("cm_location", "7", "1"),), unknown_keys=("x",)
     )
 
-    assert repair.push_config(fleet, present(package, oms1=first), node="oms1").changes
+    assert node.push_config(fleet, present(package, oms1=first), node="oms1").changes
 
 
 def test_keys_of_a_node_that_is_not_online_are_not_lost_either(fleet, package, present):
@@ -192,7 +192,7 @@ def test_other_flags_than_the_guides_are_told(fleet, package, present):
     """I14: a container without --privileged goes on, and the plan says so."""
     now = present(package, oms1=replace(FIRST, flags=("without --privileged=true",)))
 
-    assert any("without --privileged" in text for text in scale.scale_out(fleet, now).reasons)
+    assert any("without --privileged" in text for text in scale_out.scale_out(fleet, now).reasons)
 
 
 def test_an_image_that_nobody_can_send_is_refused(fleet, present):
@@ -202,11 +202,11 @@ def test_an_image_that_nobody_can_send_is_refused(fleet, present):
 
 def test_a_running_container_must_see_what_was_written(fleet, package, present):
     """A bind mount holds an inode: the digest inside the container is compared before init."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     config = next(s for s in plan.steps if (s.name, s.node) == ("config", "oms1"))
     asked = [probe.command for probe in config.verify if isinstance(probe, Succeeds)]
 
-    assert [checks.same_inside("oms_427", "/data/config.yaml", docker.CONFIG)] == asked
+    assert [node_checks.same_inside("oms_427", "/data/config.yaml", docker.CONFIG)] == asked
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
@@ -217,7 +217,7 @@ def test_a_guard_stands_where_scripts_mutate_looks_for_it(guard):
 
 def test_what_the_outage_needs_is_asked_before_it(fleet, package, present):
     """A read-only, unlinked or roomless config.yaml of an old node is a preflight question."""
-    plan = scale.scale_out(fleet, present(package))
+    plan = scale_out.scale_out(fleet, present(package))
     asked = [step.key for step in plan.stages[0].steps]
 
     assert "kept@oms1" in asked
@@ -231,4 +231,4 @@ def test_a_wrong_database_name_is_no_invitation_to_deploy(fleet, package, presen
 
     assert "drc_rm_db" in refusal(fleet, now).evidence
     with pytest.raises(PreflightError, match="databases"):
-        scale.deploy(fleet, now)
+        scale_out.deploy(fleet, now)

@@ -9,14 +9,17 @@ import pytest
 from omsfab.command import command
 from omsfab.commands.next_line import recorded
 from omsfab.errors import Locked, LostSession, Mismatch, PreflightError
-from omsfab.plan import questions, regions, repair
+from omsfab.plan import questions
 from omsfab.plan.events import Event
+from omsfab.plan.procedures import node as repair
+from omsfab.plan.procedures import regions
 from omsfab.plan.records import Plan, Run, Stage, Step
-from omsfab.run import claims, holding, under_way
-from omsfab.run import journal as journals
-from omsfab.run.asking import Flags
+from omsfab.run import lifecycle
+from omsfab.run.confirmation import Flags
+from omsfab.run.lifecycle import Order
+from omsfab.run.record import claims, holders
+from omsfab.run.record import journal as journals
 from omsfab.run.session import Session
-from omsfab.run.under_way import Order
 from omsfab.ssh.protocol import Result
 from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
 
@@ -133,14 +136,14 @@ def test_a_claim_of_a_run_that_goes_on_is_not_taken_over(tmp_path, over, taken):
     """A good node.exec took a scale-out's claim and freed it: others then plan upon half of it."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1")
     if over:
-        under_way.close(run, "ended: 2 changes")
+        lifecycle.close(run, "ended: 2 changes")
     shell = Shell("oms1")
     shell.run = lambda cmd, on_line=None: (
         shell.ran.append(cmd.argv[2]) or Result(0, f"{FORWARD}\nme\nthen\n", "")
     )
 
     def take():
-        open_run = lambda other, node: under_way._held(tmp_path / other, node)  # noqa: E731
+        open_run = lambda other, node: lifecycle._held(tmp_path / other, node)  # noqa: E731
         claims.take([shell], BACK, "me", "now", again=False, open_run=open_run)
 
     if taken:
@@ -166,7 +169,7 @@ def failed(home, task, result, kind="repeatable"):
     here = world(home)
     here.shells["oms1"].run = lambda cmd, on_line=None: result(cmd)
     with pytest.raises(Exception) as error:
-        under_way.carry_out(here, Order(run, failing(task, kind)))
+        lifecycle.carry_out(here, Order(run, failing(task, kind)))
     return error.value, journals.read(run / "journal.jsonl")
 
 
@@ -187,7 +190,7 @@ def test_a_repair_that_failed_is_over_and_done_again_whole(tmp_path):
     assert (True, False) == (past.ended, past.well)
     assert "run.resume" not in error.render()
     assert f"fab run.undo --run={FORWARD}" in error.render()
-    assert None is holding.held_by(tmp_path, ["oms1"])
+    assert None is holders.held_by(tmp_path, ["oms1"])
 
 
 @pytest.mark.parametrize("task", ["node.restart", "node.refresh"])
@@ -205,7 +208,7 @@ def test_a_program_that_does_not_start_with_the_others_is_started_alone(
     here.shells["oms1"].run = lambda cmd, on_line=None: Result(0, "oms_console FATAL\n", "")
 
     with pytest.raises(Mismatch) as error:
-        under_way.carry_out(here, Order(run, Plan(task, "t", (), (Stage("s", (at_once,)),))))
+        lifecycle.carry_out(here, Order(run, Plan(task, "t", (), (Stage("s", (at_once,)),))))
 
     assert "RUN-003" == error.value.id
     assert "fab node.start --node=oms1" == error.value.next[0].line
@@ -235,7 +238,7 @@ def test_a_killed_line_is_not_picked_by_a_bare_resume(tmp_path, fleet):
     made(tmp_path, BACK, "exec@oms1", task="node.exec", words="x", node="oms1")
 
     assert older == Open(tmp_path, fleet)._unfinished("")
-    assert [older] == [one.directory for one in holding.holders(tmp_path)]
+    assert [older] == [one.directory for one in holders.holders(tmp_path)]
 
 
 def test_a_run_that_cannot_free_its_locks_has_ended_all_the_same(tmp_path):
@@ -252,7 +255,7 @@ def test_a_run_that_cannot_free_its_locks_has_ended_all_the_same(tmp_path):
         raise PreflightError("PLAN-004", "stale plan")
 
     with pytest.raises(PreflightError, match="PLAN-004"):
-        under_way.carry_out(here, Order(run, failing("scale.out"), lease=True, fresh=refuse))
+        lifecycle.carry_out(here, Order(run, failing("scale.out"), lease=True, fresh=refuse))
 
     assert journals.read(run / "journal.jsonl").ended
 

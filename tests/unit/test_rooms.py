@@ -19,14 +19,15 @@ ORDER = (
     "commands",
     "ssh",
     "plan",
-    "edges",
+    "metadb",
     "show",
     "run",
+    "cli",
     "lab",
 )
 BESIDE = {"fleet": {"commands"}, "show": set()}
-"""fleet and commands stand side by side; show and edges too, but neither needs the other."""
-NOT = {"plan": {"ssh"}, "show": {"ssh", "edges"}}
+"""fleet and commands stand side by side; show and metadb too, but neither needs the other."""
+NOT = {"plan": {"ssh"}, "show": {"ssh", "metadb"}}
 """ssh knows no plans; plans and texts know no network."""
 
 MODULES = sorted(
@@ -51,7 +52,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_room_imports_only_from_rooms_above(path):
-    """errors, fleet, commands, ssh + plan, edges + show, run; the lab stands apart."""
+    """errors, fleet, commands, ssh + plan, metadb + show, run, cli; the lab stands apart."""
     here = room(path)
     if here == "__init__":
         return
@@ -69,7 +70,7 @@ def test_a_room_imports_only_from_rooms_above(path):
         ("shlex", ("omsfab/command.py", "omsfab/commands/", "omsfab/lab/pasted.py")),
         ("fabric", ("tasks.py",)),
         ("paramiko", ("omsfab/ssh/",)),
-        ("pymysql", ("omsfab/edges/metadb", "omsfab/lab/")),
+        ("pymysql", ("omsfab/metadb/", "omsfab/lab/")),
         ("pickle", ()),
         ("subprocess", ("omsfab/lab/", "omsfab/fleet/secret_sources.py", "omsfab/ssh/")),
     ],

@@ -30,9 +30,10 @@ from omsfab.errors import (
 )
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import clock, failpoint
-from omsfab.run import journal as journals
-from omsfab.run.runner import Runner
+from omsfab.run import clock
+from omsfab.run.engine import failpoint
+from omsfab.run.engine.runner import Runner
+from omsfab.run.record import journal as journals
 
 
 class FakeWorld:
@@ -771,7 +772,7 @@ def test_a_line_that_did_not_fit_breaks_no_journal(tmp_path, monkeypatch, call):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(fd, *data)
 
-    monkeypatch.setattr(f"omsfab.run.journal.os.{call}", full)
+    monkeypatch.setattr(f"omsfab.run.record.journal.os.{call}", full)
     for _ in range(1 if call == "write" else 2):
         with pytest.raises(OmsfabError, match="JRN-001"):
             book.write(Event(0, 0, "oms1", "image", "intent", "x" * 500))

@@ -11,13 +11,13 @@ import pytest
 
 from omsfab.command import command
 from omsfab.errors import Next, OmsfabError
-from omsfab.plan import repair, scale
 from omsfab.plan.events import Event
-from omsfab.plan.present import assumed
+from omsfab.plan.observed import assumed
+from omsfab.plan.procedures import node, scale_out
 from omsfab.plan.records import Run, Step
-from omsfab.run import journal as journals
+from omsfab.run.engine.interpreter import Site
+from omsfab.run.record import journal as journals
 from omsfab.run.session import digest
-from omsfab.run.site import Site
 from omsfab.secret import Secret
 from omsfab.show.text import plan_lines
 from omsfab.ssh.protocol import Result
@@ -50,10 +50,10 @@ def test_no_rendering_of_a_plan_shows_a_secret(fleet, package):
     """Everything an operator or a journal sees of all plans, with a marker as password."""
     now = assumed(fleet, fleet.regions[0], package)
     plans = [
-        scale.scale_out(fleet, now),
-        scale.deploy(fleet, assumed(fleet, fleet.regions[0], package, deployed=False)),
-        repair.push_config(fleet, now, node="oms1"),
-        repair.run(fleet, now, node="oms2"),
+        scale_out.scale_out(fleet, now),
+        scale_out.deploy(fleet, assumed(fleet, fleet.regions[0], package, deployed=False)),
+        node.push_config(fleet, now, node="oms1"),
+        node.run(fleet, now, node="oms2"),
     ]
     texts = [
         text
@@ -77,7 +77,7 @@ def test_no_word_of_a_command_is_a_secret(fleet, package):
     now = assumed(fleet, fleet.regions[0], package)
     words = [
         word
-        for step in scale.scale_out(fleet, now).steps
+        for step in scale_out.scale_out(fleet, now).steps
         for effect in step.apply
         if hasattr(effect, "command")
         for word in effect.command.argv
@@ -94,7 +94,9 @@ def test_the_digest_of_a_plan_tells_another_password(fleet, package):
         update={"metadb": fleet.metadb.model_copy(update={"password": Secret("other")})}
     )
 
-    assert digest(scale.scale_out(fleet, now), "a") != digest(scale.scale_out(other, now), "a")
+    assert digest(scale_out.scale_out(fleet, now), "a") != digest(
+        scale_out.scale_out(other, now), "a"
+    )
 
 
 def test_an_error_has_its_five_parts():

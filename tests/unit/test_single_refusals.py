@@ -8,22 +8,23 @@ from types import SimpleNamespace
 import pytest
 from paramiko.ssh_exception import ChannelException, IncompatiblePeer
 
-from omsfab.commands import posix
+from omsfab.cli import rows, trust
+from omsfab.commands import files as posix
 from omsfab.commands.next_line import shell
-from omsfab.edges import job as jobs
-from omsfab.edges import metadb_surgery, metadb_way
 from omsfab.errors import OmsfabError, StepFailed
 from omsfab.fleet.model import Node, Ssh
 from omsfab.lab import pasted
-from omsfab.plan import scale, tsdb
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.metadb import rows as metadb_surgery
+from omsfab.metadb import tunnel
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Job, PutBack
-from omsfab.run import journal as journals
-from omsfab.run import rows, trust
-from omsfab.run.asking import Flags
-from omsfab.run.failpoint import Failpoint
-from omsfab.run.mirror import Mirror
-from omsfab.run.site import Site
+from omsfab.run.confirmation import Flags
+from omsfab.run.engine import init_job as jobs
+from omsfab.run.engine.failpoint import Failpoint
+from omsfab.run.engine.interpreter import Site
+from omsfab.run.record import journal as journals
+from omsfab.run.record.replica import Mirror
 from omsfab.secret import Secret
 from omsfab.ssh import diagnosis, files, transfer
 from omsfab.ssh.dialer import Dialer
@@ -94,7 +95,7 @@ def test_a_backup_of_another_location_is_told(place, monkeypatch):  # noqa: F811
     file = place / "rows.jsonl"
     file.write_text("{}\n")
     backup = SimpleNamespace(location=99)
-    monkeypatch.setattr("omsfab.edges.metadb.MetaDbEdge.read_backup", lambda self, path: backup)
+    monkeypatch.setattr("omsfab.metadb.client.MetaDbEdge.read_backup", lambda self, path: backup)
 
     with pytest.raises(OmsfabError) as error:
         rows.restore(str(file), "", Flags(plan=True))
@@ -108,7 +109,7 @@ def test_a_ca_that_is_none_is_told(tmp_path):
     metadb = SimpleNamespace(tls=SimpleNamespace(ca=tmp_path / "ca"))
 
     with pytest.raises(OmsfabError) as error:
-        metadb_way._context(metadb)
+        tunnel._context(metadb)
 
     judged(error.value, "INPUT-030", "fleet.check")
 
@@ -119,7 +120,7 @@ def test_a_ca_that_is_none_is_told(tmp_path):
 def test_a_deployed_region_is_scaled_out(fleet, package, present):
     """PLAN-005: not deployed once more."""
     with pytest.raises(OmsfabError) as error:
-        scale.deploy(fleet, present(package))
+        scale_out.deploy(fleet, present(package))
 
     judged(error.value, "PLAN-005", "oms.deploy")
 

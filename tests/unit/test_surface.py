@@ -11,9 +11,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from omsfab.cli import rows, status
 from omsfab.errors import InputError
 from omsfab.fleet import image_package
-from omsfab.run import rows, under_way, views
+from omsfab.run import lifecycle
 from omsfab.run.session import Flags, Session
 from tasks import guarded, namespace
 
@@ -114,7 +115,7 @@ def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tm
 @pytest.mark.parametrize(
     ("call", "again"),
     [
-        (lambda: views.check("nope"), "fab fleet.check --region="),
+        (lambda: status.check("nope"), "fab fleet.check --region="),
         (lambda: rows.show("nope"), "fab meta.show --region="),
         (lambda: rows.save("nope"), "fab meta.save --region="),
         (lambda: dry("oms.deploy", region="nope"), "fab --dry oms.deploy --region="),
@@ -177,7 +178,7 @@ def test_a_user_without_a_name_goes_by_its_number(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(os, "getuid", lambda: 4_242_424)
     config = paramiko.SSHConfig.from_text("Match localuser 4242424\n  Port 2222\n")
-    asked = guarded(lambda: (under_way.owner(tmp_path), config.lookup("oms1")["port"]))
+    asked = guarded(lambda: (lifecycle.owner(tmp_path), config.lookup("oms1")["port"]))
 
     owner, port = asked()
 

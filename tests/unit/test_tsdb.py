@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from omsfab.command import shown
-from omsfab.commands import checks, influx
+from omsfab.commands import influx, node_checks
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Tsdb
 from omsfab.fleet.oms_config import Drift
-from omsfab.plan import scale, tsdb
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Run, Write
 from omsfab.secret import Secret
 
@@ -159,7 +159,7 @@ def test_ceresdb_is_enabled_as_far_as_it_can_be_asked(measured, running):
     }
     written = [e.content.reveal() for s in plan.steps for e in s.apply if isinstance(e, Write)]
 
-    assert {f"oms{n}": [checks.connects("tsdb.example", 5440)] for n in (1, 2, 3)} == asked
+    assert {f"oms{n}": [node_checks.connects("tsdb.example", 5440)] for n in (1, 2, 3)} == asked
     assert 3 == len(written) == sum('tsdb_service: "CERESDB"' in text for text in written)
     assert "tsdb-points" not in {step.name for step in plan.steps}
 
@@ -195,7 +195,7 @@ def test_enabled_twice_changes_nothing(measured, running):
 
 def test_a_joining_node_must_get_in_first(measured, package, present):
     """scale.out asks every node it touches before anything is staged."""
-    plan = scale.scale_out(measured, present(package))
+    plan = scale_out.scale_out(measured, present(package))
 
     assert {"oms1", "oms2", "oms3"} == {s.node for s in plan.stages[0].steps if s.name == "tsdb"}
 

@@ -10,10 +10,10 @@ import threading
 import pytest
 
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import scale, undo
-from omsfab.plan.present import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
-from omsfab.run import mirror
+from omsfab.run.record import replica
 from omsfab.ssh.protocol import Result
 from tests.unit.test_plans import compare
 
@@ -30,7 +30,7 @@ def back(fleet, package, present):
 
     def make(*keys):
         now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
-        done = keys or begun(scale.scale_out(fleet, now))
+        done = keys or begun(scale_out.scale_out(fleet, now))
         return undo.undo(fleet, now, run=RUN, region="", begun=frozenset(done))
 
     return make
@@ -115,10 +115,10 @@ def test_without_saved_rows_a_copy_tells_that_none_was_touched(tmp_path, saving)
     steps = ["stop-processes@oms1", saving, "initialise@oms1"]
     (tmp_path / "backup").mkdir()
 
-    without = mirror.may_have_begun(tmp_path, steps)
+    without = replica.may_have_begun(tmp_path, steps)
     (tmp_path / "backup" / "region-1.1.jsonl").touch()
 
-    assert (steps[:1], steps) == (without, mirror.may_have_begun(tmp_path, steps))
+    assert (steps[:1], steps) == (without, replica.may_have_begun(tmp_path, steps))
 
 
 class Node:
@@ -144,7 +144,7 @@ def test_the_last_word_of_a_run_is_in_its_copy(tmp_path):
     node = Node()
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "journal.jsonl").write_text("ended\ntorn")
-    copy = mirror.Mirror(node, tmp_path, lambda text: None)
+    copy = replica.Mirror(node, tmp_path, lambda text: None)
     copy._lock.acquire()
     threading.Timer(0.1, copy._lock.release).start()
 
@@ -159,7 +159,7 @@ def joined(fleet, package, present):
 
     def make(*keys):
         now = present(package, url="http://10.0.0.100:8088")
-        done = keys or begun(scale.scale_out(fleet, now))
+        done = keys or begun(scale_out.scale_out(fleet, now))
         return undo.undo(fleet, now, run=RUN, region="", begun=frozenset(done))
 
     return make
@@ -185,7 +185,11 @@ def test_host_rows_of_the_nodes_that_joined_go_with_their_containers(joined):
 def test_rows_are_saved_before_a_new_node_may_write_any(fleet, package, present, url):
     """What a way back takes out is what was not there then: first deployment, behind a VIP."""
     fresh = Present(package=package, image=package.image)
-    plan = scale.scale_out(fleet, present(package, url=url)) if url else scale.deploy(fleet, fresh)
+    plan = (
+        scale_out.scale_out(fleet, present(package, url=url))
+        if url
+        else scale_out.deploy(fleet, fresh)
+    )
     keys = [step.name for step in plan.steps]
 
     assert keys.index("save-rows") < keys.index("container")
@@ -199,7 +203,7 @@ def test_without_a_container_no_host_row_is_touched(joined):
 def test_a_deployment_is_taken_back_to_an_empty_region(fleet, package):
     """There was no row, nor a table perhaps: all rows of the region go; there are no others."""
     now = Present(package=package, image=package.image)
-    plan = undo.undo(fleet, now, run=RUN, region="", begun=begun(scale.deploy(fleet, now)))
+    plan = undo.undo(fleet, now, run=RUN, region="", begun=begun(scale_out.deploy(fleet, now)))
     rows = [step for step in plan.steps if step.node == METADB]
 
     assert [(RestoreRows(1, saved=True),)] == [step.apply for step in rows]

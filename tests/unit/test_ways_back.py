@@ -13,14 +13,15 @@ import pytest
 from omsfab.command import command
 from omsfab.commands.next_line import shell
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
-from omsfab.plan import undo
 from omsfab.plan.events import Event
-from omsfab.plan.present import Present
+from omsfab.plan.observed import Present
+from omsfab.plan.procedures import undo
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import claims, elsewhere, mirror, under_way
-from omsfab.run import journal as journals
+from omsfab.run import lifecycle, other_hosts
+from omsfab.run.lifecycle import Order, World
+from omsfab.run.record import claims, replica
+from omsfab.run.record import journal as journals
 from omsfab.run.session import Flags, Session
-from omsfab.run.under_way import Order, World
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result
 
@@ -117,13 +118,13 @@ def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over
     """Half done, it keeps its lease and can be taken back again; ended before, it has none."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb")
     if over:
-        under_way.close(run, "ended: 2 changes")
+        lifecycle.close(run, "ended: 2 changes")
     back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
     rows = Rows()
 
     with pytest.raises(Unreachable) as error:
         plan = the_plan("run.undo", check=(Succeeds(command("look"), "no"),))
-        under_way.carry_out(
+        lifecycle.carry_out(
             world(tmp_path, rows, oms1="look"), Order(back, plan, lease=True, undoes=run)
         )
 
@@ -220,11 +221,11 @@ def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, bac
     """Any node may have the word, not the initial one only: finished or rolled back elsewhere,
     gone on with, being rolled back, or another run since; and none of that stops nothing."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1")
-    seen = elsewhere.look({"oms1": Shell("oms1"), "oms2": Told("oms2", line)})
+    seen = other_hosts.look({"oms1": Shell("oms1"), "oms2": Told("oms2", line)})
     past = journals.read(run / "journal.jsonl")
 
     try:
-        elsewhere.refuse(seen, run, past, {FORWARD}, back=back)
+        other_hosts.refuse(seen, run, past, {FORWARD}, back=back)
         said = ("", "")
     except PreflightError as error:
         said = (error.id, error.next[0].task)
@@ -234,7 +235,7 @@ def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, bac
 
 def test_a_node_that_is_away_stops_nobody(tmp_path):
     """It is named instead: what is there cannot be asked."""
-    seen = elsewhere.look({"oms1": Shell("oms1", away="copies"), "oms2": Shell("oms2")})
+    seen = other_hosts.look({"oms1": Shell("oms1", away="copies"), "oms2": Shell("oms2")})
 
     assert (("oms1",), ()) == (seen.silent, seen.copies)
 
@@ -258,7 +259,7 @@ def test_the_marker_in_metadb_contradicts_the_journal(tmp_path, mark, steps, own
     past = journals.read(run / "journal.jsonl")
 
     try:
-        elsewhere.refuse_contradiction(mark, run, past, own_rollback=own, back=back)
+        other_hosts.refuse_contradiction(mark, run, past, own_rollback=own, back=back)
         said = ""
     except PreflightError as error:
         said = error.id
@@ -329,7 +330,7 @@ def test_a_claim_that_fails_leaves_those_of_a_half_done_run(tmp_path):
     here = world(tmp_path, oms2="claim")
     order = Order(back, the_plan("run.undo", "oms2"), lease=True, undoes=run)
 
-    under_way.carry_out(here, order)  # is done without it, as claims of its own are there
+    lifecycle.carry_out(here, order)  # is done without it, as claims of its own are there
 
     assert journals.read(run / "journal.jsonl").undone
 
@@ -343,7 +344,7 @@ def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(claims, "take", let_go)
     with pytest.raises(Detached) as error:
-        under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
+        lifecycle.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
 
     assert (130, "fab scale.out") == (error.value.exit_code, error.value.next[0].line)
     assert [("release", FORWARD)] == rows.log
@@ -356,7 +357,7 @@ def test_a_password_that_is_a_word_of_the_journal_hides_no_end(tmp_path, secret)
     run = made(tmp_path)
     here = world(tmp_path)
     here = World(here.home, here.shells, here.metadb, (Secret(secret),), here.show)
-    under_way.carry_out(here, Order(run, the_plan("scale.out"), lease=True))
+    lifecycle.carry_out(here, Order(run, the_plan("scale.out"), lease=True))
 
     assert journals.read(run / "journal.jsonl").ended
 
@@ -370,7 +371,7 @@ def test_all_done_and_a_metadb_that_is_away_tells_what_was_done(tmp_path):
 
     rows.lease_release = away
     with pytest.raises(OmsfabError) as error:
-        under_way.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
+        lifecycle.carry_out(world(tmp_path, rows), Order(run, the_plan("scale.out"), lease=True))
 
     assert "oms1: a" == error.value.changed
     assert error.value.next[0].line.startswith(f"fab run.resume --run={FORWARD}")
@@ -406,7 +407,7 @@ def test_a_copy_that_acts_elsewhere_is_refused(fleet, tmp_path, fetched):
     record = {"task": "scale.out", "args": {}, "fleet": undo.public(fleet)}
     record["fleet"]["install"]["mounts"]["config"] = "/etc/passwd"
     if fetched:
-        (tmp_path / mirror.FETCHED).touch()
+        (tmp_path / replica.FETCHED).touch()
     here = Here(fleet)
 
     if not fetched:
@@ -462,6 +463,6 @@ def test_a_disk_that_fills_between_two_stages_does_not_hide_what_was_changed(tmp
     plan = Plan("scale.out", "t", (), (Stage("s", (step,)), Stage("further", (further,))))
 
     with pytest.raises(OmsfabError) as error:
-        under_way.carry_out(world(tmp_path), Order(run, plan))
+        lifecycle.carry_out(world(tmp_path), Order(run, plan))
 
     assert ("JRN-001", "oms1: act") == (error.value.id, error.value.changed)

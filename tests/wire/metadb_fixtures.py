@@ -22,11 +22,11 @@ from typing import Any
 import pymysql
 import pytest
 
-from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.fleet.model import MetaDb
 from omsfab.fleet.values import CmUrl
 from omsfab.lab import mysql
 from omsfab.lab.metadb import engine_path
+from omsfab.metadb.client import Limits, MetaDbEdge
 from omsfab.secret import Secret
 
 PASSWORD = "o'm\"s $x #ö\\ &"

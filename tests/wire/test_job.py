@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from omsfab.command import script
-from omsfab.commands import job as words
+from omsfab.commands import init_job as words
 from omsfab.commands.next_line import fab
-from omsfab.edges.job import JobResult, Pace, follow
 from omsfab.errors import Ended, Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.plan.records import Job
+from omsfab.run.engine.init_job import JobResult, Pace, follow
 from omsfab.secret import Secret
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
@@ -179,7 +179,7 @@ DRIVER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from omsfab.edges.job import follow
+    from omsfab.run.engine.init_job import follow
     from omsfab.ssh.shell import SshShell
     from omsfab.fleet.model import Node, Ssh
     from omsfab.plan.records import Job

@@ -21,10 +21,6 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from omsfab.edges import metadb_backup, metadb_sql
-from omsfab.edges.metadb import Keeper, Lease, MetaDbEdge
-from omsfab.edges.metadb_backup import BadBackup
-from omsfab.edges.metadb_link import Link
 from omsfab.errors import (
     Locked,
     LockLost,
@@ -35,6 +31,10 @@ from omsfab.errors import (
     PreflightError,
 )
 from omsfab.fleet.values import CmUrl
+from omsfab.metadb import backup, sql
+from omsfab.metadb.backup import BadBackup
+from omsfab.metadb.client import Keeper, Lease, MetaDbEdge
+from omsfab.metadb.connection import Link
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 from omsfab.secret import Secret
 from tests.wire.metadb_fixtures import (
@@ -623,7 +623,7 @@ INJURIES = {
     "emptied": lambda path: os.truncate(path, 0),
     "gone": lambda path: path.unlink(),
     "of other rows": lambda path: path.write_bytes(
-        metadb_backup.as_lines(metadb_backup.Backup("r", "s", 1, "", "", ()))
+        backup.as_lines(backup.Backup("r", "s", 1, "", "", ()))
     ),
 }
 
@@ -632,14 +632,14 @@ INJURIES = {
 @pytest.mark.parametrize("injury", INJURIES)
 def test_a_bad_backup_deletes_nothing(edge, oms, lease, tmp_path, monkeypatch, injury, suffix):
     """D10: injured after it was written and before it is read back."""
-    before, write = oms.dump(), metadb_backup.write_private
+    before, write = oms.dump(), backup.write_private
 
     def written_and_injured(path: Path, content: bytes) -> None:
         write(path, content)
         if path.suffix == suffix:
             INJURIES[injury](path)
 
-    monkeypatch.setattr(metadb_backup, "write_private", written_and_injured)
+    monkeypatch.setattr(backup, "write_private", written_and_injured)
 
     with pytest.raises(OmsfabError, match="DB-021") as refused:
         edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
@@ -662,7 +662,7 @@ def test_a_backup_that_cannot_be_written_deletes_nothing(edge, oms, lease, tmp_p
 def test_a_full_disk_leaves_no_half_backup(tmp_path):
     """J06: a size limit stands for the disk; what does not fit is not there at all."""
     script = (
-        "import resource, sys, pathlib; from omsfab.edges.metadb_backup import write_private\n"
+        "import resource, sys, pathlib; from omsfab.metadb.backup import write_private\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "write_private(pathlib.Path(sys.argv[1]), b'x' * 9999)"
     )
@@ -1342,15 +1342,15 @@ def test_every_flipped_bit_of_a_backup_is_noticed(edge, tmp_path):
     """Read back years later, a backup is either whole or refused."""
     path = edge.save(1, tmp_path, "run-7").files[0]
     good = path.read_bytes()
-    whole = metadb_backup.load(path)
+    whole = backup.load(path)
 
     for at in range(0, len(good), 37):
         path.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
         with pytest.raises(BadBackup):
-            metadb_backup.load(path)
+            backup.load(path)
     path.write_bytes(good)
 
-    assert whole == metadb_backup.load(path)
+    assert whole == backup.load(path)
 
 
 # --- the line is cut -------------------------------------------------------------------------
@@ -1548,7 +1548,7 @@ def test_two_users_with_different_rights_hold_no_two_leases(oms, first):
     narrow = user(oms, "narrow", *OF_OMS)
     oms.engine.sql("create database omsfab")
     for table in ("lease", "marker"):  # what a former version left, and only one of them sees
-        text = getattr(metadb_sql, f"create_{table}")(f"omsfab.omsfab_{table}")
+        text = getattr(sql, f"create_{table}")(f"omsfab.omsfab_{table}")
         oms.engine.sql(text)
     one, other = (mighty, narrow) if first == "mighty" else (narrow, mighty)
 
@@ -1568,7 +1568,7 @@ def test_the_lease_of_a_former_version_is_respected(oms, edge):
     holder goes on with it, and its marker counts."""
     oms.engine.sql("create database omsfab")
     for table in ("lease", "marker"):
-        oms.engine.sql(getattr(metadb_sql, f"create_{table}")(f"omsfab.omsfab_{table}"))
+        oms.engine.sql(getattr(sql, f"create_{table}")(f"omsfab.omsfab_{table}"))
     oms.engine.sql(
         "insert into omsfab.omsfab_lease values ('oms_rm', 41, 'old', 'li@jump1',"
         " utc_timestamp(6), utc_timestamp(6), utc_timestamp(6) + interval 60 second)",

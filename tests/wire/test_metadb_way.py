@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.edges import metadb_way
-from omsfab.edges.metadb import MetaDbEdge
 from omsfab.errors import PreflightError
 from omsfab.fleet.model import Tls
+from omsfab.metadb import tunnel
+from omsfab.metadb.client import MetaDbEdge
 from omsfab.secret import Secret
 from tests.wire.metadb_fixtures import (
     Engine,
@@ -74,7 +74,7 @@ def metadb(engine, **more):
 def test_tls_with_the_right_ca(secure):
     """The name in a server's own certificate does not count, its CA does."""
     engine, base = secure
-    edge = metadb_way.edge(metadb(engine, tls=Tls(ca=base / "ca.pem")), {})
+    edge = tunnel.edge(metadb(engine, tls=Tls(ca=base / "ca.pem")), {})
 
     assert "mariadb" == edge.facts().kind
 
@@ -82,7 +82,7 @@ def test_tls_with_the_right_ca(secure):
 def test_a_certificate_of_another_ca_is_refused(secure):
     """Whoever sits in between has no certificate of this CA."""
     engine, base = secure
-    edge = metadb_way.edge(metadb(engine, tls=Tls(ca=base / "stranger.pem")), {})
+    edge = tunnel.edge(metadb(engine, tls=Tls(ca=base / "stranger.pem")), {})
 
     with pytest.raises(PreflightError, match="DB-00") as caught:
         edge.facts()
@@ -93,7 +93,7 @@ def test_a_certificate_of_another_ca_is_refused(secure):
 def test_a_server_without_tls_is_refused(engine, secure):
     """With metadb.tls no password goes over a plain connection."""
     _, base = secure
-    edge = metadb_way.edge(engine.metadb(tls=Tls(ca=base / "ca.pem")), {})
+    edge = tunnel.edge(engine.metadb(tls=Tls(ca=base / "ca.pem")), {})
 
     with pytest.raises(PreflightError) as caught:
         edge.facts()
@@ -107,7 +107,7 @@ def test_a_server_that_signed_its_own_certificate(engine, oms):
         pytest.skip("does not apply: only MySQL makes them by itself")
     (made,) = engine.sql("select concat(@@datadir, @@ssl_ca)")[0]
 
-    assert metadb_way.edge(engine.metadb(tls=Tls(ca=Path(made))), {}).exists()
+    assert tunnel.edge(engine.metadb(tls=Tls(ca=Path(made))), {}).exists()
 
 
 @pytest.mark.parametrize("user", ["oms@oms_meta", "oms@oms_meta#lab"])
@@ -136,7 +136,7 @@ def test_the_user_forms_of_oceanbase_arrive_whole(engine, oms, user):
 def test_a_refused_connection_is_not_called_a_silent_one(engine):
     """Nobody listens there, which is known at once; no limit was waited for."""
     with pytest.raises(PreflightError, match="DB-001 the MetaDB is not reached") as caught:
-        metadb_way.edge(engine.metadb(port=free_port()), {}).facts()
+        tunnel.edge(engine.metadb(port=free_port()), {}).facts()
 
     assert "refused" in caught.value.evidence
 
@@ -144,7 +144,7 @@ def test_a_refused_connection_is_not_called_a_silent_one(engine):
 def test_through_a_node(engine, oms, server):
     """Rows come over the node's sshd; nothing listens on this machine for it."""
     shell = server.shell()
-    edge = metadb_way.edge(engine.metadb(oms.name, through="oms1"), {"oms1": shell})
+    edge = tunnel.edge(engine.metadb(oms.name, through="oms1"), {"oms1": shell})
 
     assert edge.exists()
     assert edge.clusters()
@@ -156,7 +156,7 @@ def test_through_a_node_and_with_tls(secure, server):
     engine, base = secure
     wanted = metadb(engine, through="oms1", tls=Tls(ca=base / "ca.pem"))
 
-    assert "mariadb" == metadb_way.edge(wanted, {"oms1": server.shell()}).facts().kind
+    assert "mariadb" == tunnel.edge(wanted, {"oms1": server.shell()}).facts().kind
 
 
 def test_a_node_that_does_not_reach_it(engine, server):
@@ -164,7 +164,7 @@ def test_a_node_that_does_not_reach_it(engine, server):
     wanted = engine.metadb(port=free_port(), through="oms1")
 
     with pytest.raises(PreflightError, match="DB-001") as caught:
-        metadb_way.edge(wanted, {"oms1": server.shell()}).facts()
+        tunnel.edge(wanted, {"oms1": server.shell()}).facts()
 
     assert caught.value.where.endswith("through oms1")
     assert "the node cannot reach it" in caught.value.evidence
@@ -172,7 +172,7 @@ def test_a_node_that_does_not_reach_it(engine, server):
 
 def test_a_large_answer_comes_whole(engine, oms, server):
     """More than one window of a channel, both ways."""
-    edge = metadb_way.edge(engine.metadb(oms.name, through="oms1"), {"oms1": server.shell()})
+    edge = tunnel.edge(engine.metadb(oms.name, through="oms1"), {"oms1": server.shell()})
     text = "x" * 3_000_000
 
     rows = edge._ask("testing", lambda link: link.rows("select %s", (text,)))

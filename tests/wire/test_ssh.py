@@ -27,7 +27,7 @@ import pytest
 from paramiko.common import cMSG_CHANNEL_EOF
 
 from omsfab.command import command, script
-from omsfab.commands import posix
+from omsfab.commands import files
 from omsfab.errors import (
     InputError,
     LostSession,
@@ -828,7 +828,7 @@ def test_a_page_is_fetched_with_and_without_curl(sshd, bare):
 
         threading.Thread(target=serve, daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/oms/health?a=b"
-        results = [sshd.shell().run(posix.http_get(url)) for _ in answers]
+        results = [sshd.shell().run(files.http_get(url)) for _ in answers]
 
     said = [(result.status, result.out.strip()) for result in results]
     assert [(0, '{"data": 1}'), (22, "sick"), (44, "no")] == said
@@ -851,9 +851,9 @@ def test_facts_of_a_node_are_printed(server, tmp_path):
     (tmp_path / "f").write_text("abc")
     digest = hashlib.sha256(b"abc").hexdigest()
 
-    assert digest == shell.run(posix.sha256(str(tmp_path / "f"))).out.split()[0]
-    assert "127.0.0.1" in shell.run(posix.addresses()).out.split()
-    assert abs(time.time() - float(shell.run(posix.clock()).out.split()[0])) < 60
+    assert digest == shell.run(files.sha256(str(tmp_path / "f"))).out.split()[0]
+    assert "127.0.0.1" in shell.run(files.addresses()).out.split()
+    assert abs(time.time() - float(shell.run(files.clock()).out.split()[0])) < 60
 
 
 def test_no_weak_mac_is_offered(server):

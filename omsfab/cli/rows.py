@@ -1,0 +1,122 @@
+"""`fab meta.*`: the rows of a region, looked at, saved, put back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from omsfab.commands.next_line import fab, shell
+from omsfab.errors import InputError, Mismatch, Next
+from omsfab.fleet import hosts_file
+from omsfab.fleet.mask import one_line
+from omsfab.metadb import tunnel
+from omsfab.plan import steps
+from omsfab.plan.procedures import regions
+from omsfab.run import jump_host
+from omsfab.run.confirmation import Flags
+from omsfab.run.session import Session, home_of, hosts_path
+from omsfab.show.text import say
+from omsfab.ssh import shell as ssh
+
+CARRY_OUT = Flags()
+
+
+def show(region: str) -> None:
+    """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
+    loaded = hosts_file.load(hosts_path())
+    named = regions.named(loaded, region, fab("meta.show")) if region else None
+    metadb = tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    table = Table(title="cluster_info", title_justify="left")
+    for head in ("location", "region", "cm_url", "default", "hosts"):
+        table.add_column(head)
+    found = metadb.clusters() if metadb.exists() else ()
+    for row in found:
+        hosts = ", ".join(f"{host.ip} {host.status}" for host in metadb.hosts(row.code))
+        cells = (
+            str(row.code),
+            row.region,
+            str(row.cm_url),
+            str(row.is_default).lower(),
+            hosts or "none",
+        )
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
+    console = Console()
+    console.print(table)
+    for one in (named,) if named else loaded.regions:
+        if one.location in {row.code for row in found}:
+            print(f"rows of region {one.name}:")
+            for line in metadb.scope(one.location, steps.TABLES).prose:
+                say(f"  {line}")
+
+
+def save(region: str, flags: Flags = CARRY_OUT) -> None:
+    """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
+    loaded = hosts_file.load(hosts_path())
+    where = regions.named(loaded, region, fab("meta.save"))
+    home = home_of(loaded)
+    if flags.dry:
+        print(
+            f"dry: nothing was contacted; rows of region {where.name} would be saved below {home}"
+        )
+        return
+    metadb = tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    now = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-meta-save"
+    if flags.plan:
+        for line in metadb.preflight(where.location, steps.TABLES).prose:
+            print(line)
+        print(f"these rows would be saved below {home / 'saved'}; nothing was changed")
+        return
+    jump_host.make(home)
+    saved = metadb.save(where.location, home / "saved" / now, now)
+    for table, count in saved.rows.items():
+        print(f"{table:<16} {count} rows")
+    lines, script = saved.files
+    print(f"saved and read back: {lines}")
+    print(f"for a DBA without omsfab: {script}")
+    print(f"put back by: fab meta.restore --file={lines}")
+
+
+def restore(file: str, region: str, flags: Flags) -> None:
+    """Put the rows of a backup back: a run like any other, with locks, shown first."""
+    session = Session(flags)
+    path = Path(file).expanduser().absolute()
+    if path.suffix == ".sql":
+        path = path.with_suffix(".jsonl")
+    if not path.is_file():
+        raise InputError(
+            "INPUT-041",
+            f"there is no backup {path}",
+            where="--file",
+            next=_others(session.home, path),
+        )
+    try:
+        backup = session.metadb.read_backup(path)
+    except Mismatch as error:  # no run is under way that could be resumed
+        error.fix, error.next = "", (_others(session.home, path),)
+        raise
+    where = next((one for one in session.fleet.regions if one.location == backup.location), None)
+    if where is None or region not in ("", where.name):
+        raise InputError(
+            "INPUT-040",
+            f"this backup is of location {backup.location}, which is not that of {region or 'any'}",
+            where=str(path),
+            next=fab("meta.show"),
+        )
+    rows = ", ".join(f"{table} {count}" for table, count in backup.counts.items())
+    if not flags.json:
+        say(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
+    session.carry_out("meta.restore", file=str(path), region=where.name)
+
+
+def _others(home: Path, path: Path) -> Next:
+    """The newest backup there is besides this one; without any, where they would be."""
+    found = [*home.glob("saved/*/*.jsonl"), *home.glob("[0-9]*/backup/*.jsonl")]
+    others = sorted((one for one in found if one != path), key=lambda one: one.stat().st_mtime)
+    if others:
+        newest = str(others[-1])
+        return fab("meta.restore", file=newest, plan=True, note="the newest backup here")
+    return shell("ls", str(path.parent), note="no backup is in the state directory")

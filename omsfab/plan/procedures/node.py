@@ -1,0 +1,336 @@
+"""Repairs on single nodes: small plans out of the same steps, through the same runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from omsfab.command import Command
+from omsfab.commands import docker, node_checks, oms, supervisor
+from omsfab.commands.next_line import fab, plus
+from omsfab.errors import InputError, Next, PreflightError
+from omsfab.fleet.model import Fleet, Node
+from omsfab.plan import questions, steps
+from omsfab.plan.observed import Present
+from omsfab.plan.procedures import refusals
+from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
+
+
+def nodes_named(fleet: Fleet, text: str, again: Next, flag: str = "node") -> tuple[Node, ...]:
+    """Return the nodes named or addressed in a comma separated list; ``again`` is the task at
+    hand, to which an error adds a node."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    found = [node for node in fleet.nodes for word in wanted if word in (node.name, node.ip)]
+    known = {word for node in found for word in (node.name, node.ip)}
+    missing = [word for word in wanted if word not in known]
+    if missing or not wanted:
+        raise InputError(
+            "INPUT-022",
+            f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
+            where="--node or -H" if flag == "node" else "--from",
+            evidence="there are: " + ", ".join(f"{n.name} ({n.ip})" for n in fleet.nodes),
+            next=plus(again, **{flag: fleet.nodes[0].name}),
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _plan(
+    task: str,
+    fleet: Fleet,
+    node: str,
+    build: Callable[[Node], tuple[Step, ...]],
+    width: int = 0,
+    touches: Present | None = None,
+    asked: Callable[[Sequence[Node]], tuple[Step, ...]] = lambda nodes: (),
+) -> Plan:
+    """``touches``: the running containers of this Present are changed, or their programs are, so no
+    docker_init.sh may run there; asked under the claim, for somebody may have begun one.
+    ``asked`` as well of all nodes, before anything is changed on any of them."""
+    nodes = nodes_named(fleet, node, fab(task))
+    work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
+    running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
+    before = (*(_no_init_runs(fleet, one) for one in running), *asked(nodes))
+    stages = (Stage("preflight", before, gather=True), work) if before else (work,)
+    return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
+
+
+def _no_init_runs(fleet: Fleet, node: Node) -> Step:
+    """The line that goes on is the task itself, once docker_init.sh has come to its end."""
+    wait = fab("node.status", node=node.name, note="wait for its end; then the same line again")
+    return replace(steps.no_init_runs(fleet, node), fix=str(wait))
+
+
+def _config(fleet: Fleet, present: Present, node: Node) -> Step:
+    refusals.config_kept(fleet, (node,), present)
+    step = steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
+    note = "if its container sees the former file: a restart mounts the one of now"
+    return replace(step, fix=str(fab("node.restart", node=node.name, note=note)))
+
+
+def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Write config.yaml from hosts.yaml; the components read it at the next initialisation."""
+    return _plan(
+        "node.push-config",
+        fleet,
+        node,
+        lambda one: (_config(fleet, present, one),),
+        touches=present,
+        asked=lambda nodes: questions.to_change(fleet, nodes, present),
+    )
+
+
+def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Bring certificate and key of hosts.yaml to the nodes; NGINX reads them where it runs."""
+
+    def build(one: Node) -> tuple[Step, ...]:
+        region, facts = fleet.region_of(one), present.facts(one.name)
+        if region.https is None:
+            raise InputError(
+                "CERT-004",
+                f"region {region.name} has no certificate in hosts.yaml",
+                where=f"regions.{region.name}.https",
+                evidence="guide, docker run: certificate and key, both or none",
+                fix="write https.crt and https.key of that region into hosts.yaml",
+            )
+        runs = facts.container == "running"
+        if runs and facts.image and not any(b.endswith(docker.CERTIFICATE) for b in facts.binds):
+            raise PreflightError(
+                "CERT-005",
+                f"the container on {one.name} was started without a certificate",
+                where=one.name,
+                evidence="mounts of a container never change (guide, notice at the mount"
+                " directories): it would have to be removed and run again",
+                next=fab("fleet.check", region=region.name),
+            )
+        shown = present.pair(region).shown
+        serve = (_starting(steps.serve_certificate(fleet, one)), steps.healthy(fleet, one, shown))
+        return (*steps.certificate(fleet, region, one, present), *(serve if runs else ()))
+
+    return _plan("node.push-certs", fleet, node, build, width=1)
+
+
+def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Load the image where it is missing; the package lies beside the mount directories."""
+    return _plan(
+        "node.load-image",
+        fleet,
+        node,
+        lambda one: (
+            steps.directories(fleet, one),
+            steps.image(fleet, one, present.image, present.package),
+        ),
+    )
+
+
+def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Run the container on a node: directories, image, config.yaml, then docker run.
+
+    ``docker run`` would fail where a container of the name is already, so one that somebody else
+    made, with the mounts and the address of hosts.yaml, is left as it is and started if it is down.
+    """
+
+    def foreign(one: Node) -> bool:
+        facts = present.facts(one.name)
+        wanted = docker.spec(one, fleet.install_of(one), present.image)
+        return facts.container in ("running", "stopped") and facts.spec != wanted
+
+    def container(one: Node) -> Step:
+        step = steps.container(fleet, one, present.image, present.facts(one.name))
+        if not foreign(one):
+            return step
+        name = fleet.install.container
+        runs = Says(docker.running(name), "true")
+        stays = Succeeds(node_checks.stays_up(name), "it ended")
+        start = Run(docker.start(name), programs="start")
+        return replace(
+            step, title=f"{name} runs", check=(runs,), apply=(start,), verify=(stays, runs)
+        )
+
+    plan = _plan(
+        "node.run",
+        fleet,
+        node,
+        lambda one: (
+            steps.directories(fleet, one),
+            steps.image(fleet, one, present.image, present.package),
+            _config(fleet, present, one),
+            *steps.certificate(fleet, fleet.region_of(one), one, present),
+            container(one),
+        ),
+        touches=present,
+    )
+    there = [one.name for one in nodes_named(fleet, node, fab("node.run")) if foreign(one)]
+    note = f"{', '.join(there)}: the container there was made by someone else, or with other flags"
+    return replace(plan, reasons=(f"{note}; it is left as it is",)) if there else plan
+
+
+def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Stop all processes in the container (guide, step 2); the container itself stays."""
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (steps.stop_processes(fleet, one), steps.left_over(fleet, one))
+
+    return _plan("node.stop", fleet, node, build, touches=present)
+
+
+def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Start the container if it is stopped, then every program in it."""
+    container = fleet.install.container
+    runs = Says(docker.running(container), "true")
+    status = supervisor.status(container)
+    every = Programs(status)
+    programs = Await(Programs(status, names=supervisor.PROGRAMS, known=True), limit=180)
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (
+            Step(
+                "start-container",
+                one.name,
+                f"start {container}",
+                check=(runs,),
+                apply=(Run(docker.start(container), programs="start"),),
+                verify=(runs,),
+                fault="RUN-004",
+            ),
+            Step(
+                "start-processes",
+                one.name,
+                f"start all processes in {container}",
+                check=(every,),
+                apply=(Run(supervisor.start_all(container), any_status=True, programs="start"),),
+                verify=(programs,),
+                fault="RUN-003",
+            ),
+            steps.programs_all(fleet, one),
+        )
+
+    return _plan("node.start", fleet, node, build, touches=present)
+
+
+def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Restart the container, one node at a time.  No check: a restart is always wanted.
+
+    A program that does not start with its container (autostart=false) is started, if it ran
+    before; where nothing ran, all of them are.
+    """
+    container = fleet.install.container
+    answers = Await(Succeeds(supervisor.answers(container), "supervisord is silent"), limit=60)
+
+    def build(one: Node) -> tuple[Step, ...]:
+        return (
+            Step(
+                "restart",
+                one.name,
+                f"restart {container}",
+                apply=(Run(docker.restart(container), programs="restart"),),
+                verify=(answers,),
+                fault="RUN-004",
+                fix=str(fab("node.logs", node=one.name)),
+            ),
+            _starting(steps.start_processes(fleet, one, present.facts(one.name))),
+            steps.programs_all(fleet, one),
+        )
+
+    return _plan("node.restart", fleet, node, build, width=1, touches=present)
+
+
+def _starting(step: Step) -> Step:
+    """A program that does not run then (RUN-003) is started alone: the same task once more would
+    stop all others again."""
+    look = fab("node.logs", node=step.node, note="why a program does not start")
+    start = fab("node.start", node=step.node, note="starts what does not run by itself")
+    return replace(step, fix=str(look), next=start)
+
+
+def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Run docker_init.sh on the node, whether it was initialised before or not."""
+    return _plan(
+        "node.initialise",
+        fleet,
+        node,
+        lambda one: (
+            steps.initialise(fleet, fleet.region_of(one), one, again=True),
+            steps.programs_run(fleet, one, present.facts(one.name)),
+            steps.programs_all(fleet, one),
+            steps.healthy(fleet, one),
+        ),
+        width=1,
+        touches=present,
+    )
+
+
+def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Write config.yaml and bring it to the components without a full initialisation."""
+    return _plan(
+        "node.refresh",
+        fleet,
+        node,
+        lambda one: (
+            _config(fleet, present, one),
+            _starting(steps.refresh(fleet, one, present.facts(one.name))),
+        ),
+        width=1,
+        touches=present,
+        asked=lambda nodes: questions.to_change(fleet, nodes, present),
+    )
+
+
+def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
+    """Run words in the container and show what they say."""
+    return _look_plan(
+        "node.exec",
+        fleet,
+        node,
+        docker.inside(fleet.install.container, "sh", "-c", words, limit=600),
+        touches=present,
+    )
+
+
+def logs(fleet: Fleet, present: Present, *, node: str, lines: str = "50") -> Plan:
+    """Show the container's own log and the last lines of the newest logs on the mount."""
+    return _look_plan("node.logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
+
+
+def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Show container, programs and health of the node."""
+    return _look_plan("node.status", fleet, node, None)
+
+
+def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
+    """Ask everything of a node that can be asked before or after a change; nothing is changed."""
+
+    def build(one: Node) -> tuple[Step, ...]:
+        facts = present.facts(one.name)
+        if facts.container == "running":
+            shown = present.pair(fleet.region_of(one)).shown
+            return (
+                *questions.of_node(fleet, one, present),
+                steps.programs_run(fleet, one),
+                steps.programs_all(fleet, one),
+                steps.healthy(fleet, one, shown),
+            )
+        return questions.of_node(fleet, one, present)
+
+    plan = _plan("node.check", fleet, node, build)
+    return replace(plan, stages=tuple(replace(stage, gather=True) for stage in plan.stages))
+
+
+def _look_plan(
+    task: str, fleet: Fleet, node: str, command: Command | None, *, touches: Present | None = None
+) -> Plan:
+    """Return a plan whose only outcome is what its commands say; ``touches`` as above."""
+    container = fleet.install.container
+
+    def build(one: Node) -> tuple[Step, ...]:
+        words = (command,) if command else oms.status(one, fleet.install_of(one))
+        return (
+            Step(
+                task.split(".")[1],
+                one.name,
+                f"{task.split('.')[1]} in {container}",
+                kind="once-only" if touches else "read-only",
+                apply=tuple(Run(each, any_status=not touches) for each in words),
+            ),
+        )
+
+    return _plan(task, fleet, node, build, touches=touches)

@@ -1,0 +1,245 @@
+"""Which region and which nodes are meant, and where they differ from hosts.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from omsfab.commands import docker
+from omsfab.commands.next_line import fab, plus
+from omsfab.errors import InputError, Next, PreflightError
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.oms_config import Drift
+from omsfab.fleet.values import CmUrl
+from omsfab.plan.observed import NodeFacts, Present
+
+
+def names(nodes: Sequence[Node]) -> str:
+    return ", ".join(node.name for node in nodes) or "no node"
+
+
+AGAIN = fab("scale.out", plan=True)
+
+
+def named(fleet: Fleet, name: str, again: Next = AGAIN) -> Region:
+    """Return the region; without a name the only one there is.
+
+    ``again`` is the task at hand, to which an error adds what was missing.
+    """
+    found = [region for region in fleet.regions if name in ("", region.name)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(region.name for region in fleet.regions)
+    raise InputError(
+        "INPUT-020",
+        f"there is no region {name!r}" if name else "hosts.yaml has several regions",
+        where="--region",
+        evidence=f"there are: {known}",
+        next=plus(again, region=fleet.regions[-1].name),
+    )
+
+
+def that_differs(
+    fleet: Fleet,
+    clusters: Mapping[int, CmUrl],
+    hosts: Mapping[int, Sequence[str]],
+    again: Next = AGAIN,
+) -> str:
+    """Return the name of the one region that MetaDB has otherwise: unknown, or other cm_url or
+    nodes.  If none differs it is the default region; if several do, the operator is asked."""
+    why: dict[str, str] = {}
+    for region in fleet.regions:
+        here = clusters.get(region.location)
+        if here is None:
+            why[region.name] = "MetaDB does not know it"
+        elif not here.same_as(region.cm_url):
+            why[region.name] = f"cm_url is {here} in MetaDB"
+        elif set(hosts.get(region.location, ())) != set(region.ips):
+            why[region.name] = f"MetaDB has the hosts {', '.join(hosts[region.location]) or 'none'}"
+    if len(why) > 1:
+        raise InputError(
+            "INPUT-027",
+            f"{len(why)} regions differ from hosts.yaml: which one shall it be?",
+            where="--region",
+            evidence="\n".join(f"{name}: {text}" for name, text in why.items()),
+            next=plus(again, region=next(iter(why))),
+        )
+    home = next((one.name for one in fleet.regions if one.default), fleet.regions[0].name)
+    return next(iter(why), home)
+
+
+def chosen(region: Region, text: str, again: Next = AGAIN) -> tuple[Node, ...]:
+    """Return the nodes named (or addressed) in a comma separated list; none for an empty one."""
+    wanted = [word.strip() for word in text.split(",") if word.strip()]
+    found = {word: node for node in region.nodes for word in wanted if word in (node.name, node.ip)}
+    missing = [word for word in wanted if word not in found]
+    if missing:
+        raise InputError(
+            "INPUT-021",
+            f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
+            where="--nodes",
+            evidence=f"there are: {names(region.nodes)}",
+            next=plus(again, region=region.name, note="without --nodes: all that are missing"),
+        )
+    return tuple(node for node in region.nodes if node in found.values())
+
+
+def split(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
+    """Return (nodes OMS runs on already, nodes to add now)."""
+    old = [
+        node
+        for node in region.nodes
+        if present.facts(node.name).container == "running"
+        and present.hosts.get(node.ip, "").upper() == "ONLINE"
+    ]
+    missing = [node for node in region.nodes if node not in old]
+    asked = chosen(region, text)
+    if not old and region.location in present.clusters:
+        raise PreflightError(
+            "PLAN-006",
+            f"no node of region {region.name} runs OMS and is ONLINE in MetaDB",
+            where="table host and the containers",
+            evidence="\n".join(
+                f"{node.name}: container {present.facts(node.name).container}, "
+                f"host_status {present.hosts.get(node.ip, 'no row')}"
+                for node in region.nodes
+            ),
+            next=fab("fleet.status"),
+        )
+    stopped = [node for node in missing if present.facts(node.name).container == "stopped"]
+    if stopped and (not asked or any(node in asked for node in stopped)):
+        raise PreflightError(
+            "HOST-003",
+            f"{have_the_container(stopped)} already: it is stopped, and is never removed silently",
+            where=names(stopped),
+            next=fab("node.start", node=stopped[0].name),
+        )
+    return old, [node for node in missing if not asked or node in asked]
+
+
+def running(region: Region, present: Present) -> list[Node]:
+    return [node for node in region.nodes if present.facts(node.name).container == "running"]
+
+
+def have_the_container(nodes: Sequence[Node]) -> str:
+    return f"{names(nodes)} {'has' if len(nodes) == 1 else 'have'} the container"
+
+
+def other_names(fleet: Fleet, present: Present) -> Iterator[str]:
+    """Yield a note for each region that MetaDB has by another name: nothing but an initialisation
+    after its row was deleted writes it anew, and one region alone needs no name (guide)."""
+    for region in fleet.regions:
+        named = present.regions.get(region.location, "")
+        if named not in ("", region.name):
+            yield (
+                f"note: location {region.location} is called {named} in MetaDB, {region.name} in"
+                " hosts.yaml; cm_region is optional as long as there is one region"
+            )
+
+
+def differences(fleet: Fleet, found: Mapping[str, Present]) -> Iterator[str]:
+    """Yield a line for each thing that is not as hosts.yaml wants it.
+
+    ``found`` is what is so, by the name of each region that was asked.
+    """
+    clusters: dict[int, str] = {}
+    images: dict[str, dict[str, None]] = {}
+    for region in fleet.regions:
+        if present := found.get(region.name):
+            yield from _of_region(fleet, region, present)
+            for code, url in present.clusters.items():
+                clusters[code] = f"{present.regions.get(code) or 'without a name'}, {url}"
+            for name, facts in present.nodes.items():
+                if facts.image:
+                    images.setdefault(facts.image, {})[name] = None
+    for code in sorted(set(clusters) - {region.location for region in fleet.regions}):
+        yield f"MetaDB: location {code} ({clusters[code]}) is not in hosts.yaml"
+    if len(images) > 1:
+        told = (f"{image} on {', '.join(where)}" for image, where in images.items())
+        yield f"nodes run different images: {'; '.join(told)}"
+
+
+def _of_region(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:  # noqa: C901  (a line a key)
+    location = region.location
+    here = present.clusters.get(location)
+    if here is None:
+        yield f"MetaDB: no row for location {location}"
+    else:
+        named, default = present.regions.get(location, ""), location in present.defaults
+        if not here.same_as(region.cm_url):
+            yield f"MetaDB: location {location}: cm_url {here} -> {region.cm_url}"
+        if named not in ("", region.name):
+            yield f"MetaDB: location {location}: cm_region {named} -> {region.name}"
+        if default is not region.default:
+            says, wanted = str(default).lower(), str(region.default).lower()
+            yield f"MetaDB: location {location}: cm_is_default {says} -> {wanted}"
+    for ip in sorted(set(present.hosts) - set(region.ips)):
+        yield f"MetaDB: host {ip} is not in hosts.yaml"
+    for node in region.nodes:
+        facts = present.facts(node.name)
+        if facts.container != "running":
+            yield f"{node.name}: container {fleet.install.container} is {facts.container}"
+            continue
+        if facts.stale:
+            cure = fab("node.restart", node=node.name)
+            yield f"{node.name}: the container sees a former config.yaml, replaced since: {cure}"
+        yield from (f"{node.name}: {line}" for line in config_drift(region, facts))
+        yield from (f"{node.name}: {line}" for line in container_drift(fleet, node, facts))
+        yield from (
+            f"{node.name}: mount {bind} is beside those of the guide: it is kept, and new nodes do"
+            " not get it"
+            for bind in further_mounts(fleet, node, facts)
+        )
+        yield from (f"{node.name}: {line}" for line in facts.flags)
+        image = fleet.install.image
+        wanted = image if image.startswith("sha256:") else facts.loaded
+        if facts.image and wanted not in ("", facts.image):
+            yield f"{node.name}: image {facts.image} -> {wanted}"
+        if facts.config_mode and int(facts.config_mode, 8) & 0o004:
+            yield (
+                f"{node.name}: config.yaml holds the password and has mode {facts.config_mode}: "
+                "where its directory is open, every user of the host can read it"
+            )
+        if present.hosts.get(node.ip, "").upper() != "ONLINE":
+            yield f"{node.name}: host row is {present.hosts.get(node.ip, 'missing')}"
+
+
+def config_drift(region: Region, facts: NodeFacts) -> tuple[Drift, ...]:
+    """Return what differs between a node's config.yaml and the wanted one."""
+    if set(facts.cm_nodes) == set(region.ips):
+        return facts.drift
+    here, wanted = ", ".join(facts.cm_nodes), ", ".join(region.ips)
+    return (*facts.drift, Drift("cm_nodes", here, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerDrift(Drift):
+    """What only a new container could change: OMS_HOST_IP, or a mount by its place in there."""
+
+    def __str__(self) -> str:
+        if self.key == "OMS_HOST_IP":
+            return f"OMS_HOST_IP {self.have or 'is missing'} -> {self.want}"
+        if self.have is None:
+            return f"mount {self.want}:{self.key} is missing"
+        return f"mount {self.have}:{self.key}, hosts.yaml has {self.want}"
+
+
+def container_drift(fleet: Fleet, node: Node, facts: NodeFacts) -> Iterator[ContainerDrift]:
+    """Yield where a container is another than hosts.yaml wants.
+
+    Mounts beside those of the guide are no drift: they stay as they are (further_mounts).
+    """
+    if not facts.image:  # nobody has looked
+        return
+    if facts.host_ip != node.ip:
+        yield ContainerDrift("OMS_HOST_IP", facts.host_ip, node.ip)
+    there = {target: source for source, _, target in (b.partition(":") for b in facts.binds)}
+    for source, target in docker.mounts(fleet.install_of(node)):
+        if there.get(target) != source:
+            yield ContainerDrift(target, there.get(target), source)
+
+
+def further_mounts(fleet: Fleet, node: Node, facts: NodeFacts) -> tuple[str, ...]:
+    """Return the mounts of a container that are none of the guide's: they are kept as they are."""
+    targets = {target for _, target in docker.mounts(fleet.install_of(node))}
+    return tuple(bind for bind in facts.binds if bind.partition(":")[2] not in targets)

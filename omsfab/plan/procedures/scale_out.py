@@ -1,0 +1,650 @@
+"""The main job: which scenario of the guide holds, and its stages in order.
+
+Pure functions of the fleet and of what is so now.  The guide stops production first and moves
+gigabytes afterwards; here everything is staged on the new nodes before the outage begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from omsfab.commands.next_line import fab
+from omsfab.commands.processes import stores_text
+from omsfab.commands.supervisor import PROGRAMS
+from omsfab.errors import InputError, PreflightError
+from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.fleet.oms_config import Drift
+from omsfab.fleet.values import CmUrl
+from omsfab.plan import questions, steps
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import caveats, refusals, regions
+from omsfab.plan.procedures.regions import names
+from omsfab.plan.records import Plan, Stage, Step
+
+Manner: TypeAlias = Literal["delete", "update"]
+"""What is done to the rows of a region whose cm_url changes (docs/decisions.md)."""
+
+
+def scale_out(
+    fleet: Fleet,
+    present: Present,
+    *,
+    region: str = "",
+    nodes: str = "",
+    accept_interruption: str = "",
+    rows: str = "",
+) -> Plan:
+    """Return the plan that brings the region to the nodes and the cm_url of hosts.yaml.
+
+    ``nodes`` (comma separated) limits which of the missing nodes are added now;
+    ``accept_interruption`` (any word) stops production although it is at work; ``rows`` is what is
+    done to the region's rows where cm_url changes: "delete" (default) or "update".
+    """
+    plan = _scale_out(fleet, present, region, nodes, accept_interruption, manner(rows))
+    named = regions.other_names(fleet, present)
+    schema = (caveats.OWN_SCHEMA,) if plan.changes else ()
+    notes = (*named, *schema, *caveats.of_image(fleet), *present.notes)
+    return replace(plan, reasons=(*plan.reasons, *notes))
+
+
+def manner(rows: str) -> Manner:
+    """Return what ``--rows`` says, or refuse it."""
+    if rows in ("", "delete"):
+        return "delete"
+    if rows == "update":
+        return "update"
+    raise InputError(
+        "INPUT-031",
+        f"--rows={rows} is neither delete nor update",
+        where="--rows",
+        evidence="delete, as the guide has it, is what is done without the flag",
+        next=fab("scale.out", plan=True),
+    )
+
+
+def _scale_out(
+    fleet: Fleet,
+    present: Present,
+    region: str,
+    nodes: str,
+    accept_interruption: str,
+    rows: Manner,
+) -> Plan:
+    where = regions.named(fleet, region)
+    old, new = regions.split(where, present, nodes)
+    refusals.one_holds_the_vip(where, present, [*old, *new])
+    where = where.model_copy(
+        update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
+    )
+    here = present.clusters.get(where.location)
+    if here is None and not present.clusters:
+        refusals.fixed_keys(regions.running(where, present), present)
+        raise refusals.not_deployed(where, regions.running(where, present))
+    refusals.identity(fleet, where, present)
+    if here is None:
+        return _new_region(fleet, where, present)
+    refusals.all_known(where, present)
+    refusals.keys_known([*old, *new], present)
+    refusals.fixed_keys(old, present)
+    refusals.one_image(old, present)
+    if here.same_as(where.cm_url):
+        return _behind_vip(fleet, where, present, old, new)
+    if here.host in where.ips:
+        if not accept_interruption:
+            refusals.at_rest(where, present)
+        refusals.name_kept(where, present)
+        refusals.all_included(regions.named(fleet, region), where, present)
+        refusals.held_rows(where, present, rows)
+        return _from_physical(fleet, where, present, old, new, here, rows)
+    raise PreflightError(
+        "PLAN-003",
+        f"cm_url in MetaDB is {here}: neither {where.cm_url} nor the address of a node",
+        where=f"cluster_info, location {where.location}",
+        evidence="the guide knows two scenarios: cm_url is a node's own address, or the VIP",
+        fix="correct cm_url in hosts.yaml (or that row)",
+    )
+
+
+DEPLOY = fab("oms.deploy", plan=True)
+
+
+def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
+    """Return the plan of a first deployment of a region: stage, run, initialise, verify."""
+    where = regions.named(fleet, region, DEPLOY)
+    if where.location in present.clusters:
+        raise PreflightError(
+            "PLAN-005",
+            f"region {where.name} (location {where.location}) is in MetaDB already",
+            where="cluster_info",
+            evidence=f"cm_url {present.clusters[where.location]}",
+            next=fab("scale.out", plan=True),
+        )
+    if present.clusters:
+        raise PreflightError(
+            "PLAN-008",
+            f"OMS runs already: region {where.name} is a further one",
+            where="cluster_info",
+            evidence="oms.deploy is for the very first region; it proves nothing about others",
+            next=fab("scale.out", region=where.name, plan=True),
+        )
+    chosen = regions.chosen(where, nodes, DEPLOY) or where.nodes
+    where = where.model_copy(update={"nodes": tuple(n for n in where.nodes if n in chosen)})
+    refusals.fixed_keys(regions.running(where, present), present)
+    return Plan(
+        "oms.deploy",
+        f"deploy region {where.name} on {names(where.nodes)}",
+        (
+            f"MetaDB has no row for location {where.location}",
+            caveats.OWN_SCHEMA,
+            *caveats.of_image(fleet),
+            *present.notes,
+        ),
+        (
+            questions.stage(fleet, where, present, (), where.nodes, vip=False),
+            _staging(fleet, where, present, where.nodes),
+            Stage("rows as they are", (steps.save_rows(where),)),
+            *_joining(fleet, where, present, where.nodes),
+            _proof(fleet, where, present, where.nodes),
+        ),
+    )
+
+
+# --- the two scenarios of the guide --------------------------------------------------------------
+
+
+def _from_physical(
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    old: Sequence[Node],
+    new: Sequence[Node],
+    here: CmUrl,
+    rows: Manner,
+) -> Plan:
+    """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
+    # A container that runs and is not ONLINE would go on writing: it is stopped with the others.
+    old = [*old, *(node for node in new if present.facts(node.name).container == "running")]
+    new = [node for node in new if node not in old]
+    refusals.containers_kept(fleet, old, present)
+    first, *rest = old
+    clear = steps.cleared(region, present, rows)
+    stops = tuple(_stopped(fleet, node) for node in old)
+    reasons = (
+        f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
+        'guide: "The IP address of a physical server is specified for the cm_url parameter"',
+        *present.scopes,
+        *_about_rows(region, present, rows),
+        *(f"despite {text}" for text in present.traffic),
+        *_flags(fleet, old, present),
+        *_not_running(old, present),
+        *_running_on(old, present),
+    )
+    return Plan(
+        "scale.out",
+        f"scale out region {region.name}: {names(old)} + {names(new)}, cm_url to {region.cm_url}",
+        reasons,
+        (
+            questions.stage(fleet, region, present, old, new, vip=True),
+            *((_staging(fleet, region, present, new),) if new else ()),
+            Stage("rows as they were shown", (steps.rows_shown(clear),)),
+            Stage(
+                "stop production",
+                tuple(
+                    step
+                    for node, stop in zip(old, stops, strict=True)
+                    for step in (stop, steps.left_over(fleet, node))
+                ),
+                outage=True,
+            ),
+            Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
+            Stage(
+                "configuration of the old nodes",
+                tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
+                outage=True,
+            ),
+            Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
+            Stage(
+                "initialise the first node",
+                (
+                    steps.initialise(fleet, region, first, again=True, old_url=here),
+                    *_started(fleet, first, present),
+                ),
+                outage=True,
+            ),
+            Stage(
+                "verify MetaDB",
+                (steps.cm_url(region, here), steps.others_unchanged(region)),
+                outage=bool(rest),
+            ),
+            *(
+                (
+                    Stage(
+                        "initialise the other old nodes",
+                        tuple(
+                            step
+                            for node in rest
+                            for step in (
+                                steps.initialise(fleet, region, node, again=True),
+                                *_started(fleet, node, present),
+                            )
+                        ),
+                        width=1,
+                        outage=True,
+                    ),
+                )
+                if rest
+                else ()
+            ),
+            *_joining(fleet, region, present, new, apart=True),
+            _proof(fleet, region, present, new, here, rows=True),
+        ),
+        initial=first.name,
+    )
+
+
+def _behind_vip(
+    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
+) -> Plan:
+    """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
+    refusals.containers_kept(fleet, old, present)
+    drifts = {node.name: regions.config_drift(region, present.facts(node.name)) for node in old}
+    drifted = [node for node in old if drifts[node.name]]
+    reasons = [
+        f"cm_url in MetaDB is {region.cm_url} already",
+        'guide: "A VIP is specified for the cm_url parameter in the initial environment"',
+    ]
+    if not new and not drifted:
+        reasons.append(f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml")
+        if further := [one.name for one in fleet.regions if one.name != region.name]:
+            reasons.append(f"not looked at: {', '.join(further)} (--region)")
+        return Plan(
+            "scale.out",
+            f"region {region.name} is as hosts.yaml wants it",
+            tuple(reasons),
+            (_proof(fleet, region, present, new),),
+        )
+    refreshed = tuple(
+        step
+        for node in drifted
+        for step in (
+            steps.config(fleet, region, node, present.facts(node.name)),
+            steps.refresh(fleet, node, present.facts(node.name)),
+        )
+    )
+    title = f"scale out region {region.name}: {names(old)} + {names(new)}"
+    return Plan(
+        "scale.out",
+        title if new else f"bring region {region.name} to the values of hosts.yaml",
+        (
+            *reasons,
+            *(f"{name}: {one}" for name, drift in drifts.items() for one in drift),
+            *_flags(fleet, old, present),
+            *_not_running(old, present),
+        ),
+        (
+            questions.stage(fleet, region, present, old, new, vip=True),
+            *((_staging(fleet, region, present, new),) if new else ()),
+            *((Stage("rows as they are", (steps.save_rows(region),)),) if new else ()),
+            *_joining(fleet, region, present, new, apart=True),
+            *(
+                (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)
+                if refreshed
+                else ()
+            ),
+            _proof(fleet, region, present, new),
+        ),
+        initial=old[0].name,
+    )
+
+
+def _stopped(fleet: Fleet, node: Node) -> Step:
+    """A reboot starts the container, and with it all programs: a resumed run asks again, up to
+    docker_init.sh, which must not be interfered with."""
+    return replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
+
+
+# --- a new region ----------------------------------------------------------------------------
+
+
+def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
+    """MetaDB does not know the region: it gets rows of its own, and nobody else's rows change.
+
+    Guide, "Scale out OMS from a single region".  The other regions' config.yaml may need
+    cm_region and cm_region_cn, which are optional as long as there is but one region.
+    """
+    new = region.nodes
+    others = [other for other in fleet.regions if other.location != region.location]
+    theirs = [
+        node
+        for other in others
+        for node in other.nodes
+        if present.facts(node.name).container == "running"
+    ]
+    refusals.others_at_their_cm_url(others, present)
+    refusals.one_image(theirs, present)
+    changed = changed_config(fleet, present, theirs)
+    return Plan(
+        "scale.out",
+        f"new region {region.name} (location {region.location}) on {names(new)}",
+        (
+            *_why_new(fleet, region, present),
+            *changed.reasons,
+        ),
+        (
+            questions.stage(
+                fleet,
+                region,
+                present,
+                [n for n in theirs if n.name in changed.drifts],
+                new,
+                vip=False,
+            ),
+            _staging(fleet, region, present, new),
+            Stage("rows of the other regions", (steps.save_rows(region),)),
+            *(
+                (
+                    Stage(
+                        "config.yaml of the other regions, 1 node at a time",
+                        changed.steps,
+                        width=1,
+                    ),
+                )
+                if changed.steps
+                else ()
+            ),
+            *_joining(fleet, region, present, new),
+            _proof(fleet, region, present, new, others=True),
+        ),
+        initial=theirs[0].name if theirs else new[0].name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Nodes whose config.yaml is to change: what differs, by name, and the steps, node by node."""
+
+    drifts: Mapping[str, tuple[Drift, ...]]
+    """Empty for a node that was not asked."""
+    steps: tuple[Step, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}: {one}"
+            for name, drift in self.drifts.items()
+            for one in drift or ("(not asked)",)
+        )
+
+
+def changed_config(
+    fleet: Fleet, present: Present, nodes: Sequence[Node], *, only: str = ""
+) -> Changed:
+    """Return what brings config.yaml of running nodes, of any region, to hosts.yaml.
+
+    cm_nodes are the nodes of the region that run.  ``only`` is the beginning of the keys that may
+    differ.  Nothing of it needs an initialisation: the components are refreshed.
+    """
+    refusals.keys_known(nodes, present)
+    refusals.fixed_keys(nodes, present)
+    drifts: dict[str, tuple[Drift, ...]] = {}
+    made: list[Step] = []
+    for region in fleet.regions:
+        here = tuple(node for node in region.nodes if node in nodes)
+        where = region.model_copy(update={"nodes": here})
+        for node in here:
+            facts = present.facts(node.name)
+            unasked = present.assumed and bool(only)
+            drift = () if unasked else regions.config_drift(where, facts)
+            if drift or unasked:
+                drifts[node.name] = drift
+                made += [
+                    steps.config(fleet, where, node, facts),
+                    steps.refresh(fleet, node, facts),
+                    _as_before(steps.healthy(fleet, node), steps.BEHIND_PAGE, facts),
+                ]
+    further = [
+        f"{name}: {one}"
+        for name, drift in drifts.items()
+        for one in drift
+        if not one.key.startswith(only)
+    ]
+    if further:
+        refusals.stop(
+            present,
+            "CFG-012",
+            f"config.yaml differs from hosts.yaml in more than {only}*",
+            where=", ".join(drifts),
+            evidence="\n".join(further),
+            next=fab("scale.out", plan=True, note="brings the rest; one thing at a time"),
+        )
+    refusals.containers_kept(fleet, [node for node in nodes if node.name in drifts], present)
+    return Changed(drifts, tuple(made))
+
+
+def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+    """Yield what the guide says, and where its own sample is not followed."""
+    known = ", ".join(
+        f"{code} ({present.regions.get(code) or 'without a name'})" for code in present.clusters
+    )
+    yield f"MetaDB has no row for location {region.location}; it has: {known}"
+    yield 'guide: "Scale out OMS from a single region"; rm_db and cm_db are those of all regions'
+    home = next((one.name for one in fleet.regions if one.default), "none")
+    yield (
+        "cm_is_default: false, although the guide's sample has true: its parameter table allows"
+        f" true in one region only, and that is {home}"
+    )
+    yield (
+        f"with Alibaba Cloud MSHA, cm_region must be the region's name there: is {region.name}?"
+        " (guide, notice at cm_region)"
+    )
+    for other in fleet.regions:
+        named = present.regions.get(other.location)
+        if other.location in present.clusters and named != other.name:
+            yield (
+                f"MetaDB names location {other.location} {named!r}, hosts.yaml {other.name}:"
+                " its config.yaml is brought to that, its rows stay as they are"
+            )
+
+
+def _about_rows(region: Region, present: Present, rows: Manner) -> Iterator[str]:
+    """Yield who refers to the rows, and which of the two ways is taken with them."""
+    for one in present.references:
+        count = "rows that cannot be counted" if one.rows < 0 else f"{one.rows} rows"
+        yield f"{one.column} refers to {one.to}: {count} ({one.by})"
+    if rows == "update":
+        yield (
+            "--rows=update: cluster_info is deleted as the guide has it; in the other tables only"
+            " what carries the old cm_url is changed, and ids stay (docs/decisions.md)"
+        )
+    elif present.references:
+        again = fab("scale.out", region=region.name, rows="update", plan=True)
+        yield (
+            "docker_init.sh may make rows with other ids, and what refers to the former ones would"
+            f" lead nowhere; {again} keeps the ids (docs/decisions.md)"
+        )
+
+
+# --- stages they share ---------------------------------------------------------------------------
+
+
+def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
+    """The questions to the nodes that answer, where there is no plan: of a container that runs what
+    an outage would need, of any other node what a new one needs."""
+    known = [node for node in region.nodes if node.name in present.nodes]
+    old = [node for node in known if present.facts(node.name).container == "running"]
+    new = [node for node in known if node not in old]
+    vip = bool(old) and region.location in present.clusters
+    return questions.stage(fleet, region, present, old, new, vip=vip)
+
+
+def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]) -> Stage:
+    """All that a new node needs, before production is touched: static faults cost nothing here."""
+    return Stage(
+        "stage the new nodes",
+        tuple(
+            step
+            for node in new
+            for step in (
+                steps.directories(fleet, node),
+                steps.image(fleet, node, present.image, present.package),
+                steps.config(fleet, region, node, present.facts(node.name)),
+                *steps.certificate(fleet, region, node, present),
+            )
+        ),
+    )
+
+
+def _joining(
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    new: Sequence[Node],
+    *,
+    apart: bool = False,
+) -> tuple[Stage, ...]:
+    """One node after the other, container and initialisation: they share a MetaDB.
+
+    Newer images initialise themselves as soon as their container runs, so two containers started
+    side by side would be two initialisations at once.
+    ``apart`` where OMS is in service without them: one that fails does not hold the others up.
+    """
+    if not new:
+        return ()
+    refusals.names_free(fleet, new, present)
+    refusals.images_there(fleet, new, present)
+    return (
+        Stage(
+            "run and initialise the new nodes, 1 node at a time",
+            tuple(
+                step
+                for node in new
+                for step in (
+                    steps.container(fleet, node, present.image, present.facts(node.name)),
+                    steps.initialise(fleet, region, node),
+                )
+            ),
+            width=1,
+            apart=apart,
+        ),
+    )
+
+
+def _proof(
+    fleet: Fleet,
+    region: Region,
+    present: Present,
+    new: Sequence[Node],
+    old_url: CmUrl | None = None,
+    *,
+    others: bool = False,
+    rows: bool = False,
+) -> Stage:
+    """What a DBA would look at afterwards, on every node and in MetaDB.
+
+    cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then,
+    ``rows`` where they were deleted or changed.
+    """
+    image, shown = present.image, present.pair(region).shown
+    return Stage(
+        "final verification",
+        (
+            *(
+                step
+                for node in region.nodes
+                for step in (
+                    *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
+                    steps.programs_run(fleet, node, _before(node, new, present)),
+                    steps.programs_all(fleet, node),
+                    _as_before(
+                        steps.healthy(fleet, node, shown if node in new else ""),
+                        steps.BEHIND_PAGE,
+                        present.facts(node.name),
+                    ),
+                    _as_before(
+                        steps.host_online(region, node),
+                        steps.BEHIND_BEAT,
+                        present.facts(node.name),
+                    ),
+                    *_vip_last(fleet, region, node, new),
+                )
+            ),
+            _last(steps.cm_url(region, old_url)),
+            *((_last(steps.others_unchanged(region)),) if others else ()),
+            *((steps.rows_back(region, old_url), steps.nothing_left_over()) if rows else ()),
+            *((steps.other_urls(region, old_url),) if rows else ()),
+        ),
+    )
+
+
+def _vip_last(fleet: Fleet, region: Region, node: Node, new: Sequence[Node]) -> tuple[Step, ...]:
+    """As in the preflight: a node that served before may be a backend that its VIP shuts out."""
+    if node in new or region.cm_url.host in region.ips:
+        return (steps.vip_answers(fleet, region, node, last=True),)
+    return steps.vip_reached(fleet, region, node, region.nodes, last=True)
+
+
+def _last(step: Step) -> Step:
+    """The same question again: by a name of its own, or a resumed run would take it for done."""
+    return replace(step, name=f"{step.name}-last")
+
+
+def _flags(fleet: Fleet, old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """What running containers have that new ones do not get."""
+    further = {
+        node.name: regions.further_mounts(fleet, node, present.facts(node.name)) for node in old
+    }
+    return (
+        *(
+            f"warning: {node.name} runs {line}"
+            for node in old
+            for line in present.facts(node.name).flags
+        ),
+        *(
+            f"note: {name} has further mounts, which are kept; new nodes do not get them: "
+            + ", ".join(binds)
+            for name, binds in further.items()
+            if binds
+        ),
+    )
+
+
+def _not_running(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """Programs that do not run now: nobody waits for them afterwards."""
+    return tuple(
+        f"warning: {name} is {state} on {node.name}; the run does not wait for it in the end"
+        for node in old
+        for name, state in present.facts(node.name).states.items()
+        if state != "RUNNING"
+    )
+
+
+def _running_on(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+    """What the stop does not end, and what goes on writing to MetaDB."""
+    return tuple(
+        f"note: {node.name}: {stores_text(stores)}"
+        for node in old
+        if (stores := present.facts(node.name).stores)
+    )
+
+
+def _as_before(step: Step, programs: Sequence[str], facts: NodeFacts) -> Step:
+    """What these programs are needed for; where one of them was broken before, it is only told."""
+    return step if steps.worked(facts, programs) else steps.only_told(step)
+
+
+def _started(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+    """Nothing, where all programs had been stopped before: docker_init.sh starts its own."""
+    facts = present.facts(node.name)
+    return (steps.start_processes(fleet, node, facts),) if facts.programs else ()
+
+
+def _before(node: Node, new: Sequence[Node], present: Present) -> NodeFacts:
+    """What ran before on this node; on a new one OMS's own programs must, unless they run on no
+    node of the region."""
+    if node not in new:
+        return present.facts(node.name)
+    seen = [facts for facts in present.nodes.values() if facts.programs]
+    anywhere = {name for facts in seen for name in facts.programs}
+    return NodeFacts(programs=tuple(n for n in PROGRAMS if n in anywhere))

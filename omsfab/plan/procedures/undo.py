@@ -1,0 +1,475 @@
+"""Taking a run back: what it began, in reverse, as a plan that is shown before it is run.
+
+A pure function of what the run's directory holds: the public part of its fleet, what was so before,
+and which steps it had begun.  hosts.yaml as it was then is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from omsfab.commands import docker, oms, supervisor
+from omsfab.commands import files as posix
+from omsfab.commands.next_line import fab
+from omsfab.fleet.image_package import Package
+from omsfab.fleet.model import Fleet, Install, Node, Region
+from omsfab.fleet.values import CmUrl
+from omsfab.plan import steps
+from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.procedures import regions
+from omsfab.plan.records import (
+    METADB,
+    Await,
+    CmUrlIs,
+    DropHosts,
+    EndInit,
+    InitOver,
+    Plan,
+    Probe,
+    PutBack,
+    RestoreRows,
+    RowsAsSaved,
+    RowsKept,
+    Run,
+    Stage,
+    Step,
+    Succeeds,
+)
+
+UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
+"""Tasks whose runs can be taken back."""
+
+NO_URL = CmUrl.read("")
+
+
+def public(fleet: Fleet) -> dict[str, Any]:
+    """Return what a run stores of its fleet: no secret, and nothing a way back does not need."""
+    return {
+        "install": fleet.install.model_dump(mode="json", exclude={"extra"}),
+        "regions": [region.model_dump(mode="json") for region in fleet.regions],
+    }
+
+
+def fleet_of(record: Mapping[str, Any], now: Fleet) -> Fleet:
+    """Return the fleet of a run: its nodes, paths and names; logins are those of hosts.yaml now."""
+    then = record["fleet"]
+    return now.model_copy(
+        update={
+            "install": Install(**then["install"]),
+            "regions": tuple(Region(**region) for region in then["regions"]),
+        }
+    )
+
+
+def unlike(record: Mapping[str, Any], now: Fleet) -> tuple[str, ...]:
+    """Return what a run says otherwise than hosts.yaml of where it acts, as ``key: there, here``.
+
+    A copy of a run comes from a node, which may be in other hands: it names no path, no container
+    and no address that hosts.yaml does not name.
+    """
+    then = fleet_of(record, now)
+    lines: list[str] = []
+
+    def compare(key: str, there: object, here: object) -> None:
+        if there != here:
+            lines.append(f"{key}: {there} in the copy, {here} in hosts.yaml")
+
+    for key in ("container", "mounts", "ports"):
+        compare(f"oms.{key}", getattr(then.install, key), getattr(now.install, key))
+    known = {node.name: (node, region) for region in now.regions for node in region.nodes}
+    for region in then.regions:
+        for node in region.nodes:
+            if node.name not in known:
+                lines.append(f"nodes: {node.name} ({node.ip}) in the copy, not in hosts.yaml")
+                continue
+            mine, home = known[node.name]
+            compare(f"location of {node.name}", region.location, home.location)
+            for key in ("ip", "address", "port", "user"):
+                compare(f"{node.name}.{key}", getattr(node, key), getattr(mine, key))
+    return tuple(lines)
+
+
+def undo(
+    fleet: Fleet,
+    present: Present,
+    *,
+    run: str,
+    region: str,
+    begun: Collection[str],
+    made_ids: Mapping[str, Sequence[str]] | None = None,
+    aside: bool = False,
+    without_init: bool = False,
+) -> Plan:
+    """Return the plan that takes the run back.
+
+    ``begun`` are the keys of its steps that may have changed something.  Images and data
+    directories stay.  Rows alone are no way back: the components keep what docker_init.sh gave
+    them, so it runs again with the former config.yaml.
+
+    Only what is still this run's own is removed or put back, and that is asked first of all:
+    somebody may have rolled it back elsewhere and begun anew.  ``made_ids`` are the containers that
+    docker named in the run, by node; ``aside``: a file that somebody else has written since is kept
+    beside it and the former one put back.  ``without_init``: a docker_init.sh of the run that still
+    runs is ended, and none is run.
+    """
+    where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
+
+    def has(step: str, node: str) -> bool:
+        return f"{step}@{node}" in begun
+
+    def facts(node: Node) -> NodeFacts:
+        return present.facts(node.name)
+
+    running = [node for node in fleet.nodes if facts(node).container == "running"]
+    new = [node for node in fleet.nodes if node not in running]
+    made = [node for node in new if has("container", node.name)]
+    written = {
+        node.name: [
+            path for step, path in _files(fleet.install_of(node)) if path and has(step, node.name)
+        ]
+        for node in fleet.nodes
+    }
+    rows = has("clear-rows", METADB) and where is not None
+    stopped = [  # deleted rows concern all nodes of the region, whoever stopped their programs
+        node
+        for node in running
+        if has("stop-processes", node.name) or (rows and where and node in where.nodes)
+    ]
+    refreshed = [node for node in running if has("config", node.name) and not rows]
+    joined = [node for node in fleet.nodes if has("container", node.name)]
+    joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
+    saved = bool(joined) and has("save-rows", METADB)
+    old_url = present.clusters.get(where.location, NO_URL) if where else NO_URL
+    ids = made_ids or {}
+    made_before = [node for node in made if facts(node).container in ("created", "stopped")]
+    stages: list[Stage] = []
+
+    def stage(title: str, made_steps: list[Step], width: int = 0, outage: bool = False) -> None:
+        if made_steps:
+            stages.append(Stage(title, tuple(made_steps), width=width, outage=outage))
+
+    stage(
+        "what the run made is still its own",
+        [
+            step
+            for node in fleet.nodes
+            for step in (
+                *(
+                    (_own_container(fleet, node, present.image, run, ids.get(node.name, ())),)
+                    if node in made and node not in made_before
+                    else ()
+                ),
+                *((_own_files(node, written[node.name], run),) if written[node.name] else ()),
+            )
+        ],
+    )
+    stage(
+        "docker_init.sh of the run has ended",
+        [
+            _init_over(fleet, node, run, without_init)
+            for node in fleet.nodes
+            if has("initialise", node.name)
+        ],
+    )
+    stage(
+        "remove what the run made",
+        [
+            step
+            for node in new
+            for step in (
+                *(
+                    (_stopped_again(fleet, node),)
+                    if node in made_before
+                    else (_removed(fleet, node, present.image, run, ids.get(node.name, ())),)
+                    if node in made
+                    else ()
+                ),
+                *(_put_back(node, path, run, aside) for path in written[node.name]),
+                *(
+                    (_unsent(fleet, node, present.package),)
+                    if present.package and has("image", node.name)
+                    else ()
+                ),
+            )
+        ],
+    )
+    if where and saved and where.location not in present.clusters:
+        # What was saved then has no row of it, so putting that back takes its rows out.
+        others = [steps.others_unchanged(where)] if present.clusters else []
+        stage("rows of the new region", [_restored(where, saved=True), *others])
+    elif where and saved:
+        stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
+    if rows and where:
+        stops = [
+            replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
+            for node in stopped
+        ]
+        left = [steps.left_over(fleet, node) for node in stopped]
+        lanes = [step for pair in zip(stops, left, strict=True) for step in pair]
+        stage("stop production", lanes, outage=True)
+        needs = tuple((step.node, probe) for step in stops for probe in step.check)
+        stage("rows of MetaDB", [replace(_restored(where), needs=needs)], outage=True)
+    stage(
+        "configuration",
+        [_put_back(node, path, run, aside) for node in running for path in written[node.name]],
+        outage=rows,
+    )
+    if rows and where:
+        # Where the surgery never came to its COMMIT, nothing was initialised, nor need be.
+        begun_one = any(has("initialise", node.name) for node in stopped)
+        kept = () if begun_one else (RowsKept(where.location),)
+        stage(
+            "initialise with the former configuration, 1 node at a time",
+            [_initialised(fleet, where, node, old_url, kept, without_init) for node in stopped],
+            width=1,
+            outage=True,
+        )
+    # What cannot run now is told: nothing is left to be put back, and once more would not help.
+    stage(
+        "the components read the former configuration, 1 node at a time",
+        [replace(steps.refresh(fleet, node, facts(node)), warn=True) for node in refreshed],
+        width=1,
+    )
+    stage(
+        "start what ran",
+        [
+            replace(steps.start_processes(fleet, node, facts(node)), warn=True)
+            for node in stopped
+            if facts(node).programs or not facts(node).states
+        ],
+    )
+    stage(
+        "final verification",
+        [
+            *(
+                replace(steps.healthy(fleet, node), warn=True)
+                for node in stopped
+                if steps.worked(facts(node), steps.BEHIND_PAGE)
+            ),
+            *([_former_url(where, old_url), _former_rows(where)] if rows and where else []),
+        ],
+    )
+    return Plan(
+        "run.undo",
+        f"take back run {run}",
+        (
+            "images and data directories stay",
+            *_left(made, rows or saved, present),
+        ),
+        tuple(stages),
+        initial=stopped[0].name if stopped else "",
+    )
+
+
+def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
+    """Say what MetaDB keeps: rows that an initialisation wrote."""
+    if rows and not present.clusters:
+        return ("databases and tables that docker_init.sh made stay, without rows of the region",)
+    new = [node for node in made if node.ip not in present.hosts]
+    if rows or not new:
+        return ()
+    return (f"MetaDB may keep host rows of {regions.names(new)}: nothing of this run deleted rows",)
+
+
+def _init_over(fleet: Fleet, node: Node, run: str, without_init: bool) -> Step:
+    """It goes on by itself after a kill: it must not be interrupted, and it writes rows and starts
+    programs, which nobody may put back or stop meanwhile.  One that hangs is ended on request."""
+    init = steps.init_job(fleet)
+    return Step(
+        name="init-over",
+        node=node.name,
+        title=f"no docker_init.sh runs in {init.container}",
+        kind="repeatable" if without_init else "read-only",
+        apply=(EndInit(init),) if without_init else (),
+        verify=(InitOver(init),),
+        lasting=True,
+        fault="INIT-022",
+        next=fab("run.undo", run=run, stop_init=True),
+    )
+
+
+def _own_container(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str]) -> Step:
+    """No other run, and no person, has made a container there since."""
+    install = fleet.install_of(node)
+    spec = docker.spec(node, install, image)
+    own = docker.none_of_others(install.container, spec, run, ids)
+    return Step(
+        name="own-container",
+        node=node.name,
+        title=f"{install.container}, if it is there, is the one that the run made",
+        kind="read-only",
+        verify=(Succeeds(own, "it would be left alone"),),
+        lasting=True,
+        fault="RUN-036",
+        next=fab("fleet.status"),
+    )
+
+
+def _own_files(node: Node, paths: Sequence[str], run: str) -> Step:
+    """No other run, and no person, has written these files since."""
+    return Step(
+        name="own-files",
+        node=node.name,
+        title=f"{', '.join(paths)}: as the run wrote it",
+        kind="read-only",
+        verify=tuple(
+            Succeeds(posix.still_written(path, _backup(path, run)), "it would be left alone")
+            for path in paths
+        ),
+        lasting=True,
+        fault="CFG-013",
+        next=fab("fleet.check"),
+    )
+
+
+def _stopped_again(fleet: Fleet, node: Node) -> Step:
+    """A container that was there before, down, is down again; the run had only started it."""
+    container = fleet.install.container
+    down = Succeeds(docker.down(container), "it runs")
+    return Step(
+        name="stop-container",
+        node=node.name,
+        title=f"stop {container}, which was there before the run",
+        check=(down,),
+        apply=(Run(docker.stop(container)),),
+        verify=(down,),
+        fault="RUN-004",
+    )
+
+
+def _removed(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str]) -> Step:
+    """The container this run made is gone; one that somebody else made is left alone."""
+    install = fleet.install_of(node)
+    spec = docker.spec(node, install, image)
+    gone = Succeeds(docker.gone_or_others(install.container, spec, run, ids), "it is there")
+    return Step(
+        name="remove-container",
+        node=node.name,
+        title=f"stop and remove {install.container}; its data is kept",
+        check=(Succeeds(docker.absent(install.container), "it is there"),),
+        apply=(Run(docker.remove_ours(install.container, spec, run, ids)),),
+        verify=(gone,),
+        fault="RUN-004",
+    )
+
+
+def _unsent(fleet: Fleet, node: Node, package: Package) -> Step:
+    """What a cut transfer left is gone; an image that was loaded stays."""
+    place = str(PurePosixPath(fleet.install.mounts.logs).parent)
+    dest = steps.sent_as(place, package)
+    return Step(
+        name="remove-package",
+        node=node.name,
+        title="remove what was sent of the package",
+        apply=(Run(posix.drop_part(dest)), Run(posix.remove(dest))),
+    )
+
+
+def _files(install: Install) -> tuple[tuple[str, str | None], ...]:
+    """Return the files a run may write, each with the name of the step that does."""
+    mounts = install.mounts
+    return (
+        ("config", mounts.config),
+        ("https-crt", mounts.https_crt),
+        ("https-key", mounts.https_key),
+    )
+
+
+def _backup(path: str, run: str) -> str:
+    return f"{path}.omsfab-{run}.bak"
+
+
+def _put_back(node: Node, path: str, run: str, aside: bool) -> Step:
+    """No check: whether the run had written at all, its backup on the node tells."""
+    return Step(
+        name=f"put-back-{path.rpartition('/')[2]}",
+        node=node.name,
+        title=f"put the former {path} back",
+        apply=(PutBack(path, _backup(path, run), aside),),
+        fault="CFG-006",
+    )
+
+
+def _restored(region: Region, *, saved: bool = False) -> Step:
+    """The saved rows are back, proven by hash inside the transaction."""
+    return Step(
+        name="restore-rows",
+        node=METADB,
+        title=f"put the saved rows of location {region.location} back",
+        kind="transaction",
+        apply=(RestoreRows(region.location, saved=saved),),
+        fault="DB-017",
+    )
+
+
+def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
+    """No host row is left of the nodes that go; all other rows are as before they came."""
+    return Step(
+        name="drop-hosts",
+        node=METADB,
+        title=f"take the host rows of {regions.names(nodes)} out",
+        kind="transaction",
+        apply=(DropHosts(region.location, tuple(node.ip for node in nodes)),),
+        verify=(RowsAsSaved(region.location),),
+        fault="VER-004",
+    )
+
+
+def _initialised(
+    fleet: Fleet,
+    region: Region,
+    node: Node,
+    old_url: CmUrl,
+    kept: tuple[Probe, ...],
+    without_init: bool,
+) -> Step:
+    """The former configuration reaches MetaDB and components; config.yaml on the node says which.
+
+    Other tables may hold the other url until a later node is initialised: only this row counts.
+    The way back does not hang on a script that has just failed: the rows are put back by then, so
+    what is left of it is done by its third step alone, the components' files.  What the script may
+    have made of the rows meanwhile is put back once more.
+    """
+    install = fleet.install
+    stopped = (
+        Run(docker.up(install.container, stopped=True)),
+        Run(supervisor.stop_all(install.container), any_status=True, programs="stop"),
+    )
+    files = Run(oms.component_files(install))
+    step = replace(
+        steps.initialise(fleet, region, node, again=True),
+        check=kept,
+        verify=(Await(CmUrlIs(region.location, old_url), limit=10),),
+    )
+    if without_init:
+        title = "write the components' files from the former config.yaml, without docker_init.sh"
+        return replace(step, title=title, kind="repeatable", apply=(*stopped, files))
+    again = RestoreRows(region.location, once_more=True)
+    return replace(step, spare=(*stopped, again, files))
+
+
+def _former_url(region: Region, url: CmUrl) -> Step:
+    return Step(
+        name="cm-url",
+        node=METADB,
+        title=f"cluster_info.cm_url is {url} again",
+        kind="read-only",
+        verify=(CmUrlIs(region.location, url, None if region.cm_url == url else region.cm_url),),
+        fault="VER-001",
+    )
+
+
+def _former_rows(region: Region) -> Step:
+    """All four tables; what differs has been written by docker_init.sh or by others since."""
+    return Step(
+        name="rows-as-saved",
+        node=METADB,
+        title="the rows are those saved before, but for times and status",
+        kind="read-only",
+        verify=(RowsAsSaved(region.location),),
+        fault="VER-004",
+        warn=True,
+    )

@@ -1,0 +1,678 @@
+"""docker_init.sh as a detached job: started once, followed for as long as it takes, judged once.
+
+It takes 2 to 4 minutes and must not be interrupted (OMS CE guide "Scale out", step 7).  Nothing
+here ends it by itself: not a lost line, not a time limit, not Ctrl-C.  Who asks for it (``stop``)
+has the attempt and all its children ended, for a script that hangs would hold production for ever.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from omsfab.command import Command
+from omsfab.commands import docker
+from omsfab.commands import init_job as words
+from omsfab.commands.next_line import fab
+from omsfab.errors import (
+    Ended,
+    Locked,
+    LostSession,
+    Next,
+    OmsfabError,
+    OutcomeUnknown,
+    StepFailed,
+    Unreachable,
+)
+from omsfab.fleet.mask import Redactor
+from omsfab.plan.records import Job
+from omsfab.retry import Backoff
+from omsfab.run.engine.init_output import Reading, Well, is_said, verdict
+from omsfab.secret import Secret
+from omsfab.ssh.protocol import OnLine, Result, Shell
+from omsfab.ssh.streams import Lines
+
+OnState = Callable[[str], None]
+"""Called with a sentence about the job: a step it reached, a sign of life, a lost line."""
+
+
+DOWN = re.compile("is not running|no such container", re.IGNORECASE)
+"""What docker says of a container in which nothing can run."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How the initialisation ended well.  ``adopted``: it was not ours, ``note`` says whose.
+
+    ``warning`` is what it did otherwise than expected, such as an exit status other than 0.
+    """
+
+    note: str
+    warning: str = ""
+    adopted: bool = False
+    status: int | None = 0
+    seconds: float = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds and bytes: how often and how much."""
+
+    fastest: float = 0.3
+    slowest: float = 2.0
+    alive: float = 10
+    """Silence after which the wrapper is asked whether it lives."""
+    beat: float = 12
+    notice: float = 6 * 60
+    warn: float = 10 * 60
+    claim: float = 10
+    """How long a claim is waited for after a start."""
+    settle: float = 5
+    entry: float = 60
+    """How old a container must be, before we believe that it does not initialise itself: in
+    general, and where what it runs mentions the script."""
+    itself: float = 0
+    """How long an image that initialises itself may take to show it; 0 = up to the job's limit."""
+    sign: float = 10
+    """How long after the end of another's init its sign of success is waited for."""
+    away: float = 600
+    """How long the node may be unreachable."""
+    chunk: int = 1 << 20
+    whole: int = 2 << 20
+    """Bytes of output that are passed on; then the middle is skipped.  A screen takes a few
+    thousand lines a second, and production would wait for it."""
+    tail: int = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What one poll brought."""
+
+    age: float | None = None
+    refused: str | None = None
+    pid: tuple[str, str] | None = None
+    status: int | None = None
+    size: int = 0
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Itself:
+    """What a container tells about an initialisation of its own."""
+
+    up: bool
+    age: float
+    done: str = ""
+    """Why we believe that it has been initialised since its start; empty = it has not."""
+    running: str = ""
+    """A docker_init.sh that runs there: PID and since when."""
+    unit: str = ""
+    """A mere step of one, as some images run at each start."""
+    failed: str = ""
+    """What the newest initialisation since its start says of its failure."""
+    mentioned: bool = False
+
+
+def follow(
+    shell: Shell,
+    job: Job,
+    attempt: str,
+    on_line: OnLine,
+    on_state: OnState,
+    secrets: Sequence[Secret] = (),
+    offset: int = 0,
+    pace: Pace = Pace(),
+    *,
+    ending: Next | None = None,
+    stop: bool = False,
+) -> JobResult:
+    """Start the attempt unless it was started, and hand on its lines until it ends.
+
+    The attempt is a name that is never used for another try.  Called again with it, goes on with
+    what runs or ran, from byte ``offset`` of its output.  Lines come without the ``secrets``.
+    ``ending`` is the line that ends one that hangs; with ``stop`` one that runs is ended.
+
+    Raises Locked INIT-010 when another attempt holds the lock, or an initialisation by hand does
+    not end (habit "always"), StepFailed INIT-011 (it failed), INIT-012 (a signal, or lost; Ended
+    with ``stop``), INIT-013 (docker refuses), INIT-014 (it does not start), INIT-016 (the container
+    does not initialise itself, "never"), INIT-018 (it cannot be ended), Mismatch INIT-015 (no
+    banner), OutcomeUnknown INIT-021 (node away), INIT-022 (still running at ``job.limit``).  The
+    job goes on in any other case.
+    """
+    it = _Attempt(shell, job, attempt, on_line, on_state, secrets, offset, pace, ending)
+    if stop:
+        it.stop()
+    return it.follow()
+
+
+def end(shell: Shell, job: Job, on_state: OnState) -> bool:
+    """End all attempts of omsfab in the container, whole trees; return whether there was one.
+
+    Nothing else is ended.  Raises StepFailed INIT-018 if a process or the lock stays.
+    """
+    answer = shell.run(words.end(job.container, f"{job.inside}/init.lock"))
+    said = _said(answer.out)
+    if ended := said.get("ended", ""):
+        on_state(f"ended {words.script_name(job.argv)} and what belongs to it: pid {ended}")
+    if "left" in said or ("free" not in said and answer.status == 0):
+        raise StepFailed(
+            "INIT-018",
+            f"{words.script_name(job.argv)} cannot be ended",
+            where=f"{job.container} on {shell.node}",
+            evidence=f"pid {said['left']} outlives SIGKILL"
+            if "left" in said
+            else "its lock is held",
+            next=shell.by_hand(f"docker restart {job.container}"),
+        )
+    return bool(ended)
+
+
+def wait_over(
+    shell: Shell, job: Job, on_state: OnState, ending: Next | None, pace: Pace = Pace()
+) -> str | None:
+    """Wait until no initialisation runs in the container; return what still runs at the limit.
+
+    What runs is told at once, since when, and its last line, and how to end it.
+    """
+    began = time.monotonic()
+    beat = 0.0
+    while True:
+        answer = shell.run(words.look(job.container, "", "", job.argv))
+        running = [line.removeprefix("running ") for line in answer.out.splitlines()]
+        running = [line for line in running if line[:1].isdigit()]
+        gone = answer.status == 0 or DOWN.search(answer.err)
+        if not running and gone:
+            return None
+        running = running or ["unknown: docker does not answer"]
+        now = time.monotonic()
+        last = _said(shell.run(words.newest(job.directory)).out)
+        text = f"{words.script_name(job.argv)} runs (pid {running[0]})"
+        text += f", last line: {last.get('last', '')[:200] or 'none'}" if last else ", not omsfab's"
+        if now - began > job.limit:
+            return text
+        if not beat or now - beat > pace.beat:
+            beat = now
+            on_state(f"{text}; {now - began:.0f} s waited; to end it: {ending}")
+        time.sleep(pace.slowest)
+
+
+def ended_well(shell: Shell, job: Job, attempt: str) -> bool:
+    """False if this attempt was begun and has left no status, or another one than 0: whether it was
+    a success all the same, ``follow`` judges once more."""
+    seen = parse(shell.run(words.poll(f"{job.directory}/{attempt}", 0, 0)).out)
+    return seen.age is None or seen.status == 0
+
+
+class _Attempt:
+    def __init__(
+        self,
+        shell: Shell,
+        job: Job,
+        attempt: str,
+        on_line: OnLine,
+        on_state: OnState,
+        secrets: Sequence[Secret],
+        offset: int,
+        pace: Pace,
+        ending: Next | None,
+    ) -> None:
+        self._shell, self._job, self._attempt, self._pace = shell, job, attempt, pace
+        self._on_line, self._on_state = on_line, on_state
+        self._hide = Redactor(secrets)
+        self._script = words.script_name(job.argv)
+        self._directory = f"{job.directory}/{attempt}"
+        self._inside = f"{job.inside}/{attempt}"
+        self._offset = offset
+        self._ending = ending
+        self._reading = Reading()
+        self._lines = Lines()
+        self._began = self._beat = time.monotonic()
+        self._warned = 0
+
+    def stop(self) -> None:
+        """End what runs of omsfab's attempts; raise Ended if that was this one: it is over now."""
+        seen = self._poll(0)
+        ended = end(self._shell, self._job, self._on_state)
+        if seen.age is not None and seen.status is None and (ended or not self._lives(seen)):
+            raise Ended(
+                "INIT-012",
+                f"{self._script} was ended on request",
+                where=f"{self._job.container} on {self._shell.node}",
+                evidence=f"{self._shell.node}:{self._directory}/output",
+            )
+
+    def follow(self) -> JobResult:
+        seen = self._poll(0)
+        if seen.age is None:
+            # Down since a power cut, perhaps.  Who initialises anew had stopped its programs.
+            stopped = self._job.habit == "always"
+            if self._check(self._ask(docker.up(self._job.container, stopped=stopped))).out:
+                self._on_state(f"{self._job.container} was down, and is started")
+            own = self._itself() if self._job.habit != "always" else None
+            if own:
+                return own
+            adopted = self._start()
+            if adopted:
+                return adopted
+        return self._to_its_end(going=seen.age is not None)
+
+    # --- starting, or not --------------------------------------------------------------------
+
+    def _start(self) -> JobResult | None:
+        """Start the wrapper; who is refused because another one runs waits for that one's end."""
+        while (refused := self._try_to_start()) is not None:
+            if self._elapsed() > self._job.limit:
+                raise self._locked(refused)
+            adopted = self._refused(refused)
+            if adopted:
+                return adopted
+        return None
+
+    def _try_to_start(self) -> str | None:
+        """Wait for the claim, and return None, or why it was refused.
+
+        A second start does no harm.
+        """
+        for _ in range(3):
+            owner = self._check(self._ask(words.prepare(self._directory))).out.strip()
+            self._check(self._start_once(owner))
+            until = time.monotonic() + self._pace.claim
+            while time.monotonic() < until:
+                seen = self._poll(0)
+                if seen.age is not None:
+                    self._on_state(f"{self._script} started (attempt {self._attempt})")
+                    return None
+                if seen.refused is not None:
+                    return seen.refused
+                time.sleep(0.1)
+        raise StepFailed(
+            "INIT-014",
+            f"{self._script} does not start in {self._job.container}: no claim was made",
+            where=self._shell.node,
+            evidence=f"{self._shell.node}:{self._directory}",
+            next=self._shell.by_hand(
+                f"docker exec {self._job.container} ls -l {self._inside}",
+                "is the logs mount there, and the directory ours?",
+            ),
+        )
+
+    def _start_once(self, owner: str) -> Result:
+        lock = f"{self._job.inside}/init.lock"
+        container, argv = self._job.container, self._job.argv
+        return self._ask(words.start(container, self._inside, owner, lock, argv))
+
+    def _refused(self, why: str) -> JobResult | None:
+        """Wait for the one that runs; None if ours is to run now, which it is with "always"."""
+        if self._job.habit == "always" and not why[:1].isdigit():  # another attempt of omsfab's
+            raise self._locked(why)
+        return self._foreign(why.removeprefix("lock "))
+
+    def _locked(self, why: str) -> Locked:
+        running = why.removeprefix("lock ")
+        pid = running.partition(" ")[0]
+        hangs = f" (if it hangs: docker exec {self._job.container} kill {pid})"
+        return Locked(
+            "INIT-010",
+            f"{self._script} already runs (pid {running or 'unknown'})",
+            where=f"{self._job.container} on {self._shell.node}",
+            evidence=f"{self._shell.node}:{self._directory}/refused",
+            fix=f"wait for its end{hangs if pid.isdigit() else ''}",
+        )
+
+    def _itself(self) -> JobResult | None:
+        """Wait for an initialisation of the container's own; None if there is none ("auto")."""
+        told = ""
+        while True:
+            own = self._ask_itself()
+            if own.running:
+                return self._foreign(own.running)
+            if own.done and not own.unit:
+                return self._adopted(own)
+            if own.failed and not own.unit:
+                self._ours_instead(own)
+                return None
+            if self._job.habit == "auto" and not own.unit:
+                enough = self._pace.entry if own.mentioned else self._pace.settle
+                if self._job.itself:
+                    enough = max(enough, self._pace.itself or self._job.limit)
+                if max(own.age, self._elapsed()) >= enough:  # a node's clock may be set back
+                    return None
+            elif self._elapsed() > self._job.limit:
+                raise self._never(own)
+            now = "a step of its own start is running" if own.unit else "does it initialise itself?"
+            if told != now:
+                told = now
+                self._on_state(f"{self._job.container}: {now} waiting")
+            self._sign_of_life()
+            quick = self._job.habit == "auto" and not self._job.itself
+            time.sleep(self._pace.fastest if quick else self._pace.slowest)
+
+    def _foreign(self, running: str) -> JobResult | None:
+        """Wait for the end of an initialisation that is not ours; adopt it on evidence only."""
+        mine = self._job.habit == "always"
+        self._on_state(
+            f"{self._script} already runs (pid {running or 'unknown'}), not started by omsfab;"
+            f" waiting for its end{', then ours runs' if mine else ''}"
+        )
+        over: float | None = None
+        while True:
+            own = self._ask_itself()
+            if own.running or own.unit:
+                over = None
+            else:
+                over = over or time.monotonic()
+                if mine:
+                    return None
+                if own.done:
+                    return self._adopted(own)
+                if own.failed or time.monotonic() - over > self._pace.sign:
+                    self._ours_instead(own)
+                    return None
+            self._sign_of_life()
+            if self._elapsed() > self._job.limit:
+                raise self._locked(own.running or own.unit or running)
+            time.sleep(self._pace.slowest)
+
+    def _adopted(self, own: Itself) -> JobResult:
+        note = f"the container initialised itself: {own.done}"
+        return JobResult(note, adopted=True, seconds=self._elapsed())
+
+    def _ours_instead(self, own: Itself) -> None:
+        why = f"it says `{own.failed}`" if own.failed else "it left no sign of success"
+        if self._job.habit == "never":
+            raise self._never(own)
+        self._on_state(f"the initialisation that was not omsfab's has ended: {why}; ours runs now")
+
+    def _never(self, own: Itself) -> StepFailed:
+        return StepFailed(
+            "INIT-016",
+            f"{self._job.container} did not initialise itself in {self._elapsed():.0f} s",
+            where=self._shell.node,
+            evidence=f"its log says `{own.failed}`" if own.failed else "",
+            fix="write `init: auto` into hosts.yaml",
+            next=fab("fleet.show"),
+        )
+
+    def _ask_itself(self) -> Itself:
+        logs = self._job.directory.rpartition("/")[0]
+        answer = self._check(self._ask(words.itself(self._job.container, self._job.argv, logs)))
+        own = parse_itself(answer.out)
+        if not own.up:
+            raise self._refusal(answer)
+        return own
+
+    # --- following ---------------------------------------------------------------------------
+
+    def _to_its_end(self, *, going: bool) -> JobResult:  # noqa: C901  (to be split)
+        """``going``: it was begun by an earlier session, or before the line dropped."""
+        pause, quiet = self._pace.fastest, time.monotonic()
+        skipped = False
+        self._began = time.monotonic() - (self._poll(self._offset).age or 0)
+        while True:
+            seen = self._poll(self._offset)
+            self._take(seen.data)
+            if seen.status is not None and self._offset >= seen.size:
+                break
+            if self._offset > self._pace.whole and seen.size - self._offset > 2 * self._pace.tail:
+                self._skip_to(seen.size - self._pace.tail)
+                skipped = True
+            if going and seen.status is None and len(seen.data) < self._pace.chunk:
+                going = False
+                self._say_alive(since=(seen.pid or ("",))[0])
+            self._sign_of_life()
+            if seen.status is None:  # it has ended: only its output is still to be read
+                self._stop_at_limit()
+            if len(seen.data) == self._pace.chunk:
+                continue
+            if seen.data:
+                pause, quiet = self._pace.fastest, time.monotonic()
+            elif time.monotonic() - quiet > self._pace.alive:
+                quiet = time.monotonic()
+                if not self._lives(seen) and not self._poll(self._offset).data:
+                    seen = self._poll(self._offset)
+                    if seen.status is None and self._offset >= seen.size:
+                        break  # the wrapper was killed: what it left tells
+            time.sleep(pause)
+            pause = min(pause * 1.3, self._pace.slowest)
+        self._say(self._lines.rest())
+        if skipped:
+            self._read_again()
+        return self._judge(seen.status)
+
+    def _read_again(self) -> None:
+        """Take what decides from the whole output, in its order, where the middle was skipped."""
+        whole = Reading()
+        for line in self._ask(words.marks(self._directory)).out.splitlines():
+            whole.line(line, self._hide(line))
+        reading = self._reading
+        reading.banner, reading.failed, reading.traceback = (
+            whole.banner, whole.failed, whole.traceback,
+        )  # fmt: skip
+
+    def _judge(self, status: int | None) -> JobResult:
+        says = verdict(
+            status,
+            self._reading,
+            flag=not self._reading.banner and self._fresh(),
+            script=self._script,
+            node=self._shell.node,
+            log=f"{self._directory}/output",
+        )
+        if not isinstance(says, Well):
+            raise says
+        return JobResult(
+            says.note, says.warning, status=status, seconds=self._elapsed(), bytes=self._offset
+        )
+
+    def _fresh(self) -> bool:
+        """Whether this attempt has left a flag file of success."""
+        container, argv = self._job.container, self._job.argv
+        answer = self._ask(words.look(container, "", "", argv, attempt=self._inside))
+        return "fresh" in _said(answer.out)
+
+    def _take(self, data: bytes) -> None:
+        self._offset += len(data)
+        self._say(self._lines.feed(data))
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for said in lines:
+            line = self._hide(said)
+            self._on_line(line)
+            if self._reading.line(said, line):
+                self._on_state(f"step {self._reading.step} of 5: {self._reading.title}".strip(": "))
+
+    def _skip_to(self, offset: int) -> None:
+        self._say(self._lines.rest())
+        self._on_line(
+            f"… {offset - self._offset} bytes of output skipped here; all of it is in "
+            f"{self._shell.node}:{self._directory}/output …"
+        )
+        self._offset = offset
+
+    def _lives(self, seen: Glimpse) -> bool:
+        pid, start = seen.pid or ("", "")
+        answer = self._ask(words.look(self._job.container, pid, start, self._job.argv))
+        said = _said(answer.out)
+        gone = DOWN.search(answer.err)
+        untold = answer.status != 0 and not gone  # docker did not look: that proves nothing
+        return "alive" in said or "running" in said or untold
+
+    # --- time --------------------------------------------------------------------------------
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def _how_to_end(self) -> str:
+        return f"; to end it: {self._ending}" if self._ending else ""
+
+    def _say_alive(self, since: str = "") -> None:
+        self._beat = time.monotonic()
+        last = self._reading.last[-1][:200] if self._reading.last else "nothing said yet"
+        text = f"{self._elapsed():.0f} s, {self._offset} bytes, last line: {last}"
+        if since:
+            text = f"{self._script} (pid {since}) is running since {text}{self._how_to_end}"
+        self._on_state(text)
+
+    def _sign_of_life(self) -> None:
+        elapsed = self._elapsed()
+        if time.monotonic() - self._beat >= self._pace.beat:
+            self._say_alive()
+        for level, (at, text) in enumerate(
+            (
+                (self._pace.notice, "notice: this is longer than the usual 2 to 4 minutes"),
+                (self._pace.warn, "warning: still running; it is not touched"),
+            ),
+            start=1,
+        ):
+            if elapsed >= at and self._warned < level:
+                self._warned = level
+                self._on_state(f"{elapsed:.0f} s, {text}{self._how_to_end}")
+
+    def _stop_at_limit(self) -> None:
+        if self._elapsed() < self._job.limit:
+            return
+        raise OutcomeUnknown(
+            "INIT-022",
+            f"{self._script} still runs after {self._elapsed():.0f} s; it was not touched",
+            where=f"{self._job.container} on {self._shell.node}",
+            evidence="\n".join(
+                (f"{self._shell.node}:{self._directory}/output", *self._reading.last)
+            ),
+            next=self._ending,
+        )
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def _poll(self, offset: int) -> Glimpse:
+        return parse(self._ask(words.poll(self._directory, offset, self._pace.chunk)).out)
+
+    def _ask(self, cmd: Command) -> Result:
+        """Run the command, over a new connection if need be.  Each of ours may run twice."""
+        away: float | None = None
+        waits = Backoff()
+        connections = self._shell.connections
+        while True:
+            try:
+                answer = self._shell.run(cmd)
+            except (LostSession, Unreachable, StepFailed) as lost:
+                if isinstance(lost, StepFailed) and lost.id != "SSH-021":
+                    raise
+                now = time.monotonic()
+                if away is None:
+                    away = now
+                    self._say_lost()
+                if now - away > self._pace.away:
+                    raise self._gone(lost) from lost
+                time.sleep(next(waits))
+            else:
+                if away is None and 0 < connections < self._shell.connections:
+                    away = time.monotonic()  # it dropped between two questions
+                    self._say_lost()
+                if away is not None:
+                    gone = time.monotonic() - away
+                    self._on_state(f"link to {self._shell.node} is back after {gone:.0f} s")
+                return answer
+
+    def _say_lost(self) -> None:
+        self._on_state(
+            f"INIT-020 link lost while {self._script} (attempt {self._attempt}) "
+            f"runs on {self._shell.node}; reconnecting"
+        )
+
+    def _gone(self, lost: OmsfabError) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            "INIT-021",
+            f"host unreachable for {self._pace.away:g} s; {self._script} may still run",
+            where=self._shell.node,
+            evidence=f"{lost.id} {lost.what}",
+        )
+
+    def _check(self, answer: Result) -> Result:
+        if answer.status:
+            raise self._refusal(answer)
+        return answer
+
+    def _refusal(self, answer: Result) -> StepFailed:
+        return StepFailed(
+            "INIT-013",
+            f"{self._script} cannot be started in {self._job.container} (status {answer.status})",
+            where=self._shell.node,
+            evidence=(answer.err or answer.out).strip(),
+            next=self._shell.by_hand(f"docker ps -a --filter name={self._job.container}"),
+        )
+
+
+def parse(text: str) -> Glimpse:
+    """Read what ``commands.job.poll`` prints."""
+    said = _said(text)
+    pid = said.get("pid", "").split()
+    return Glimpse(
+        age=float(said["claimed"]) if "claimed" in said else None,
+        refused=said.get("refused"),
+        pid=(pid[0], pid[1]) if len(pid) == 2 else None,
+        status=int(said["status"]) if "status" in said else None,
+        size=int(said.get("size", 0)),
+        data=base64.b64decode(said.get("bytes", "")),
+    )
+
+
+def parse_itself(text: str) -> Itself:
+    """Read what ``commands.job.itself`` prints.
+
+    Evidence counts only if it is younger than the container's start: one that was initialised long
+    ago and restarted has a flag file and a log as well.  What failed last has not succeeded before.
+    """
+    said = _said(text)
+    up, _, started_at = said.get("state", "false").partition(" ")
+    now = float(said.get("now", 0))
+    started = _seconds(started_at)
+    reading = Reading()
+    if float(said.get("initlog", -1)) >= started:
+        for line in _all(text, "said"):
+            reading.line(line, line)
+    done = ""
+    if any(is_said(line, words.STARTED) for line in _all(text, "log")):
+        done = f"docker logs have `{words.STARTED}`"
+    elif reading.banner:
+        done = "its docker_init.log has the banner"
+    elif float(said.get("flag", -1)) >= started:
+        done = f"{words.FLAG} is there"
+    running = [line for line in _all(text, "running") if not line.endswith(", unit")]
+    units = [line for line in _all(text, "running") if line.endswith(", unit")]
+    return Itself(
+        up=up == "true",
+        age=now - started,
+        done="" if reading.failed else done,
+        running=running[0] if running else "",
+        unit=units[0] if units and not running else "",
+        failed=reading.failed,
+        mentioned="entry" in said,
+    )
+
+
+def _all(text: str, word: str) -> list[str]:
+    return [line[len(word) + 1 :] for line in text.splitlines() if line.startswith(f"{word} ")]
+
+
+def _said(text: str) -> dict[str, str]:
+    """``word rest`` lines as a dict; of several with one word the first counts."""
+    said: dict[str, str] = {}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        said.setdefault(word, rest)
+    return said
+
+
+def _seconds(moment: str) -> float:
+    """Docker's ``2026-11-22T09:57:12.345678901Z`` as seconds since the epoch."""
+    try:
+        parsed = datetime.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return 0.0
+    return parsed.replace(tzinfo=timezone.utc).timestamp()

@@ -1,0 +1,159 @@
+"""What others did meanwhile: asked of every node and of MetaDB before a run goes on or back.
+
+Each run leaves a copy on its initial node (run/record/replica.py).  A copy proves nothing, since a
+node may be in other hands; it only ever stops a run, before anything is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from omsfab.commands.claim import PLACE
+from omsfab.commands.next_line import fab
+from omsfab.errors import OmsfabError, PreflightError
+from omsfab.metadb.client import MetaDbEdge
+from omsfab.run.observe import WIDTH
+from omsfab.run.record import journal as journals
+from omsfab.run.record import replica
+from omsfab.ssh.protocol import Shell
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The copies that nodes have, each with its node; ``silent`` nodes could not be asked."""
+
+    copies: tuple[tuple[str, replica.Copy], ...]
+    silent: tuple[str, ...]
+
+    def of(self, run: str) -> Iterable[tuple[str, replica.Copy]]:
+        return ((node, copy) for node, copy in self.copies if copy.run == run)
+
+
+def look(shells: Mapping[str, Shell]) -> Seen:
+    """Ask all nodes for the copies they have; one that is away cannot stop a run."""
+
+    def ask(name: str) -> tuple[str, list[replica.Copy] | None]:
+        try:
+            return name, replica.copies(shells[name])
+        except OmsfabError:
+            return name, None
+
+    with ThreadPoolExecutor(min(WIDTH, len(shells)) or 1) as pool:
+        answers = list(pool.map(ask, shells))
+    return Seen(
+        tuple((name, copy) for name, found in answers for copy in found or ()),
+        tuple(name for name, found in answers if found is None),
+    )
+
+
+def refuse(
+    seen: Seen, directory: Path, past: journals.Past, known: Collection[str], *, back: bool
+) -> None:
+    """Raise if another jump host has ended the run (RUN-032), gone on with it (RUN-033), rolled it
+    back in part (RUN-029), or done another one since (RUN-034).
+
+    ``known`` are the runs of this jump host, which are judged by their own journals.  ``back`` =
+    the run is to be rolled back: that may follow upon its end, and goes on with what another
+    rollback has left.
+    """
+    run = directory.name
+    for node, copy in seen.of(run):
+        undone = copy.ended.startswith("ended: undone")
+        if copy.ended and not past.ended and (undone or not back):
+            raise PreflightError(
+                "RUN-032",
+                f"run {run} has ended on another jump host",
+                where=str(directory),
+                evidence=f"its copy on {node} says {copy.ended}",
+                next=fab("run.abandon", run=run, note="closes it here, too"),
+            )
+        if undone and not past.undone:
+            raise PreflightError(
+                "RUN-032",
+                f"run {run} was rolled back on another jump host",
+                where=str(directory),
+                evidence=f"its copy on {node} says {copy.ended}",
+                next=fab("fleet.status", note="nothing is left of that run to roll back"),
+            )
+        if copy.intents > sum(event.kind == "intent" for event in past.events):
+            raise PreflightError(
+                "RUN-033",
+                f"another jump host has gone on with run {run}",
+                where=str(directory),
+                evidence=f"its copy on {node} has {copy.intents} begun steps, more than here",
+                next=fab(
+                    "run.undo" if back else "run.resume",
+                    run=run,
+                    from_=node,
+                    note="goes by that copy",
+                ),
+            )
+    others = [(node, copy) for node, copy in seen.copies if copy.run not in known and copy.intents]
+    for node, copy in others:
+        if copy.undoes == run and not copy.ended and not back:
+            raise PreflightError(
+                "RUN-029",
+                f"run {run} is being rolled back on another jump host, by {copy.run}",
+                where=f"{node}:{PLACE}/{copy.run}",
+                next=fab("run.undo", run=run),
+            )
+    for node, copy in others:
+        if copy.run > run and not copy.undoes and not copy.ended.startswith(journals.WITHOUT):
+            raise PreflightError(
+                "RUN-034",
+                f"run {copy.run} of another jump host came after {run}, and builds on it",
+                where=f"{node}:{PLACE}/{copy.run}",
+                evidence=f"it has begun {copy.intents} steps; "
+                + (copy.ended or "it has not ended"),
+                next=fab("run.undo", run=copy.run, from_=node, note="rolls that one back first")
+                if back
+                else fab("run.abandon", run=run, note="closes it here; what it did stays"),
+            )
+
+
+Mark = Literal["deleted", "put back", "none"]
+
+
+def mark_of(metadb: MetaDbEdge, run: str, location: int) -> Mark:
+    """What MetaDB's marker says of the rows of a region: the last word about them."""
+    marks = metadb.marks(run, location)
+    if "clear" in marks:
+        return "deleted"
+    return "put back" if "restore" in marks else "none"
+
+
+def refuse_contradiction(
+    mark: Mark, directory: Path, past: journals.Past, *, own_rollback: bool, back: bool
+) -> None:
+    """Raise RUN-035 if MetaDB's marker and the journal tell two stories of the rows.
+
+    ``own_rollback``: a rollback of this run, known here or from a copy, may have put them back.
+    A deletion that the journal only begins may have come to its COMMIT or not: that is no
+    contradiction; nor is one without a marker upon which nothing was initialised yet, when the run
+    goes on: it is then done, with a backup of its own.
+    """
+    run = directory.name
+    backups = sorted((directory / "backup").glob("region-*.jsonl"))
+    file = str(backups[-1]) if backups else ""
+    hint = f"; the rows it saved: fab meta.restore --file={file}" if file else ""
+    if mark == "put back" and not own_rollback:
+        what = "MetaDB has it that the rows of this run were put back, and not by this jump host"
+    elif mark == "none" and "clear-rows@metadb" in past.done and (back or _initialised(past)):
+        what = "the journal has it that rows were deleted, and MetaDB has no marker of it"
+    else:
+        return
+    raise PreflightError(
+        "RUN-035",
+        f"MetaDB and the journal of run {run} contradict each other",
+        where=str(directory),
+        evidence=f"{what}: somebody has rolled it back, or MetaDB is of another day",
+        next=fab("run.abandon", run=run, note=f"after a look at fab meta.show{hint}"),
+    )
+
+
+def _initialised(past: journals.Past) -> bool:
+    return any(key.startswith("initialise@") for key in past.begun)
