@@ -5,6 +5,8 @@ One node, two with the VIP; what the rows are is asked past omsfab.  run.undo af
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.lab.oracle import Fleet
@@ -16,6 +18,9 @@ IDENTITY = (
     "select id, ip, resource_group_id from oms_cm.host order by id",
 )
 OPEN_ROLLBACK = 8
+LONG = pytest.mark.skipif(
+    not os.environ.get("OMSFAB_CRASH"), reason="takes long: scripts/crash runs it"
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +29,22 @@ def fleet(make_fleet) -> Fleet:
     said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
     assert said.status == 0, said
     return fleet
+
+
+@pytest.fixture(scope="module")
+def on_engine(make_fleet, fleet):
+    """The fleet on this MetaDB; one is made for each that is asked for."""
+    fleets = {"mariadb": fleet}
+
+    def on(engine: str) -> Fleet:
+        if engine not in fleets:
+            other = make_fleet(f"rows-{engine}", nodes=2, metadb=engine)
+            said = other.fab("oms.deploy", "--yes", hosts="initial.yaml")
+            assert said.status == 0, said
+            fleets[engine] = other
+        return fleets[engine]
+
+    return on
 
 
 def shaped(fleet: Fleet, **knobs: object) -> None:
@@ -69,8 +90,10 @@ def test_each_manner_of_an_initialisation_ends_in_service(fleet, manner, way):
     assert {row[:2] for row in before[1]} <= {row[:2] for row in identity(fleet)[1]}
 
 
-def test_references_are_counted_and_an_update_keeps_what_they_refer_to(fleet):
+@pytest.mark.parametrize("engine", ["mariadb", "oceanbase", pytest.param("mysql", marks=LONG)])
+def test_references_are_counted_and_an_update_keeps_what_they_refer_to(on_engine, engine):
     """The plan names table.column and rows; after --rows=update nothing dangles, nor after undo."""
+    fleet = on_engine(engine)
     shaped(fleet, REFERENCES=1)
     before = identity(fleet)
 
@@ -85,6 +108,23 @@ def test_references_are_counted_and_an_update_keeps_what_they_refer_to(fleet):
     assert said.status == 0, said
     assert {*before[1]} <= {*after[1]}
     assert {*before[2]} <= {*after[2]}
+    assert before == identity(fleet)
+
+
+@pytest.mark.parametrize("engine", [pytest.param("oceanbase", marks=LONG), "mysql"])
+def test_rows_that_were_deleted_are_made_anew_and_put_back(on_engine, engine):
+    """The way of the guide, on each engine: the VIP in service, and run.undo brings every row back
+    as it was, ids included."""
+    fleet = on_engine(engine)
+    shaped(fleet, MOVING_COLUMNS=1)
+    before = identity(fleet)
+
+    said = fleet.fab("scale.out", "--yes")
+    url = fleet.cm_urls()[1]
+    rolled_back(fleet)
+
+    assert said.status == 0, said
+    assert f"http://{fleet.lab.vip}:8088" == url
     assert before == identity(fleet)
 
 

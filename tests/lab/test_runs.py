@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import pty
 import re
@@ -149,6 +151,35 @@ def test_a_plan_that_was_read_for_too_long_is_not_begun(fresh):
     assert 3 == os.waitstatus_to_exitcode(status), said.decode()
     assert "PLAN-004  stale plan: config.yaml on oms1 changed" in said.decode()
     assert {"oms1": "running"} == crash.fleet.containers()
+
+
+# --- a journal that says too much ------------------------------------------------------------
+
+
+def forge_done(crash, node, step):
+    """The newest journal gets a last line, chained as the others are: this step is done."""
+    journal = max(crash.fleet.lab.directory.glob("state/*/*/journal.jsonl"))
+    last = journal.read_bytes().splitlines(keepends=True)[-1]
+    event = {"at": time.time(), "clock": 0.0, "node": node, "step": step, "kind": "done"}
+    head = hashlib.sha256(last).hexdigest()[:16]
+    with journal.open("a") as file:
+        file.write(json.dumps({**event, "text": "forged", "prev": head}) + "\n")
+
+
+def test_a_forged_done_begins_nobody_beside_a_running_initialisation(fresh):
+    """R2b.3: docker_init.sh of oms1 runs, and the journal says that it is done: run.resume asks its
+    attempt, follows it to its end, and only then is oms2 begun."""
+    crash, _ = fresh
+    crash.fleet.lab.knob("oms1", INIT_SECONDS=15)
+    killed = crash.kill_at("initialise@oms1:mid:kill", "scale.out", "--yes")
+    crash.fleet.lab.knob("oms1", INIT_SECONDS=1)
+    forge_done(crash, "oms1", "initialise")
+
+    said = crash.fleet.fab("run.resume", "--yes")
+
+    assert (-9, 0) == (killed.status, said.status), said
+    assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
+    assert 0 == crash.outcome()["overlaps"]
 
 
 # --- letting go ------------------------------------------------------------------------------
