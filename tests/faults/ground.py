@@ -280,10 +280,15 @@ class Ground:
         return outcome
 
     def paste(self, outcome: Outcome, limit: float = 300) -> Outcome:
-        """Run the ``next:`` line verbatim, in a shell, as an operator would."""
+        """Run the ``next:`` line verbatim, in a shell, as an operator would; where that only looks,
+        and finds all well, the operator goes on with what was begun."""
         if not outcome.next:
             raise Miss(f"{outcome.error} has no next line")
-        return self.paste_line(outcome.next, limit)
+        done = self.paste_line(outcome.next, limit)
+        begun = outcome.words[:1] in (("scale.out",), ("run.resume",))
+        if done.code or not begun or not LOOKS.search(outcome.next):
+            return done
+        return self.fab(*outcome.words, limit=limit)
 
     def paste_line(self, line: str, limit: float = 300) -> Outcome:
         """Run one line so.  What another program than `fab` finds is not judged, but that there is
@@ -619,11 +624,15 @@ def _beginning(lab: Lab, first: str) -> tuple[dict[str, Any], bytes]:
     return rows, config
 
 
+LOOKS = re.compile(r"(node\.(check|status|logs)|fleet\.(check|show|status)|(run|meta|lock)\.show)")
+ASKS = re.compile(r"fab (-H \S+ )?(scale\.|run\.(resume|undo)|node\.)")
+
+
 def _asks(line: str) -> bool:
     """Whether the pasted line is of a task that asks "carry this out?"; the answer is yes."""
-    return "--plan" not in line and "--yes" not in line and any(
-        word in line for word in ("fab scale.", "fab run.resume", "fab node.", "fab run.undo")
-    )  # fmt: skip
+    if "--plan" in line or "--yes" in line or LOOKS.search(line):
+        return False
+    return bool(ASKS.search(line))
 
 
 def packages(home: Path, into: Path) -> None:
