@@ -53,15 +53,16 @@ def cascade(g: Ground) -> None:
 
 @fault("D13", "a table of OMS is not there", "location_cm renamed")
 def table_missing(g: Ground) -> None:
-    sql(
-        g,
-        "alter table oms_cm.location_cm rename to oms_cm.location_cm_x",
-        "alter table oms_cm.location_cm_x rename to oms_cm.location_cm",
-    )
-    outcome = g.ended(g.fab(*OUT), 3, "DB-023")
-    g.says(outcome, "location_cm")
-    g.heal()
-    g.refused(outcome, 3)
+    """Nobody outside the vendor knows whether every OMS has it: no dead end, and told."""
+    g.lab.sql("alter table oms_cm.location_cm rename to oms_cm.location_cm_x")
+
+    def back() -> None:
+        g.lab.sql("drop table if exists oms_cm.location_cm")
+        g.lab.sql("alter table oms_cm.location_cm_x rename to oms_cm.location_cm")
+
+    g.undo(back)
+    outcome = g.ended(g.fab(*OUT), 0)
+    g.says(outcome, "the MetaDB has no table oms_cm.location_cm")
 
 
 @fault("D14", "another region shares the MetaDB", "rows of region 0 in all four tables")
