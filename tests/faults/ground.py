@@ -21,6 +21,7 @@ import yaml
 
 from omsfab import lab as labs
 from omsfab.lab import Lab, network, pasted
+from omsfab.lab.profiles import chosen
 from tests.faults import oracle
 
 ROOT = Path(__file__).parents[2]
@@ -199,9 +200,11 @@ class Ground:
     def hosts(self, url: str = "", nodes: Sequence[str] = (), **extra: object) -> Path:
         """Write hosts.yaml: all nodes behind the VIP unless said otherwise.
 
-        ``init: always`` saves the seconds in which a new container is watched.
+        ``init: always`` saves the seconds in which a new container is watched; beside an image that
+        initialises itself it would be a second initialisation.
         """
-        extra.setdefault("oms", {"init": "always"})
+        itself = chosen(self.lab.profile).knobs.get("SELF_INIT", ("",))[0] == "1"
+        extra.setdefault("oms", {"init": "auto" if itself else "always"})
         text = self.lab.hosts_yaml(
             url or f"http://{self.lab.vip}:8088", nodes or self.names, **extra
         )
