@@ -753,7 +753,7 @@ GUARDS = (
     Guard(
         "no repair beside docker_init.sh, asked under the claim",
         "omsfab/plan/procedures/node.py",
-        "before = (*(_no_init_runs(fleet, one, task, node) for one in running), *asked(nodes))",
+        "before = (*(_no_init_runs(fleet, one) for one in running), *asked(nodes))",
         "before = (*asked(nodes),)",
         "tests/unit/test_repairs.py::test_a_repair_asks_first_whether_docker_init_runs",
     ),
