@@ -193,18 +193,26 @@ def _addresses_differ(raw: Raw) -> Iterator[Fault]:
     Behind one address there may be several, each with a port of its own.
     """
     right = "write the address of another machine"
-    ips = {path: _valid(values.node_ip, node.get("ip")) for path, _, node in _nodes(raw)}
-    same = list(_twice(((path, ip) for path, ip in ips.items() if ip), right))
+    ips = [
+        (path, ip)
+        for path, _, node in _nodes(raw)
+        if (ip := _valid(values.node_ip, node.get("ip")))
+    ]
+    same = list(_twice(ips, right))
     yield from same
-    told = {fault.path for fault in same}
+    yield from _twice(_doors(raw, but={fault.path for fault in same}), right)
+
+
+def _doors(raw: Raw, but: set[KeyPath]) -> Iterator[tuple[KeyPath, str]]:
+    """Where SSH connects to; not for nodes of which the address is told already."""
     general = _get(raw, "ssh", "port") or 22
-    doors = []
     for path, _, node in _nodes(raw):
-        written = node.get("address")
-        by_ip = None if path in told else ips[path]
-        if door := by_ip if written is None else _valid(values.ssh_address, written):
-            doors.append((path, f"{door} port {node.get('port') or general}"))
-    yield from _twice(doors, right)
+        if (written := node.get("address")) is not None:
+            door = _valid(values.ssh_address, written)
+        else:
+            door = None if path in but else _valid(values.node_ip, node.get("ip"))
+        if door:
+            yield path, f"{door} port {node.get('port') or general}"
 
 
 def _ports_differ(raw: Raw) -> Iterator[Fault]:
@@ -258,27 +266,40 @@ def _certificate_is_whole(raw: Raw) -> Iterator[Fault]:
 
 
 def _extra_is_extra(raw: Raw) -> Iterator[Fault]:
-    extra = _get(raw, "oms", "extra")
-    if not isinstance(extra, Mapping):
-        return
-    for key, value in extra.items():
-        path = ("oms", "extra", key)
-        near = "" if key in oms_config.ALIASES else nearly(key, oms_config.KEYS)
-        if key.startswith("apsara_audit_sls_") and key not in oms_config.SLS_KEYS:
-            meant = nearly(key, oms_config.SLS_KEYS) or ", ".join(oms_config.SLS_KEYS)
-            yield Fault(path, f"unknown key of the audit log; did you mean {meant}?")
-        elif key in oms_config.KEYS:
-            yield Fault(path, f"is written by omsfab itself; write it as {_home(key)}")
-        elif near:
-            why = f"is a misspelling of {near}; write {_home(near)}"
-            yield Fault(path, f"{why}, and take it out of config.yaml where a node has it")
-        elif oms_config.is_secret(key) and not isinstance(value, Mapping):
-            yield Fault(path, f"is a secret in plain text; write {secret_sources.FORMS}")
+    for key, value in _extra(raw).items():
+        if why := _not_extra(key, value):
+            yield Fault(("oms", "extra", key), why)
+
+
+def _not_extra(key: str, value: object) -> str:
+    """What is wrong with a key of oms.extra, and what would be right; empty if nothing is."""
+    if key in oms_config.SLS_KEYS:
+        pass
+    elif key.startswith("apsara_audit_sls_"):
+        meant = nearly(key, oms_config.SLS_KEYS) or ", ".join(oms_config.SLS_KEYS)
+        return f"unknown key of the audit log; did you mean {meant}?"
+    elif key in oms_config.KEYS:
+        return f"is written by omsfab itself; write it as {_home(key)}"
+    elif key not in oms_config.ALIASES and (near := nearly(key, oms_config.KEYS)):
+        why = f"is a misspelling of {near}; write {_home(near)}"
+        return f"{why}, and take it out of config.yaml where a node has it"
+    if oms_config.is_secret(key) and not isinstance(value, Mapping):
+        return f"is a secret in plain text; write {secret_sources.FORMS}"
+    return ""
+
+
+def _audit_log_is_whole(raw: Raw) -> Iterator[Fault]:
+    extra = _extra(raw)
     missing = [key for key in oms_config.SLS_KEYS if key not in extra]
-    if missing and len(missing) < len(oms_config.SLS_KEYS):
+    if 0 < len(missing) < len(oms_config.SLS_KEYS):
         for key in missing:
             why = "is missing; the five apsara_audit_sls_ keys go together: write all or none"
             yield Fault(("oms", "extra", key), why)
+
+
+def _extra(raw: Raw) -> Raw:
+    extra = _get(raw, "oms", "extra")
+    return extra if isinstance(extra, Mapping) else {}
 
 
 def _home(key: str) -> str:
@@ -330,35 +351,51 @@ _PORTS_OF_OMS = {
 """What OMS listens on besides ``oms.ports`` (OMS docs, ports in use)."""
 
 
-def _tsdb_beside_oms(raw: Raw) -> Iterator[Fault]:
-    """On a node the time-series database shares ports and paths with OMS; its image never."""
-    influx = _get(raw, "tsdb", "service") == "INFLUXDB"
+def _tsdb_has_its_own_image(raw: Raw) -> Iterator[Fault]:
     image = _get(raw, "tsdb", "image")
-    if influx and image is not None and image == _get(raw, "oms", "image"):
+    if _has_influx(raw) and image is not None and image == _get(raw, "oms", "image"):
         why = "is oms.image as well; write the image of InfluxDB, or leave it out"
         yield Fault(("tsdb", "image"), f"{image}: {why}")
-    url = _valid(values.host_and_port, _get(raw, "tsdb", "url")) or ""
-    host, _, port = url.rpartition(":")
-    name = next((name for _, name, node in _nodes(raw) if host and node.get("ip") == host), None)
-    if name is None:
-        return
+
+
+def _tsdb_has_its_own_port(raw: Raw) -> Iterator[Fault]:
+    """On a node the time-series database shares the network with OMS."""
+    host, port, name = _tsdb_node(raw)
     taken = dict.fromkeys(_PORTS_OF_OMS, "a port of OMS")
     taken |= {_port(raw, key) or 0: f"oms.ports.{key}" for key in Ports.model_fields}
-    if influx:
+    if _has_influx(raw):
         taken[14444] = "InfluxDB's own port for backups"
-    if int(port) in taken:
-        why = f"{name} is a node, and {port} is {taken[int(port)]} there"
-        yield Fault(("tsdb", "url"), f"{url}: {why}; write another port, e.g. {host}:8086")
+    if name and port in taken:
+        why = f"{name} is a node, and {port} is {taken[port]} there"
+        yield Fault(("tsdb", "url"), f"{host}:{port}: {why}; write another port, e.g. {host}:8086")
+
+
+def _tsdb_has_its_own_data(raw: Raw) -> Iterator[Fault]:
+    """On a node the time-series database shares the disks with OMS."""
+    _, _, name = _tsdb_node(raw)
     written = _get(raw, "tsdb", "data")
-    data = _valid(
-        values.node_path, Tsdb.model_fields["data"].default if written is None else written
-    )
-    if influx and data:
-        for key, path in _mounts(raw):
-            if f"{data}/".startswith(f"{path}/") or f"{path}/".startswith(f"{data}/"):
-                why = f"{name} is a node, and oms.mounts.{key} is {path} there"
-                yield Fault(("tsdb", "data"), f"{data}: {why}; write a path of its own")
-                return
+    usual = Tsdb.model_fields["data"].default
+    data = _valid(values.node_path, usual if written is None else written)
+    if not (name and data and _has_influx(raw)):
+        return
+    for key, path in _mounts(raw):
+        if f"{data}/".startswith(f"{path}/") or f"{path}/".startswith(f"{data}/"):
+            why = f"{name} is a node, and oms.mounts.{key} is {path} there"
+            yield Fault(("tsdb", "data"), f"{data}: {why}; write a path of its own")
+            return
+
+
+def _has_influx(raw: Raw) -> bool:
+    return bool(_get(raw, "tsdb", "service") == "INFLUXDB")
+
+
+def _tsdb_node(raw: Raw) -> tuple[str, int, str]:
+    """Host and port of tsdb.url, and the node that this is; empty where it is none."""
+    url = _valid(values.host_and_port, _get(raw, "tsdb", "url"))
+    if not url:
+        return "", 0, ""
+    host, _, port = url.rpartition(":")
+    return host, int(port), next((name for _, name, n in _nodes(raw) if n.get("ip") == host), "")
 
 
 CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
@@ -373,9 +410,12 @@ CROSS_CHECKS: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _mounts_apart,
     _certificate_is_whole,
     _extra_is_extra,
+    _audit_log_is_whole,
     _metadb_is_no_oms_port,
     _metadb_has_its_own_address,
-    _tsdb_beside_oms,
+    _tsdb_has_its_own_image,
+    _tsdb_has_its_own_port,
+    _tsdb_has_its_own_data,
     _metadb_is_reached_through_a_node,
     _image_is_of_oms,
     _ports_are_known,

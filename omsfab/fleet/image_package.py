@@ -100,25 +100,10 @@ def _noted(note: Path | None) -> Any:
 
 
 def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
-    manifest: object = None
-    digests: dict[str, str] = {}
-    configs: dict[str, bytes] = {}
     with path.open("rb") as raw:
         file = _Hashing(raw, on_bytes)
         try:
-            with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r|*") as tar:
-                for member in tar:
-                    content = tar.extractfile(member) if member.isfile() else None
-                    name = member.name.removeprefix("./")
-                    if content is None:
-                        continue
-                    if name == "manifest.json":
-                        manifest = json.loads(content.read())
-                    elif member.size <= CHUNK:
-                        configs[name] = content.read()
-                        digests[name] = hashlib.sha256(configs[name]).hexdigest()
-                    else:
-                        digests[name] = _digest(content)
+            manifest, digests, configs = _members(file)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise _bad(
                 "IMG-005", f"{path.name} is no whole image package: {error}", path, "file"
@@ -139,6 +124,27 @@ def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
         "manifest": manifest,
         "built_for": built_for,
     }
+
+
+def _members(file: _Hashing) -> tuple[object, dict[str, str], dict[str, bytes]]:
+    """The manifest; the digest of each other file of the package; and the small ones whole."""
+    manifest: object = None
+    digests: dict[str, str] = {}
+    small: dict[str, bytes] = {}
+    with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r|*") as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            name = member.name.removeprefix("./")
+            if content is None:
+                continue
+            if name == "manifest.json":
+                manifest = json.loads(content.read())
+            elif member.size <= CHUNK:
+                small[name] = content.read()
+                digests[name] = hashlib.sha256(small[name]).hexdigest()
+            else:
+                digests[name] = _digest(content)
+    return manifest, digests, small
 
 
 def _digest(content: IO[bytes]) -> str:

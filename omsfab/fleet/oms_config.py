@@ -303,11 +303,18 @@ def _typed(key: str, value: object) -> Value:
     if key not in KEYS or value is None:
         return value
     if key == "cm_nodes":
-        nodes = value.split(",") if isinstance(value, str) else value
-        return [_plain(node).strip() for node in nodes] if isinstance(nodes, list) else value
-    if isinstance(value, list | dict):
-        return value
-    plain = _plain(value)
+        return _addresses(value)
+    return value if isinstance(value, list | dict) else _scalar(key, _plain(value))
+
+
+def _addresses(value: object) -> Value:
+    """A list, or a text with commas, which some write."""
+    nodes = value.split(",") if isinstance(value, str) else value
+    return [_plain(node).strip() for node in nodes] if isinstance(nodes, list) else nodes
+
+
+def _scalar(key: str, plain: str) -> Value:
+    """The text of a known key in its own type, or as it is where it does not fit."""
     if key in BOOL_KEYS:
         return {"true": True, "false": False}.get(plain.strip().lower(), plain)
     if key in INT_KEYS or key in PORT_KEYS:
@@ -397,9 +404,12 @@ def _shown(key: str, value: Value) -> str | None:
         return None
     if is_secret(key):
         return "****"
-    text = str(value) if isinstance(value, CmUrl) else value
-    if isinstance(text, str) and text and text.isprintable():
-        return text
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return f"[{', '.join(value)}]"
-    return "(a mapping or list)" if isinstance(value, list | dict) else json.dumps(value)
+    match str(value) if isinstance(value, CmUrl) else value:
+        case str(text) if text and text.isprintable():
+            return text
+        case [*items] if all(isinstance(item, str) for item in items):
+            return f"[{', '.join(map(str, items))}]"
+        case list() | dict():
+            return "(a mapping or list)"
+        case other:
+            return json.dumps(other)

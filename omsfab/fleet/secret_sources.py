@@ -13,7 +13,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
@@ -77,36 +77,26 @@ def parse(raw: object) -> SecretSource:
     if len(raw) != 1:
         raise ValueError(f"names {len(raw)} sources; write one of {FORMS}")
     ((kind, value),) = raw.items()
-    match kind:
-        case "env":
-            return SecretSource("env", (_name(value),))
-        case "file":
-            return SecretSource("file", (_path(value),))
-        case "command":
-            return SecretSource("command", _words(value))
-        case "prompt":
-            if value is not True:
-                raise ValueError("prompt takes only true; write {prompt: true}")
-            return SecretSource("prompt")
-        case _:
-            near = difflib.get_close_matches(str(kind), ["env", "file", "command", "prompt"], 1)
-            guess = f"did you mean {near[0]}?" if near else f"write {FORMS}"
-            raise ValueError(f"the source is of an unknown kind; {guess}")
+    if kind not in _WORDS:
+        near = difflib.get_close_matches(str(kind), _WORDS, 1)
+        guess = f"did you mean {near[0]}?" if near else f"write {FORMS}"
+        raise ValueError(f"the source is of an unknown kind; {guess}")
+    return SecretSource(kind, _WORDS[kind](value))
 
 
-def _name(value: object) -> str:
+def _name(value: object) -> tuple[str, ...]:
     if not isinstance(value, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError(
             "env takes the name of a variable (not the secret); write e.g. {env: OMS_META_PASSWORD}"
         )
-    return value
+    return (value,)
 
 
-def _path(value: object) -> str:
+def _path(value: object) -> tuple[str, ...]:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError("file takes a path; write e.g. {file: secrets/metadb}")
     try:
-        return str(Path(value).expanduser())
+        return (str(Path(value).expanduser()),)
     except RuntimeError:
         raise ValueError("file begins with ~, but there is no such home; write it whole") from None
 
@@ -126,6 +116,21 @@ def _words(value: object) -> tuple[str, ...]:
     if any("\0" in word for word in value) or not value[0]:
         raise ValueError("command has an empty first word or a NUL; write the program's name first")
     return tuple(value)
+
+
+def _nothing(value: object) -> tuple[str, ...]:
+    if value is not True:
+        raise ValueError("prompt takes only true; write {prompt: true}")
+    return ()
+
+
+_WORDS: Mapping[Kind, Callable[[object], tuple[str, ...]]] = {
+    "env": _name,
+    "file": _path,
+    "command": _words,
+    "prompt": _nothing,
+}
+"""What each kind of source takes."""
 
 
 # --- getting it ------------------------------------------------------------------------------

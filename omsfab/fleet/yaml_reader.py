@@ -89,20 +89,21 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
     number = min(mark.line if mark else 0, len(rows) - 1)
     if "mapping values" in problem and number and _NO_BLANK.match(rows[number - 1]):
         number -= 1  # `a:1` is a text that goes on in the next line, where the parser stumbles
-    row = rows[number]
+    return YamlFault(number + 1, _likely(rows[number], context, problem))
+
+
+def _likely(row: str, context: str, problem: str) -> str:
     if "\t" in row[: len(row) - len(row.lstrip())]:
-        what = "a tab; YAML is indented with spaces"
-    elif _NO_BLANK.match(row):
-        what = "a space is missing after the colon; write key: value"
-    elif unfinished_key:
-        what = "a colon is missing; write key: value"
-    elif "quoted" in context:
-        what = "a quote is not closed, or has a wrong \\ in it; in single quotes \\ is harmless"
-    elif "tag" in problem:
-        what = "a value that begins with !; put it in quotes"
-    else:
-        what = f"is not YAML: {problem}; put values with special characters in quotes"
-    return YamlFault(number + 1, what)
+        return "a tab; YAML is indented with spaces"
+    if _NO_BLANK.match(row):
+        return "a space is missing after the colon; write key: value"
+    if "simple key" in context:
+        return "a colon is missing; write key: value"
+    if "quoted" in context:
+        return "a quote is not closed, or has a wrong \\ in it; in single quotes \\ is harmless"
+    if "tag" in problem:
+        return "a value that begins with !; put it in quotes"
+    return f"is not YAML: {problem}; put values with special characters in quotes"
 
 
 class _Reader:
