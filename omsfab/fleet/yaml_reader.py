@@ -29,7 +29,7 @@ _TAG = "tag:yaml.org,2002:"
 _KINDS = ("str", "int", "float", "bool", "null", "map", "seq")
 _KNOWN_TAGS = {None, "!", *(_TAG + kind for kind in _KINDS)}
 _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NO_BLANK = re.compile(r"\s*(- )?[\"']?[\w.-]+[\"']?:[^\s/]")
+_NO_SPACE = re.compile(r"\s*(- )?[\"']?[\w.-]+[\"']?:[^\s/]")
 
 
 class YamlFault(Exception):
@@ -87,7 +87,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
     mark = error.context_mark if unfinished_key or "quoted" in context else error.problem_mark
     rows = text.split("\n")
     number = min(mark.line if mark else 0, len(rows) - 1)
-    if "mapping values" in problem and number and _NO_BLANK.match(rows[number - 1]):
+    if "mapping values" in problem and number and _NO_SPACE.match(rows[number - 1]):
         number -= 1  # `a:1` is a text that goes on in the next line, where the parser stumbles
     return YamlFault(number + 1, _likely(rows[number], context, problem))
 
@@ -95,7 +95,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> YamlFault:
 def _likely(row: str, context: str, problem: str) -> str:
     if "\t" in row[: len(row) - len(row.lstrip())]:
         return "a tab; YAML is indented with spaces"
-    if _NO_BLANK.match(row):
+    if _NO_SPACE.match(row):
         return "a space is missing after the colon; write key: value"
     if "simple key" in context:
         return "a colon is missing; write key: value"
