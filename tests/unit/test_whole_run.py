@@ -27,7 +27,7 @@ def run(tmp_path):
     """Run pytest on a tests/lab of its own, with this project's configuration."""
 
     def call(text: str, tests: str, *words: str) -> tuple[int, str]:
-        for name in ("pyproject.toml", "tests/conftest.py"):
+        for name in ("pyproject.toml", "tests/conftest.py", "tests/openssh.py"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes((ROOT / name).read_bytes())
         (tmp_path / "tests/lab").mkdir(exist_ok=True)
@@ -122,4 +122,4 @@ def test_what_ci_runs_leaves_nothing_out():
     check = (ROOT / "scripts/check").read_text()
     assert "OMSFAB_TESTS=whole" in check
     assert 'exec scripts/test "$@"' in check
-    assert "tests/unit tests/wire tests/lab" in (ROOT / "scripts/test").read_text()
+    assert "tests/unit tests/simulation tests/wire tests/lab" in (ROOT / "scripts/test").read_text()
