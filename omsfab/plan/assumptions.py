@@ -18,7 +18,7 @@ Broken: TypeAlias = Literal["hard", "warning"]
 @dataclass(frozen=True, slots=True)
 class Assumption:
     """One belief.  ``evidence`` names its source, ``otherwise`` says what happens if it is wrong,
-    ``test`` is the function of tests/ in which it is broken."""
+    ``test`` are the functions of tests/ in which it is broken, one of them on a running fleet."""
 
     id: str
     belief: str
@@ -36,7 +36,8 @@ ASSUMPTIONS = (
         " of a 3.3.0 container",
         "warning",
         "only RUNNING, STARTING, BACKOFF and STOPPING count as not stopped",
-        "unit/test_programs: test_a_program_without_a_process_counts_as_stopped",
+        "unit/test_programs: test_a_program_without_a_process_counts_as_stopped, "
+        "lab/test_way_round: test_a_program_that_is_broken_before_stops_nothing_in_the_outage",
     ),
     Assumption(
         "A02",
@@ -52,7 +53,8 @@ ASSUMPTIONS = (
         "documents up to 3.3.1; from 4.0.0 on the sentence only",
         "warning",
         "the sentence counts with any signs around it; without it a fresh flag file does",
-        "unit/test_job_verdict: test_the_banner_counts_in_every_dress",
+        "unit/test_job_verdict: test_the_banner_counts_in_every_dress, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A04",
@@ -60,7 +62,8 @@ ASSUMPTIONS = (
         "none",
         "hard",
         "adopted only on evidence of this start (flag, log, banner); else ours runs afterwards",
-        "wire/test_job: test_auto_does_not_believe_an_init_without_evidence",
+        "wire/test_job: test_auto_does_not_believe_an_init_without_evidence, "
+        "lab/test_way_round: test_production_is_back_although_the_script_fails_there_too",
     ),
     Assumption(
         "A05",
@@ -68,7 +71,8 @@ ASSUMPTIONS = (
         "against it: the entry script of a 3.3.0 container runs a unit at each start",
         "warning",
         "its end is waited for, and docker_init.sh runs",
-        "wire/test_job: test_a_mere_step_at_the_start_is_waited_for_and_not_adopted",
+        "wire/test_job: test_a_mere_step_at_the_start_is_waited_for_and_not_adopted, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A06",
@@ -76,7 +80,8 @@ ASSUMPTIONS = (
         "the vendor's deployer polls both, for images from 4.2.11 on",
         "warning",
         "from 4.2.11 on it is waited for; without a sign ours runs, never two at once",
-        "wire/test_job: test_auto_starts_where_nothing_happens_by_itself",
+        "wire/test_job: test_auto_starts_where_nothing_happens_by_itself, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A07",
@@ -84,7 +89,8 @@ ASSUMPTIONS = (
         "the vendor's deployer polls it; supervisord logs to the same stream",
         "warning",
         "the last 200 lines of this start are read, and the flag file",
-        "unit/test_job_verdict: test_a_container_that_initialised_itself_is_recognised",
+        "unit/test_job_verdict: test_a_container_that_initialised_itself_is_recognised, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A08",
@@ -100,7 +106,8 @@ ASSUMPTIONS = (
         "against it: serverurl=http://127.0.0.1:8084, which is one per host with --net host",
         "hard",
         "the container's own socket is asked first; a second OMS on the host is refused before",
-        "unit/test_programs: test_the_containers_own_socket_goes_before_the_port_of_the_host",
+        "unit/test_programs: test_the_containers_own_socket_goes_before_the_port_of_the_host, "
+        "lab/test_way_round: test_another_supervisord_behind_the_port_is_not_commanded",
     ),
     Assumption(
         "A10",
@@ -108,7 +115,8 @@ ASSUMPTIONS = (
         "documents, step 4 of the script: five programs; crond in 3.3.1 only",
         "warning",
         "what ran before is started again",
-        "unit/test_programs: test_what_docker_init_does_not_start_is_started",
+        "unit/test_programs: test_what_docker_init_does_not_start_is_started, "
+        "lab/test_way_round: test_what_docker_init_does_not_start_is_started",
     ),
     Assumption(
         "A11",
@@ -116,7 +124,8 @@ ASSUMPTIONS = (
         "against it: autostart=false of the console in the Enterprise Edition",
         "warning",
         "those that ran before and those that OMS needs are asked for, others are told",
-        "unit/test_programs: test_only_what_is_named_must_run",
+        "unit/test_programs: test_only_what_is_named_must_run, "
+        "lab/test_way_round: test_a_program_that_is_broken_before_stops_nothing_in_the_outage",
     ),
     Assumption(
         "A12",
@@ -133,7 +142,8 @@ ASSUMPTIONS = (
         "two of them in part, location_cm by name only; cluster_info by the vendor's deployer",
         "warning",
         "hard for cluster_info only; unknown columns, other urls and a missing table are told",
-        "wire/test_metadb: test_only_cluster_info_may_stop_a_run_by_what_it_says",
+        "wire/test_metadb: test_only_cluster_info_may_stop_a_run_by_what_it_says, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A14",
@@ -141,7 +151,8 @@ ASSUMPTIONS = (
         "none: the guide deletes, every upgrade page initialises upon existing rows",
         "warning",
         "references are looked for and counted; --rows=update keeps the ids",
-        "wire/test_metadb: test_foreign_keys_that_hold_rows_are_found_before_and_survive_both_ways",
+        "wire/test_metadb: test_foreign_keys_that_hold_rows_are_found_before_and_survive_both_ways"
+        ", lab/test_rows: test_after_a_delete_what_refers_to_former_ids_is_told",
     ),
     Assumption(
         "A15",
@@ -149,7 +160,8 @@ ASSUMPTIONS = (
         "guide, step 5",
         "warning",
         "each row is looked for by code, name or ip, and what is missing is told with its remedy",
-        "wire/test_metadb: test_what_docker_init_did_not_make_again_is_told_with_what_mends_it",
+        "wire/test_metadb: test_what_docker_init_did_not_make_again_is_told_with_what_mends_it, "
+        "lab/test_way_round: test_rows_that_docker_init_does_not_make_again_are_told",
     ),
     Assumption(
         "A16",
@@ -165,7 +177,8 @@ ASSUMPTIONS = (
         "against it: oms_drc_supervisor runs as user ds",
         "warning",
         "owner and mode stay as found; a new file can be read by the users of the image",
-        "unit/test_claim: test_a_file_keeps_owner_and_mode_however_it_is_written",
+        "unit/test_claim: test_a_file_keeps_owner_and_mode_however_it_is_written, "
+        "lab/test_way_round: test_config_yaml_of_another_user_stays_his",
     ),
     Assumption(
         "A18",
@@ -173,7 +186,8 @@ ASSUMPTIONS = (
         "the vendor's deployer, for images from 4.2.11 on; no document names the page",
         "warning",
         "where it is absent the page of CM and the programs' states count",
-        "unit/test_health_page: test_where_there_is_no_health_page_that_of_cm_counts",
+        "unit/test_health_page: test_where_there_is_no_health_page_that_of_cm_counts, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(
         "A19",
@@ -181,7 +195,8 @@ ASSUMPTIONS = (
         "the vendor's line for a changed config.yaml leaves it out",
         "warning",
         "it is restarted where oms_meta_* have changed, since it holds the same login",
-        "unit/test_plans: test_a_refresh_restarts_cm_where_its_login_changed_and_only_then",
+        "unit/test_plans: test_a_refresh_restarts_cm_where_its_login_changed_and_only_then, "
+        "lab/test_way_round: test_a_changed_login_reaches_cm_too",
     ),
     Assumption(
         "A20",
@@ -189,7 +204,8 @@ ASSUMPTIONS = (
         "none: cpu, memory, disk and version columns may exist",
         "warning",
         "compared by what identifies a row; anything else that moved is told",
-        "wire/test_metadb: test_other_regions_rows_are_proven_unchanged",
+        "wire/test_metadb: test_other_regions_rows_are_proven_unchanged, "
+        "lab/test_way_round: test_what_moves_in_the_rows_of_another_region_stops_no_run",
     ),
     Assumption(
         "A21",
@@ -197,7 +213,8 @@ ASSUMPTIONS = (
         "five custom ports, and 8084 is not among them",
         "hard",
         "looked for in the preflight",
-        "unit/test_preflight_scripts: test_a_second_oms_on_the_host_is_seen_by_its_mounts",
+        "unit/test_preflight_scripts: test_a_second_oms_on_the_host_is_seen_by_its_mounts, "
+        "lab/test_way_round: test_a_second_oms_on_the_host_is_refused",
     ),
     Assumption(
         "A22",
