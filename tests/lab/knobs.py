@@ -38,7 +38,7 @@ class Case:
     hangs: bool = False
     """docker_init.sh does not end: omsfab is killed meanwhile, and it is ended on request."""
     broken: tuple[str, ...] = ()
-    """Programs that cannot run while the knob is on, also not on the way back."""
+    """Programs of oms1 that cannot run while the knob is on, also not on the way back."""
     back: str = ""
     """What the way back is to tell, while the knob is on."""
     quick: bool = False
@@ -110,7 +110,7 @@ CASES = (
         for program in ("oms_console", "sshd")
     ),
     *(
-        Case({knob: program}, "apart", "RUN-003", ("oms2",), broken=(program,))
+        _apart("RUN-003", **{knob: program})
         for knob in ("PROGRAM_FATAL", "PROGRAM_NEVER")
         for program in ("oms_drc_supervisor",)
     ),
