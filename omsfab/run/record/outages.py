@@ -97,7 +97,7 @@ class History:
 
 def cure(task: str, *, ended: bool) -> str:
     """Return which task ends the outage of a run of this task."""
-    if task == UNDO:
+    if task == UNDO and not ended:
         return "run.undo brings it back"
     if ended:
         return f"{'run.undo' if task in UNDOABLE else 'node.start'} brings it back"
