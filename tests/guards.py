@@ -799,6 +799,42 @@ GUARDS = (
         "for step in (stop,)",
         "tests/unit/test_left_over.py::test_it_is_looked_at_wherever_production_is_stopped",
     ),
+    Guard(
+        "a rollback is advised only where something was changed",
+        "omsfab/run/under_way.py",
+        'own = tuple(line for line in own if line.task != "run.undo")  # of an older run',
+        "pass",
+        "tests/unit/test_every_step.py::test_nothing_is_rolled_back_where_nothing_was_changed",
+    ),
+    Guard(
+        "a rollback that would find the same is not advised",
+        "omsfab/run/session.py",
+        "if own and (error.accept or any(line.task == UNDO for line in own)):",
+        "if False:",
+        "tests/unit/test_next_lines.py::test_a_file_of_others_is_looked_at_or_accepted",
+    ),
+    Guard(
+        "an error says what is to be done before the same line",
+        "omsfab/errors.py",
+        'return said or CURES.get(self.id, "")',
+        "return said",
+        "tests/unit/test_every_step.py::test_a_step_that_is_not_so_before_the_first_change_leads_on",
+    ),
+    Guard(
+        "what is lost of a run here is brought from its copy",
+        "omsfab/run/mirror.py",
+        "        complete(shell, here)\n",
+        "        pass\n",
+        "tests/unit/test_mirror.py::test_what_is_lost_of_a_run_here_is_brought",
+    ),
+    Guard(
+        "--accept is offered by tasks that take it alone",
+        "omsfab/plan/acceptance.py",
+        "if task in WITHOUT:",
+        "if False:",
+        "tests/unit/test_acceptance.py"
+        "::test_a_line_that_accepts_is_offered_by_tasks_that_take_it_alone",
+    ),
 )  # fmt: skip
 
 

@@ -67,6 +67,20 @@ def test_all_files_of_a_run_are_fetched(tmp_path):
     assert (tmp_path / RUN, {*names, replica.FETCHED}) == (here, files(here))
 
 
+def test_what_is_lost_of_a_run_here_is_brought(tmp_path):
+    """`run.resume --from=` after DB-014: its backup comes; what is here stays, and no mark says
+    that the run came from a node."""
+    journal = tmp_path / RUN / "journal.jsonl"
+    journal.parent.mkdir()
+    journal.write_text("mine\n")
+    (tmp_path / RUN / "run.json").write_text("{}\n")
+
+    here = mirror.fetch(Node("run.json", "journal.jsonl", "backup/3.1.jsonl"), RUN, tmp_path)
+
+    assert {"run.json", "journal.jsonl", "backup/3.1.jsonl"} == files(here)
+    assert ("mine\n", "{}\n") == (journal.read_text(), (here / "run.json").read_text())
+
+
 class Odd(Node):
     """A node whose answer to a question for bytes is this, however often it is asked."""
 

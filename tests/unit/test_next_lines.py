@@ -34,8 +34,8 @@ from omsfab.run.lifecycle import Order
 from omsfab.run.record import journal as journals
 from omsfab.run.session import Session
 from omsfab.ssh.protocol import Result
+from tests.unit.test_looks_only import Terminal, half_done, place  # noqa: F401  # a fixture
 from tests.unit.test_looks_only import fab as typed
-from tests.unit.test_looks_only import half_done, place  # noqa: F401  # a fixture
 from tests.unit.test_ways_back import BACK, FORWARD, made, the_plan, world
 
 
@@ -262,6 +262,23 @@ def test_flags_that_a_task_has_not_are_not_advised(place, capsys, monkeypatch, t
     assert [] == pasted.judge(text, ["-H", "oms1", task], code)
     assert ("INPUT-026", named) == (pasted.told(text).id, "--nodes" in text)
     assert (f"fab {task}",) == pasted.told(text).part("next")
+
+
+# --- a task that asks, with output for a program ---
+
+
+@pytest.mark.parametrize("task", ["run.resume", "run.undo"])
+def test_json_asks_nothing_on_a_terminal(place, capsys, monkeypatch, task):  # noqa: F811
+    """Its plan was not printed and the prompt went into the file; with `> file` it hung."""
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    monkeypatch.setattr("omsfab.run.session.Session._refuse_others", lambda *_, **__: None)
+
+    code = typed(task, "--json")
+
+    told = capsys.readouterr()
+    assert ("", 2) == (told.out, code)
+    assert [] == pasted.judge(told.err, [task, "--json"], code)
+    assert ("INPUT-023", True) == (pasted.told(told.err).id, "--yes" in told.err)
 
 
 # --- rollbacks that would only find the same ---
