@@ -77,7 +77,7 @@ def save(region: str, flags: Flags = CARRY_OUT) -> None:
     lines, script = saved.files
     print(f"saved and read back: {lines}")
     print(f"for a DBA without omsfab: {script}")
-    print(f"put back by: fab meta.restore --file={lines}")
+    print(f"put back by: {fab('meta.restore', file=lines)}")
 
 
 def restore(file: str, region: str, flags: Flags) -> None:

@@ -287,9 +287,9 @@ def run(name: str, *, whole: bool) -> None:
     if past.torn:
         print("the last line of its journal is torn, and counts as not written")
     if not past.ended:
-        print(f"it has not ended; next: fab run.resume --run={directory.name}")
+        print(f"it has not ended; next: {fab('run.resume', run=directory.name)}")
         if record["task"] in undo.UNDOABLE:
-            print(f"or back:                fab run.undo --run={directory.name}")
+            print(f"or back:                {fab('run.undo', run=directory.name)}")
 
 
 def _ago(at: float) -> str:

@@ -424,7 +424,7 @@ def lost_lease(server: Server, lease: Lease, held: Holder | None) -> LockLost:
         next=fab(
             "lock.show",
             note="and fab run.list on the other jump host; once it is free: "
-            f"fab run.resume --run={lease.run_id}, which asks first what others did",
+            f"{fab('run.resume', run=lease.run_id)}, which asks first what others did",
         ),
     )
 

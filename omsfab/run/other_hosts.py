@@ -139,7 +139,7 @@ def refuse_contradiction(
     run = directory.name
     backups = sorted((directory / "backup").glob("region-*.jsonl"))
     file = str(backups[-1]) if backups else ""
-    hint = f"; the rows it saved: fab meta.restore --file={file}" if file else ""
+    hint = f"; the rows it saved: {fab('meta.restore', file=file)}" if file else ""
     if mark == "put back" and not own_rollback:
         what = "MetaDB has it that the rows of this run were put back, and not by this jump host"
     elif mark == "none" and "clear-rows@metadb" in past.done and (back or _initialised(past)):

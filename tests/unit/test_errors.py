@@ -51,6 +51,22 @@ def test_no_error_is_given_a_sentence_as_its_next_line():
     assert [] == texts
 
 
+def test_no_line_is_put_together_by_hand():
+    """`fab … --flag={value}` in a text would be pasted with whatever the value has in it."""
+    by_hand = [
+        f"{path}:{text.lineno}"
+        for path, tree in TREES.items()
+        if LAB not in path.parents
+        for text in ast.walk(tree)
+        if isinstance(text, ast.JoinedStr)
+        for part in text.values[:-1]
+        if isinstance(part, ast.Constant)
+        and re.search(r"\bfab [a-z]+\.[a-z-]+ .*=$", str(part.value))
+    ]
+
+    assert [] == by_hand
+
+
 def test_only_the_maker_makes_next_lines():
     """One place quotes; the errors' own two lines and those of the lab have nothing to quote."""
     others = {

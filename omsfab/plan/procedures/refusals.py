@@ -306,7 +306,7 @@ def all_included(whole: Region, chosen: Region, present: Present) -> None:
             next=fab(
                 "scale.out",
                 plan=True,
-                note=f"without --nodes, or: fab node.stop --node={running[0].name}",
+                note=f"without --nodes, or: {fab('node.stop', node=running[0].name)}",
             ),
         )
 

@@ -111,5 +111,7 @@ def _taken(node: str, said: list[str]) -> Locked:
         f"{node} is being changed by {owner} (run {run}) since {since}",
         where=f"{node}:{claim.PLACE}/claim",
         evidence="its claim goes when that run ends; a run that failed keeps it, to be resumed",
-        next=fab("lock.show", note=f"and if that run is gone for good: fab lock.break --run={run}"),
+        next=fab(
+            "lock.show", note=f"and if that run is gone for good: {fab('lock.break', run=run)}"
+        ),
     )
