@@ -801,7 +801,7 @@ GUARDS = (
     ),
     Guard(
         "a rollback is advised only where something was changed",
-        "omsfab/run/under_way.py",
+        "omsfab/run/lifecycle.py",
         'own = tuple(line for line in own if line.task != "run.undo")  # of an older run',
         "pass",
         "tests/unit/test_every_step.py::test_nothing_is_rolled_back_where_nothing_was_changed",
@@ -822,7 +822,7 @@ GUARDS = (
     ),
     Guard(
         "what is lost of a run here is brought from its copy",
-        "omsfab/run/mirror.py",
+        "omsfab/run/record/replica.py",
         "        complete(shell, here)\n",
         "        pass\n",
         "tests/unit/test_mirror.py::test_what_is_lost_of_a_run_here_is_brought",

@@ -75,7 +75,7 @@ def test_what_is_lost_of_a_run_here_is_brought(tmp_path):
     journal.write_text("mine\n")
     (tmp_path / RUN / "run.json").write_text("{}\n")
 
-    here = mirror.fetch(Node("run.json", "journal.jsonl", "backup/3.1.jsonl"), RUN, tmp_path)
+    here = replica.fetch(Node("run.json", "journal.jsonl", "backup/3.1.jsonl"), RUN, tmp_path)
 
     assert {"run.json", "journal.jsonl", "backup/3.1.jsonl"} == files(here)
     assert ("mine\n", "{}\n") == (journal.read_text(), (here / "run.json").read_text())
