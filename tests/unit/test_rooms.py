@@ -96,3 +96,30 @@ def test_what_must_never_be_written(word):
     users = [p.name for p in MODULES if pattern.search(p.read_text()) and room(p) != "lab"]
 
     assert [] == users
+
+
+def test_the_tree_of_the_design_is_that_of_the_files():
+    """docs/design.md: every room and every file beside them, and none that is not there."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    named = set(re.findall(r"^ {6,8}([a-z_]+(?:/|\.py)) ", text, re.M))
+    package = ROOT / "omsfab"
+    folders = {f"{path.name}/" for path in package.rglob("*") if is_room(path)}
+    files = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+
+    assert folders | files == named
+
+
+def is_room(path: Path) -> bool:
+    return path.is_dir() and path.name != "__pycache__" and "image" not in path.parts
+
+
+def test_what_the_docs_name_is_there():
+    """Each path in backticks of design, protocols, decisions and README."""
+    docs = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        (doc.name, path)
+        for doc in docs
+        for path in re.findall(r"`((?:omsfab|tests|scripts)/[\w./-]+)`", doc.read_text())
+    }
+
+    assert [] == sorted(pair for pair in named if not (ROOT / pair[1]).exists())
