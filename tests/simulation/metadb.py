@@ -25,6 +25,8 @@ from pymysql import err
 from tests.simulation import minisql
 from tests.simulation.minisql import (
     NO_DEFAULT,
+    Answers,
+    Choice,
     NotSimulated,
     Plan,
     Scope,
@@ -32,7 +34,6 @@ from tests.simulation.minisql import (
     Shape,
     Statement,
     Values,
-    fold,
     num,
 )
 
@@ -54,22 +55,24 @@ def failure(code: int, text: str) -> pymysql.Error:
 class _Blocked(Exception):
     """A row is locked by another connection."""
 
-    def __init__(self, owner: Connection) -> None:
-        self.owner = owner
+    def __init__(self, owner: Connection, row: Row) -> None:
+        self.owner, self.row = owner, row
 
 
 # --- what is stored --------------------------------------------------------------------------
 
 
 class Row:
-    """``values``: as committed, None = not yet or no longer; ``pending``: as ``owner`` has it."""
+    """``values``: as committed, None = not yet or no longer; ``pending``: as ``owner`` has it.
+    ``shared``: who wants it to stay as it is (InnoDB: whose insert found it to be a twin)."""
 
-    __slots__ = ("owner", "pending", "values")
+    __slots__ = ("owner", "pending", "shared", "values")
 
     def __init__(self) -> None:
         self.values: Values | None = None
         self.pending: Values | None = None
         self.owner: Connection | None = None
+        self.shared: list[Connection] = []
 
 
 class Table:
@@ -120,6 +123,12 @@ class Kind:
     variables: Mapping[str, str]
     inactive: tuple[int, str]
     """What a client hears whose connection the server has closed."""
+    no_schema: int = 1146
+    """The error where a table is asked for in a schema that is not there."""
+    innodb: bool = True
+    """InnoDB locks rows one by one as it looks at them, keeps those locks while it waits and when
+    the statement fails, and notices at once when two wait for each other.  The OceanBase engine
+    locks what a statement means, all of it or nothing, and two that wait reach their limits."""
 
 
 _COMMON = {
@@ -129,32 +138,34 @@ _COMMON = {
     "transaction_isolation": "READ-COMMITTED", "hostname": "metadb", "port": "3306",
 }  # fmt: skip
 
+_LOST = (2013, "Lost connection to MySQL server during query")
 KINDS = {
     "oceanbase": Kind(
-        "oceanbase", "5.7.25-OceanBase-v4.3.5.3", "OceanBase 4.3.5.3", "OceanBase",
+        "oceanbase", "5.7.25-OceanBase-v4.3.5.3", "OceanBase 4.3.5.3", "InnoDB",
         _COMMON | {
             "ob_trx_lock_timeout": "-1", "ob_query_timeout": "10000000",
             "ob_trx_timeout": "86400000000", "ob_trx_idle_timeout": "86400000000",
-            "innodb_lock_wait_timeout": "50", "tx_read_only": "OFF",
-            "lower_case_table_names": "1",
+            "innodb_lock_wait_timeout": "50", "lower_case_table_names": "1",
+            "sql_select_limit": "9223372036854775807", "super_read_only": "OFF",
+            "tx_read_only": "OFF", "transaction_read_only": "OFF",
         },
-        (2013, "Lost connection to MySQL server during query"),
+        _LOST, innodb=False,
     ),
     "mariadb": Kind(
-        "mariadb", "10.11.11-MariaDB-0+deb12u1", "Debian 12", "InnoDB",
+        "mariadb", "10.11.19-MariaDB-0+deb12u1", "Debian 12", "InnoDB",
         _COMMON | {
             "innodb_lock_wait_timeout": "50", "idle_transaction_timeout": "0",
             "tx_read_only": "OFF", "transaction_isolation": "REPEATABLE-READ",
         },
-        (2013, "Lost connection to MySQL server during query"),
+        (2006, "MySQL server has gone away"),
     ),
     "mysql": Kind(
-        "mysql", "8.4.5", "MySQL Community Server - GPL", "InnoDB",
+        "mysql", "9.7.4-2", "(Debian)", "InnoDB",
         _COMMON | {
             "innodb_lock_wait_timeout": "50", "super_read_only": "OFF",
             "transaction_read_only": "OFF", "transaction_isolation": "REPEATABLE-READ",
         },
-        (4031, "The client was disconnected by the server because of inactivity."),
+        _LOST, no_schema=1049,
     ),
 }  # fmt: skip
 
@@ -226,7 +237,7 @@ class MetaDb:
         self.schemas: dict[str, str] = {}
         self.tables: dict[tuple[str, str], Table] = {}
         self.open: dict[int, Connection] = {}
-        self._ids = 0
+        self._ids = self.statements = 0
         self._said: tuple[float, int] = (0.0, 0)
         self._answers: dict[Any, Any] = {}
         self._catalogue: Any = None
@@ -262,8 +273,7 @@ class MetaDb:
         """End the connections whose time has come; called wherever that could matter."""
         now = self.clock()
         for connection in [*self.open.values()]:
-            if connection.deadline() <= now:
-                connection.end()
+            connection.lapse(now)
 
     def moment(self) -> datetime:
         """UTC as a statement sees it: a microsecond passes between two of them at least."""
@@ -508,11 +518,22 @@ class Connection:
         self.session = dict(server.variables)
         self.zone = server.zone
         self.in_transaction = False
+        self.doomed = False
+        """OceanBase: the transaction lived too long; only ROLLBACK is answered in it."""
         self.ended = False
         self.touched: list[tuple[Table, Row]] = []
+        self.sharing: list[Row] = []
+        self.hears = server.kind.inactive
+        """What the client hears once the server has closed the connection."""
         self.warnings: list[tuple[str, int, str]] = []
         self.last_id = 0
         self.waiting_for: Connection | None = None
+        self.wanted: Row | None = None
+        self.since = 0
+        """Which statement of the server this is: who waits longer goes first."""
+        self.waited: list[Row] = []
+        """The rows whose locks the statement at hand has waited for."""
+        self.victim = False
         self.used = self.begun = server.clock()
         self.utc = EPOCH
         self.gone = FOREVER
@@ -584,20 +605,30 @@ class Connection:
             self.server.open.pop(self.id, None)
 
     def deadline(self) -> float:
-        """When the server ends this connection unless it hears from it."""
+        """When the server ends this connection, or its transaction, unless it hears from it."""
+        found = self._end_of_connection()
+        if "ob_trx_timeout" in self.session and not self.doomed and self._busy():
+            found = min(found, self.begun + float(self.session["ob_trx_timeout"]) / 1e6)
+        return found
+
+    def _busy(self) -> bool:
+        return self.in_transaction or bool(self.touched)
+
+    def _end_of_connection(self) -> float:
         session, used = self.session, self.used
         found = min(self.gone, used + float(session["wait_timeout"]))
-        if self.in_transaction or self.touched:
-            idle = session.get("idle_transaction_timeout", "0")
-            if idle != "0":
-                found = min(found, used + float(idle))
-            if "ob_trx_idle_timeout" in session:
-                found = min(
-                    found,
-                    used + float(session["ob_trx_idle_timeout"]) / 1e6,
-                    self.begun + float(session["ob_trx_timeout"]) / 1e6,
-                )
+        # ob_trx_idle_timeout does nothing in the engine that this is compared with
+        if self._busy() and session.get("idle_transaction_timeout", "0") != "0":
+            found = min(found, used + float(session["idle_transaction_timeout"]))
         return found
+
+    def lapse(self, now: float) -> None:
+        """End what has lived too long: the connection, or in OceanBase the transaction alone."""
+        if self._end_of_connection() <= now:
+            self.end()
+        elif self.deadline() <= now:
+            self.roll_back()
+            self.in_transaction = self.doomed = True
 
     def listed(self) -> Values:
         now = self.server.clock()
@@ -622,17 +653,20 @@ class Connection:
         session = self.session
         if "ob_trx_lock_timeout" not in session:
             return float(session["innodb_lock_wait_timeout"])
-        lock, query = (float(session[n]) for n in ("ob_trx_lock_timeout", "ob_query_timeout"))
-        return (query if lock < 0 else min(lock, query)) / 1e6
+        names = ("ob_trx_lock_timeout", "ob_query_timeout", "ob_trx_timeout")
+        lock, query, whole = (float(session[name]) / 1e6 for name in names)
+        rest = self.begun + whole - self.server.clock() if self.in_transaction else whole
+        return min(query if lock < 0 else min(lock, query), rest)
 
     def say(self, text: str, args: Values | None = None) -> tuple[int, list[Values]]:
         """Answer a statement: rows touched or found, and the rows."""
         server = self.server
         now = server.clock()
-        if self.ended or self.deadline() <= now:
-            self.end()
+        if not self.ended:
+            self.lapse(now)
+        if self.ended:
             self._sock = None
-            raise failure(*server.kind.inactive)
+            raise failure(*self.hears)
         self.used = now
         self.utc = server.moment()
         statement = minisql.parse(text)
@@ -648,8 +682,12 @@ class Connection:
     def _patiently(self, act: Callable[[], Any]) -> Any:
         """Do it, as one statement: again whenever a lock is free, until the limit."""
         server = self.server
+        self._refuse_doomed()
         until = server.clock() + self._lock_limit()
         own = not self.in_transaction
+        server.statements += 1
+        self.since = server.statements
+        self.waited = []
         if own:
             self.begun = server.clock()
         for _ in range(100_000):
@@ -661,7 +699,8 @@ class Connection:
                 return done
             except _Blocked as blocked:
                 self._take_back(mark)
-                owner = blocked.owner
+                owner, blocked_row = blocked.owner, blocked.row
+                self.wanted = blocked_row
             except BaseException:
                 self._take_back(mark)
                 if own:
@@ -673,21 +712,24 @@ class Connection:
                 if own:
                     self.roll_back()
                 raise
+            finally:
+                self.waited.append(blocked_row)
+                self.wanted = None
         raise NotSimulated("a lock was waited for, and the clock stands still")
+
+    def _refuse_doomed(self) -> None:
+        if self.doomed:
+            raise failure(4012, "Transaction timeout occurred, please rollback the transaction")
 
     def _await(self, owner: Connection, until: float) -> None:
         server = self.server
         now = server.clock()
         if owner.deadline() <= now:
-            return owner.end()
+            return owner.lapse(now)
         if now >= until:
             raise failure(1205, "Lock wait timeout exceeded; try restarting transaction")
-        other: Connection | None = owner
-        while other is not None:
-            if other is self:
-                self.roll_back()
-                raise failure(1213, "Deadlock found when trying to get lock")
-            other = other.waiting_for
+        if server.kind.innodb and self._deadlock(owner):
+            return
         self.waiting_for = owner
         self.used = now
         try:
@@ -695,10 +737,33 @@ class Connection:
         finally:
             self.waiting_for = None
         self.used = server.clock()
+        if self.victim:
+            self.victim = False
+            raise failure(1213, "Deadlock found when trying to get lock")
         if self.ended or self._sock is None:
             self.end()
             self._sock = None
             raise err.OperationalError(2013, "Lost connection to MySQL server during query")
+
+    def _deadlock(self, owner: Connection) -> bool:
+        """If we wait for ourselves: the one who did least is rolled back, and hears 1213."""
+        circle, other = [self], owner
+        while other is not self:
+            circle.append(other)
+            if other.waiting_for is None or len(circle) > 100:
+                return False
+            other = other.waiting_for
+        least = min(circle, key=lambda one: one.weight)
+        least.roll_back()
+        if least is self:
+            raise failure(1213, "Deadlock found when trying to get lock")
+        least.victim, least.wanted, least.waiting_for = True, None, None
+        return True
+
+    @property
+    def weight(self) -> int:
+        changed = sum(row.pending is not row.values for _, row in self.touched)
+        return changed + len(self.touched) + len(self.sharing)
 
     # -- transactions --
 
@@ -726,14 +791,19 @@ class Connection:
         self._over()
 
     def _over(self) -> None:
-        self.touched, self._undo = [], []
-        self.in_transaction = False
+        for row in self.sharing:
+            row.shared.remove(self)
+        self.touched, self._undo, self.sharing = [], [], []
+        self.in_transaction = self.doomed = False
         self._snapshot = None
 
     def _take_back(self, mark: int) -> None:
-        """Undo what a failed statement did; a lock that it took goes, too."""
+        """Undo what a failed statement did; whether its locks stay is the engine's matter."""
+        stays = self.server.kind.innodb
         for row, pending, owner in reversed(self._undo[mark:]):
             row.pending, row.owner = pending, owner
+            if owner is None and stays and row.values is not None:
+                row.pending, row.owner = row.values, self
         del self._undo[mark:]
         if any(row.owner is not self for _, row in self.touched):
             for table, row in self.touched:
@@ -745,12 +815,34 @@ class Connection:
         """Lock the row for this transaction."""
         if row.owner is self:
             self._undo.append((row, row.pending, self))
-        elif row.owner is not None:
-            raise _Blocked(row.owner)
-        else:
-            self._undo.append((row, row.pending, None))
-            row.owner, row.pending = self, row.values
-            self.touched.append((table, row))
+            return
+        if row.owner is not None:
+            raise _Blocked(row.owner, row)
+        self._pass(row)
+        self._undo.append((row, row.pending, None))
+        row.owner, row.pending = self, row.values
+        self.touched.append((table, row))
+
+    def _pass(self, row: Row) -> None:
+        """Ask for a lock that others may have to share, or wait for since before."""
+        if not self.server.kind.innodb:
+            return
+        for other in row.shared:
+            if other is not self:
+                raise _Blocked(other, row)
+        self._queue(row)
+
+    def _queue(self, row: Row) -> None:
+        for other in self.server.open.values():
+            if other.wanted is row and other is not self and other.since < self.since:
+                raise _Blocked(other, row)
+
+    def _share(self, row: Row) -> None:
+        """InnoDB: an insert that finds a twin keeps that as it is, until the transaction ends."""
+        if self.server.kind.innodb and row.owner is not self and self not in row.shared:
+            self._queue(row)
+            row.shared.append(self)
+            self.sharing.append(row)
 
     def _visible(self, table: Table) -> list[Values]:
         """What a reading statement sees of the table."""
@@ -786,9 +878,8 @@ class Connection:
         self._allow(verb, schema, place[1])
         found = self.server.tables.get((schema.lower(), place[1].lower()))
         if found is None:
-            if schema.lower() not in self.server.schemas:
-                raise failure(1049, f"Unknown database '{schema}'")
-            raise failure(1146, f"Table '{schema}.{place[1]}' doesn't exist")
+            code = 1146 if schema.lower() in self.server.schemas else self.server.kind.no_schema
+            raise failure(code, f"Table '{schema}.{place[1]}' doesn't exist")
         return found
 
     def _source(self, source: minisql.Source) -> tuple[Shape, Any]:
@@ -801,14 +892,13 @@ class Connection:
             shape = VIEWS.get(name)
             if shape is None:
                 raise NotSimulated(f"no such view here: information_schema.{name}")
-            if name == "innodb_trx" and self.server.kind.name == "oceanbase":
-                raise failure(1146, "Table 'information_schema.innodb_trx' doesn't exist")
             return shape, lambda: self.server.view(name)
         if schema == "oceanbase" and name == "v$ob_processlist":
             if self.server.kind.name != "oceanbase":
-                raise failure(1146, "Table 'oceanbase.V$OB_PROCESSLIST' doesn't exist")
+                raise failure(self.server.kind.no_schema, "no table V$OB_PROCESSLIST")
             return OB_PROCESSLIST, lambda: self.server.view("v$ob_processlist")
         table = self._table((source.schema, source.table), "select")
+        self._refuse_doomed()
         return table.shape, lambda: self._visible(table)
 
     def _select(self, select: Select, args: Values) -> list[Values]:
@@ -821,37 +911,78 @@ class Connection:
             rows = made.rows([rows() for _, rows in sources], args, self, answers)
         return rows if select.limit is None else rows[: select.limit]
 
-    def _answers_of(self, one: Select | Statement, args: Values) -> list[set[Any]]:
+    def _answers_of(self, one: Select | Statement, args: Values) -> list[Answers]:
         found = []
         for sub in one.subs:
-            rows = self._select(sub, args)
             shape, _ = self._source(sub.sources[0])
-            folded = Scope((sub.sources[0].alias, "r0", shape)).code(sub.items[0])[1] == "c"
-            found.append({fold(value) if folded else value for (value,) in rows} - {None})
+            kind = Scope((sub.sources[0].alias, "r0", shape)).code(sub.items[0])[1]
+            found.append(Answers(self._select(sub, args), kind))
         return found
 
     def _locked(self, select: Select, made: Plan, args: Values) -> list[Values]:
         source = select.sources[0]
         table = self._table((source.schema, source.table), "select")
-        assert made.match and made.project
+        assert made.choice and made.project
         answers = self._answers_of(select, args)
         found = []
-        for row in self._matching(table, made.match, args, answers):
-            self._hold(table, row)
+        for row in self._matching(table, made.choice, args, answers, "select"):
             assert row.pending is not None
             found.append(made.project(row.pending, args, self, answers))
         return found
 
     def _matching(
-        self, table: Table, match: Callable[..., Any], args: Values, answers: Any
-    ) -> list[Row]:
-        """The rows that a statement means, by their newest committed state or our own."""
-        found = []
-        for row in table.rows:
-            values = row.pending if row.owner is self else row.values
-            if values is not None and match(values, args, self, answers):
-                found.append(row)
-        return found
+        self, table: Table, choice: Choice, args: Values, answers: Any, verb: str
+    ) -> Iterator[Row]:
+        """Lock and yield the rows that a statement means, by their newest committed state or our
+        own."""
+        match = choice.match
+        if not self.server.kind.innodb:
+            found = []
+            for row in table.rows:
+                values = row.pending if row.owner is self else row.values
+                if values is not None and match(values, args, self, answers):
+                    found.append(row)
+            for row in found:
+                self._hold(table, row)
+            yield from found
+            return
+        for row in self._scanned(table, choice, args):
+            if row.owner in (None, self):
+                values = row.pending if row.owner is self else row.values
+                if values is not None and match(values, args, self, answers):
+                    self._hold(table, row)
+                    yield row
+                elif values is not None and row in self.waited:
+                    self._hold(table, row)  # a lock that was waited for is not given back
+                elif row.owner is None and (verb != "update" or choice.key is not None):
+                    self._pass(row)
+            elif verb == "update" and choice.key is None:
+                # what another changes is looked at as it was, and skipped if it is not meant
+                if row.values is not None and match(row.values, args, self, answers):
+                    raise _Blocked(row.owner, row)
+            else:
+                raise _Blocked(row.owner, row)
+
+    def _scanned(self, table: Table, choice: Choice, args: Values) -> list[Row]:
+        """The rows that the server looks at: the one of a unique key, or all in their order."""
+        shape = table.shape
+        if choice.key is not None:
+            places, wanted = choice.key
+            key = wanted(args, self)
+            return [
+                row
+                for row in table.rows
+                if any(
+                    values is not None and shape.key(values, places) == key
+                    for values in (row.values, row.pending)
+                )
+            ]
+        primary = next((places for name, places in shape.keys if name == "PRIMARY"), None)
+        if primary is None:
+            return [*table.rows]
+        return sorted(
+            table.rows, key=lambda row: shape.key(row.pending or row.values or (), primary)
+        )
 
     def do_select(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
         select = statement.select
@@ -951,9 +1082,9 @@ class Connection:
 
     def _refuse_twin(self, table: Table, values: Values, but: Row | None) -> None:
         """Raise 1062 where a unique key has these values, or wait for who decides about them."""
-        columns = table.shape.columns
-        for name, places in table.shape.keys:
-            key = [fold(values[n]) if columns[n].kind == "c" else values[n] for n in places]
+        shape = table.shape
+        for name, places in shape.keys:
+            key = shape.key(values, places)
             if None in key:
                 continue
             for row in table.rows:
@@ -962,23 +1093,21 @@ class Connection:
                 for now in (row.values, row.pending) if row.owner else (row.values,):
                     if row.owner is self and now is not row.pending:
                         continue
-                    if now is not None and key == [
-                        fold(now[n]) if columns[n].kind == "c" else now[n] for n in places
-                    ]:
+                    if now is not None and key == shape.key(now, places):
                         if row.owner not in (None, self):
-                            raise _Blocked(row.owner)
+                            raise _Blocked(row.owner, row)
+                        self._share(row)
                         shown = "-".join(str(values[n]) for n in places)
                         raise failure(1062, f"Duplicate entry '{shown}' for key '{name}'")
 
     def do_update(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
         table = self._table(statement.table, "update")
-        match, change, places = _changing(statement, table.shape)
+        choice, change, places = _changing(statement, table.shape)
 
         def act() -> int:
             done = 0
             answers = self._answers_of(statement, args)
-            for row in self._matching(table, match, args, answers):
-                self._hold(table, row)
+            for row in self._matching(table, choice, args, answers, "update"):
                 before = row.pending
                 assert before is not None
                 values = [*before]
@@ -995,16 +1124,16 @@ class Connection:
 
     def do_delete(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
         table = self._table(statement.table, "delete")
-        match, _, _ = _changing(statement, table.shape)
+        choice, _, _ = _changing(statement, table.shape)
 
         def act() -> int:
             answers = self._answers_of(statement, args)
-            rows = self._matching(table, match, args, answers)
-            for row in rows:
-                self._hold(table, row)
+            done = 0
+            for row in self._matching(table, choice, args, answers, "delete"):
                 self._refuse_orphans(table, row)
                 row.pending = None
-            return len(rows)
+                done += 1
+            return done
 
         return self._patiently(act), []
 
@@ -1035,6 +1164,9 @@ class Connection:
         return 0, []
 
     def do_commit(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
+        if self.doomed:
+            self._over()
+            raise failure(6002, "Transaction rollbacked")
         self._commit()
         return 0, []
 
@@ -1048,6 +1180,7 @@ class Connection:
         if other is None:
             raise failure(1094, f"Unknown thread id: {n}")
         other.end()
+        other.hears = _LOST
         return 0, []
 
     def do_use(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
@@ -1208,9 +1341,9 @@ def _changing(statement: Statement, shape: Shape) -> tuple[Any, Any, list[int]]:
             if name not in shape.index:
                 raise minisql.Unknown(name)
             places.append(shape.index[name])
-        match = scope.function("r0, p, c, s", scope.test(statement.where))
+        choice = minisql.choose(scope, shape, statement.where)
         cells = "".join(scope.value(node) + ", " for _, node in statement.sets)
-        found = (match, scope.function("r0, p, c, s", f"({cells})"), places)
+        found = (choice, scope.function("r0, p, c, s", f"({cells})"), places)
         statement.plans[shape] = found
     return found  # type: ignore[no-any-return]
 

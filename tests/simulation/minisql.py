@@ -25,7 +25,7 @@ class NotSimulated(Exception):
 
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "integer", "bigint"}
 FLOATS = {"float", "double"}
-TIMES = {"datetime", "timestamp"}
+TIMES = {"datetime"}
 BINARIES = {"blob", "binary", "varbinary", "tinyblob", "mediumblob", "longblob"}
 NO_DEFAULT = ("none",)
 
@@ -59,6 +59,11 @@ class Shape:
 
     def __post_init__(self) -> None:
         self.index = {column.name.lower(): n for n, column in enumerate(self.columns)}
+
+    def key(self, values: Values, places: Sequence[int]) -> tuple[Any, ...]:
+        """The values of a key, as they are compared."""
+        columns = self.columns
+        return tuple(fold(values[n]) if columns[n].kind == "c" else values[n] for n in places)
 
 
 # --- words -----------------------------------------------------------------------------------
@@ -682,7 +687,7 @@ def most(a: Any, b: Any) -> Any:
 def binary(value: Any) -> Any:
     if value is None or isinstance(value, bytes):
         return value
-    return str(value).encode()
+    return str(value).removesuffix(".0" if isinstance(value, float) else "\0").encode()
 
 
 def stamp(value: Any, digits: int) -> Any:
@@ -846,8 +851,7 @@ class Scope:
 
     def _insub(self, a: Node, n: int) -> tuple[str, str]:
         x, kind = self.code(a)
-        x = f"fold({x})" if kind == "c" else x
-        return f"({x} is not None and {x} in s[{n}])", "o"
+        return f"s[{n}].has({x}, {kind!r})", "o"
 
     def _like(self, a: Node, pattern: str) -> tuple[str, str]:
         return f"{self.keep(like(pattern))}({self.code(a)[0]})", "o"
@@ -869,7 +873,9 @@ class Scope:
             if column.kind == "t":
                 return f"stamp({text}, {column.length})", "x"
             if column.kind in "cb":
-                return f"({text} and {text}.encode() if {text} != '' else b'')", "x"
+                return f"(None if {text} is None else {text}.encode())", "x"
+            if column.kind == "x":
+                return text, "x"
             return f"(None if {text} is None else str({text}).encode())", "x"
         return f"binary({self.code(a)[0]})", "x"
 
@@ -900,13 +906,67 @@ class Scope:
 AGGREGATES = ("count", "min", "max")
 
 
+class Answers:
+    """The values of a sub-select, for ``in``."""
+
+    def __init__(self, rows: list[Values], kind: str) -> None:
+        self.values = {value for (value,) in rows} - {None}
+        self.kind = kind
+
+    def has(self, value: Any, kind: str) -> bool:
+        if value is None:
+            return False
+        same = num if "n" in (kind, self.kind) else fold if "c" in (kind, self.kind) else binary
+        return same(value) in {same(one) for one in self.values}
+
+
+@dataclass(slots=True)
+class Choice:
+    """Which rows a statement means; ``key``: by a unique key, its places and its values."""
+
+    match: Callable[..., Any]
+    key: tuple[tuple[int, ...], Callable[..., Any]] | None = None
+
+
+def never(node: Node | None) -> bool:
+    """True of a condition that no row can meet, as ``1 = 0``: no server looks at rows for it."""
+    if node is None or node[0] not in ("and", "or", "eq"):
+        return False
+    if node[0] == "eq":
+        return (node[1][0], node[2][0]) == ("num", "num") and bool(node[1][1] != node[2][1])
+    either = [never(part) for part in node[1:]]
+    return any(either) if node[0] == "and" else all(either)
+
+
+def choose(scope: Scope, shape: Shape, where: Node | None) -> Choice:
+    if never(where):
+        return Choice(lambda *args: False, ((), lambda *args: None))
+    given: dict[int, str] = {}
+    todo = [where] if where is not None else []
+    while todo:
+        node = todo.pop()
+        if node[0] == "and":
+            todo += node[1:]
+        elif node[0] == "eq" and node[1][0] == "col" and node[2][0] in ("num", "str", "param"):
+            place = shape.index.get(node[1][1][-1])
+            if place is not None:
+                given[place] = scope.pair(node[1], node[2])[1]
+    found = Choice(scope.function("r0, p, c, s", scope.test(where)))
+    for _, places in shape.keys:
+        if {*places} <= {*given}:
+            cells = "".join(given[n] + ", " for n in places)
+            found.key = (places, scope.function("p, c", f"({cells})"))
+            break
+    return found
+
+
 @dataclass(slots=True)
 class Plan:
     """A select over tables of certain shapes, as functions of rows, parameters, connection, and
     the answers of its sub-selects."""
 
     rows: Callable[..., list[Values]]
-    match: Callable[..., Any] | None = None
+    choice: Choice | None = None
     project: Callable[..., Values] | None = None
     kinds: tuple[str, ...] = ()
 
@@ -958,7 +1018,7 @@ def _plan(select: Select, shapes: Sequence[Shape]) -> Plan:
     if select.lock:
         if len(shapes) != 1 or grouped or select.order:
             raise NotSimulated("a locking read of more than one plain table")
-        found.match = scope.function("r0, p, c, s", scope.test(select.where))
+        found.choice = choose(scope, shapes[0], select.where)
         found.project = scope.function("r0, p, c, s", "(" + row + ")")
     return found
 
