@@ -97,8 +97,12 @@ def mariadb_command(base: Path, port: int) -> list[str]:
          "--auth-root-authentication-method=normal"],
         check=True, capture_output=True,
     )  # fmt: skip
+    # a server that starts deletes what others have in a common one
+    temporary = base.with_name(f"{base.name}-tmp")
+    temporary.mkdir()
     return [
         server, "--no-defaults", "--user=root", f"--datadir={base}", f"--port={port}",
+        f"--tmpdir={temporary}",
         "--bind-address=127.0.0.1", f"--socket={base}/sock", f"--pid-file={base}/pid",
         "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0",
         "--max-allowed-packet=32M",
