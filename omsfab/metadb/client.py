@@ -7,6 +7,7 @@ metadb_scope (which rows belong to a region), metadb_backup (rows as files), met
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -94,14 +95,10 @@ class MetaDbEdge:
 
     def running(self, on_statement: OnStatement | None = None) -> MetaDbEdge:
         """The same MetaDB for the time of a run: its errors are failed steps."""
+        made = copy.copy(self)
         server = self._running
-        return MetaDbEdge(
-            server.metadb,
-            server.connect,
-            limits=server.limits,
-            on_statement=on_statement or server.on_statement,
-            in_run=True,
-        )
+        made._server = replace(server, on_statement=on_statement or server.on_statement)
+        return made
 
     @property
     def _running(self) -> Server:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pymysql
@@ -57,6 +57,8 @@ class Server:
     limits: Limits = Limits()
     on_statement: OnStatement | None = None
     in_run: bool = False
+    session: list[str] = field(default_factory=list, compare=False, repr=False)
+    """How a session is set up, once a connection has asked which limits this server knows."""
 
     @property
     def where(self) -> str:
@@ -164,6 +166,8 @@ class Link:
         self.identity: Row | None = None
         self.places: tuple[str, ...] = ()
         """The schemas where lease and marker are, once that was asked."""
+        self.tables: dict[tuple[str, str], Any] = {}
+        """What is known of tables by schema and name, for one look at the MetaDB."""
         try:
             self._connection = server.connect(
                 host=metadb.host,
@@ -190,7 +194,19 @@ class Link:
             raise
 
     def _set_up(self, limits: Limits, utc: bool) -> None:
-        """Set the limits that this server knows; which it knows is asked, not assumed."""
+        """Set the limits that this server knows; which it knows is asked once, not assumed."""
+        for known in [*self.server.session]:
+            try:
+                return self._set(known, utc)
+            except DbError as exc:
+                if lost(exc):
+                    raise  # otherwise another server answers there by now, and is asked
+        setting = self._ask_for_limits(limits)
+        self._set(setting, utc)
+        self.server.session[:] = [setting]
+
+    def _ask_for_limits(self, limits: Limits) -> str:
+        """The words of a SET; what no SET of this server knows is done otherwise, or left."""
         micro = 1_000_000
         wanted: dict[str, int] = {
             "innodb_lock_wait_timeout": limits.lock,
@@ -202,16 +218,19 @@ class Link:
             "ob_trx_idle_timeout": limits.idle * micro,
             "sql_safe_updates": 0,
         }
+        settings = [f"sql_mode = '{sql.SQL_MODE}'"]
         with contextlib.suppress(pymysql.Error):  # before any answer, which it would cut short
-            self.run(sql.SESSION.format(f"sql_select_limit = {2**63 - 1}"))
-        names = ", ".join(f"'{name}'" for name in wanted)
+            self.run(sql.SESSION.format(sql.NO_LIMIT))
+            settings.append(sql.NO_LIMIT)
+        names = ", ".join(f"'{name}'" for name in (*wanted, *sql.ISOLATION))
         known = {str(row[0]).lower() for row in self.rows(sql.VARIABLES % names)}
-        settings = [f"{name} = {value}" for name, value in wanted.items() if name in known]
-        settings.append(f"sql_mode = '{sql.SQL_MODE}'")
-        self.run(sql.SESSION.format(", ".join(settings)))
-        self.run(sql.READ_COMMITTED)
-        if utc:
-            self.run(sql.UTC)
+        settings += [f"{name} = {value}" for name, value in wanted.items() if name in known]
+        isolation = [name for name in sql.ISOLATION if name in known]
+        settings.append(sql.READ_COMMITTED.format(isolation[0] if isolation else sql.ISOLATION[0]))
+        return ", ".join(settings)
+
+    def _set(self, settings: str, utc: bool) -> None:
+        self.run(sql.SESSION.format(f"{settings}, {sql.UTC}" if utc else settings))
 
     def rows(self, text: str, args: Sequence[object] = ()) -> list[Row]:
         with self._connection.cursor() as cursor:

@@ -66,12 +66,20 @@ def places(link: Link) -> tuple[str, ...]:
     there, too, but not everybody may.
     """
     if not link.places:
+        rm_db = link.server.metadb.rm_db
+        there = {
+            (_text(schema), _text(table)) for schema, table in link.rows(sql.OWN_TABLES, (rm_db,))
+        }
         link.places = tuple(
             schema
-            for schema in (link.server.metadb.rm_db, sql.OWN_SCHEMA)
-            if all(link.rows(sql.TABLES, (schema, table)) for table in (sql.LEASE, sql.MARKER))
+            for schema in (rm_db, sql.OWN_SCHEMA)
+            if {(schema.lower(), sql.LEASE), (schema.lower(), sql.MARKER)} <= there
         )
     return link.places
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def make_own_tables(link: Link) -> tuple[str, ...]:

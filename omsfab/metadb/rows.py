@@ -32,6 +32,7 @@ from omsfab.metadb.scope import (
     TableScope,
     equals,
     find,
+    find_all,
     look,
     read_rows,
     read_table,
@@ -142,6 +143,7 @@ def _writers(server: Server, record: ClearRows) -> tuple[str, ...]:
         try:
             for pause in (0.0, server.limits.quiet):
                 time.sleep(pause)
+                link.tables.clear()
                 by_value = record.rows == "update"
                 scope = scope_of(link, record.location, record.tables, by_value=by_value)
                 reads.append(_read(link, scope, None, lock=False))
@@ -307,6 +309,7 @@ def _watch(server: Server, backup: Backup, expected: identity.Shown) -> list[str
         try:
             for pause in (0.0, server.limits.quiet):
                 time.sleep(pause)
+                link.tables.clear()
                 if came := identity.changed(expected, _remains(link, backup)):
                     return came
         except DbError as exc:
@@ -472,7 +475,7 @@ def _scope_of_there(
     link: Link, location: int, tables: Sequence[str], known: Mapping[str, str] | None = None
 ) -> Scope:
     """The scope in those of the tables that exist, and can be looked up."""
-    there = {table for table in tables if find(link, schema_of(link, table), table)}
+    there = {*find_all(link, [(schema_of(link, table), table) for table in tables])}
     if "resource_group" not in there:
         there -= {"host", "location_cm"}
     if not there or find(link, schema_of(link, "cluster_info"), "cluster_info") is None:

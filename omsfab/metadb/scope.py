@@ -117,17 +117,38 @@ def schema_of(link: Link, table: str) -> str:
 
 
 def find(link: Link, schema: str, table: str) -> Found | None:
-    """The table, whatever the case of its name; None where there is none."""
-    rows = [tuple(map(_text, row)) for row in link.rows(sql.TABLES, (schema, table))]
-    if not rows:
-        return None
-    rows.sort(key=lambda row: (row[0] != schema, row[1] != table))
-    real_schema, name, kind, engine = rows[0]
-    columns = tuple(
-        Column(_text(column), _text(kind).lower(), charset and _text(charset).lower(), _text(extra))
-        for column, kind, charset, extra in link.rows(sql.COLUMNS, (real_schema, name))
-    )
-    return Found(table, real_schema, name, kind, engine, columns)
+    """The table, whatever the case of its name; None where there is none.  Asked once a look."""
+    return find_all(link, [(schema, table)]).get(table)
+
+
+def find_all(link: Link, places: Sequence[tuple[str, str]]) -> dict[str, Found]:
+    """Those of the tables that are there, by the names that were asked for; places are schema and
+    table."""
+    known: dict[tuple[str, str], Found] = link.tables
+    wanted = [place for place in places if place not in known]
+    names = [part for place in wanted for part in place]
+    there: dict[tuple[str, str], list[Sequence[str]]] = {}
+    for row in link.rows(sql.tables(len(wanted)), names) if wanted else ():
+        words = tuple(map(_text, row))
+        there.setdefault((words[0].lower(), words[1].lower()), []).append(words)
+    best = {
+        (schema, table): min(rows, key=lambda row: (row[0] != schema, row[1] != table))
+        for schema, table in wanted
+        if (rows := there.get((schema.lower(), table.lower())))
+    }
+    columns: dict[tuple[str, str], list[Column]] = {}
+    names = [part for row in best.values() for part in row[:2]]
+    for row in link.rows(sql.columns(len(best)), names) if best else ():
+        column, kind, charset, extra = row[2:]
+        columns.setdefault((_text(row[0]), _text(row[1])), []).append(
+            Column(
+                _text(column), _text(kind).lower(), charset and _text(charset).lower(), _text(extra)
+            )
+        )
+    for place, (schema, name, kind, engine) in best.items():
+        found = tuple(columns.get((schema, name), ()))
+        known[place] = Found(place[1], schema, name, kind, engine, found)
+    return {place[1]: known[place] for place in places if place in known}
 
 
 def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
@@ -137,9 +158,10 @@ def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     missing: list[str] = []
+    there = find_all(link, [(schema_of(link, table), table) for table in tables])
     for table in tables:
         schema = schema_of(link, table)
-        here = find(link, schema, table)
+        here = there.get(table)
         if here is None and table == "location_cm":
             continue
         if here is None:
@@ -147,9 +169,9 @@ def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
             continue
         lacking = [name for name in NEEDED[table] if here.column(name) is None]
         if lacking:
-            there = ", ".join(column.name for column in here.columns)
+            columns = ", ".join(column.name for column in here.columns)
             missing.append(
-                f"{here.schema}.{here.name}: expected column {', '.join(lacking)}, found {there}"
+                f"{here.schema}.{here.name}: expected column {', '.join(lacking)}, found {columns}"
             )
         found[table] = here
     if missing:

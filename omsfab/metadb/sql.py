@@ -21,9 +21,12 @@ SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGIN
 VARIABLES = "show variables where variable_name in (%s)"
 SESSION = "set session {}"
 # TIMESTAMP columns come and go in UTC, where no hour exists twice.
-UTC = "set session time_zone = '+00:00'"
+UTC = "time_zone = '+00:00'"
+NO_LIMIT = f"sql_select_limit = {2**63 - 1}"
+ISOLATION = ("transaction_isolation", "tx_isolation")
+"""What servers call it; MariaDB before 11.1 knows the second name alone."""
 # Snapshots would hide a late row from the DELETE, and with it from the row count.
-READ_COMMITTED = "set session transaction isolation level read committed"
+READ_COMMITTED = "{} = 'READ-COMMITTED'"
 REPEATABLE_READ = "set session transaction isolation level repeatable read"
 BEGIN, COMMIT, ROLLBACK = "start transaction", "commit", "rollback"
 
@@ -60,14 +63,32 @@ UNCHECKED = "set session foreign_key_checks = 0"
 # --- what is there ---------------------------------------------------------------------------
 
 SCHEMA = "select schema_name from information_schema.schemata where lower(schema_name) = lower(%s)"
-TABLES = (
-    "select table_schema, table_name, table_type, engine from information_schema.tables"
-    " where lower(table_schema) = lower(%s) and lower(table_name) = lower(%s)"
+OWN_TABLES = (
+    "select lower(table_schema), lower(table_name) from information_schema.tables"
+    f" where lower(table_schema) in (lower(%s), '{OWN_SCHEMA}')"
+    f" and lower(table_name) in ('{LEASE}', '{MARKER}')"
 )
-COLUMNS = (
-    "select column_name, data_type, character_set_name, extra from information_schema.columns"
-    " where table_schema = %s and table_name = %s order by ordinal_position"
-)
+
+
+def tables(count: int) -> str:
+    """Tables by schema and name, whatever their case; so many of them."""
+    one = "(lower(table_schema) = lower(%s) and lower(table_name) = lower(%s))"
+    return (
+        "select table_schema, table_name, table_type, engine from information_schema.tables"
+        f" where {' or '.join([one] * count)}"
+    )
+
+
+def columns(count: int) -> str:
+    """The columns of so many tables."""
+    one = "(table_schema = %s and table_name = %s)"
+    return (
+        "select table_schema, table_name, column_name, data_type, character_set_name, extra"
+        f" from information_schema.columns where {' or '.join([one] * count)}"
+        " order by table_schema, table_name, ordinal_position"
+    )
+
+
 TRANSACTIONAL_ENGINES = "select engine from information_schema.engines where transactions = 'YES'"
 TRIGGERS = (
     "select trigger_name, event_manipulation from information_schema.triggers"

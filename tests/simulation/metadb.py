@@ -135,7 +135,7 @@ _COMMON = {
     "wait_timeout": "28800", "sql_safe_updates": "OFF", "sql_mode": "", "read_only": "OFF",
     "lower_case_table_names": "0", "max_allowed_packet": "16777216", "time_zone": "SYSTEM",
     "sql_select_limit": "18446744073709551615", "foreign_key_checks": "ON",
-    "transaction_isolation": "READ-COMMITTED", "hostname": "metadb", "port": "3306",
+    "hostname": "metadb", "port": "3306",
 }  # fmt: skip
 
 _LOST = (2013, "Lost connection to MySQL server during query")
@@ -148,6 +148,7 @@ KINDS = {
             "innodb_lock_wait_timeout": "50", "lower_case_table_names": "1",
             "sql_select_limit": "9223372036854775807", "super_read_only": "OFF",
             "tx_read_only": "OFF", "transaction_read_only": "OFF",
+            "transaction_isolation": "READ-COMMITTED", "tx_isolation": "READ-COMMITTED",
         },
         _LOST, innodb=False,
     ),
@@ -155,7 +156,7 @@ KINDS = {
         "mariadb", "10.11.19-MariaDB-0+deb12u1", "Debian 12", "InnoDB",
         _COMMON | {
             "innodb_lock_wait_timeout": "50", "idle_transaction_timeout": "0",
-            "tx_read_only": "OFF", "transaction_isolation": "REPEATABLE-READ",
+            "tx_read_only": "OFF", "tx_isolation": "REPEATABLE-READ",
         },
         (2006, "MySQL server has gone away"),
     ),
@@ -517,6 +518,8 @@ class Connection:
         self.database: str | None = words.get("database") or words.get("db")
         self.session = dict(server.variables)
         self.zone = server.zone
+        self.repeatable = server.kind.innodb
+        """REPEATABLE READ, as InnoDB begins; otherwise READ COMMITTED."""
         self.in_transaction = False
         self.doomed = False
         """OceanBase: the transaction lived too long; only ROLLBACK is answered in it."""
@@ -846,7 +849,7 @@ class Connection:
 
     def _visible(self, table: Table) -> list[Values]:
         """What a reading statement sees of the table."""
-        if self.in_transaction and self.session["transaction_isolation"] == "REPEATABLE-READ":
+        if self.in_transaction and self.repeatable:
             if self._snapshot is None:
                 self._snapshot = {
                     one: [(row, row.values) for row in one.rows if row.values is not None]
@@ -1208,10 +1211,11 @@ class Connection:
     def do_set(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
         for name, node in statement.more:
             value = str(node[-1])
-            if name not in self.session:
+            if name not in self.session and name != "isolation":
                 raise failure(1193, f"Unknown system variable '{name}'")
-            if name == "transaction_isolation":
+            if name in ("isolation", "transaction_isolation", "tx_isolation"):
                 value = value.upper().replace(" ", "-")
+                self.repeatable = value == "REPEATABLE-READ"
             elif name == "time_zone":
                 found = re.fullmatch(r"([+-]\d+):(\d+)", value)
                 if found is None:

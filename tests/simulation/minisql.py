@@ -504,7 +504,7 @@ class Parser:
             self.take("global")
         if self.take("transaction", "isolation", "level"):
             level = " ".join(self.name().lower() for _ in range(len(self.tokens) - self.at))
-            return Statement("set", self.text, more=[("transaction_isolation", ("str", level))])
+            return Statement("set", self.text, more=[("isolation", ("str", level))])
 
         def one() -> tuple[str, Node]:
             name = self.name().lower()
