@@ -21,9 +21,9 @@ from typing import Any
 import pymysql
 import pytest
 
-from omsfab.edges import metadb_sql as sql
-from omsfab.edges.metadb import Limits, MetaDbEdge
 from omsfab.errors import OmsfabError
+from omsfab.metadb import sql
+from omsfab.metadb.client import Limits, MetaDbEdge
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 from omsfab.secret import Secret
 from tests.simulation.metadb import Connection, MetaDb
@@ -704,8 +704,8 @@ def people(oms: Oms, steps: list[Step]) -> list[Person]:
             for text in SETTINGS[oms.engine.kind]:
                 cursor.execute(f"set session {text}")
             cursor.execute(f"set session sql_mode = '{sql.SQL_MODE}'")
-            cursor.execute(sql.READ_COMMITTED)
-            cursor.execute(sql.UTC)
+            cursor.execute("set session transaction isolation level read committed")
+            cursor.execute(f"set session {sql.UTC}")
         made.append(Person(connection))
     return made
 
