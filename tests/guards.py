@@ -739,8 +739,8 @@ GUARDS = (
     Guard(
         "the lease of a former version is looked at, too",
         "omsfab/metadb/lease.py",
-        "for schema in (link.server.metadb.rm_db, sql.OWN_SCHEMA)",
-        "for schema in (link.server.metadb.rm_db,)",
+        "for schema in (rm_db, sql.OWN_SCHEMA)",
+        "for schema in (rm_db,)",
         f"{DB}the_lease_of_a_former_version_is_respected",
     ),
     Guard(
