@@ -267,10 +267,11 @@ def test_the_marker_in_metadb_contradicts_the_journal(tmp_path, mark, steps, own
     assert ("RUN-035" if refused else "") == said
 
 
-def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path):
-    """The session asks before it plans anything."""
+@pytest.mark.parametrize("end", ["ended: undone by X", "ended: 3 changes, in 9 s"])
+def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path, end):
+    """Rolled back or brought to its end: the session asks before it plans anything."""
     made(tmp_path, FORWARD, "stop-processes@oms1")
-    shell = Told("oms1", copy_line(FORWARD, 1, ended="ended: undone by X"))
+    shell = Told("oms1", copy_line(FORWARD, 1, ended=end))
 
     with pytest.raises(PreflightError, match="RUN-032") as error:
         Asking(tmp_path, shell)._refuse_others(
@@ -280,7 +281,7 @@ def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path):
             back=False,
         )
 
-    assert "undone by X" in error.value.evidence
+    assert end in error.value.evidence
 
 
 @pytest.mark.parametrize("id", ["RUN-003", "RUN-005", "VER-004"])
