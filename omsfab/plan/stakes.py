@@ -80,7 +80,9 @@ def _rows(effects: Iterable[Effect], regions: Sequence[Region]) -> Iterable[str]
         match effect:
             case ClearRows(location, _, how):
                 of = f"of region {names.get(location, location)}"
-                count = f"{len(effect.shown)} rows" if effect.shown else "the rows"
+                # What is shown of a row may be more than one line; its table names the row itself.
+                shown = sum(table in effect.tables for table, *_ in effect.shown)
+                count = f"{shown} row{'s' * (shown != 1)}" if shown else "the rows"
                 if how == "delete":
                     yield f"delete {count} {of}"
                 else:

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from omsfab.metadb.backup import Column, TableRows
+from omsfab.metadb.identity import shown
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import node, restore_rows, scale_out, undo
 from omsfab.plan.stakes import stakes
@@ -80,8 +82,11 @@ def test_elsewhere_a_yes_in_full_will_do(tmp_path):
 @pytest.fixture
 def now(package, present):
     """oms1 serves, its four rows as shown; oms2 and oms3 are new."""
-    four = tuple((table, "key", "digest") for table in ("a", "b", "c", "d"))
-    return replace(present(package, oms2=NodeFacts(), oms3=NodeFacts()), shown=four)
+    names = ("cluster_info", "host", "location_cm", "resource_group")
+    columns = tuple(Column(name, "text") for name in ("code", "cm_url"))
+    cells = ((b"1", b"http://10.0.0.1:8088"),)
+    rows = [TableRows(name, "oms", name, columns, "1 = 1", True, cells) for name in names]
+    return replace(present(package, oms2=NodeFacts(), oms3=NodeFacts()), shown=shown(rows))
 
 
 def said(plan, fleet):
