@@ -11,8 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.simulation import guards
 from tests.simulation.shrink import shrunk
-from tests.simulation.simulate import Schedule, drawn, run
+from tests.simulation.simulate import Schedule, drawn, focused, run
 
 STATE = Path(__file__).parent / ".progress.json"
 PART = 50
@@ -60,6 +61,18 @@ def search(count: int, first: int | None, jobs: int) -> int:
     return int(bool(state["found"]))
 
 
+def hunt(name: str, count: int) -> int:
+    """Search by the focus of a guard until something is broken; print it as JSON."""
+    (focus,) = (out.focus for out in guards.chosen([]) if out.guard.name == name)
+    for seed in range(count):
+        found = run(focused(seed, focus))
+        if found.broken:
+            print(json.dumps({"after": seed + 1, "broken": found.broken[0][:200]}))
+            return 1
+    print(json.dumps({"after": 0, "broken": ""}))
+    return 0
+
+
 def tell(covered: Counter[Any], found: dict[str, list[int]]) -> None:
     steps = sorted({step for step, _ in covered})
     faults = sorted({fault for _, fault in covered})
@@ -79,7 +92,14 @@ def main(words: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--replay", help="a seed, or a file of the corpus: print its story")
     parser.add_argument("--shrink", action="store_true", help="as small as still breaks it")
+    parser.add_argument("--guards", action="store_true", help="take each guard out, and search")
+    parser.add_argument("--only", default="", help="with --guards: those with this in their name")
+    parser.add_argument("--hunt", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args(words)
+    if chosen.hunt:
+        return hunt(chosen.hunt, chosen.count)
+    if chosen.guards:
+        return guards.main([chosen.only] if chosen.only else [], chosen.count)
     if chosen.replay:
         if chosen.replay.isdigit():
             schedule = drawn(int(chosen.replay))

@@ -159,6 +159,9 @@ class Watch:
             self._all_saved(gone)
         if ("cluster_info", "1") in gone:
             self._deleted_while_running()
+            theirs = [key for table, key in gone if key in ("2", "10.0.0.3") and self._two]
+            if theirs:
+                self.broken.append(f"rows of another region went: {', '.join(theirs)}")
 
     def at_the_end(self) -> None:
         """No row that was there at the beginning is lost."""
@@ -251,6 +254,11 @@ class Watch:
         if back := [row["cm_url"] for row in self.fleet.metadb.rows(RM, "cluster_info")
                     if row["code"] == 1]:  # fmt: skip
             self.broken.append(f"docker_init.sh is run by {run} upon rows that came back: {back}")
+
+    @property
+    def _two(self) -> bool:
+        """Whether there was another region from the beginning."""
+        return ("cluster_info", "2") in self.first
 
     came = 1e9
     """When somebody last wrote rows by hand."""

@@ -86,13 +86,17 @@ SCENARIOS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"cn-lab": region(1, OWN, "oms1")},
         {"cn-lab": region(1, VIP, "oms1", "oms2", "oms3")},
     ),
+    "two": (
+        {"cn-lab": region(1, OWN, "oms1"), "cn-other": region(2, VIP2, "oms3")},
+        {"cn-lab": region(1, VIP, "oms1", "oms2"), "cn-other": region(2, VIP2, "oms3")},
+    ),
     "region": (
         {"cn-lab": region(1, OWN, "oms1")},
         {"cn-lab": region(1, OWN, "oms1"), "cn-other": region(2, VIP2, "oms2")},
     ),
 }
 
-_BEFORE: dict[str, tuple[Snapshot, bytes]] = {}
+_BEFORE: dict[str, tuple[Snapshot, list[bytes]]] = {}
 
 
 def built(world: World, scenario: str) -> tuple[Fleet, Path]:
@@ -105,7 +109,7 @@ def built(world: World, scenario: str) -> tuple[Fleet, Path]:
     hosts = hosts_yaml(wanted, f"{scenario}.yaml", init)
     if scenario not in _BEFORE:
         former = hosts_file.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
-        config = oms_config.render(former, former.regions[0]).reveal().encode()
+        config = [oms_config.render(former, one).reveal().encode() for one in former.regions]
         for location in (1, 2):
             fleet.metadb.create_oms(heartbeat=BEATS[location])
         fleet.metadb.run(
@@ -114,12 +118,12 @@ def built(world: World, scenario: str) -> tuple[Fleet, Path]:
         for name, one in deployed.items():
             fleet.metadb.add_region(
                 one["location"], one["cm_url"], list(one["nodes"].values()), region=name,
-                heartbeat=one["heartbeat_db"],
+                heartbeat=one["heartbeat_db"], default=one["default"],
             )  # fmt: skip
         _BEFORE[scenario] = fleet.metadb.snapshot(), config
     snapshot, config = _BEFORE[scenario]
     fleet.metadb.restore(snapshot)
-    for one in deployed.values():
+    for one, text in zip(deployed.values(), config, strict=True):
         for name in one["nodes"]:
-            fleet.deploy(fleet.nodes[name], config)
+            fleet.deploy(fleet.nodes[name], text)
     return fleet, hosts

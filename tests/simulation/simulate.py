@@ -481,7 +481,7 @@ def _of(said: Said) -> str:
 
 # --- schedules -----------------------------------------------------------------------------------
 
-SCENARIOS = ("physical", "auto", "physical", "vip", "physical", "three", "vip", "region")
+SCENARIOS = ("physical", "auto", "physical", "vip", "two", "three", "vip", "region")
 """In turn: the longer scenario of the guide has more that can go wrong."""
 
 FORWARD = (
@@ -515,6 +515,8 @@ SECOND = (
 )
 STARTS = (2.0, 8.0, 20.0, 60.0, 110.0, 200.0, 320.0)
 
+REGION = {"region": " --region=cn-other", "two": " --region=cn-lab"}
+
 _COUNTED: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
 _PAIRS: dict[str, list[tuple[str, str]]] = {}
 
@@ -522,8 +524,7 @@ _PAIRS: dict[str, list[tuple[str, str]]] = {}
 def counted(scenario: str) -> tuple[dict[str, int], dict[str, int]]:
     """How many points the steps have on the way there, and on the way there and back."""
     if scenario not in _COUNTED:
-        words = " --region=cn-other" if scenario == "region" else ""
-        there = [f"fab scale.out{words}"]
+        there = [f"fab scale.out{REGION.get(scenario, '')}"]
         ways = [run(Schedule(0, scenario, [(0.0, way)], plain=True)).steps
                 for way in (there, [*there, "undo"])]  # fmt: skip
         _COUNTED[scenario] = ways[0], ways[1]
@@ -561,9 +562,8 @@ def focused(seed: int, focus: Focus) -> Schedule:
     scenario = focus.scenario or base.scenario
     there, back = counted(scenario)
     script = list(draw.choice(focus.scripts)) if focus.scripts else base.operators[0][1]
-    if scenario == "region":
-        script = [act.replace("scale.out --region=cn-other", "scale.out") for act in script]
-        script = [act.replace("scale.out", "scale.out --region=cn-other") for act in script]
+    script = [re.sub(r" --region=\S+", "", act) for act in script]
+    script = [act.replace("scale.out", f"scale.out{REGION.get(scenario, '')}") for act in script]
     steps = back if "undo" in script else there
     operators: list[tuple[float, list[str]]] = [(0.0, script)]
     if focus.beside:
@@ -590,8 +590,7 @@ def drawn(seed: int) -> Schedule:
     there, back = counted(scenario)
     script = list(draw.choice((*FORWARD, *FORWARD, *BACK) if step in there else BACK))
     steps = back if "undo" in script or step not in there else there
-    if scenario == "region":
-        script = [act.replace("scale.out", "scale.out --region=cn-other") for act in script]
+    script = [act.replace("scale.out", f"scale.out{REGION.get(scenario, '')}") for act in script]
     operators: list[tuple[float, list[str]]] = [(0.0, script)]
     if draw.random() < 0.4:
         operators.append((draw.choice(STARTS) + draw.random() * 20, list(draw.choice(SECOND))))

@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.faults import Fault
-from tests.simulation.simulate import Schedule, drawn, run
+from tests.simulation.simulate import REGION, Schedule, drawn, run
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 MANY = int(os.environ.get("OMSFAB_SCHEDULES", "120"))
-SCENARIOS = ("physical", "auto", "vip", "three", "region")
+SCENARIOS = ("physical", "auto", "vip", "two", "three", "region")
 
 
 def plainly(scenario: str, *script: str, faults: list[Fault] | None = None) -> Schedule:
     """One operator and nothing that takes longer or shorter than usual."""
-    words = " --region=cn-other" if scenario == "region" else ""
-    first = (f"fab scale.out{words}", *script)
+    first = (f"fab scale.out{REGION.get(scenario, '')}", *script)
     return Schedule(1, scenario, [(0.0, list(first))], faults or [], plain=True)
 
 
