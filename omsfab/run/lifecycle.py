@@ -411,10 +411,10 @@ class _UnderWay:
         return recorded("run.resume", self._which(error))
 
     def _which(self, error: OmsfabError | None = None) -> dict[str, str]:
-        """This run, and where to fetch it from if its directory was removed meanwhile, or lacks
-        the backup that is asked for."""
+        """This run, and where to fetch it from if its directory was removed meanwhile, lacks the
+        backup that is asked for, or has a journal that another jump host has gone on with."""
         there = not (self._order.directory / "run.json").exists()
-        lost = bool(error and {"DB-014", "DB-021"} & set(error.ids))
+        lost = bool(error and {"DB-014", "DB-021", "RUN-033"} & set(error.ids))
         here = not self._mirror or not (there or lost)
         return {"from_": "" if here else self._order.plan.initial, "run": self._run}
 

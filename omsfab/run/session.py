@@ -605,7 +605,14 @@ class Session:
         past = journals.read(directory / "journal.jsonl")
         if past.torn:
             self._print("note: the last line of the journal was torn and is dropped")
-        return past
+        return replace(past, maybe=frozenset(self._maybe(directory)))
+
+    def _maybe(self, directory: Path) -> Sequence[str]:
+        """What a run that was fetched from a node may have begun beyond what its copy says."""
+        if not (directory / mirrors.FETCHED).exists():
+            return ()
+        record = journals.load_record(directory)
+        return mirrors.may_have_begun(directory, record.get("steps", ()))
 
     def _with_package(self, task: Task, present: Present) -> Present:
         """The same package may lie elsewhere on another jump host."""
@@ -696,7 +703,8 @@ class Session:
             if not past.ended:
                 record = journals.load_record(self.home / name)
                 return self._resume_undo(self.home / name, record, accepted, stop_init=stop_init)
-        args = {"run": directory.name, "all": "yes" if source else ""}
+        copied = source or (directory / mirrors.FETCHED).exists()  # it may lag behind by a stage
+        args = {"run": directory.name, "all": "yes" if copied else ""}
         args["stop_init"] = "yes" if stop_init else ""
         accepted |= journals.read(directory / "journal.jsonl").accepted
         plan = self._undo_plan(args, accepted)

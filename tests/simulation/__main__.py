@@ -61,10 +61,10 @@ def search(count: int, first: int | None, jobs: int) -> int:
     return int(bool(state["found"]))
 
 
-def hunt(name: str, count: int) -> int:
+def hunt(name: str, first: int, count: int) -> int:
     """Search by the focus of a guard until something is broken; print it as JSON."""
     (focus,) = (out.focus for out in guards.chosen([]) if out.guard.name == name)
-    for seed in range(count):
+    for seed in range(first, count):
         found = run(focused(seed, focus))
         if found.broken:
             print(json.dumps({"after": seed + 1, "broken": found.broken[0][:200]}))
@@ -97,7 +97,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--hunt", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args(words)
     if chosen.hunt:
-        return hunt(chosen.hunt, chosen.count)
+        return hunt(chosen.hunt, chosen.seed or 0, chosen.count)
     if chosen.guards:
         return guards.main([chosen.only] if chosen.only else [], chosen.count)
     if chosen.replay:

@@ -385,7 +385,7 @@ class _Run:
             wrong = self._before()
             if "INIT-019" in said.out:
                 wrong = list(not_before(self.fleet, self.before, spared=True))
-            if wrong and not self._others_changed(one):
+            if wrong and not self._repaired():
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and not self.human and not self._out_of_order():
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
@@ -454,9 +454,6 @@ class _Run:
             for one in self.operators
             for said in one.said
         )
-
-    def _others_changed(self, one: Operator) -> bool:
-        return any(other.said for other in self.operators if other is not one)
 
     def _judge_the_end(self) -> None:
         if not self.fleet.restored:

@@ -121,11 +121,14 @@ def test_a_node_does_not_fill_the_jump_host(tmp_path, monkeypatch, node):
     [
         (b"a\n", b"a\nb\n", b"a\nb\n"),
         (b"a\nb\n", b"a\n", b"a\nb\n"),
-        (b"a\nx\n", b"a\nb\nc\n", b"a\nx\n"),
+        (b"a\nx\n", b"a\nb\nc\n", b"a\nb\nc\n"),
+        (b"a\nx\n", b"q\nb\nc\n", b"a\nx\n"),
     ],
+    ids=["ahead", "behind", "parted", "another run"],
 )
 def test_a_journal_that_another_jump_host_went_on_with_is_taken(tmp_path, here, there, left):
-    """With --from, if ours is its beginning; a run that is here is never overwritten otherwise."""
+    """With --from, if ours is its beginning, or has gone another way: RUN-033 would come for ever,
+    whichever line is pasted.  Ours is kept beside it then."""
     (tmp_path / RUN).mkdir()
     (tmp_path / RUN / "run.json").write_text("{}")
     journal = tmp_path / RUN / "journal.jsonl"
@@ -135,6 +138,8 @@ def test_a_journal_that_another_jump_host_went_on_with_is_taken(tmp_path, here, 
 
     assert left == journal.read_bytes()
     assert (left != here) == (tmp_path / RUN / replica.FETCHED).exists()
+    kept = tmp_path / RUN / replica.PARTED
+    assert (here == b"a\nx\n" and left != here) == kept.exists()
 
 
 def test_a_node_does_not_name_the_directory_of_a_run(tmp_path):

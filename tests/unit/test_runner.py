@@ -32,7 +32,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import clock
 from omsfab.run.engine import failpoint
-from omsfab.run.engine.runner import Runner
+from omsfab.run.engine.runner import Runner, stands
 from omsfab.run.record import journal as journals
 
 
@@ -838,3 +838,19 @@ def test_a_node_that_was_away_in_the_end_is_proven_anew(events):
         )
 
     assert "not so: runs" == caught.value.what
+
+
+def test_what_a_copy_may_lag_behind_by_counts_as_begun(events):
+    """A run that was fetched from a node may have stopped production already: what its preflight
+    had asked of that node is not asked again, for it cannot be so any more."""
+    vip = step("vip", kind="read-only", check=(), apply=())
+    stop = step("stop")
+    made = plan((vip,), (stop,), (step("end", kind="read-only", check=(), apply=()),))
+    past = journals.Past((), frozenset({vip.key}), frozenset(), {}, False, False, "")
+
+    asked_again = [
+        not stands(vip, made.stages[0], made, one)
+        for one in (past, dataclasses.replace(past, maybe=frozenset({stop.key})))
+    ]
+
+    assert [True, False] == asked_again

@@ -100,7 +100,7 @@ def stands(step: Step, stage: Stage, plan: Plan, past: Past) -> bool:
             return False
     if not stage.asks_only:
         return True
-    touched = any(key.endswith(f"@{step.node}") for key in past.begun)
+    touched = any(key.endswith(f"@{step.node}") for key in past.begun | past.maybe)
     return stage is not plan.stages[-1] and touched
 
 

@@ -67,6 +67,8 @@ class Past:
     head: str
     accepted: frozenset[str] = frozenset()
     """The ids that the operator accepted (``--accept``), in this session or an earlier one."""
+    maybe: frozenset[str] = frozenset()
+    """Steps that may have begun although the journal, a copy from a node, does not say so."""
 
     @property
     def well(self) -> bool:

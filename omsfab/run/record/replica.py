@@ -36,6 +36,9 @@ FETCHED = "fetched"
 """A file in the directory of a run that came from a node: what it says is compared with hosts.yaml
 before anything is done by it."""
 
+PARTED = "journal-parted.jsonl"
+"""Our journal, where that of another jump host has gone another way, and was taken instead."""
+
 FILES, BYTES = 200, 256_000_000
 """What a run has at the most, in files and all together: a node may be in other hands."""
 
@@ -234,15 +237,24 @@ def _undone_by(record: Path) -> str:
 
 
 def _take_further(shell: Shell, here: Path) -> None:
-    """Take the journal there if ours is its beginning."""
+    """Take the journal there if ours is its beginning; or if both have parted since, for then the
+    run has changed hands, and whoever names that node wants to go on from there.  Ours is kept."""
     path = here / "journal.jsonl"
     ours = path.read_bytes() if path.exists() else b""
     ours = ours[: ours.rfind(b"\n") + 1]
     with suppress(StepFailed):  # there is none, or one that nobody wants
         theirs = _bytes(shell, f"{PLACE}/{here.name}/journal.jsonl", BYTES)
-        if theirs.startswith(ours) and len(theirs) > len(ours):
+        parted = not ours.startswith(theirs) and _same_beginning(ours, theirs)
+        if parted and not theirs.startswith(ours):
+            journals.write_durably(here / PARTED, ours)
+        if parted:
             journals.write_durably(path, theirs)
             (here / FETCHED).write_text(f"{shell.node}\n")
+
+
+def _same_beginning(ours: bytes, theirs: bytes) -> bool:
+    """Whether both are of one run: they have the first line in common, if there is one here."""
+    return not ours or ours.partition(b"\n")[0] == theirs.partition(b"\n")[0]
 
 
 def complete(shell: Shell, directory: Path) -> bool:
