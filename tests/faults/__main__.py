@@ -30,6 +30,8 @@ from tests.faults.matrix import Fault
 BOARD = ROOT / "docs" / "scoreboard.md"
 ENGINES = ("oceanbase", "mariadb")
 OTHERS = tuple(name for name in PROFILES if name != DEFAULT)
+FORMER = "former"
+"""In place of a profile: what an earlier board said, of an image that was kinder."""
 
 
 @dataclass
@@ -266,6 +268,7 @@ class Entry:
     fault: Fault
     by: dict[str, Result]
     on: dict[str, Result]
+    former: Result | None = None
 
     @property
     def first(self) -> Result | None:
@@ -284,7 +287,8 @@ def entry(one: Fault, found: Sequence[Result]) -> Entry:
     return Entry(
         one,
         {r.metadb: r for r in of if r.profile == DEFAULT},
-        {r.profile: r for r in of if r.profile != DEFAULT},  # the newest, whatever its MetaDB
+        {r.profile: r for r in of if r.profile in OTHERS},  # the newest, whatever its MetaDB
+        next((r for r in of if r.profile == FORMER), None),
     )
 
 
@@ -295,24 +299,30 @@ def board(found: Sequence[Result]) -> str:
         id: [entry for entry in entries if entry.fault.of == id] for id in matrix.SPECIFIED
     }
     whole = [id for id, of in specified.items() if of and all(e.verdict == "handled" for e in of)]
-    rest = "\n".join(f"- {id}: {_lacking(of)}" for id, of in specified.items() if id not in whole)
+    lacking = {id: _lacking(of) for id, of in specified.items() if id not in whole}
+    rest = "\n".join(f"- {id}: {text}" for id, text in lacking.items() if text)
+    former = [one for one in found if one.profile == FORMER]
+    found = [one for one in found if one.profile != FORMER]
     verdicts = ("handled", "partly", "MISS", "skipped", "not run")
     count = {v: sum(e.verdict == v for e in entries) for v in verdicts}
     by_tests = [e for e in entries if e.fault.tests]
+    shown = sum(bool(e.by) for e in by_tests)
     minutes = sum(r.seconds for r in found) / 60
     both = sum(len(e.by) > 1 for e in entries)
     days = sorted({r.when[:10] for r in found}) or ["never"]
-    commits = ", ".join(sorted({r.commit for r in found if r.commit}))
+    commits = ", ".join(_commits(found))
+    not_run = [entry for entry in entries if entry.verdict == "not run"]
     return f"""# Faults, and what omsfab did
 
 Written by `scripts/faults`, {days[-1]}, at commit {commits}: {len(found)} verdicts in {minutes:.0f} minutes
 of labs, each of three servers with real sshd, dockerd and OceanBase; {both} faults of the MetaDB on MariaDB too.
+The rows below name the commit of each verdict that is not of the newest, {(_commits(found) or ["none"])[-1]}.
 Do not edit; run it again. `scripts/faults ID` repeats single ones; `scripts/faults --board` writes what is known.
 
 **{len(whole)} of {len(specified)} faults of the specification are handled as specified.**
 All entries, those of our own too: {", ".join(f"{count[v]} {v}" for v in verdicts if count[v])}.
 
-{f"Not, or not wholly:{chr(10)}{chr(10)}{rest}{chr(10)}" if rest else ""}
+{f"Not, or not wholly:{chr(10)}{chr(10)}{rest}{chr(10)}" if rest else ""}{_untold(not_run, former)}
 | figure | wanted | seen |
 |---|---|---|
 {_figures(found)}
@@ -334,11 +344,11 @@ meanwhile), and what tests show without a lab, says nothing of the image and is 
 *Handled*: exit status, error id, the state of rows, files, containers, programs and counters are as
 specified, asked past omsfab; where an error names a `next:` line, it was pasted and did what it says; after
 each run that ended well a second one is made. *Partly*: less than is specified, on purpose, for the reason given.
-*By tests* ({len(by_tests)}): shown by the tests named there with a real sshd or MetaDB, which this run has executed.
+*By tests* ({len(by_tests)}): shown by the tests named there with a real sshd or MetaDB; those of {shown} were executed for this board.
 
 | fault | what happens | injected how | exit status, error | OceanBase | MariaDB | {" | ".join(OTHERS)} | took |
 |---|---|---|---|---|---|{"---|" * len(OTHERS)}---|
-{chr(10).join(_row(entry) for entry in entries)}
+{chr(10).join(_row(entry, (_commits(found) or [""])[-1]) for entry in entries)}
 """
 
 
@@ -348,8 +358,24 @@ def _lacking(of: Sequence[Entry]) -> str:
     return "; ".join(
         f"{e.fault.id} {e.verdict} {_cell(next((r.why for r in e.by.values() if r.why), ''))}".strip()
         for e in of
-        if e.verdict != "handled"
+        if e.verdict not in ("handled", "not run")
     )
+
+
+def _commits(found: Sequence[Result]) -> list[str]:
+    """In the order in which they were run."""
+    return list(dict.fromkeys(r.commit for r in sorted(found, key=lambda r: r.when) if r.commit))
+
+
+def _untold(entries: Sequence[Entry], former: Sequence[Result]) -> str:
+    """What was not run for this board, and what an earlier one said of it."""
+    if not entries:
+        return ""
+    before = sum(e.former is not None and e.former.verdict == "handled" for e in entries)
+    names = " ".join(e.fault.id for e in entries)
+    when = f" of {max(r.when for r in former)[:10]}" if former else ""
+    said = f"; {before} of them were handled on the board{when}, with a kinder image" * bool(former)
+    return f"\nNot run for this board ({len(entries)}{said}):\n{names}\n"
 
 
 COUNTED = {
@@ -405,18 +431,19 @@ def _profiles(found: Sequence[Result]) -> str:
     return "\n".join(rows)
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: Entry, newest: str) -> str:
     one, first = entry.fault, entry.first
     cells = []
     for engine in ENGINES:
         result = entry.by.get(engine)
         if result is None:
-            cells.append("not run" if engine == ENGINES[0] else "")
+            old = f"; {entry.former.verdict} before" if entry.former else ""
+            cells.append(f"not run{old}" if engine == ENGINES[0] else "")
         else:
-            cells.append(f"{_said(result)} {_cell(result.why)}".strip())
+            cells.append(_verdict(result, newest))
     for profile in OTHERS:
         result = entry.on.get(profile)
-        cells.append(f"{_said(result)} {_cell(result.why)}".strip() if result else "")
+        cells.append(_verdict(result, newest) if result else "")
     exits = first.exits if first else ""
     took = sum(result.seconds for result in (*entry.by.values(), *entry.on.values()))
     return (
@@ -424,8 +451,10 @@ def _row(entry: Entry) -> str:
     )
 
 
-def _said(result: Result) -> str:
-    return "**MISS**" if result.verdict == "MISS" else result.verdict
+def _verdict(result: Result, newest: str) -> str:
+    said = "**MISS**" if result.verdict == "MISS" else result.verdict
+    said += f" ({result.commit})" * (result.commit != newest)
+    return f"{said} {_cell(result.why)}".strip()
 
 
 def _cell(text: str) -> str:
