@@ -495,12 +495,13 @@ def load(source: Path, server: Server) -> Backup:
     try:
         return files.load(source)
     except (BadBackup, OSError) as exc:
+        aside = shell("mv", str(source), f"{source}.damaged", note="sets it aside")
         raise Mismatch(
             "DB-021",
             f"this backup cannot be trusted: {exc}",
             where=str(source),
             fix=COPY,
-            next=shell("mv", str(source), f"{source}.damaged", note="sets it aside"),
+            next=aside if source.exists() else None,
         ) from exc
 
 

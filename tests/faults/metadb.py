@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from omsfab.lab import metadb as lab_metadb
 from omsfab.lab import network
 from tests.faults import oracle
@@ -149,6 +152,31 @@ def goes_down(g: Ground) -> None:
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
     g.heal()
     g.ended(g.paste(outcome), 0)
+
+
+@fault(
+    "D28",
+    "the saved rows are gone from the jump host, or damaged",
+    "SIGKILL behind the delete; then rm, or a byte turned over",
+)
+def backup_lost(g: Ground) -> None:
+    for harm in (Path.unlink, turned):
+        g.reset()
+        shutil.rmtree(g.directory / "state", ignore_errors=True)
+        g.killed_at("initialise@oms1:before", *OUT)
+        for file in (g.directory / "state").glob("*/*/backup/*.jsonl"):
+            harm(file)
+        outcome = g.fab("run.resume", "--yes")
+        if outcome.code:
+            g.ended(outcome, 5, "DB-014", "DB-021")
+        g.ended(g.follow(outcome), 0)
+
+
+def turned(file: Path) -> None:
+    """A byte in the middle is another one."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
 
 
 def unplug(g: Ground, netns: str) -> None:
