@@ -350,8 +350,11 @@ class Ground:
         return outcome.code in (0, RolledBack) or waits
 
     def _does_what_stands_there(self, outcome: Outcome) -> str:
-        """Paste what only looks; return the first line that does something, or the task again."""
+        """Paste the lines of its fix, and what only looks; return the first line that does
+        something, or the task again."""
         said = pasted.told(outcome.out)
+        for line in filter(pasted.pastes, said.part("fix") if said else ()):
+            self.paste_line(line)
         for line in said.part("next") if said else ():
             calls = pasted.called(line)
             if calls and pasted.parsed(calls[0])[0] not in pasted.LOOKS:
