@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,11 +144,13 @@ def fab(*words):
     """Run the task tree here, as `fab` does; returns its exit status."""
     program = Fab(version="0", namespace=namespace, executor_class=Executor, config_class=Config)
     helps = {name: dict(namespace[name].help) for name in namespace.task_names}
+    typed, sys.argv = sys.argv, ["fab", *words]  # what an error without a line of its own repeats
     try:
         program.run(["fab", *words])
     except SystemExit as end:
         return end.code
     finally:
+        sys.argv = typed
         for name, help in helps.items():  # a parser uses it up
             namespace[name].help = help
     return 0

@@ -252,10 +252,8 @@ def test_a_restart_that_leaves_programs_down_names_node_start(tmp_path, fleet, p
 
 
 @pytest.mark.parametrize(("task", "named"), [("fleet.status", False), ("scale.out", True)])
-def test_flags_that_a_task_has_not_are_not_advised(place, capsys, monkeypatch, task, named):  # noqa: F811
+def test_flags_that_a_task_has_not_are_not_advised(place, capsys, task, named):  # noqa: F811
     """`--nodes chooses among them` was said of fleet.status."""
-    monkeypatch.setattr("sys.argv", ["fab", "-H", "oms1", task])
-
     code = typed("-H", "oms1", task)
 
     text = capsys.readouterr().err

@@ -80,9 +80,8 @@ def judged(error: OmsfabError, id: str, asked: str) -> None:
         ("--dry node.push-certs --node=oms1", "CERT-004"),
     ],
 )
-def test_a_wrong_word_leads_to_the_right_one(place, capsys, monkeypatch, words, id):  # noqa: F811
+def test_a_wrong_word_leads_to_the_right_one(place, capsys, words, id):  # noqa: F811
     """The same task, or where the right word stands."""
-    monkeypatch.setattr("sys.argv", ["fab", *words.split()])
     code = typed(*words.split())
 
     text = capsys.readouterr().err
