@@ -128,7 +128,7 @@ CASES = (
     Case({"SELF_INIT": 1, "INIT_FAIL_STEP": 3}, "apart", "INIT-011", ("oms2",), init="auto"),
     Case({"SELF_INIT": 1, **SILENT}, "apart", "INIT-015", ("oms2",), init="auto"),
     # other processes
-    Case({"FOREIGN_INIT": 1}, "refused", "INIT-010", ("oms1",)),
+    Case({"FOREIGN_INIT": 1, "INIT_SECONDS": 60}, "refused", "INIT-010", ("oms1",)),
     _through(DS_READS_CONFIG=1),
     _through(STORES=1),
     _through(STORES="survive"),
