@@ -433,7 +433,7 @@ def test_a_changed_login_reaches_cm_too(fresh):
     crash, _ = fresh
     lab = crash.fleet.lab
     former = lab.metadb.password
-    account = f"'{lab.metadb.user}'@'%'"
+    account = f"'{lab.metadb.user}'@'%%'"
     cm = inside(crash, "supervisorctl pid oms_drc_cm")
     try:
         lab.sql(f"alter user {account} identified by %s", ("another-1",))
