@@ -387,12 +387,12 @@ def test_what_docker_init_does_not_start_is_started(another):
 def test_rows_that_docker_init_does_not_make_again_are_told(fresh):
     """A15: location_cm is gone after it; in service with DB-043, and run.undo."""
     crash, _ = fresh
-    crash.kill_at("initialise@oms1:before:kill")
+    killed = crash.kill_at("initialise@oms1:before:kill")
     crash.fleet.lab.knob("oms1", NO_LOCATION_CM=1)
     said = crash.fleet.fab("run.resume", "--yes")
     back = crash.fleet.fab("run.undo", "--yes")
 
-    assert 0 == said.status, said
+    assert (-9, 0) == (killed.status, said.status), f"{killed}{said}"
     assert "DB-043" in said.out
     assert "location_cm" in said.out.partition("DB-043")[2]
     assert back.status in (0, 5), back
@@ -408,23 +408,28 @@ def test_config_yaml_of_another_user_stays_his(fresh):
     path = crash.fleet.lab.path("oms1", "/data/config.yaml")
     for name in ("oms1", "oms2"):
         crash.fleet.lab.knob(name, DS_READS_CONFIG=1)
-    os.chown(path, 501, 501)
-    path.chmod(0o600)
 
     def mode() -> tuple[int, int, int]:
         seen = path.stat()
         return seen.st_uid, seen.st_gid, seen.st_mode & 0o777
 
-    said = crash.fleet.fab("scale.out", "--yes")
-    there = mode()
-    service = in_service(crash)
-    back = crash.fleet.fab("run.undo", "--yes")
+    user, group, bits = mode()
+    os.chown(path, 501, 501)
+    path.chmod(0o600)
+    try:
+        said = crash.fleet.fab("scale.out", "--yes")
+        there = mode()
+        service = in_service(crash)
+        back = crash.fleet.fab("run.undo", "--yes")
+        after = mode()
+    finally:
+        os.chown(path, user, group)
+        path.chmod(bits)
 
     assert (0, 0) == (said.status, back.status), f"{said}{back}"
-    assert [(501, 501, 0o600)] * 2 == [there, mode()]
+    assert [(501, 501, 0o600)] * 2 == [there, after]
     assert wanted(crash) == service
     assert ALL == as_before(crash.outcome(), before)
-    os.chown(path, 0, 0)
 
 
 @LONG
