@@ -45,12 +45,13 @@ def call(
     waits: Iterable[float],
     again: Callable[[E], bool] = lambda error: True,
     on_wait: Callable[[E, float], None] = lambda error, pause: None,
+    sleep: Callable[[float], None] | None = None,
 ) -> T:
     """Return what ``act`` returns, tried again after each pause of ``waits``, in seconds.
 
     After an error of the kinds ``on``, of which ``again`` says that it is worth another try.  When
     it is not, or ``waits`` has come to its end, that error is raised; any other always is.
-    ``on_wait`` is told of the error and the pause before each.
+    ``on_wait`` is told of the error and the pause before each; ``sleep`` waits, where it is given.
     """
     from tenacity import RetryCallState, Retrying, retry_if_exception  # 30 ms that few tasks need
 
@@ -69,6 +70,6 @@ def call(
         wait=lambda _: next(pauses, math.inf),
         stop=lambda state: state.upcoming_sleep == math.inf,
         before_sleep=tell,
-        sleep=lambda seconds: time.sleep(seconds),
+        sleep=sleep or (lambda seconds: time.sleep(seconds)),
         reraise=True,
     )(act)

@@ -65,8 +65,8 @@ GUARDS = (
     Guard(
         "the outcome is read from the marker, not from the client's error",
         "omsfab/metadb/rows.py",
-        "                if _marker(link, work) is not None:",
-        "                if False:",
+        "        if _marker(link, work) is not None:\n            return True,",
+        "        if False:\n            return True,",
         f"{DB}a_cut_line_never_lies",
     ),
     Guard(
@@ -690,8 +690,8 @@ GUARDS = (
     Guard(
         "a MetaDB that fails over is waited for",
         "omsfab/run/engine/runner.py",
-        "for pause in FAILOVER:",
-        "for pause in ():",
+        "waits=FAILOVER,",
+        "waits=(),",
         f"{RUN}a_metadb_that_fails_over_is_waited_for",
     ),
     Guard(

@@ -10,6 +10,7 @@ lock cannot be had before the old transaction has ended, one way or the other.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from omsfab import retry
 from omsfab.commands.next_line import fab, shell
 from omsfab.errors import MetaDbAway, Mismatch, OmsfabError, OutcomeUnknown
 from omsfab.fleet.values import CmUrl
@@ -581,28 +583,23 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
         _let_go(server, former)
         _failed(server, work, exc)
     end = time.monotonic() + server.limits.patience
-    while True:
-        try:
-            with Link(server) as link:
-                _hang_up(link, former)
-                link.begin()
-                schema = (leases.places(link) or (sql.OWN_SCHEMA,))[0]
-                held = leases.read(link, schema, work.lease.cluster, lock=True)
-                if _marker(link, work) is not None:
-                    return
-                now = _now(link, work)
-            break
-        except (DbError, OmsfabError) as trouble:
-            refused = isinstance(trouble, OmsfabError) and trouble.id == "DB-002"
-            if time.monotonic() > end or refused:  # a wrong password is never tried again
-                raise OutcomeUnknown(
-                    "DB-012",
-                    "the MetaDB does not say whether the change was committed",
-                    where=server.where,
-                    changed="unknown; the marker in the MetaDB knows",
-                    evidence=server.clean(f"{exc}; afterwards: {trouble}"),
-                ) from exc
-            time.sleep(0.5)
+    try:
+        committed, held, now = retry.call(
+            lambda: _found(server, work, former),
+            on=(DbError, OmsfabError),
+            waits=itertools.repeat(0.5),
+            again=lambda trouble: time.monotonic() <= end and not _refused(trouble),
+        )
+    except (DbError, OmsfabError) as trouble:
+        raise OutcomeUnknown(
+            "DB-012",
+            "the MetaDB does not say whether the change was committed",
+            where=server.where,
+            changed="unknown; the marker in the MetaDB knows",
+            evidence=server.clean(f"{exc}; afterwards: {trouble}"),
+        ) from exc
+    if committed:
+        return
     if held is None or held.token != work.lease.token:
         raise leases.lost_lease(server, work.lease, held) from exc
     if work.backup is not None and now != work.backup.sha256:
@@ -616,6 +613,25 @@ def _verdict(server: Server, work: _Work, former: Row | None, exc: Exception) ->
             next=fab("run.undo", run=work.run_id),
         ) from exc
     _failed(server, work, exc)
+
+
+def _found(
+    server: Server, work: _Work, former: Row | None
+) -> tuple[bool, leases.Holder | None, str]:
+    """Whether the marker is there; the lease, under its lock, and the digest of the rows."""
+    with Link(server) as link:
+        _hang_up(link, former)
+        link.begin()
+        schema = (leases.places(link) or (sql.OWN_SCHEMA,))[0]
+        held = leases.read(link, schema, work.lease.cluster, lock=True)
+        if _marker(link, work) is not None:
+            return True, held, ""
+        return False, held, _now(link, work)
+
+
+def _refused(trouble: Exception) -> bool:
+    """A wrong password is never tried again."""
+    return isinstance(trouble, OmsfabError) and trouble.id == "DB-002"
 
 
 def _now(link: Link, work: _Work) -> str:

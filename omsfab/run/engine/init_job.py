@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from omsfab import retry
 from omsfab.command import Command
 from omsfab.commands import docker
 from omsfab.commands import init_job as words
@@ -23,6 +24,7 @@ from omsfab.errors import (
     Locked,
     LostSession,
     Next,
+    NoAnswer,
     OmsfabError,
     OutcomeUnknown,
     StepFailed,
@@ -30,11 +32,13 @@ from omsfab.errors import (
 )
 from omsfab.fleet.mask import Redactor
 from omsfab.plan.records import Job
-from omsfab.retry import Backoff
 from omsfab.run.engine.init_output import Reading, Well, is_said, verdict
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import OnLine, Result, Shell
 from omsfab.ssh.streams import Lines
+
+AWAY = (LostSession, NoAnswer, Unreachable)
+"""After these the node is asked again: each question may be asked twice."""
 
 OnState = Callable[[str], None]
 """Called with a sentence about the job: a step it reached, a sign of life, a lost line."""
@@ -554,30 +558,28 @@ class _Attempt:
 
     def _ask(self, cmd: Command) -> Result:
         """Run the command, over a new connection if need be.  Each of ours may run twice."""
-        away: float | None = None
-        waits = Backoff()
+        since: list[float] = []
         connections = self._shell.connections
-        while True:
-            try:
-                answer = self._shell.run(cmd)
-            except (LostSession, Unreachable, StepFailed) as lost:
-                if isinstance(lost, StepFailed) and lost.id != "SSH-021":
-                    raise
-                now = time.monotonic()
-                if away is None:
-                    away = now
-                    self._say_lost()
-                if now - away > self._pace.away:
-                    raise self._gone(lost) from lost
-                time.sleep(next(waits))
-            else:
-                if away is None and 0 < connections < self._shell.connections:
-                    away = time.monotonic()  # it dropped between two questions
-                    self._say_lost()
-                if away is not None:
-                    gone = time.monotonic() - away
-                    self._on_state(f"link to {self._shell.node} is back after {gone:.0f} s")
-                return answer
+
+        def worth(lost: OmsfabError) -> bool:
+            if not since:
+                since.append(time.monotonic())
+                self._say_lost()
+            return time.monotonic() - since[0] <= self._pace.away
+
+        try:
+            answer = retry.call(
+                lambda: self._shell.run(cmd), on=AWAY, again=worth, waits=retry.Backoff()
+            )
+        except AWAY as lost:
+            raise self._gone(lost) from lost
+        if not since and 0 < connections < self._shell.connections:
+            since.append(time.monotonic())  # it dropped between two questions
+            self._say_lost()
+        if since:
+            gone = time.monotonic() - since[0]
+            self._on_state(f"link to {self._shell.node} is back after {gone:.0f} s")
+        return answer
 
     def _say_lost(self) -> None:
         self._on_state(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+from omsfab import retry
 from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Detached,
@@ -337,29 +338,62 @@ class Runner:
         ``twice``: it may be done twice.  Otherwise what was silent has an unknown outcome.
         """
         silent = 0.0
-        for pause in (*PAUSES, None):
+
+        def worth(lost: OmsfabError) -> bool:
+            nonlocal silent
+            if not isinstance(lost, NoAnswer):
+                return self.changed != "nothing" if isinstance(lost, Unreachable) else twice
+            silent += lost.waited
+            return twice and silent < (AWAY if self.changed != "nothing" else SILENT * lost.waited)
+
+        try:
+            return self._waiting(
+                step,
+                partial(self._unless_ended, step, act),
+                on=(LostSession, NoAnswer, Unreachable),
+                waits=PAUSES,
+                again=worth,
+            )
+        except NoAnswer as lost:
+            if not twice:
+                raise _unknown(lost) from lost
+            raise
+
+    def _unless_ended(self, step: Step, act: Callable[[], T]) -> T:
+        """What was ended on request is over, and the next attempt begins."""
+        for _ in PAUSES:
             try:
                 return act()
-            except Ended as ended:  # on request: that attempt is over, and the next one begins
+            except Ended as ended:
                 self._say(step.node, step.name, "failed", f"{ended.id} {ended.what}")
                 self._ended[step.key] = self._ended.get(step.key, 0) + 1
-            except (LostSession, NoAnswer, Unreachable) as lost:
-                again = twice
-                if isinstance(lost, NoAnswer):
-                    if not twice:
-                        raise _unknown(lost) from lost
-                    silent += lost.waited
-                    waited = AWAY if self.changed != "nothing" else SILENT * lost.waited
-                    again = silent < waited
-                elif isinstance(lost, Unreachable):
-                    again = self.changed != "nothing"
-                if not again or pause is None:
-                    raise
-                self._away.add(step.node)
-                self._say(step.node, step.name, "state", f"{lost.what}; again in {pause:.0f} s")
-                self._pause(pause)
+        return act()
+
+    def _waiting(
+        self,
+        step: Step,
+        act: Callable[[], T],
+        *,
+        on: tuple[type[OmsfabError], ...],
+        waits: Sequence[float],
+        again: Callable[[OmsfabError], bool],
+    ) -> T:
+        """Try again as retry.call does; each wait is told, and after it the lock must be ours."""
+        tried = False
+
+        def attempt() -> T:
+            nonlocal tried
+            if tried:
                 self._guard()
-        raise AssertionError("unreachable")
+            tried = True
+            return act()
+
+        def told(error: OmsfabError, pause: float) -> None:
+            if not isinstance(error, MetaDbAway):
+                self._away.add(step.node)
+            self._say(step.node, step.name, "state", f"{error.what}; again in {pause:.0f} s")
+
+        return retry.call(attempt, on=on, waits=waits, again=again, on_wait=told, sleep=self._pause)
 
     def _once(self, step: Step) -> None:
         try:
@@ -488,16 +522,13 @@ class Runner:
     def _patiently(self, step: Step, act: Callable[[], T]) -> T:
         """Do it, again where the MetaDB is away: production may be stopped, and must not stay so
         for the half minute of a failover.  Before the first change the operator is told at once."""
-        for pause in FAILOVER:
-            try:
-                return act()
-            except MetaDbAway as away:
-                if self.changed == "nothing":
-                    raise
-                self._say(step.node, step.name, "state", f"{away.what}; again in {pause:.0f} s")
-                self._pause(pause)
-                self._guard()
-        return act()
+        return self._waiting(
+            step,
+            act,
+            on=(MetaDbAway,),
+            waits=FAILOVER,
+            again=lambda _: self.changed != "nothing",
+        )
 
     def _why_not(self, step: Step) -> str:
         """Return what is not as wanted; of questions alone all of it, to be cured at once."""
