@@ -288,6 +288,9 @@ class _Run:
         acts += [one for one in said.notes if one not in acts]
         acts = [line.replace(" --plan", "").strip() for line in acts]
         acts = [line for line in acts if "NODE" not in line]
+        if lines and not acts:  # all of them only look: then the task once more
+            self.world.sleep(60.0)
+            return said.line
         return acts[min(which, len(acts) - 1)] if acts else ""
 
     # --- the end ---------------------------------------------------------------------------------
@@ -328,6 +331,12 @@ class _Run:
         for node, found in down:
             self.world.tell("world", f"docker start {found.name} on {node.name}")
             node.launch(found)
+        if self._by_hand("stop-programs"):
+            for node in self.fleet.nodes.values():
+                for found in node.containers.values():
+                    for program in found.programs if found.state == "running" else ():
+                        down.append((node, found))
+                        node.start_program(found, program)
         if down:
             self.world.sleep(60.0)
         return bool(down)
@@ -383,12 +392,15 @@ class _Run:
             self._judge_success(said, others)
         if said.status == 8 and not recently and not others and not self.human:
             wrong = self._before()
-            if "INIT-019" in said.out:
+            if "INIT-019" in said.out or self._by_hand("stop-programs"):
                 wrong = list(not_before(self.fleet, self.before, spared=True))
             if wrong and not self._repaired():
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and not self.human and not self._out_of_order():
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
+
+    def _by_hand(self, what: str) -> bool:
+        return any(fault.what == what for _, fault in self.faults.happened)
 
     def _out_of_order(self) -> bool:
         """Whether something that a rollback needs does not answer at this moment."""
