@@ -265,7 +265,8 @@ def place_of(tree: Path, guard: Guard) -> Path | None:
     found = [p for p in (tree / "omsfab").rglob("*.*") if p.suffix in (".py", ".sh")]
     there = [p for p in found if p.read_text().count(guard.old) == 1]
     named = [p for p in there if p.name == Path(guard.file).name]
-    return named[0] if len(named) == 1 else None
+    likely = named or there
+    return likely[0] if len(likely) == 1 else None
 
 
 def main(words: list[str], count: int) -> int:
