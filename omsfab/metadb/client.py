@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 import pymysql
 
+from omsfab import retry
 from omsfab.commands.next_line import fab
 from omsfab.errors import Mismatch
 from omsfab.fleet.model import MetaDb
@@ -406,9 +408,39 @@ class MetaDbEdge:
         """The name under which this OMS is locked: regions share rm_db, so it names the OMS."""
         return self._server.metadb.rm_db
 
-    def lease_take(self, run_id: str, owner: str, *, life: int = leases.LIFE) -> Lease:
-        """Take the lock, or raise Locked DB-030 naming who has it; DB-032 without a place."""
-        return leases.take(self._server, self.cluster, run_id, owner, life)
+    def lease_take(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        life: int = leases.LIFE,
+        on_busy: Callable[[], None] | None = None,
+    ) -> Lease:
+        """Take the lock, or raise Locked DB-030 naming who has it; DB-032 without a place.
+
+        Where a jump host died in a transaction, the server keeps its locks for a while.  With
+        ``on_busy``, which is called before each further try, that is waited for if the transaction
+        is this very run's.
+        """
+
+        def take() -> Lease:
+            return leases.take(self._server, self.cluster, run_id, owner, life)
+
+        def ours(error: leases.Busy) -> bool:
+            held = self.lease_holder()
+            return held is not None and held.run_id == run_id
+
+        say = on_busy
+        if say is None:
+            return take()
+        tries = math.ceil(self._server.limits.patience / self._server.limits.lock)
+        return retry.call(
+            take,
+            on=(leases.Busy,),
+            waits=[1.0] * tries,
+            again=ours,
+            on_wait=lambda error, pause: say(),
+        )
 
     def lease_keep(self, lease: Lease, *, every: float = leases.RENEW) -> Keeper:
         """A context in which the lease is renewed from a thread; ``check()`` tells if lost."""

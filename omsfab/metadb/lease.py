@@ -404,8 +404,12 @@ def refusal(server: Server, held: Holder, run_id: str = "") -> Locked:
     )
 
 
-def _busy(server: Server) -> Locked:
-    return Locked(
+class Busy(Locked):
+    """The lease row is locked by a transaction that is under way, or that nobody has ended yet."""
+
+
+def _busy(server: Server) -> Busy:
+    return Busy(
         "DB-030",
         "this OMS is locked: another run is changing rows at this moment",
         where=server.where,

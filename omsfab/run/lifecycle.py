@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
     nodes = claims.nodes_of(order.plan, world.shells)
     lease = None
     try:
-        lease = metadb.lease_take(run, me) if order.lease else None
+        lease = metadb.lease_take(run, me, on_busy=partial(_busy, world)) if order.lease else None
         claims.take(
             nodes,
             run,
@@ -148,6 +149,11 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
             shutil.rmtree(order.directory, ignore_errors=True)
         raise
     return stack.enter_context(metadb.lease_keep(lease)) if lease else None
+
+
+def _busy(world: World) -> None:
+    text = "a transaction of this run's former session is still open; MetaDB ends it in a minute"
+    world.show(Event(clock.now(), time.monotonic(), "metadb", "lock", "state", text))
 
 
 def _held(other: Path, node: str) -> OmsfabError | None:

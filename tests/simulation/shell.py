@@ -269,6 +269,8 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
             raise pymysql.err.OperationalError(2003, "Can't connect to MySQL server (timed out)")
         made = fleet.metadb.connect(**kwargs, client=process.host if process else "nobody")
         made.process = process
+        if process:  # the system hangs up for it, unless the jump host has died, too
+            process.hung_up.append(lambda: made.lose(None if made.id % 5 == 0 else 0.0))
         return made
 
     def take_lease(*args: Any, **kwargs: Any) -> Any:

@@ -1563,6 +1563,24 @@ def test_two_users_with_different_rights_hold_no_two_leases(oms, first):
     assert "run-2" == other.lease_take("run-2", "wu@jump2").run_id
 
 
+def test_a_run_waits_until_its_own_dead_transaction_has_ended(edge, oms, lease):
+    """A jump host died in a transaction: the same run waits for the server, another does not."""
+    said: list[str] = []
+    with contextlib.closing(oms.engine.connect(autocommit=False)) as dead:
+        dead.cursor().execute("select token from oms_rm.omsfab_lease for update")
+
+        with pytest.raises(Locked, match="DB-030"):
+            edge.lease_take("run-2", "wang@jump2", on_busy=lambda: said.append("other"))
+
+        def end() -> None:
+            said.append("own")
+            dead.rollback()
+
+        again = edge.lease_take("run-1", "li@jump1", on_busy=end)
+
+    assert (["own"], lease.token + 1) == (said, again.token)
+
+
 def test_the_lease_of_a_former_version_is_respected(oms, edge):
     """It lies in a schema of its own; whoever sees that one is refused, and told who has it; the
     holder goes on with it, and its marker counts."""
