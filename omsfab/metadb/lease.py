@@ -270,16 +270,29 @@ def _taken_after_all(
 
 
 def renew(server: Server, lease: Lease, life: int = LIFE, link: Link | None = None) -> None:
-    """Push the end of the lease out; raises LockLost DB-031 when it is no longer ours."""
+    """Push the end of the lease out; raises LockLost DB-031 when it is no longer ours.
+
+    Who has it says the row, and not how many rows the server claims to have touched: OceanBase was
+    seen to touch none of a lease that was ours, behind a COMMIT.  That is no renewal: DB-005.
+    """
     own = link or Link(server)
     try:
         if not own.in_transaction:
             _move(own, lease, life)
         args = (life, lease.cluster, lease.token, lease.run_id)
-        lost = not places(own) or in_all(own, _renewal, args) == 0
+        touched = in_all(own, _renewal, args) if places(own) else 0
         now = holder(own, lease.cluster)
-        if lost or (now is not None and now.run_id != lease.run_id):
+        ours = now is not None and (now.run_id, now.token) == (lease.run_id, lease.token)
+        if not ours and (now is not None or not touched):
             raise lost_lease(server, lease, now)
+        if not touched:
+            raise server.away(
+                "DB-005",
+                "the MetaDB did not renew the lease, and has it as ours all the same",
+                where=server.where,
+                evidence="its UPDATE touched no row",
+                next=fab("lock.show"),
+            )
     except DbError as exc:
         raise server.error(exc, "renewing the lease") from exc
     finally:

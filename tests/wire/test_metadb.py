@@ -1732,6 +1732,29 @@ def test_a_takeover_waits_for_the_transaction_of_the_holder(edge, oms, lease, tm
 LOCK_WAIT = {"oceanbase": ["set session ob_trx_lock_timeout = 1000000"]}
 
 
+class Untouched(pymysql.cursors.Cursor):
+    """A cursor that says of an UPDATE of the lease that it touched no row, as it does it."""
+
+    def execute(self, query, args=None):
+        touched = super().execute(query, args)
+        return 0 if query.startswith("update `oms_rm`.`omsfab_lease`") else touched
+
+
+def test_a_lease_that_the_row_calls_ours_is_not_lost(edge, oms, lease):
+    """Seen once on OceanBase, behind a COMMIT: no renewal, and nobody's lock but ours."""
+    server = oms.engine.edge()._server
+    counted = replace(server, connect=functools.partial(server.connect, cursorclass=Untouched))
+
+    with Keeper(counted, lease, every=60) as keeper:
+        keeper._renew()
+        keeper.check()
+        oms.engine.sql("update oms_rm.omsfab_lease set token = token + 1")
+        keeper._renew()
+
+        with pytest.raises(LockLost, match="DB-031"):
+            keeper.check()
+
+
 def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
     """Renewed from a thread of its own; a lost lock is told at the next question."""
     renewed = threading.Event()
