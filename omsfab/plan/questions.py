@@ -429,13 +429,18 @@ def _node(fleet: Fleet, name: str) -> Node:
 
 
 def _vip_of(fleet: Fleet, node: Node, *, runs: bool) -> tuple[Step, ...]:
-    """Asked of a single node too; before a region runs nobody answers behind its VIP."""
+    """Asked of a single node too, which names another line than itself; before a region runs
+    nobody answers behind its VIP."""
     region = fleet.region_of(node)
     if region.cm_url.host in region.ips:
         return ()
+    port = str(fleet.install.ports.cm)
+    look = shell("nc", "-vz", region.cm_url.host, port, note="does it answer this jump host?")
     if not runs:
-        return (replace(steps.vip_answers(fleet, region, node), warn=True),)
-    return _of_vip(fleet, region, node, (node,), [one for one in region.nodes if one != node])
+        return (replace(steps.vip_answers(fleet, region, node), warn=True, next=look),)
+    others = [one for one in region.nodes if one != node]
+    asked, *own = _of_vip(fleet, region, node, (node,), others)
+    return (replace(asked, next=look), *own)
 
 
 # --- helpers ---------------------------------------------------------------------------------

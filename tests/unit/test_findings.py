@@ -159,4 +159,5 @@ def test_a_silent_vip_has_a_cure_and_a_line_that_asks_it_again(fleet, package, p
         assert "bind 10.0.0.100" in step.fix
     asked = [next(one for one in plan.steps if one.name == "vip") for plan in again]
     assert [("VIP-001", False), ("VIP-001", True)] == [(one.fault, one.warn) for one in asked]
+    assert ["nc -vz 10.0.0.100 8088"] * 2 == [one.next.line for one in asked]
     assert not any(plan.changes for plan in again)
