@@ -830,7 +830,12 @@ class Scope:
 
     def _ne(self, a: Node, b: Node) -> tuple[str, str]:
         x, y = self.pair(a, b)
-        return f"({x} != {y} and {x} is not None and {y} is not None)", "o"
+        known = [
+            f" and {text} is not None"
+            for node, text in ((a, x), (b, y))
+            if node[0] not in ("num", "str", "hex")
+        ]
+        return f"({x} != {y}{''.join(known)})", "o"
 
     def _lt(self, a: Node, b: Node) -> tuple[str, str]:
         x, y = self.pair(a, b)
