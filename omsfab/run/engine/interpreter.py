@@ -169,7 +169,7 @@ class Site:
                 run = self._lease.run_id if self._lease else self._run_id
                 return "its rows were deleted" if self._metadb.deleted_by(run, location) else None
             case RowsAsSaved(location):
-                return self._metadb.rows_as_saved(location, self._backup)
+                return self._rows_as_saved(location)
             case HostsOnline(location, heartbeat_db, ips, beat_age):
                 return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
             case ReachesMember(host, port, members):
@@ -208,6 +208,14 @@ class Site:
                 return self._await(inner, node, limit, every, tell)
             case _:
                 assert_never(probe)
+
+    def _rows_as_saved(self, location: int) -> str | None:
+        """A run that was killed before it had saved a row has deleted none: its marker says so."""
+        run = self._lease.run_id if self._lease else self._run_id
+        saved = any(self._backup.glob("*.jsonl"))
+        if not saved and not self._metadb.deleted_by(run, location):
+            return None
+        return self._metadb.rows_as_saved(location, self._backup)
 
     def _await(self, probe: Probe, node: str, limit: float, every: float, tell: Tell) -> str | None:
         began = told = moved = time.monotonic()
