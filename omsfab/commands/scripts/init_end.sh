@@ -1,13 +1,16 @@
 # end the initialisation that omsfab began, and all that belongs to it
 # shellcheck disable=SC2046,SC2086,SC2116  # lists of process ids are split on purpose
-# Those of an attempt: by the mark in their environment, by the lock they hold, by their parents and
-# sessions.  supervisord and its programs are not, whoever started it.
+# Those of an attempt: by the mark in their environment, which names the directory of attempts, by
+# the lock they hold, by their parents and sessions.  supervisord and its programs are not, whoever
+# started it.
 lock=$1
 marked() {
   for p in /proc/[0-9]*; do
     pid=${p#/proc/}
     [ "$pid" != 1 ] && [ "$pid" != $$ ] || continue
-    if tr '\0' '\n' <"$p/environ" 2>/dev/null | grep -q '^OMSFAB_ATTEMPT='; then echo "$pid"; continue; fi
+    if tr '\0' '\n' <"$p/environ" 2>/dev/null | grep -qF -e "OMSFAB_ATTEMPT=${lock%/*}/"; then
+      echo "$pid"; continue
+    fi
     for f in "$p"/fd/*; do
       [ "$f" -ef "$lock" ] && { echo "$pid"; break; }
     done

@@ -2,7 +2,7 @@
 # DIRECTORY OWNER LOCK NAME STEPS WORD...
 dir=$1; owner=$2; lock=$3; name=$4; steps=$5; shift 5
 mask=$(umask); umask 077
-OMSFAB_ATTEMPT=${dir##*/}; export OMSFAB_ATTEMPT
+OMSFAB_ATTEMPT=$dir; export OMSFAB_ATTEMPT
 . ./lib_running.sh
 
 # Users of the image may have put something else in its place.
