@@ -177,13 +177,22 @@ def test_production_is_back_although_the_script_fails_there_too(fresh, case):
 
 @pytest.mark.parametrize("case", cases("stopped", "apart"))
 def test_once_the_cause_is_cured_the_run_comes_to_its_end(fresh, case):
-    """The knob is taken away: run.resume ends in service."""
+    """The knob is taken away, and rows that it made wrong are right: run.resume ends in service.
+
+    An initialisation whose end is known is not repeated for what it wrote: that is looked at again.
+    """
     crash, _ = fresh
+    if case.knobs.get("ROWS") == "add":
+        pytest.skip("does not apply: which of two rows of one region is right, a DBA decides")
     turned(crash, case)
 
     said = there(crash, case)
     for name in case.on:
         crash.fleet.lab.knob(name, **dict.fromkeys(case.knobs))
+    if "CM_URL_OVERRIDE" in case.knobs:
+        url = f"http://{crash.fleet.lab.vip}:8088"
+        crash.fleet.lab.sql("update oms_rm.cluster_info set cm_url = %s where code = 1", (url,))
+        crash.fleet.lab.sql("update oms_cm.location_cm set cm_url = %s where location = 1", (url,))
     ended = crash.fleet.fab("run.resume", *(["--stop-init"] if case.hangs else []), "--yes")
 
     assert 0 != said.status, said
