@@ -129,6 +129,8 @@ class Kind:
     """InnoDB locks rows one by one as it looks at them, keeps those locks while it waits and when
     the statement fails, and notices at once when two wait for each other.  The OceanBase engine
     locks what a statement means, all of it or nothing, and two that wait reach their limits."""
+    overtakes: bool = False
+    """Who shares a row's lock and wants it alone goes before those who wait for it already."""
 
 
 _COMMON = {
@@ -166,7 +168,7 @@ KINDS = {
             "innodb_lock_wait_timeout": "50", "super_read_only": "OFF",
             "transaction_read_only": "OFF", "transaction_isolation": "REPEATABLE-READ",
         },
-        _LOST, no_schema=1049,
+        _LOST, no_schema=1049, overtakes=True,
     ),
 }  # fmt: skip
 
@@ -833,7 +835,8 @@ class Connection:
         for other in row.shared:
             if other is not self:
                 raise _Blocked(other, row)
-        self._queue(row)
+        if not (self.server.kind.overtakes and self in row.shared):
+            self._queue(row)
 
     def _queue(self, row: Row) -> None:
         for other in self.server.open.values():

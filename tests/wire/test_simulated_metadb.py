@@ -278,6 +278,8 @@ def other_columns(oms, edge, place):
 
 
 def _other_columns(oms, edge, place):
+    # The simulation ignores blanks at the end, as all collations but those of a new MySQL do.
+    blank = "" if oms.engine.kind == "mysql" else " "
     oms.engine.sql(
         "drop table oms_cm.location_cm",
         "create table oms_cm.location_cm (region_code int primary key, Url text, note blob,"
@@ -286,7 +288,7 @@ def _other_columns(oms, edge, place):
         " X'00FF', 0.1, '2020-02-02 02:02:02.5'),"
         " (2, 'x', null, 1e10, null)",
         "update oms_cm.resource_group set name = ' 1' where id = 8",
-        "update oms_cm.host set ip = 'HOST.Example ' where id = 3",
+        f"update oms_cm.host set ip = 'HOST.Example{blank}' where id = 3",
     )
     one = edge()
     scope = one.preflight(1)
