@@ -88,11 +88,17 @@ _RUN_OR_START = script_text("run_or_start")
 _UP = script_text("up")
 _LOAD = script_text("load")
 _SHARE_CONFIG = script_text("share_config")
+_CONFIG_SHARED = script_text("config_shared")
 
 
 def share_config(install: Install) -> Command:
     """Let the group of the image's user read a config.yaml that only its owner may read."""
     return script(_SHARE_CONFIG, install.container, install.mounts.config)
+
+
+def config_shared(install: Install) -> Command:
+    """Prove that ``share_config`` has nothing to do; else print why it has."""
+    return script(_CONFIG_SHARED, install.container, install.mounts.config)
 
 
 def run_or_start(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> Command:

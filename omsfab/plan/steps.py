@@ -680,6 +680,8 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
     """The OMS container runs with the guide's flags, from this very image."""
     install = fleet.install_of(node)
     runs = Says(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
+    # A run that was killed behind docker run has left the file closed to oms_drc_supervisor.
+    shared = Succeeds(docker.config_shared(install), "config.yaml is closed to the user ds")
     left_over = (
         (Run(docker.remove_unstarted(install.container)),) if facts.container == "created" else ()
     )  # a start that failed leaves the name taken
@@ -687,13 +689,13 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         name="container",
         node=node.name,
         title=f"run {install.container} from {install.image}",
-        check=(runs,),
+        check=(runs, shared),
         apply=(
             *left_over,
             Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
             Run(docker.share_config(install)),
         ),
-        verify=(Succeeds(node_checks.stays_up(install.container), "it ended"), runs),
+        verify=(Succeeds(node_checks.stays_up(install.container), "it ended"), runs, shared),
         fault="RUN-004",
         next=fab("node.logs", node=node.name),
         lasting=True,

@@ -779,6 +779,12 @@ def _share_config(c: Call) -> Answer:
     return OK
 
 
+def _config_shared(c: Call) -> Answer:
+    found = c.node.files.get(c.args[1])
+    closed = found and found.mode == "600" and c.node.running(c.args[0])
+    return no("closed to the user ds") if closed else OK
+
+
 def _remove_unstarted(c: Call) -> Answer:
     found = c.node.containers.get(c.args[0])
     if found is not None and found.state == "created":
@@ -1472,6 +1478,7 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         docker._UP: d(_up),
         docker._LOAD: d(_load),
         docker._SHARE_CONFIG: d(_share_config),
+        docker._CONFIG_SHARED: d(_config_shared),
         docker._REMOVE_UNSTARTED: d(_remove_unstarted),
         docker._REMOVE_OURS: d(_remove_ours),
         docker._GONE_OR_OTHERS: d(_gone_or_others),

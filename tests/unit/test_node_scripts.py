@@ -387,7 +387,10 @@ def test_the_images_user_may_read_a_new_config_yaml(node, tmp_path, mode, group,
         update={"mounts": INSTALL.mounts.model_copy(update={"config": str(path)})}
     )
 
+    closed = wanted[0] != mode
+    assert int(closed) == node(docker.config_shared(install), group).returncode
     assert 0 == node(docker.share_config(install), group).returncode
+    assert 0 == node(docker.config_shared(install), group).returncode
     assert wanted == (path.stat().st_mode & 0o777, path.stat().st_gid)
 
 
