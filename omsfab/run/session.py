@@ -602,17 +602,10 @@ class Session:
             self._print(f"note: the journal was not here; its copy on {initial.node} is used")
 
     def _past(self, directory: Path) -> journals.Past:
-        past = journals.read(directory / "journal.jsonl")
+        past = mirrors.past_of(directory)
         if past.torn:
             self._print("note: the last line of the journal was torn and is dropped")
-        return replace(past, maybe=frozenset(self._maybe(directory)))
-
-    def _maybe(self, directory: Path) -> Sequence[str]:
-        """What a run that was fetched from a node may have begun beyond what its copy says."""
-        if not (directory / mirrors.FETCHED).exists():
-            return ()
-        record = journals.load_record(directory)
-        return mirrors.may_have_begun(directory, record.get("steps", ()))
+        return past
 
     def _with_package(self, task: Task, present: Present) -> Present:
         """The same package may lie elsewhere on another jump host."""
@@ -875,7 +868,7 @@ class Session:
                 record = journals.load_record(directory)
                 if record["task"] in TASKS:
                     self._complete(directory, record)
-                past = journals.read(directory / "journal.jsonl")
+                past = mirrors.past_of(directory)
                 if not (run or past.events):
                     continue  # it was never begun
                 idle = record["task"] in TASKS and not (past.ended or past.changed)
@@ -898,7 +891,7 @@ class Session:
         """The run to take back; a newer one that changed something stands in its way."""
         newer = ""
         for directory in journals.runs(self.home):
-            past = journals.read(directory / "journal.jsonl")
+            past = mirrors.past_of(directory)
             task = journals.load_record(directory)["task"]
             open_ = past.changed and not past.undone and task in undo.UNDOABLE
             if run == directory.name and not open_:

@@ -81,6 +81,17 @@ def test_what_is_lost_of_a_run_here_is_brought(tmp_path):
     assert ("mine\n", "{}\n") == (journal.read_text(), (here / "run.json").read_text())
 
 
+def test_a_journal_that_was_lost_here_comes_back_as_a_copy(tmp_path):
+    """It may lag behind what this jump host had begun, so that counts as begun."""
+    (tmp_path / RUN).mkdir()
+    (tmp_path / RUN / "run.json").write_text('{"schema": 2, "task": "node.run", "args": {}}')
+    before = replica.past_of(tmp_path / RUN).changed
+
+    replica.complete(Odd("run.json", "journal.jsonl", says=""), tmp_path / RUN)
+
+    assert (False, True) == (before, replica.past_of(tmp_path / RUN).changed)
+
+
 class Odd(Node):
     """A node whose answer to a question for bytes is this, however often it is asked."""
 

@@ -52,6 +52,9 @@ class FakeWorld:
     def ended(self, step, attempt):
         return True
 
+    def begun(self, step, attempt):
+        return False
+
     def perform(self, effect, step, attempt, tell):
         word = effect.command.argv[0]
         if self.broken.get(word):
@@ -854,3 +857,76 @@ def test_what_a_copy_may_lag_behind_by_counts_as_begun(events):
     ]
 
     assert [True, False] == asked_again
+
+
+def copied(*done, begun=()):
+    """A journal that came from a node and has these keys."""
+    return journals.Past((), frozenset(done), frozenset(begun), {}, False, False, "", copied=True)
+
+
+def surgery(*, apart=False):
+    """Stop, rows, rows once more, the initialisation: what a scale-out does to the first node."""
+    stages = plan(
+        (step("stop", check=(), until="init@oms1"),),
+        (step("rows", "metadb", check=(), kind="transaction"),),
+        (step("quiet", "metadb", check=(), kind="transaction"),),
+        (step("init", kind="once-only"),),
+    )
+    last = dataclasses.replace(stages.stages[-1], apart=apart)
+    return dataclasses.replace(stages, stages=(*stages.stages[:-1], last))
+
+
+@pytest.mark.parametrize("has", [[], ["stop"], ["stop@oms1", "rows@metadb"]])
+@pytest.mark.parametrize(("there", "again"), [(True, []), (False, ["stop", "quiet"])])
+def test_what_stands_before_an_initialisation_that_was_begun_is_not_done_again(
+    events, has, there, again
+):
+    """The copy of the journal lags behind, and docker_init.sh runs or has run: programs are not
+    stopped in its middle, and rows that it has written are none that came back."""
+    world = FakeWorld("init")
+    world.begun = lambda one, attempt: there and (one.key, attempt) == ("init@oms1", 1)
+
+    Runner(world, events.append, copied(*has)).carry_out(surgery())
+
+    assert set(again) <= set(world.done)
+    assert bool(world.done) != there
+
+
+def test_who_cannot_tell_whether_it_initialises_is_not_passed_over(events):
+    """With the journal of a copy: the rows would go that docker_init.sh may have written."""
+    world = FakeWorld("init")
+
+    def away(one, attempt):
+        raise Unreachable("SSH-001", "away")
+
+    world.begun = away
+
+    with pytest.raises(Unreachable):
+        Runner(world, events.append, copied("stop@oms1")).carry_out(surgery())
+
+    assert [] == world.done
+
+
+def test_a_node_that_joins_and_is_away_keeps_nobody_from_going_on(events):
+    """Nothing before it hangs on whether it was begun."""
+    world = FakeWorld("init")
+
+    def away(one, attempt):
+        raise Unreachable("SSH-001", "away")
+
+    world.begun = away
+
+    Runner(world, events.append, copied()).carry_out(surgery(apart=True))
+
+    assert ["stop", "rows", "quiet"] == world.done
+
+
+def test_a_run_by_a_copy_never_says_that_nothing_was_changed(events):
+    """Its locks would be freed, and the run called ended, over production that stands still."""
+    question = step("q", apply=(), check=(), kind="read-only")
+
+    with pytest.raises(Mismatch) as caught:
+        Runner(FakeWorld(), events.append, copied()).carry_out(plan((question,)))
+
+    assert "nothing" != caught.value.changed
+    assert copied().changed

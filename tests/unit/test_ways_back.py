@@ -19,7 +19,7 @@ from omsfab.plan.procedures import undo
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import lifecycle, other_hosts
 from omsfab.run.lifecycle import Order, World
-from omsfab.run.record import claims, replica
+from omsfab.run.record import claims, holders, replica
 from omsfab.run.record import journal as journals
 from omsfab.run.session import Flags, Session
 from omsfab.secret import Secret
@@ -467,3 +467,19 @@ def test_a_disk_that_fills_between_two_stages_does_not_hide_what_was_changed(tmp
         lifecycle.carry_out(world(tmp_path), Order(run, plan))
 
     assert ("JRN-001", "oms1: act") == (error.value.id, error.value.changed)
+
+
+def test_a_copy_that_names_no_step_may_have_begun_all_the_same(tmp_path):
+    """The jump host that began it died before its next copy: the run holds its nodes, is no idle
+    one whose locks alone are freed, and is there to be rolled back."""
+    directory = made(tmp_path)
+    session = SimpleNamespace(home=tmp_path, _complete=lambda *_: None)
+
+    def seen():
+        return bool(Session._idle(session, FORWARD)), bool(holders.holder(directory))
+
+    before = seen()
+    (directory / replica.FETCHED).touch()
+
+    assert ((True, False), (False, True)) == (before, seen())
+    assert directory == Session._changed(session, FORWARD)

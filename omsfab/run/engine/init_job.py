@@ -212,6 +212,11 @@ def ended_well(shell: Shell, job: Job, attempt: str) -> bool:
     return seen.age is None or seen.status == 0
 
 
+def was_begun(shell: Shell, job: Job, attempt: str) -> bool:
+    """Whether somebody has started this attempt, whatever has become of it."""
+    return parse(shell.run(words.poll(f"{job.directory}/{attempt}", 0, 0)).out).age is not None
+
+
 class _Attempt:
     def __init__(
         self,

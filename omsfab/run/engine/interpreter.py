@@ -378,6 +378,14 @@ class Site:
             return True
         return True
 
+    def begun(self, step: Step, attempt: int) -> bool:
+        """The attempt directory on the node tells, whoever made it."""
+        name = f"{self._run_id}-{step.name}-{attempt}"
+        shell = self._shells[step.node]
+        return any(
+            jobs.was_begun(shell, effect, name) for effect in step.apply if isinstance(effect, Job)
+        )
+
     # --- changes ---
 
     def perform(self, effect: Effect, step: Step, attempt: int, tell: Tell) -> None:  # noqa: C901  (a case a kind)

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -76,6 +76,9 @@ class World(Protocol):
     def ended(self, step: Step, attempt: int) -> bool:
         """False if what the step began is known to have come to no good end, whatever the journal
         says; where that cannot be told, True."""
+
+    def begun(self, step: Step, attempt: int) -> bool:
+        """Whether this attempt of a once-only step was begun by anybody, as its node has it."""
 
 
 @dataclass
@@ -147,6 +150,8 @@ class Runner:
         self.tally = Tally()
         if past:
             self._changed = [f"{key}: begun by an earlier session" for key in sorted(past.begun)]
+            if past.copied:
+                self._changed.append("what the copy of the journal on a node may lack")
 
     def leave(self) -> None:
         """The operator lets go: what has begun goes on, and nothing else begins."""
@@ -170,6 +175,8 @@ class Runner:
 
         A node that fails in a stage ``apart`` takes no part any more; the others are finished.
         """
+        if self._past and self._past.copied:
+            self._past = self._with_what_it_lacks(self._past, plan)
         for number, stage in enumerate(plan.stages, 1):
             steps = tuple(
                 step
@@ -191,6 +198,29 @@ class Runner:
         if self._dropped:
             raise self._without_some()
         return self.tally
+
+    def _with_what_it_lacks(self, past: Past, plan: Plan) -> Past:
+        """A copy of a journal may lag behind.  Where docker_init.sh was begun, all that stands
+        before it was done: it is not interrupted by stopping programs once more, and the rows that
+        it writes are none that came back."""
+        begun, before = set(past.begun), set(past.done)
+        so_far: set[str] = set()
+        for stage in plan.stages:
+            for step in stage.steps:
+                if step.kind != "once-only" or step.key in past.done:
+                    continue
+                try:
+                    there = step.key in past.begun or self._world.begun(step, self._attempt(step))
+                except OmsfabError:
+                    if not stage.apart:
+                        raise
+                    continue  # who joins changes nothing for those that were there before
+                if there:
+                    begun.add(step.key)
+                    before |= so_far
+            if not stage.apart:
+                so_far |= {step.key for step in stage.steps if step.apply and not step.lasting}
+        return replace(past, begun=frozenset(begun), done=frozenset(before))
 
     def _no_longer_proven(
         self, stage: Stage, steps: Sequence[Step], plan: Plan

@@ -11,6 +11,7 @@ from omsfab.errors import Next, PreflightError
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.plan.records import METADB
 from omsfab.run.record import journal as journals
+from omsfab.run.record import replica
 
 UNDO = "run.undo"
 FREE = ("node.exec",)
@@ -48,7 +49,7 @@ def holder(directory: Path) -> Holder | None:
     if not (directory / "run.json").exists():
         return None
     record = journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
-    past = journals.read(directory / "journal.jsonl")
+    past = replica.past_of(directory)
     if past.ended or not past.changed or record["task"] in FREE:
         return None
     undoes = record["args"].get("run", "") if record["task"] == UNDO else ""

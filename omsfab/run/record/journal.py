@@ -69,6 +69,8 @@ class Past:
     """The ids that the operator accepted (``--accept``), in this session or an earlier one."""
     maybe: frozenset[str] = frozenset()
     """Steps that may have begun although the journal, a copy from a node, does not say so."""
+    copied: bool = False
+    """Whether the journal came from a node: more may have been done than it has."""
 
     @property
     def well(self) -> bool:
@@ -95,8 +97,8 @@ class Past:
 
     @property
     def changed(self) -> bool:
-        """True if any effect was begun."""
-        return bool(self.begun)
+        """True if any effect was begun, or may have been."""
+        return bool(self.begun) or self.copied
 
 
 class Journal:

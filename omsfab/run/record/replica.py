@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omsfab.commands import files
@@ -261,8 +261,20 @@ def complete(shell: Shell, directory: Path) -> bool:
     """Bring back what is lost of a run here; return whether there was any of it there."""
     listed = shell.run(files.files_below(f"{PLACE}/{directory.name}"))
     names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
-    _bring(shell, directory.name, [n for n in names if not (directory / n).exists()], directory)
+    lost = [name for name in names if not (directory / name).exists()]
+    if "journal.jsonl" in lost:  # a copy may lag behind
+        (directory / FETCHED).write_text(f"{shell.node}\n")
+    _bring(shell, directory.name, lost, directory)
     return bool(names)
+
+
+def past_of(directory: Path) -> journals.Past:
+    """Return what the journal says, and what it may lack where it is a copy from a node."""
+    past = journals.read(directory / "journal.jsonl")
+    if past.ended or not (directory / FETCHED).exists():
+        return past
+    steps = journals.load_record(directory).get("steps", ())
+    return replace(past, maybe=frozenset(may_have_begun(directory, steps)), copied=True)
 
 
 def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
