@@ -87,8 +87,9 @@ def itself(container: str, argv: tuple[str, ...], logs: str) -> Command:
 
     ``state RUNNING STARTED_AT``, ``now SECONDS``, ``log LINE`` (the one that says so),
     ``initlog MTIME`` and ``said LINE`` of the newest docker_init.log in ``logs``,
-    ``running PID since …``, ``flag MTIME``, and ``entry`` when what runs as process 1 mentions the
-    script.
+    ``running PID since …``, ``flag MTIME``, ``entry`` when what runs as process 1 mentions the
+    script, ``pending PID PATH`` for another script that runs and mentions it, and ``programs
+    SECONDS``: for how long supervisord has had one.
     """
     return script(_ITSELF, container, _LOOK, *signs(argv), FLAG, STARTED, logs)
 

@@ -1132,6 +1132,7 @@ def _itself(c: Call) -> Answer:
             f"said {one}" for one in container.log.decode().splitlines()
             if "初始化步骤" in one or "init failed!" in one or "Traceback" in one
         ]  # fmt: skip
+    lines.append(f"programs {c.now - EPOCH - container.started:.0f}")
     return said("\n".join([*lines, _look(c, container, ("", "", "", "", "", ""))]))
 
 

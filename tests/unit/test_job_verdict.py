@@ -6,7 +6,7 @@ import pytest
 
 from omsfab.commands import init_job as words
 from omsfab.errors import Mismatch, OmsfabError, StepFailed
-from omsfab.run.engine.init_job import Glimpse, Itself, parse, parse_itself
+from omsfab.run.engine.init_job import Glimpse, Itself, Pace, parse, parse_itself
 from omsfab.run.engine.init_output import Reading, Well, verdict
 
 ZH = "# 【结束】全部初始化步骤执行成功"
@@ -258,6 +258,30 @@ def test_a_running_initialisation_is_named():
 
     assert "812 since Sun Nov 22 10:00:02 2026" == own.running
     assert own.mentioned
+
+
+@pytest.mark.parametrize(
+    ("now", "more", "over"),
+    [
+        (1795341603, "", False),  # 3 s old
+        (1795341603, "programs 3\n", False),
+        (1795341606, "", False),  # 6 s, and its entry is still at work
+        (1795341606, "programs 2\n", False),
+        (1795341606, "programs 6\n", True),
+        (1795341606, "programs 6\nentry\n", False),
+        (1795341606, "programs 6\npending 9 /root/docker_self.sh\n", False),
+        (1795341661, "", True),  # a minute
+        (1795341661, "programs 60\nentry\n", True),
+        (1795341661, "programs 60\npending 9 /root/docker_self.sh\n", False),
+        (1795341901, "programs 300\npending 9 /root/watch.sh\n", True),  # five
+    ],
+)
+def test_a_start_is_over_by_what_is_seen_of_it(now, more, over):
+    """On a slow machine five seconds are nothing: supervisord must have begun its programs, and no
+    script that mentions docker_init.sh may run; a limit ends the wait for what says nothing."""
+    own = parse_itself(f"state true 2026-11-22T10:00:00.123456789Z\nnow {now}\n{more}")
+
+    assert over is own.over(Pace(), waited=0)
 
 
 def test_the_job_starts_detached_without_terminal():

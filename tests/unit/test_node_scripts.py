@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -46,6 +47,67 @@ def node(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def began(tmp_path):
+    """Return a way to begin a process of its own; it ends with the test."""
+    made = []
+
+    def begin(*words, **environ):
+        made.append(
+            subprocess.Popen(
+                words,
+                cwd=tmp_path,
+                env={**os.environ, **environ},
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+        assert made[-1].stdout.readline() == b"up\n"
+        return made[-1].pid
+
+    yield begin
+    for one in made:
+        os.killpg(one.pid, signal.SIGKILL)
+        one.communicate()
+
+
+def looked(tmp_path, *, start):
+    """What is said of processes here, of a script that nobody else has."""
+    text = script_text("init_look")
+    words = ["", "", f"{tmp_path.name}_init.sh", "no.such.units", "/none", "", "start" * start]
+    return subprocess.run(
+        ["sh", "-c", text, "omsfab", *words], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_script_that_will_begin_docker_init_is_seen(tmp_path, began):
+    """What mentions it and runs, by a path of its own or of its directory; no
+    other script, no line that names it; and only where it is asked."""
+    name = f"{tmp_path.name}_init.sh"
+    (tmp_path / "self.sh").write_text(f"echo up\nsleep 60\nbash /root/{name}\n")
+    (tmp_path / "other.sh").write_text("echo up\nsleep 60\n")
+    near, far = began("bash", "self.sh"), began("sh", "-e", str(tmp_path / "self.sh"))
+    began("bash", "other.sh")
+    began("sh", "-c", f"echo up; sleep 60; cat {name}")
+
+    said = looked(tmp_path, start=True).splitlines()
+
+    pending = {line for line in said if line.startswith("pending")}
+    assert {f"pending {near} /proc/{near}/cwd/self.sh", f"pending {far} {tmp_path}/self.sh"} == (
+        pending
+    )
+    assert "pending" not in looked(tmp_path, start=False)
+
+
+def test_a_program_of_supervisord_tells_that_the_entry_is_over(tmp_path, began):
+    """By what supervisord leaves in the environment, since its first program."""
+    began("sh", "-c", "echo up; sleep 60", SUPERVISOR_PROCESS_NAME="nginx")
+
+    (age,) = [line for line in looked(tmp_path, start=True).splitlines() if "programs" in line]
+
+    assert int(age.split()[1]) >= 0
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,18 @@ def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch
     assert {"oms1": "always", "oms2": init} == habits
 
 
+@pytest.mark.parametrize(
+    ("tag", "itself"), [("4.2.7", False), ("4.2.10", False), ("4.2.11", True), ("4.3.0", True)]
+)
+def test_images_from_4_2_11_on_are_waited_for(fleet, tag, itself):
+    """R6: the vendor's deployer starts them and waits for their own initialisation."""
+    image = f"example.com/oms:feature_{tag}_ce"
+    install = fleet.install.model_copy(update={"image": image, "init": "auto"})
+    job = steps.init_job(fleet.model_copy(update={"install": install}), again=False)
+
+    assert ("auto", itself) == (job.habit, job.itself)
+
+
 def test_no_container_is_started_beside_another(fleet, package, present):
     """Newer images initialise themselves at once, so a container counts as an initialisation."""
     plan = scale_out.scale_out(fleet, present(package))

@@ -653,10 +653,43 @@ def test_auto_gives_a_young_container_time(container):
     container.says(f"sleep 1; {BANNER} | tee docker_init.log")
     timer = threading.Timer(0.7, lambda: subprocess.Popen(["bash", str(container.script)]).wait())
     timer.start()
-    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=5))
+    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=5, entry=5))
     timer.join()
 
     assert (True, 1, False) == (result.adopted, container.executions, container.overlaps)
+
+
+@pytest.mark.parametrize(
+    ("job", "pace", "told"),
+    [
+        ({}, {"pending": 7200}, "/self.sh runs, which mentions"),
+        ({"itself": True}, {"pending": 0, "itself": 7200}, "runs, which mentions"),
+    ],
+    ids=["who will begin it runs", "an image that is known to do so"],
+)
+def test_auto_waits_for_an_initialisation_that_is_to_come(container, job, pace, told):
+    """A slow machine: nothing of docker_init.sh is to be seen yet.  From 4.2.11 on its sign is
+    waited for however old the container is."""
+    container.in_container(3600, "starting")
+    container.says(f"{BANNER} | tee docker_init.log")
+    (container.home / "self.sh").write_text(f"{UNTIL_LET_GO}\nbash {container.script}\n")
+
+    def seen() -> bool:
+        return any(told in state for state in container.states)
+
+    def let_go() -> None:
+        wait_for(seen)
+        (container.home / "go").touch()
+
+    starting = subprocess.Popen(["bash", "self.sh"], cwd=container.home)
+    waiting = threading.Thread(target=let_go)
+    waiting.start()
+    result = container.follow(job={"habit": "auto", **job}, pace=replace(QUICK, **pace))
+    waiting.join()
+    (container.home / "go").touch()
+
+    assert (True, 0, True) == (result.adopted, starting.wait(), seen())
+    assert (1, False) == (container.executions, container.overlaps)
 
 
 def test_always_starts_whatever_the_container_has_done_by_itself(container):

@@ -78,8 +78,11 @@ class Pace:
     """How long a claim is waited for after a start."""
     settle: float = 5
     entry: float = 60
-    """How old a container must be, before we believe that it does not initialise itself: in
-    general, and where what it runs mentions the script."""
+    pending: float = 300
+    """Until when we do not believe that a container does not initialise itself: so long after
+    supervisord has begun its programs, for then the entry has come to its end; at this age, where
+    it has not or what it runs mentions the script; as long as another script of it that mentions
+    the script runs, but no longer than the last."""
     itself: float = 0
     """How long an image that initialises itself may take to show it; 0 = up to the job's limit."""
     sign: float = 10
@@ -120,6 +123,19 @@ class Itself:
     failed: str = ""
     """What the newest initialisation since its start says of its failure."""
     mentioned: bool = False
+    pending: str = ""
+    """Another script of the container that runs and mentions docker_init.sh: PID and path."""
+    served: float | None = None
+    """For how many seconds supervisord has had a program; None if it has none."""
+
+    def over(self, pace: Pace, waited: float) -> bool:
+        """Whether what a start does by itself is over, by what is seen, and else by its age."""
+        age = max(self.age, waited)  # a node's clock may be set back
+        if self.pending:
+            return age >= pace.pending
+        if self.mentioned or self.served is None:
+            return age >= pace.entry
+        return min(age, self.served) >= pace.settle
 
 
 def follow(
@@ -346,14 +362,21 @@ class _Attempt:
                 self._ours_instead(own)
                 return None
             if self._job.habit == "auto" and not own.unit:
-                enough = self._pace.entry if own.mentioned else self._pace.settle
-                if self._job.itself:
-                    enough = max(enough, self._pace.itself or self._job.limit)
-                if max(own.age, self._elapsed()) >= enough:  # a node's clock may be set back
+                waited = self._elapsed()
+                shown = self._pace.itself or self._job.limit
+                if own.over(self._pace, waited) and (
+                    not self._job.itself or max(own.age, waited) >= shown
+                ):
                     return None
             elif self._elapsed() > self._job.limit:
                 raise self._never(own)
-            now = "a step of its own start is running" if own.unit else "does it initialise itself?"
+            now = (
+                "a step of its own start is running,"
+                if own.unit
+                else f"pid {own.pending} runs, which mentions {self._script};"
+                if own.pending
+                else "does it initialise itself?"
+            )
             if told != now:
                 told = now
                 self._on_state(f"{self._job.container}: {now} waiting")
@@ -660,6 +683,8 @@ def parse_itself(text: str) -> Itself:
         unit=units[0] if units and not running else "",
         failed=reading.failed,
         mentioned="entry" in said,
+        pending=said.get("pending", ""),
+        served=float(said["programs"]) if "programs" in said else None,
     )
 
 
