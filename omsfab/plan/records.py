@@ -173,11 +173,13 @@ class Healthy:
     """The health page says ``{"data": {"healthy": true}}``.
 
     Where it is no such page, ``cm`` fetches that of CM, which has to be there; None: no other will
-    do.  What says that OMS is not healthy is believed in any case.
+    do.  What says that OMS is not healthy is believed in any case.  ``behind`` are the programs
+    without which it never says so: where one is down for good it is not waited for.
     """
 
     command: Command
     cm: Command | None = None
+    behind: Programs | None = None
 
 
 @dataclass(frozen=True, slots=True)

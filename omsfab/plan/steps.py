@@ -787,19 +787,25 @@ def _expected(fleet: Fleet, facts: NodeFacts | None) -> Programs:
     return Programs(status, names=supervisor.PROGRAMS, known=True)
 
 
-def healthy(fleet: Fleet, node: Node, shown: str = "") -> Step:
+HEALTHY = 900
+"""Seconds for which the vendor's deployer waits for the health page (images from 4.2.11 on)."""
+
+
+def healthy(fleet: Fleet, node: Node, shown: str = "", limit: float = HEALTHY) -> Step:
     """``shown`` is the sha256 of the certificate (DER) that this plan has brought to the node; a
     node that keeps its own may have another one than hosts.yaml, or an expired one."""
     install = fleet.install_of(node)
     url = oms.health_url(node, install)
     only = node_checks.https_only(node.ip, install.ports.nginx, shown)
+    behind = Programs(supervisor.status(install.container), names=BEHIND_PAGE, known=True)
+    page = Healthy(posix.http_get(url), oms.page_of_cm(node.ip, install), behind)
     return Step(
         name="health",
         node=node.name,
         title=f"{url} says healthy",
         kind="read-only",
         verify=(
-            Await(Healthy(posix.http_get(url), oms.page_of_cm(node.ip, install)), limit=300),
+            Await(page, limit=limit),
             *((Succeeds(only, "not HTTPS only"),) if install.https else ()),
         ),
         fault="RUN-005",

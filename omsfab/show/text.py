@@ -242,7 +242,7 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
         case IsOms(page, cm):
             or_cm = f" or {shown(cm)}" if cm else ""
             return f"{shown(page)}{or_cm} is answered by an OMS"
-        case Healthy(command, _):
+        case Healthy(command):
             return f"{shown(command)} says healthy"
         case InitOver(job):
             return f"no docker_init.sh runs in {job.container}, within {job.limit:.0f} s"

@@ -54,7 +54,7 @@ class Fleet:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=900,
+            timeout=1500,
             check=False,
         )
         said = Said(done.returncode, done.stdout.decode("utf-8", "replace"))

@@ -11,6 +11,7 @@ import pytest
 
 from omsfab.command import shown
 from omsfab.commands import docker, supervisor
+from omsfab.plan import steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, Programs
@@ -197,6 +198,58 @@ def test_a_program_that_nobody_starts_is_not_waited_for_to_the_end(
 
     assert "asked for" in why
     assert int(clock.now) in waited
+
+
+@pytest.mark.parametrize(
+    ("console", "seen", "waited"),
+    [
+        ("FATAL", True, range(1)),  # an earlier step has waited for it already
+        ("FATAL", False, range(30, 45)),  # nobody starts it
+        ("STARTING", True, range(900, 920)),
+        ("RUNNING", True, range(900, 920)),  # it may still say that it is healthy
+        ("", False, range(900, 920)),  # supervisord does not answer
+    ],
+)
+def test_a_page_that_cannot_come_is_not_waited_for(
+    fleet, tmp_path, monkeypatch, console, seen, waited
+):
+    """R6: up to 900 s as the vendor's deployer, but not behind a console that is down for good:
+    on the way back that is told at once, where it was known before."""
+    clock = Clock()
+    monkeypatch.setattr(sites, "time", clock)
+    (probe, *_) = steps.healthy(fleet, fleet.nodes[0]).verify
+    states = listed(nginx="RUNNING", oms_console=console, oms_drc_cm="RUNNING")
+    states = states if console else Result(1, "", "refused")
+    node = SimpleNamespace(
+        run=lambda cmd, *_: (
+            states if cmd == probe.probe.behind.command else Result(7, "", "refused")
+        )
+    )
+    site = sites.Site("r", tmp_path, {"oms1": node}, None)
+    if seen:
+        site.ask(probe.probe.behind, "oms1")
+
+    why = site.ask(probe, "oms1")
+
+    assert "refused" in why
+    assert (console == "FATAL") is ("oms_console is FATAL" in why)
+    assert int(clock.now) in waited
+
+
+def test_a_rollback_waits_less_for_a_page_that_is_only_told(fleet, ill):
+    """Production is back by then; whether its page says so soon proves nothing."""
+    begun = {"stop-processes@oms1", "clear-rows@metadb", "initialise@oms1"}
+    limits = {
+        plan.task: step.verify[0].limit
+        for plan in (
+            scale_out.scale_out(fleet, ill),
+            undo.undo(fleet, ill, run="r", region="", begun=begun),
+        )
+        for step in plan.steps
+        if step.key == "health@oms1"
+    }
+
+    assert {"scale.out": 900, "run.undo": 300} == limits
 
 
 def test_states_survive_the_run_directory(ill):

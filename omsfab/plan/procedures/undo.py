@@ -44,6 +44,9 @@ UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.ref
 
 NO_URL = CmUrl.read("")
 
+HEALTHY = 300
+"""Seconds for which the page of what ran before is waited for, which is only told."""
+
 
 def public(fleet: Fleet) -> dict[str, Any]:
     """Return what a run stores of its fleet: no secret, and nothing a way back does not need."""
@@ -245,7 +248,7 @@ def undo(
         "final verification",
         [
             *(
-                replace(steps.healthy(fleet, node), warn=True)
+                replace(steps.healthy(fleet, node, limit=HEALTHY), warn=True)
                 for node in stopped
                 if steps.worked(facts(node), steps.BEHIND_PAGE)
             ),

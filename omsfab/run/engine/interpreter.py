@@ -87,6 +87,9 @@ SIGN_EVERY = 10.0
 LONGEST = 160
 """Characters of a command line that are told; those of a JVM go on for pages."""
 
+LOOK = 5.0
+"""Seconds between two looks at the programs behind a page."""
+
 STUCK = 30.0
 """Seconds without any program on its way up or down: a broken one does not start by itself."""
 
@@ -198,7 +201,7 @@ class Site:
                 return self._from_any(probe, node)
             case IsOms(page, cm):
                 return self._is_oms(node, page, cm)
-            case Healthy(command, cm):
+            case Healthy(command, cm, _):
                 return self._healthy(self._shells[node], command, cm, tell)
             case InitOver(job):
                 return jobs.wait_over(
@@ -219,12 +222,20 @@ class Site:
 
     def _await(self, probe: Probe, node: str, limit: float, every: float, tell: Tell) -> str | None:
         began = told = moved = time.monotonic()
+        before, looked, down = self._states.get(node), -LOOK, None
         while (why := self.ask(probe, node, tell)) is not None:
             now = time.monotonic()
-            if not (isinstance(probe, Programs) and self._at_rest(node, probe)):
+            rests = isinstance(probe, Programs) and self._at_rest(node, probe)
+            if isinstance(probe, Healthy) and probe.behind:
+                if now - looked >= LOOK:
+                    looked, down = now, self.ask(probe.behind, node, tell)
+                rests = down is not None and self._at_rest(node, probe.behind)
+                if rests and self._states.get(node) == before:  # an earlier step has waited for it
+                    return f"{why}; not waited for: {down}"
+            if not rests:
                 moved = now
             if now - began > limit or now - moved > STUCK:
-                return f"{why} (asked for {now - began:.0f} s)"
+                return "; ".join(filter(None, (f"{why} (asked for {now - began:.0f} s)", down)))
             if now - told >= SIGN_EVERY:
                 told = now
                 tell("state", f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}")
