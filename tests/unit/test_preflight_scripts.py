@@ -131,6 +131,44 @@ def test_an_immutable_directory_and_a_read_only_mount_are_told(asked, tmp_path):
     assert "read-only mount" in asked(preflight.takes(path), findmnt="echo ro,nosuid")[1]
 
 
+QUOTA = """Disk quotas for user oms (uid 1000): 
+     Filesystem  blocks   quota   limit   grace   files   quota   limit   grace
+      /dev/vdb1 {blocks:>8} {grace:>30} {files:>8}       0       0        
+ nas:/export/oms       8       0       0               2       0       0        
+"""
+"""What `quota -w` of the quota tools prints; a star is what is over a limit."""
+
+
+@pytest.mark.parametrize(
+    ("blocks", "grace", "files", "source", "over"),
+    [
+        ("20480*", "10240   20480   6days", "4", "/dev/vdb1", True),
+        ("20480*", "10240   20480    none", "4", "/dev/vdb1[/oms]", True),
+        ("1024", "10240   20480        ", "101*", "/dev/vdb1", True),
+        ("20480*", "10240   20480   6days", "101*", "/dev/vdb1", True),
+        ("1024", "10240   20480        ", "4", "/dev/vdb1", False),
+        ("20480*", "10240   20480   6days", "4", "nas:/export/oms", False),
+        ("20480*", "10240   20480   6days", "4", "", False),
+    ],
+)
+def test_a_quota_that_is_used_up_is_told(asked, tmp_path, blocks, grace, files, source, over):
+    """R3: of the file system on which it would be written, and of no other.  Not by a kernel with
+    quotas, which a machine for tests need not have: the tool's own words stand in for it."""
+    said = QUOTA.format(blocks=blocks, grace=grace, files=files)
+    (tmp_path / "said").write_text(said)
+    findmnt = f'case "$*" in *SOURCE*) echo "{source}";; *) echo rw;; esac'
+
+    status, told = asked(
+        preflight.takes(str(tmp_path / "sub" / "config.yaml")),
+        quota=f"cat {tmp_path}/said",
+        findmnt=findmnt,
+        lsattr="echo -------- x",
+    )
+
+    assert (over, over) == (bool(status), "is over the quota of" in told)
+    assert not over or f"{tmp_path} is on /dev/vdb1, " in told
+
+
 def test_a_name_that_another_image_has_is_told(asked):
     docker = "echo sha256:other"
 

@@ -18,9 +18,13 @@ for path; do
     *) [ -w "$path" ] || tell "$path" "cannot be written by $(id -un)";;
   esac
   guarded "$path"
+  # quota -w: a line per file system, blocks in the second field, files behind the four of blocks,
+  # the last of which (grace) may be blank; over its limit is what has a star.
+  source=$(findmnt -no SOURCE -T "$path" 2>/dev/null)
+  if [ -n "$source" ] && quota -w 2>/dev/null | FROM=${source%%\[*} awk '
+    $1 == ENVIRON["FROM"] && ($2 ~ /[*]$/ || $5 ~ /[*]$/ || $6 ~ /[*]$/) { found = 1 }
+    END { exit !found }'
+  then tell "$path" "is on ${source%%\[*}, which is over the quota of $(id -un)"
+  fi
 done
-if command -v quota >/dev/null 2>&1; then
-  over=$(quota -w 2>/dev/null | awk '$2 ~ /\*/ || $5 ~ /\*/ {print $1}')
-  [ -z "$over" ] || tell "$over" "is over the quota of $(id -un)"
-fi
 exit $bad
