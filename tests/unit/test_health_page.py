@@ -7,7 +7,7 @@ import pytest
 from omsfab.command import Command
 from omsfab.commands import files, oms
 from omsfab.fleet.model import Install
-from omsfab.plan.records import Healthy
+from omsfab.plan.records import Healthy, IsOms
 from omsfab.run.engine.interpreter import Site
 from omsfab.ssh.protocol import Result
 
@@ -77,3 +77,21 @@ def test_the_version_says_whether_another_page_may_count(tag, another):
     install = Install(image=f"example.com/oms:feature_{tag}", container="oms")
 
     assert another == (oms.page_of_cm("10.0.0.1", install) is not None)
+
+
+@pytest.mark.parametrize(
+    ("page", "cm", "is_oms"),
+    [
+        (Result(22, '{"data":{"healthy":false}}', ""), 7, True),  # its MetaDB is away, say
+        (Result(0, '{"data":{"healthy":true}}', ""), 7, True),
+        (Result(0, FIRST_PAGE, ""), 0, True),
+        (Result(0, FIRST_PAGE, ""), 7, False),
+        (Result(0, '{"data":{}}', ""), 7, False),
+        (Result(7, "", "connection refused"), 7, False),
+    ],
+)
+def test_an_oms_that_is_ill_is_one_all_the_same(tmp_path, page, cm, is_oms):
+    """R2b.6: VIP-002 said of a MetaDB that is away that something else was behind the VIP."""
+    site = Site("r", tmp_path, {"oms1": Node(page, cm)}, None)
+
+    assert is_oms is (site.ask(IsOms(PAGE, CM), "oms1") is None)

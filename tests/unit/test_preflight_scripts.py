@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import preflight
+from omsfab.commands import node_checks, preflight
 from omsfab.fleet import values
 from omsfab.fleet.model import MetaDb
+from omsfab.plan import questions
+from omsfab.plan.observed import NodeFacts
+from omsfab.plan.procedures import scale_out
+from omsfab.plan.records import Guarded
 from omsfab.run.engine import interpreter
 from omsfab.secret import Secret
 
@@ -204,3 +211,83 @@ def test_a_vip_of_ipv6_is_refused_with_the_reason(text):
 def test_a_metadb_of_ipv6_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="IPv6"):
         values.host("fd00::9")
+
+
+# --- what is only warned of ----------------------------------------------------------------------
+
+
+def elsewhere(cmd, old, new):
+    """The command, looking at another file than that of this machine."""
+    flag, text = cmd.argv[1], cmd.argv[2]
+    assert old in text
+    return replace(cmd, argv=(cmd.argv[0], flag, text.replace(old, str(new)), *cmd.argv[3:]))
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_cgroup_2_is_told_of_for_an_image_before_4_2_4(asked, tmp_path, old, there):
+    """R3: such an OMS shows the host as abnormal; a newer one does not."""
+    controllers = tmp_path / "cgroup.controllers"
+    if there:
+        controllers.write_text("cpu memory\n")
+    cmd = elsewhere(preflight.habits(old=old), "/sys/fs/cgroup/cgroup.controllers", controllers)
+
+    status, said = asked(cmd, docker="echo true")
+
+    assert (old and there) == bool(status) == ("cgroup version 2" in said)
+
+
+@pytest.mark.parametrize(("live_restore", "told"), [("false", True), ("true", False), ("", False)])
+def test_a_docker_without_live_restore_is_told_of(asked, tmp_path, live_restore, told):
+    """R3: a restart of dockerd ends OMS; one that cannot be asked is told of elsewhere."""
+    status, said = asked(preflight.habits(old=False), docker=f"echo {live_restore}")
+
+    assert told == bool(status) == ("live-restore of docker is off" in said)
+
+
+@pytest.mark.parametrize(("free", "told"), [(7_400_000, True), (7_600_000, False)])
+def test_memory_that_the_programs_of_oms_do_not_fit_in_is_told_of(asked, tmp_path, free, told):
+    """R3: five JVMs take about 7 GB."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 32000000 kB\nMemFree: 1 kB\nMemAvailable: {free} kB\n")
+    cmd = elsewhere(node_checks.advice(str(tmp_path)), "/proc/meminfo", meminfo)
+
+    status, said = asked(cmd, getconf="echo 16", findmnt="echo rw", stat="echo ext2/ext3")
+
+    assert told == bool(status) == ("the programs of OMS take about 7" in said)
+
+
+def test_a_port_without_a_password_that_answers_here_is_told_of(tmp_path):
+    """R3: 8084, 8088, 9000 are open to whoever gets there."""
+    site = interpreter.Site("r", tmp_path, {}, None)
+    with socket.socket() as held, socket.socket() as free:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        free.bind(("127.0.0.1", 0))
+        open_, closed = held.getsockname()[1], free.getsockname()[1]
+
+        assert site.ask(Guarded("127.0.0.1", (closed,)), "oms1") is None
+        assert f"127.0.0.1 answers on {open_}" == site.ask(
+            Guarded("127.0.0.1", (closed, open_)), "oms1"
+        )
+
+
+@pytest.mark.parametrize(("took", "said"), [(0.05, None), (0.0611, "a statement took 61 ms")])
+def test_a_slow_metadb_is_told_of(fleet, present, tmp_path, took, said):
+    """R3: 60 ms a statement is the vendor's limit."""
+    stage = questions.stage(fleet, fleet.regions[0], present(), (), (), vip=False)
+    (step,) = (one for one in stage.steps if one.name == "metadb-quick")
+    site = interpreter.Site("r", tmp_path, {}, SimpleNamespace(statement_time=lambda: took))
+
+    assert said == site.ask(step.verify[0], step.node)
+    assert step.warn
+
+
+def test_what_nobody_stops_for_is_warned_of(fleet, package, present):
+    """R3: each of them is asked where it matters, and stops no run."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    stage = scale_out.scale_out(fleet, now).stages[0]
+    warned = {step.key for step in stage.steps if step.warn}
+
+    assert {f"habits@oms{n}" for n in (1, 2, 3)} <= warned
+    assert {"guarded@oms1", "advice@oms2", "advice@oms3", "metadb-quick@metadb"} <= warned
