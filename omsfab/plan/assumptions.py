@@ -79,8 +79,9 @@ ASSUMPTIONS = (
         "an image that initialises itself shows it by log or flag file",
         "the vendor's deployer polls both, for images from 4.2.11 on",
         "warning",
-        "from 4.2.11 on it is waited for; without a sign ours runs, never two at once",
-        "wire/test_job: test_auto_starts_where_nothing_happens_by_itself, "
+        "from 4.2.11 on it is waited for; below, until what is seen of its start is over; without a"
+        " sign ours runs",
+        "wire/test_job: test_auto_waits_for_an_initialisation_that_is_to_come, "
         "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
     Assumption(

@@ -195,6 +195,14 @@ def test_images_from_4_2_11_on_are_waited_for(fleet, tag, itself):
     assert ("auto", itself) == (job.habit, job.itself)
 
 
+def test_a_wrong_url_in_metadb_leads_to_its_rows(fleet, package, present):
+    """R2b.6: VER-001 pointed to config.yaml where two rows, or none, are the matter of MetaDB."""
+    plan = scale_out.scale_out(fleet, present(package))
+    lines = {step.next.line for step in plan.steps if step.fault == "VER-001"}
+
+    assert {"fab meta.show"} == lines
+
+
 def test_no_container_is_started_beside_another(fleet, package, present):
     """Newer images initialise themselves at once, so a container counts as an initialisation."""
     plan = scale_out.scale_out(fleet, present(package))

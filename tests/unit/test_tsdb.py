@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,26 @@ def test_a_joining_node_must_get_in_first(measured, package, present):
     plan = scale_out.scale_out(measured, present(package))
 
     assert {"oms1", "oms2", "oms3"} == {s.node for s in plan.stages[0].steps if s.name == "tsdb"}
+
+
+def test_a_scale_out_without_a_new_node_asks_for_the_database_as_well(measured, running):
+    """R2.6: `tsdb:` in hosts.yaml with nothing behind it went into three config.yaml, exit 0."""
+    region = measured.regions[0]
+    now = replace(
+        running,
+        clusters={region.location: region.cm_url},
+        hosts=dict.fromkeys(IPS, "ONLINE"),
+        nodes={
+            name: replace(facts, host_ip=f"10.0.0.{name[-1]}")
+            for name, facts in running.nodes.items()
+        },
+    )
+    plan = scale_out.scale_out(measured, now)
+    written = {s.node for s in plan.steps for e in s.apply if isinstance(e, Write)}
+
+    assert {"oms1", "oms2", "oms3"} == written
+    assert written == {s.node for s in plan.stages[0].steps if s.name == "tsdb"}
+    assert not any(step.apply for step in plan.stages[0].steps)
 
 
 def test_without_a_database_there_is_nothing_to_do(fleet):
