@@ -22,7 +22,7 @@ import pymysql
 
 from omsfab import retry
 from omsfab.commands.next_line import fab
-from omsfab.errors import Mismatch
+from omsfab.errors import Mismatch, OmsfabError
 from omsfab.fleet.model import MetaDb
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import backup as files
@@ -92,7 +92,9 @@ class MetaDbEdge:
         limits: Limits | None = None,
         on_statement: OnStatement | None = None,
         in_run: bool = False,
+        from_node: Callable[[str], MetaDbEdge] | None = None,
     ) -> None:
+        self._from_node = from_node
         self._server = Server(metadb, connect, limits or Limits(), on_statement, in_run)
 
     def running(self, on_statement: OnStatement | None = None) -> MetaDbEdge:
@@ -121,6 +123,17 @@ class MetaDbEdge:
         return self._ask(
             "looking for OMS", lambda link: scopes.find(link, rm_db, "cluster_info") is not None
         )
+
+    def kept_out(self, node: str) -> str | None:
+        """What the MetaDB says to a login of our user that comes from there; None if it lets him
+        in, or if nobody can be asked that way: the node's sshd need not forward anything."""
+        if self._from_node is None:
+            return None
+        try:
+            self._from_node(node).exists()
+        except OmsfabError as error:
+            return f"{error.what}: {error.evidence}" if error.id in ("DB-002", "DB-003") else None
+        return None
 
     def clusters(self) -> tuple[ClusterRow, ...]:
         """The regions of this OMS by cm_location; none on a fresh MetaDB."""

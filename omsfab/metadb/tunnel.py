@@ -32,12 +32,17 @@ def edge(metadb: MetaDb, shells: Mapping[str, SshShell]) -> MetaDbEdge:
     connect: Connect = pymysql.connect
     if metadb.tls:
         connect = functools.partial(connect, ssl=_context(metadb))
+
+    def from_node(node: str) -> MetaDbEdge:
+        return MetaDbEdge(metadb, functools.partial(_forwarded, plain, shells[node].forward))
+
+    plain = connect
     if metadb.through == GATEWAY:
         first = next(iter(shells.values()))
         connect = functools.partial(_forwarded, connect, first.forward_from_gateway)
     elif metadb.through:
         connect = functools.partial(_forwarded, connect, shells[metadb.through].forward)
-    return MetaDbEdge(metadb, connect)
+    return MetaDbEdge(metadb, connect, from_node=from_node)
 
 
 def _context(metadb: MetaDb) -> ssl.SSLContext:
@@ -60,10 +65,10 @@ def _context(metadb: MetaDb) -> ssl.SSLContext:
 
 def _forwarded(connect: Connect, forward: Forward, **words: Any) -> Any:
     """Connect as PyMySQL does, over a socket whose other end is on the node."""
-    made = connect(**words, defer_connect=True)
     try:
         joined = forward(words["host"], words["port"])
     except OSError as error:
         raise pymysql.err.OperationalError(2003, f"the node cannot reach it: {error}") from error
+    made = connect(**words, defer_connect=True)
     made.connect(joined)
     return made

@@ -18,7 +18,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "CFG-013": "a file that others wrote since is kept beside it, and the former one put back",
     "CMD-001": "a command that ended with another status than 0; its outcome is asked all the same",
     "DB-006": "a node that does not reach MetaDB at the address of hosts.yaml",
-    "DB-007": "a container that does not log in to MetaDB when it is asked to",
+    "DB-007": "a container or node that does not log in to MetaDB when it is asked to",
     "ENV-006": "a clock or a time zone that is not MetaDB's",
     "HOST-002": "a new node without the address, the ports or the disk space that OMS wants",
     "HOST-006": "a docker that OMS is not known to run on",

@@ -24,6 +24,7 @@ from omsfab.plan.records import (
     Guarded,
     Healthy,
     IsOms,
+    LetsIn,
     MetaDbQuick,
     MetaDbVersion,
     Probe,
@@ -315,6 +316,20 @@ def _metadb_login(metadb: MetaDb, container: str, node: Node) -> Step:
     )
 
 
+def _metadb_lets_in(metadb: MetaDb, node: Node) -> Step:
+    """A node without a container cannot log in as OMS will; the account may be bound to hosts."""
+    return _step(
+        "metadb-login",
+        node,
+        f"{metadb.user} logs in to MetaDB from {node.name}",
+        LetsIn(),
+        "DB-007",
+        fix=_first(
+            f"ask the DBA to let {metadb.user} in from {node.ip}", fab("node.check", node=node.name)
+        ),
+    )
+
+
 # --- a new node ------------------------------------------------------------------------------
 
 
@@ -355,6 +370,7 @@ def _of_new(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             if tagged and not name.startswith("sha256:")
             else ()
         ),
+        _metadb_lets_in(fleet.metadb, node),
     )  # fmt: skip
 
 

@@ -203,6 +203,11 @@ class MetaDbQuick:
 
 
 @dataclass(frozen=True, slots=True)
+class LetsIn:
+    """The MetaDB lets our user in from the node; asked over its sshd, which may refuse that."""
+
+
+@dataclass(frozen=True, slots=True)
 class MetaDbVersion:
     """``oms_version`` in MetaDB has no newer version than this, and none of another line."""
 
@@ -251,7 +256,7 @@ Probe: TypeAlias = (
     "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
     " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
     " | SameTime | Programs | NothingRuns | Healthy | Await"
-    " | MetaDbQuick | MetaDbVersion | Guarded | FromAny | IsOms | InitOver"
+    " | MetaDbQuick | LetsIn | MetaDbVersion | Guarded | FromAny | IsOms | InitOver"
 )
 
 

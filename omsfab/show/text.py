@@ -31,6 +31,7 @@ from omsfab.plan.records import (
     IsOms,
     Job,
     KeepRows,
+    LetsIn,
     MetaDbQuick,
     MetaDbVersion,
     NothingLeftOver,
@@ -232,6 +233,8 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
             return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less{and_zone}"
         case MetaDbQuick(limit):
             return f"a statement takes MetaDB at most {limit * 1000:.0f} ms"
+        case LetsIn():
+            return "MetaDB lets its user in from there"
         case MetaDbVersion(version):
             return f"oms_version in MetaDB is {'.'.join(map(str, version))}"
         case Guarded(host, ports):

@@ -13,7 +13,7 @@ from tests.lab.oracle import Fleet
 OMS = {"init": "always"}  # new containers are initialised at once, to save time
 
 NODE = ("line", "docker", "clock", "zone", "habits", "one-oms", "keeps", "metadb-way")
-FRESH = (*NODE, "advice", "ready", "place", "tag")
+FRESH = (*NODE, "advice", "ready", "place", "tag", "metadb-login")
 OLD = (*NODE, "init-runs", "kept", "seen", "omsflow", "metadb-login", "guarded")
 ROWS = ("metadb-quick", "metadb-version")
 BACKEND = ("vip", "vip-own", "vip-oms", "vip-healthy")

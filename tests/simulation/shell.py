@@ -72,6 +72,9 @@ class SimShell:
     def close(self) -> None:
         self._open = False
 
+    def forward(self, host: str, port: int) -> socket.socket:
+        raise OSError("this sshd forwards nothing")
+
     def run(self, cmd: Command, on_line: OnLine | None = None) -> Result:
         text = cmd.stdin.reveal() if isinstance(cmd.stdin, Secret) else cmd.stdin or ""
         return self.feed(cmd, [text.encode()], on_line)

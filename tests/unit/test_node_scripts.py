@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import docker, node_checks, oms, scripts
+from omsfab.commands import docker, init_job, node_checks, oms, scripts
 from omsfab.commands import files as posix
 from omsfab.commands.scripts import script_text
 from omsfab.plan.events import Event
@@ -108,6 +108,27 @@ def test_a_program_of_supervisord_tells_that_the_entry_is_over(tmp_path, began):
     (age,) = [line for line in looked(tmp_path, start=True).splitlines() if "programs" in line]
 
     assert int(age.split()[1]) >= 0
+
+
+@pytest.mark.parametrize(("behind", "seen"), [(0, True), (199, True), (200, False)])
+def test_what_a_container_says_of_itself_is_looked_for_in_its_last_lines(
+    node, tmp_path, behind, seen
+):
+    """R6: supervisord writes to the same log, so the sentence is seldom the last one of this start;
+    that of an earlier start is not read."""
+    (tmp_path / "said").write_text(f"{init_job.STARTED}\n" + "INFO spawned\n" * behind)
+    since = "2026-11-22T10:00:00.1Z"
+    docker_says = f"""case $1 in
+      inspect) echo 'true {since}';;
+      logs) shift; [ "$1 $2 $3" = "--since {since} --tail" ] && tail -n "$4" {tmp_path}/said;;
+    esac"""
+
+    said = node(
+        init_job.itself("oms", ("bash", "/root/docker_init.sh"), str(tmp_path)), docker_says
+    )
+
+    assert 0 == said.returncode
+    assert seen is (f"log {init_job.STARTED}" in said.stdout.splitlines())
 
 
 @pytest.mark.parametrize(

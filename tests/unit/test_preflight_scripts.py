@@ -18,7 +18,7 @@ from omsfab.fleet.model import MetaDb
 from omsfab.plan import questions
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import scale_out
-from omsfab.plan.records import Guarded
+from omsfab.plan.records import Guarded, LetsIn
 from omsfab.run.engine import interpreter
 from omsfab.secret import Secret
 
@@ -56,6 +56,21 @@ def test_omsflow_is_looked_for_from_root(asked):
 
     assert 1 == status
     assert "/root/docker_init.sh is not there" in said
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_python_that_does_not_find_omsflow_is_told(asked, tmp_path, there):
+    """R3: from /root, without a login shell: in the outage it would be INIT-011."""
+    (tmp_path / "root" / "omsflow" / "scripts" / ("units" if there else "other")).mkdir(
+        parents=True
+    )
+    (tmp_path / "root" / "docker_init.sh").write_text("true\n")
+    cmd = elsewhere(preflight.omsflow("oms"), "/root", tmp_path / "root")
+
+    status, said = asked(cmd, docker=INSIDE, python=f'exec {sys.executable} "$@"')
+
+    assert there is (status == 0)
+    assert there or "No module named 'omsflow.scripts.units'" in said
 
 
 def test_a_login_from_the_container_has_its_password_on_stdin_alone(asked, tmp_path):
@@ -281,6 +296,19 @@ def test_a_slow_metadb_is_told_of(fleet, present, tmp_path, took, said):
 
     assert said == site.ask(step.verify[0], step.node)
     assert step.warn
+
+
+def test_the_login_is_asked_from_every_node(fleet, package, present, tmp_path):
+    """R3: in the container of one that runs, over the sshd of one that has none; hard on both."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    asked = [s for s in scale_out.scale_out(fleet, now).steps if s.name == "metadb-login"]
+    metadb = SimpleNamespace(kept_out={"oms2": "Access denied", "oms3": None}.get)
+    site = interpreter.Site("r", tmp_path, {}, metadb)
+
+    assert ["oms1", "oms2", "oms3"] == sorted(step.node for step in asked)
+    assert not any(step.warn for step in asked)
+    assert [LetsIn(), LetsIn()] == [s.verify[0] for s in asked if s.node != "oms1"]
+    assert ["Access denied", None] == [site.ask(LetsIn(), node) for node in ("oms2", "oms3")]
 
 
 def test_what_nobody_stops_for_is_warned_of(fleet, package, present):

@@ -159,6 +159,24 @@ def test_through_a_node_and_with_tls(secure, server):
     assert "mariadb" == tunnel.edge(wanted, {"oms1": server.shell()}).facts().kind
 
 
+def test_a_node_whose_address_is_not_let_in_is_told(engine, oms, server):
+    """R3: an account that is bound to hosts kept a new node out behind the outage (exit 11).  Asked
+    from the node, whatever way the MetaDB itself is reached by."""
+    engine.sql(
+        "drop user if exists 'bound'@'%', 'bound'@'10.254.254.1'",
+        "create user 'bound'@'10.254.254.1' identified by 'w'",
+    )
+    shells = {"oms1": server.shell()}
+    bound = {"user": "bound", "password": Secret("w")}
+
+    let_in = tunnel.edge(engine.metadb(oms.name), shells).kept_out("oms1")
+    said = tunnel.edge(engine.metadb(oms.name).model_copy(update=bound), shells).kept_out("oms1")
+    away = tunnel.edge(engine.metadb(port=free_port()), shells).kept_out("oms1")
+
+    assert (None, None) == (let_in, away)
+    assert "denied" in (said or "") or "not allowed" in (said or "")
+
+
 def test_a_node_that_does_not_reach_it(engine, server):
     """What the node's sshd says stands in the error, with the way."""
     wanted = engine.metadb(port=free_port(), through="oms1")

@@ -48,6 +48,7 @@ from omsfab.plan.records import (
     IsOms,
     Job,
     KeepRows,
+    LetsIn,
     MetaDbQuick,
     MetaDbVersion,
     NothingLeftOver,
@@ -192,6 +193,8 @@ class Site:
             case MetaDbQuick(limit):
                 took = self._metadb.statement_time()
                 return None if took <= limit else f"a statement took {took * 1000:.0f} ms"
+            case LetsIn():
+                return self._metadb.kept_out(node)
             case MetaDbVersion(version):
                 return _other_version(version, self._metadb.oms_versions())
             case Guarded(host, ports):
