@@ -114,7 +114,9 @@ class Operator:
     def _main(self, words: list[str], result: Said) -> None:
         name, kwargs = _parsed(words[1:])
         task = tasks.namespace[name]
+        kept = dict(task.help)
         flags = {argument.name: argument.default for argument in task.get_arguments()}
+        task.help = kept  # asking for the flags uses it up, and another test compares it
         if unknown := kwargs.keys() - flags:
             raise AssertionError(f"{' '.join(words)}: no flag {', '.join(unknown)}")
         kwargs = flags | kwargs | ({"yes": True} if "yes" in flags else {})
