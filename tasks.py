@@ -88,6 +88,11 @@ def _told(error: Any) -> None:
     raise Exit(code=error.exit_code) from None
 
 
+def _end_with(status: int) -> None:
+    if status:
+        raise Exit(code=status)
+
+
 FLAGS_HELP = {
     "plan": "ask the live fleet what is already so, and print what would change",
     "yes": "do not ask for confirmation",
@@ -260,26 +265,26 @@ def enable_tsdb(c: Context, *, flags: Any) -> None:
 
 @fleet_task(heeds_dry=True)
 def show(c: Context) -> None:
-    """Show what hosts.yaml says, checked, without contact; local files that lack are warned of."""
-    from omsfab.cli import status as views
+    """Show what hosts.yaml says, checked, without contact; warns about missing local files."""
+    from omsfab.cli import fleet
 
-    views.fleet()
+    fleet.show()
 
 
-@fleet_task(json="the rows as JSON on standard output")
-def status(c: Context, json: bool = False) -> None:
-    """Show every node: container, programs, health, host row, heartbeat."""
-    from omsfab.cli import status as views
+@fleet_task(json="as JSON on standard output", watch="again every 5 seconds, until Ctrl-C")
+def status(c: Context, json: bool = False, watch: bool = False) -> None:
+    """Show regions and nodes as they are; exit status 5: something is ill, 3: unreachable."""
+    from omsfab.cli import fleet
 
-    views.status(as_json=json)
+    _end_with(fleet.status(as_json=json, watch=watch))
 
 
 @fleet_task(region="only this one")
 def check(c: Context, region: str = "") -> None:
-    """Compare nodes and MetaDB with hosts.yaml and tell every difference; change nothing."""
-    from omsfab.cli import status as views
+    """Tell every difference of nodes and MetaDB from hosts.yaml; exit status 5 with one."""
+    from omsfab.cli import fleet
 
-    views.check(region)
+    _end_with(fleet.check(region))
 
 
 @fleet_task(heeds_dry=True)

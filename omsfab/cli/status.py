@@ -1,230 +1,35 @@
-"""What an operator looks at: the fleet, its state, past runs, the lock.  Nothing is changed."""
+"""What an operator looks at: past runs, and the lock, which may be broken."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from omsfab.commands import docker, files, next_line, oms, supervisor
+from omsfab.commands import next_line
 from omsfab.commands.next_line import fab
-from omsfab.errors import Finding, InputError, OmsfabError, finding_of, refusal
+from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import hosts_file
-from omsfab.fleet.mask import one_line
-from omsfab.fleet.model import Fleet, Node
+from omsfab.fleet.model import Fleet
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.plan.observed import Present
-from omsfab.plan.procedures import regions, scale_out, undo
-from omsfab.plan.records import METADB, Plan
-from omsfab.run import clock, observe
+from omsfab.plan.procedures import undo
+from omsfab.run import clock
 from omsfab.run.confirmation import Flags, confirm
-from omsfab.run.engine.interpreter import Site, health_says, no_health_page
-from omsfab.run.engine.runner import Runner
 from omsfab.run.record import claims
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
-from omsfab.run.session import TASKS, asks_metadb, home_of, hosts_path, secrets_of
-from omsfab.show.fleet import fleet_lines
+from omsfab.run.session import TASKS, home_of, hosts_path
 from omsfab.show.report import html
 from omsfab.show.text import NOT_RECORDED, clock_span, event_line, outage_text, say
 from omsfab.ssh import shell as ssh
-from omsfab.ssh.protocol import Shell
-
-
-def fleet() -> None:
-    """Print hosts.yaml as it was understood; secrets as ****."""
-    loaded = hosts_file.load(hosts_path())
-    print(f"# {hosts_path()}: valid")
-    for line in fleet_lines(loaded):
-        print(line)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of ``fleet.status``; ``beat`` is in seconds, by the clock of MetaDB."""
-
-    node: str
-    ip: str
-    region: str
-    container: str
-    programs: str
-    health: str
-    host: str
-    beat: str
-
-    listed: bool = False
-    """Whether MetaDB has a host row of it."""
-    states: Mapping[str, str] = field(default_factory=dict)
-    """Its programs, as supervisord says."""
-
-    @property
-    def deployed(self) -> bool:
-        """Whether OMS belongs there."""
-        return self.container in ("running", "stopped") or self.listed
-
-    @property
-    def idle(self) -> bool:
-        """Whether no part of OMS runs there; a node that cannot be asked is not called so."""
-        if self.container == "running":
-            return bool(self.states) and len(self.missing) == len(supervisor.CORE)
-        return self.container in ("stopped", "absent")
-
-    @property
-    def missing(self) -> list[str]:
-        """The parts of OMS that do not run, with their states."""
-        states = {name: self.states.get(name, "absent") for name in supervisor.CORE}
-        return [f"{name} {state}" for name, state in states.items() if state != "RUNNING"]
-
-    def shown(self) -> dict[str, str]:
-        return {head: getattr(self, head) for head in HEADS}
-
-
-HEADS = ("node", "ip", "region", "container", "programs", "health", "host", "beat")
-
-
-def status(*, as_json: bool = False) -> None:
-    """Print a row per node; what cannot be asked stands there as a word."""
-    loaded = hosts_file.load(hosts_path())
-    rows = status_rows(loaded)
-    down = list(down_lines(loaded, rows, History(home_of(loaded))))
-    if as_json:
-        print(json.dumps([row.shown() for row in rows], ensure_ascii=False))
-        return
-    for line in down:
-        print(line)
-    table = Table()
-    for head in HEADS:
-        table.add_column("address" if head == "ip" else head)
-    for row in rows:
-        table.add_row(*(escape(one_line(str(cell))) for cell in row.shown().values()))
-    Console().print(table)
-
-
-def down_lines(loaded: Fleet, rows: list[Row], history: History) -> Iterator[str]:
-    """Yield where OMS does not serve, as the containers say; since when, as runs here know."""
-    for region in loaded.regions:
-        there = [row for row in rows if row.region == region.name and row.deployed]
-        known = {row.node: history.down(row.node) for row in there if row.idle or row.missing}
-        down = [row.node for row in there if row.idle or (row.missing and known[row.node])]
-        told = next((found for node in down if (found := known[node])), None)
-        if told and set(told.nodes) == set(down):
-            yield f"OUTAGE  {outage_text(told, 'fab run.list names the run')}"
-        elif down:
-            on = "" if len(down) == len(there) else f" on {', '.join(down)}"
-            yield f"OUTAGE  OMS of {region.name} is DOWN{on} (since when is not known here)"
-        for row in there:
-            if row.container == "running" and row.states and row.missing and row.node not in down:
-                yield f"{row.node}: {', '.join(row.missing)}"
-
-
-def status_rows(loaded: Fleet) -> list[Row]:
-    """Ask all nodes side by side, MetaDB once."""
-    shells = ssh.connect(loaded.nodes, loaded.ssh)
-    metadb = tunnel.edge(loaded.metadb, shells)
-    hosts: dict[str, str] = {}
-    beats: dict[str, str] = {}
-    away = False
-    try:
-        known = {row.code for row in metadb.clusters()} if metadb.exists() else set()
-        for region in loaded.regions:
-            if region.location in known:
-                hosts |= {row.ip: row.status for row in metadb.hosts(region.location)}
-                ages = metadb.beats(region.heartbeat_db)
-                beats |= {ip: f"{age:.0f} s" for ip, age in ages.items()}
-    except OmsfabError as error:
-        hosts, away = {node.ip: error.id for node in loaded.nodes}, True
-
-    def ask(node: Node) -> Row:
-        container, states, health = _node(loaded, node, shells[node.name])
-        running = sum(now == "RUNNING" for now in states.values())
-        programs = f"{running}/{len(states)}" if container == "running" else "-"
-        region = loaded.region_of(node).name
-        host, beat = hosts.get(node.ip, "no row"), beats.get(node.ip, "-")
-        listed = node.ip in hosts and not away
-        return Row(
-            node.name, node.ip, region, container, programs, health, host, beat, listed, states
-        )
-
-    try:
-        with ThreadPoolExecutor(min(observe.WIDTH, len(loaded.nodes))) as pool:
-            return list(pool.map(ask, loaded.nodes))
-    finally:
-        for shell in shells.values():
-            shell.close()
-
-
-def _node(loaded: Fleet, node: Node, shell: Shell) -> tuple[str, dict[str, str], str]:
-    try:
-        if shell.run(docker.version()).status != 0:
-            return "docker is silent", {}, "-"
-        state = shell.run(docker.running(loaded.install.container))
-        if state.status != 0:
-            return "absent", {}, "-"
-        if state.out.strip() != "true":
-            return "stopped", {}, "-"
-        programs = supervisor.states(shell.run(supervisor.status(loaded.install.container)).out)
-        install = loaded.install_of(node)
-        page = shell.run(files.http_get(oms.health_url(node, install)))
-        why, cm = health_says(page), oms.page_of_cm(node.ip, install)
-        if cm is not None and no_health_page(page):
-            return "running", programs, "CM is silent" if shell.run(cm).status else "CM answers"
-    except OmsfabError as error:
-        return error.id, {}, "-"
-    else:
-        return "running", programs, "unhealthy" if why else "healthy"
 
 
 def _metadb(loaded: Fleet) -> MetaDbEdge:
     return tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
-
-
-def check(region: str) -> None:
-    """Print every difference between hosts.yaml and what is so, a line each."""
-    loaded = hosts_file.load(hosts_path())
-    asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
-    shells = ssh.connect(loaded.nodes, loaded.ssh)
-    metadb = tunnel.edge(loaded.metadb, shells)
-    found: dict[str, Present] = {}
-    errors: list[OmsfabError] = []
-    told: dict[Finding, None] = {}
-    site = Site("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
-    try:
-        for where in asked:
-            found[where.name], wrong = observe.at_region(loaded, where, shells, metadb, None)
-            errors += wrong
-            runner = Runner(site, lambda event: None)
-            stage = scale_out.preflight(loaded, where, found[where.name])
-            if any(error.node == METADB for error in wrong):  # told once
-                steps = (step for step in stage.steps if not asks_metadb(step))
-                stage = replace(stage, steps=tuple(steps))
-            try:
-                runner.carry_out(Plan("fleet.check", "", (), (stage,)))
-            except OmsfabError as error:
-                parts = error.parts or (error,)
-                told |= dict.fromkeys(finding_of(part) for part in parts)
-            told |= dict.fromkeys(runner.warnings)
-    finally:
-        for shell in shells.values():
-            shell.close()
-    if errors:
-        raise refusal(errors, told)
-    for one in told:
-        say("\n".join(one.lines()))
-    lines = tuple(regions.differences(loaded, found))
-    for line in lines:
-        say(line)
-    count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
-    print(f"fleet.check: {count} from {hosts_path()}; {len(told)} findings (✗ would stop a run)")
 
 
 # --- runs and lock -------------------------------------------------------------------------------

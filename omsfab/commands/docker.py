@@ -133,6 +133,14 @@ def running(container: str) -> Command:
     )
 
 
+_RUNNING_FROM = script_text("running_from")
+
+
+def running_from(container: str) -> Command:
+    """Print ``true`` if the container runs, and the tags of its image, or its id without any."""
+    return script(_RUNNING_FROM, container)
+
+
 def image_of(container: str) -> Command:
     """Print the id of the image the container was made from."""
     return command("docker", "inspect", "--type", "container", "--format", "{{.Image}}", container)

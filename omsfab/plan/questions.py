@@ -440,10 +440,6 @@ def _fixable(fleet: Fleet, step: Step) -> Step:
     return replace(step, fix=fix, wanted=step.wanted or wanted)
 
 
-def _node(fleet: Fleet, name: str) -> Node:
-    return next(node for node in fleet.nodes if node.name == name)
-
-
 def _vip_of(fleet: Fleet, node: Node, *, runs: bool) -> tuple[Step, ...]:
     """Asked of a single node too, which names another line than itself; before a region runs
     nobody answers behind its VIP."""

@@ -638,7 +638,7 @@ def sudo_works(g: Ground) -> None:
 def config_readable(g: Ground) -> None:
     g.ended(g.fab(*OUT), 0)
     os.chmod(g.lab.path(g.new[0], oracle.CONFIG), 0o644)
-    g.says(g.ended(g.fab("fleet.check"), 0), "644")
+    g.says(g.ended(g.fab("fleet.check"), 5), "644")
 
 
 @fault(

@@ -39,7 +39,7 @@ SECOND = "changes of a second run of a finished plan"
 
 FOLLOWED = 3
 """So many next lines lead from any error to an end."""
-RolledBack, Waits = 8, 4
+RolledBack, Waits, Differs = 8, 4, 5
 """Exit statuses."""
 
 
@@ -284,12 +284,12 @@ class Ground:
 
     def paste(self, outcome: Outcome, limit: float = 300) -> Outcome:
         """Run the ``next:`` line verbatim, in a shell, as an operator would; where that only looks,
-        and finds all well, the operator goes on with what was begun."""
+        and finds all well or what is to be done, the operator goes on with what was begun."""
         if not outcome.next:
             raise Miss(f"{outcome.error} has no next line")
         done = self.paste_line(outcome.next, limit)
         begun = outcome.words[:1] in (("scale.out",), ("run.resume",))
-        if done.code or not begun or not LOOKS.search(outcome.next):
+        if done.code not in (0, Differs) or not begun or not LOOKS.search(outcome.next):
             return done
         return self.fab(*outcome.words, limit=limit)
 

@@ -297,7 +297,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
     sleepy = (init_job, transfer, client, metadb_lease, metadb_surgery, interpreter, runner, lifecycle, views,  # noqa: E501
               terminal, jump_host, failpoint, retry)  # fmt: skip
     threaded = (metadb_lease, runner, replica, journal, terminal, signals, failpoint)
-    pooled = (observe, claims, session, views, other_hosts)
+    pooled = (observe, claims, session, other_hosts)
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "time", time) for module in sleepy),
         *((module, "threading", threads) for module in threaded),

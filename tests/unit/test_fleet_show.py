@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from omsfab.cli import status
+from omsfab.cli import fleet
 
 GOOD = Path(__file__).parent / "good_hosts"
 
@@ -20,7 +20,7 @@ def shown(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setenv("OMSFAB_HOSTS", str(path))
         monkeypatch.setenv("OMS_META_PASSWORD", "hunter2")
-        status.fleet()
+        fleet.show()
         return capsys.readouterr().out.splitlines()
 
     return show

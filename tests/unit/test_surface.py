@@ -11,7 +11,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from omsfab.cli import rows, status
+from omsfab.cli import fleet, rows
 from omsfab.errors import InputError
 from omsfab.fleet import image_package
 from omsfab.run import lifecycle
@@ -115,7 +115,7 @@ def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tm
 @pytest.mark.parametrize(
     ("call", "again"),
     [
-        (lambda: status.check("nope"), "fab fleet.check --region="),
+        (lambda: fleet.check("nope"), "fab fleet.check --region="),
         (lambda: rows.show("nope"), "fab meta.show --region="),
         (lambda: rows.save("nope"), "fab meta.save --region="),
         (lambda: dry("oms.deploy", region="nope"), "fab --dry oms.deploy --region="),

@@ -1,0 +1,439 @@
+"""What an operator looks at first: hosts.yaml as it was understood, the fleet as it is, and where
+the two differ.  Nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from omsfab.commands import docker, files, node_checks, oms, supervisor
+from omsfab.commands.next_line import fab
+from omsfab.errors import Finding, OmsfabError, finding_of, refusal
+from omsfab.fleet import hosts_file, values
+from omsfab.fleet.mask import one_line
+from omsfab.fleet.model import Fleet, Install, Node, Region
+from omsfab.metadb import tunnel
+from omsfab.plan.observed import Present
+from omsfab.plan.outage import Outage
+from omsfab.plan.procedures import regions, scale_out
+from omsfab.plan.records import METADB, Plan
+from omsfab.run import observe
+from omsfab.run.engine.interpreter import Site, health_says, no_health_page
+from omsfab.run.engine.runner import Runner
+from omsfab.run.record import journal as journals
+from omsfab.run.record.outages import History
+from omsfab.run.session import asks_metadb, home_of, hosts_path, secrets_of
+from omsfab.show import columns
+from omsfab.show.fleet import fleet_lines
+from omsfab.show.text import outage_text, say
+from omsfab.ssh import shell as ssh
+from omsfab.ssh.protocol import Shell
+
+AS_WANTED, ILL, UNREACHABLE = 0, 5, 3
+"""Exit statuses of ``fleet.status`` and ``fleet.check``, which monitoring reads."""
+
+STALE = 200
+"""Seconds after which a heartbeat is old; those of OMS come every ten."""
+
+
+def show() -> None:
+    """Print hosts.yaml as it was understood; secrets as ****."""
+    loaded = hosts_file.load(hosts_path())
+    print(f"# {hosts_path()}: valid")
+    for line in fleet_lines(loaded):
+        print(line)
+
+
+# --- the fleet as it is --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node, as it answered.  ``beat`` is in seconds, by the clock of MetaDB."""
+
+    node: str
+    address: str
+    region: str
+    container: str = ""
+    """running, stopped or absent; "" where the node could not be asked."""
+    error: str = ""
+    """Why it could not be asked, with the id of the error."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Its programs, as supervisord says."""
+    health: str = ""
+    """"healthy" or "CM answers" is well; "" where nothing runs that could be asked."""
+    image: str = ""
+    """The version in the tag of its image, or that tag."""
+    host: str | None = None
+    """host_status in MetaDB; None without a row, or where MetaDB could not be asked."""
+    beat: float | None = None
+
+    @property
+    def deployed(self) -> bool:
+        """Whether OMS belongs there."""
+        return self.container in ("running", "stopped") or self.host is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no part of OMS runs there; a node that cannot be asked is not called so."""
+        if self.container == "running":
+            return bool(self.states) and len(self.missing) == len(supervisor.CORE)
+        return self.container in ("stopped", "absent")
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts of OMS that do not run, with their states."""
+        states = {name: self.states.get(name, "absent") for name in supervisor.CORE}
+        return [f"{name} {state}" for name, state in states.items() if state != "RUNNING"]
+
+    @property
+    def healthy(self) -> bool:
+        return self.health in WELL and not self.missing
+
+    @property
+    def running(self) -> int:
+        return sum(state == "RUNNING" for state in self.states.values())
+
+    def record(self) -> dict[str, Any]:
+        """The row as ``--json`` has it; docs/json.md."""
+        return {
+            "node": self.node,
+            "address": self.address,
+            "region": self.region,
+            "error": self.error or None,
+            "container": self.container or None,
+            "programs": dict(self.states),
+            "running": self.running if self.container == "running" else None,
+            "healthy": self.healthy if self.container else None,
+            "health": self.health or None,
+            "image": self.image or None,
+            "host_status": self.host,
+            "heartbeat_seconds": None if self.beat is None else round(self.beat),
+        }
+
+
+WELL = ("healthy", "CM answers")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A region: how many of the nodes where OMS belongs are well, its VIP, what runs left open."""
+
+    region: str
+    healthy: int
+    deployed: int
+    vip: bool | None = None
+    """Whether the address of cm_url answers; None where it is a node's own, or nobody could ask."""
+    outage: Outage | None = None
+    down: tuple[str, ...] = ()
+    """The nodes on which OMS is down."""
+
+    @property
+    def silent_vip(self) -> bool:
+        """Where no OMS is yet, nobody need answer."""
+        return self.vip is False and self.deployed > 0
+
+    def record(self) -> dict[str, Any]:
+        found = self.outage
+        return {
+            "region": self.region,
+            "healthy": self.healthy,
+            "deployed": self.deployed,
+            "vip_answers": self.vip,
+            "down": list(self.down),
+            "down_since": found.since if found else None,
+            "down_seconds": round(found.seconds) if found else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The fleet at one moment."""
+
+    rows: tuple[Row, ...]
+    metadb: str = ""
+    """Why MetaDB could not be asked, with the id of the error."""
+    vips: Mapping[str, bool] = field(default_factory=dict)
+    """Region -> whether its VIP answers."""
+    open_runs: tuple[str, ...] = ()
+    """The ids of the runs of this jump host that have not ended."""
+
+
+AGAIN = 5.0
+"""Seconds between two looks of ``--watch``."""
+
+
+def status(*, as_json: bool = False, watch: bool = False) -> int:
+    """Print how each region and each node is; return 0, 5 if something is ill, 3 if a node or
+    MetaDB cannot be reached.  ``watch``: again and again, until Ctrl-C."""
+    loaded = hosts_file.load(hosts_path())
+    home = home_of(loaded)
+    while True:
+        state = replace(ask(loaded), open_runs=tuple(open_runs(home)))
+        found = summaries(loaded, state, History(home))
+        code = exit_code(state, found)
+        if as_json:
+            print(json.dumps(record(state, found, code), ensure_ascii=False), flush=True)
+        else:
+            if watch and columns.width():
+                print("\033[H\033[2J", end="")
+            for line in status_lines(state, found, code, columns.width()):
+                print(one_line(line))
+        if not watch:
+            return code
+        time.sleep(AGAIN)
+
+
+def open_runs(home: Path) -> Iterator[str]:
+    """Yield the runs of this jump host that have not ended and were not rolled back."""
+    for directory in journals.runs(home):
+        with contextlib.suppress(OmsfabError):
+            past = journals.read(directory / "journal.jsonl")
+            if not (past.ended or past.undone):
+                yield directory.name
+
+
+def record(state: State, found: list[Summary], code: int) -> dict[str, Any]:
+    """What ``--json`` prints; docs/json.md."""
+    return {
+        "schema": 1,
+        "hosts_file": str(hosts_path()),
+        "exit": code,
+        "metadb_error": state.metadb or None,
+        "open_runs": list(state.open_runs),
+        "regions": [one.record() for one in found],
+        "nodes": [row.record() for row in state.rows],
+    }
+
+
+def exit_code(state: State, found: list[Summary]) -> int:
+    """Unreachable before ill: what is not known may be worse."""
+    if state.metadb or any(row.error for row in state.rows):
+        return UNREACHABLE
+    ill = any(one.down or one.silent_vip or one.healthy < one.deployed for one in found)
+    stale = any((row.beat or 0) > STALE for row in state.rows if row.deployed)
+    return ILL if ill or stale else AS_WANTED
+
+
+def summaries(loaded: Fleet, state: State, history: History) -> list[Summary]:
+    """Tell of each region where OMS does not serve, as the containers say; since when, as the runs
+    of this jump host know."""
+    found = []
+    for region in loaded.regions:
+        there = [row for row in state.rows if row.region == region.name and row.deployed]
+        known = {row.node: history.down(row.node) for row in there if row.idle or row.missing}
+        down = [row.node for row in there if row.idle or (row.missing and known.get(row.node))]
+        told = next((outage for node in down if (outage := known[node])), None)
+        same = told if told and set(told.nodes) == set(down) else None
+        found.append(
+            Summary(
+                region.name,
+                sum(row.healthy for row in there),
+                len(there),
+                state.vips.get(region.name),
+                same,
+                tuple(down),
+            )
+        )
+    return found
+
+
+HEADS = ("node", "address", "region", "container", "programs", "health", "MetaDB", "beat", "image")
+GOES_FIRST = ("image", "beat", "MetaDB", "region")
+
+
+def status_lines(state: State, found: list[Summary], code: int, wide: int | None) -> Iterator[str]:
+    """Yield a line per region, what is down, the table, and what the exit status says."""
+    for one in found:
+        yield f"{one.region}   {_in_short(one, state)}"
+    for one in found:
+        yield from _outage_lines(one, [row for row in state.rows if row.region == one.region])
+    if state.metadb:
+        yield f"MetaDB   {state.metadb}"
+    heads = [head for head in HEADS if len(found) > 1 or head != "region"]
+    yield from columns.table(heads, [_cells(row, heads) for row in state.rows], wide, GOES_FIRST)
+    if code:
+        yield f"exit {code}: {_why(state, found)}"
+
+
+def _in_short(one: Summary, state: State) -> str:
+    vip = ["VIP IS SILENT"] if one.silent_vip else ["VIP answers"] if one.vip else []
+    runs = [f"run {run} has not ended" for run in state.open_runs] or ["no open run"]
+    well = f"{one.healthy} of {one.deployed} healthy" if one.deployed else "no OMS yet"
+    return " · ".join([well, *vip, *runs])
+
+
+def _outage_lines(one: Summary, rows: list[Row]) -> Iterator[str]:
+    if one.outage:
+        yield f"OUTAGE  {outage_text(one.outage, 'fab run.list names the run')}"
+    elif one.down:
+        on = "" if len(one.down) == one.deployed else f" on {', '.join(one.down)}"
+        yield f"OUTAGE  OMS of {one.region} is DOWN{on} (since when is not known here)"
+    for row in rows:
+        if row.container == "running" and row.states and row.missing and row.node not in one.down:
+            yield f"{row.node}: {', '.join(row.missing)}"
+
+
+def _cells(row: Row, heads: list[str]) -> list[str]:
+    named = [row.node, row.address, *([row.region] if "region" in heads else [])]
+    if row.error:
+        return [*named, row.error]
+    runs = row.container == "running"
+    beat = "-" if row.beat is None else f"{row.beat:.0f} s"
+    return [
+        *(*named, row.container, f"{row.running}/{len(row.states)}" if runs else "-"),
+        *(row.health or "-", row.host or "no row", beat, row.image or "-"),
+    ]
+
+
+def _why(state: State, found: list[Summary]) -> str:
+    silent = [row.node for row in state.rows if row.error] + (["MetaDB"] if state.metadb else [])
+    down = [node for one in found for node in one.down]
+    ill = [
+        row.node
+        for row in state.rows
+        if row.deployed and not row.error and not row.healthy and row.node not in down
+    ]
+    old = [row.node for row in state.rows if row.deployed and (row.beat or 0) > STALE]
+    vips = [one.region for one in found if one.silent_vip]
+    said = (
+        ("unreachable", silent),
+        ("down", down),
+        ("not healthy", ill),
+        ("heartbeat is old", old),
+        ("VIP is silent", vips),
+    )
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in said if names)
+
+
+def ask(loaded: Fleet) -> State:
+    """Ask all nodes side by side, and MetaDB beside them."""
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    metadb = tunnel.edge(loaded.metadb, shells)
+    hosts: dict[str, str] = {}
+    beats: dict[str, float] = {}
+
+    def rows() -> str:
+        try:
+            known = {row.code for row in metadb.clusters()} if metadb.exists() else set()
+            for region in loaded.regions:
+                if region.location in known:
+                    hosts.update({row.ip: row.status for row in metadb.hosts(region.location)})
+                    beats.update(metadb.beats(region.heartbeat_db))
+        except OmsfabError as error:
+            return f"{error.what} ({error.id})"
+        return ""
+
+    try:
+        with ThreadPoolExecutor(min(observe.WIDTH, len(loaded.nodes)) + 1) as pool:
+            wrong = pool.submit(rows)
+            asked = list(pool.map(lambda node: _row(loaded, node, shells[node.name]), loaded.nodes))
+            told = list(pool.map(lambda region: _vip(region, asked, shells), loaded.regions))
+            why = wrong.result()
+    finally:
+        for shell in shells.values():
+            shell.close()
+    return State(
+        tuple(
+            replace(row, host=hosts.get(row.address), beat=beats.get(row.address)) for row in asked
+        ),
+        why,
+        {region.name: answers for region, answers in zip(loaded.regions, told, strict=True)
+         if answers is not None},
+    )  # fmt: skip
+
+
+def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:
+    row = Row(node.name, node.ip, loaded.region_of(node).name)
+    install = loaded.install_of(node)
+    try:
+        if shell.run(docker.version()).status != 0:
+            return replace(row, error="docker does not answer (HOST-001)")
+        there = shell.run(docker.running_from(install.container))
+        if there.status != 0:
+            return replace(row, container="absent")
+        runs, image = there.out.split()[:2]
+        version = ".".join(map(str, values.version_of(image))) or image.rpartition(":")[2][:12]
+        row = replace(row, image=version)
+        if runs != "true":
+            return replace(row, container="stopped")
+        states = supervisor.states(shell.run(supervisor.status(install.container)).out)
+        health = _health(node, install, shell)
+        return replace(row, container="running", states=states, health=health)
+    except OmsfabError as error:
+        return replace(row, container="", error=f"{error.what} ({error.id})")
+
+
+def _health(node: Node, install: Install, shell: Shell) -> str:
+    page = shell.run(files.http_get(oms.health_url(node, install)))
+    cm = oms.page_of_cm(node.ip, install)
+    if cm is not None and no_health_page(page):
+        return "CM is silent" if shell.run(cm).status else "CM answers"
+    return "unhealthy" if health_says(page) else "healthy"
+
+
+def _vip(region: Region, rows: list[Row], shells: Mapping[str, Shell]) -> bool | None:
+    """Whether the address of cm_url is answered, as a node of the region sees it."""
+    if region.cm_url.host in region.ips:
+        return None
+    for row in rows:
+        if row.region == region.name and not row.error:
+            try:
+                to = node_checks.connects(region.cm_url.host, region.cm_url.port)
+                return shells[row.node].run(to).status == 0
+            except OmsfabError:
+                continue
+    return None
+
+
+# --- where it differs from hosts.yaml ------------------------------------------------------------
+
+
+def check(region: str) -> int:
+    """Print every difference between hosts.yaml and what is so, a line each.
+
+    Return 0 as wanted, 5 with differences or findings that would stop a run; a node or MetaDB that
+    cannot be reached raises, with all the rest told.
+    """
+    loaded = hosts_file.load(hosts_path())
+    asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
+    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    metadb = tunnel.edge(loaded.metadb, shells)
+    found: dict[str, Present] = {}
+    errors: list[OmsfabError] = []
+    told: dict[Finding, None] = {}
+    site = Site("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
+    try:
+        for where in asked:
+            found[where.name], wrong = observe.at_region(loaded, where, shells, metadb, None)
+            errors += wrong
+            runner = Runner(site, lambda event: None)
+            stage = scale_out.preflight(loaded, where, found[where.name])
+            if any(error.node == METADB for error in wrong):  # told once
+                steps = (step for step in stage.steps if not asks_metadb(step))
+                stage = replace(stage, steps=tuple(steps))
+            try:
+                runner.carry_out(Plan("fleet.check", "", (), (stage,)))
+            except OmsfabError as error:
+                parts = error.parts or (error,)
+                told |= dict.fromkeys(finding_of(part) for part in parts)
+            told |= dict.fromkeys(runner.warnings)
+    finally:
+        for shell in shells.values():
+            shell.close()
+    if errors:
+        raise refusal(errors, told)
+    for one in told:
+        say("\n".join(one.lines()))
+    lines = tuple(regions.differences(loaded, found))
+    for line in lines:
+        say(line)
+    count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
+    print(f"fleet.check: {count} from {hosts_path()}; {len(told)} findings (✗ would stop a run)")
+    return ILL if lines or any(one.weight == "hard" for one in told) else AS_WANTED
