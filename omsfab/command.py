@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 
 from omsfab.secret import Secret
 
@@ -63,9 +64,15 @@ def framed(cmd: Command, mark: str, *, sudo: bool) -> str:
 def shown(cmd: Command) -> str:
     """Return the command as an operator reads it; a script stands as its first line."""
     if cmd.argv[:2] == ("sh", "-c"):
-        first = cmd.argv[2].strip().splitlines()[0].lstrip("# ")
-        return " ".join((f"[{first}]", *(shlex.quote(word) for word in cmd.argv[4:])))
+        return " ".join((_title(cmd.argv[2]), *(shlex.quote(word) for word in cmd.argv[4:])))
     for at, word in enumerate(cmd.argv[:-3]):
         if (word, cmd.argv[at + 1]) == ("sh", "-c"):  # in a container: its name says what it does
             return shlex.join((*cmd.argv[:at], *cmd.argv[at + 3 :]))
     return shlex.join(cmd.argv)
+
+
+@lru_cache(256)
+def _title(text: str) -> str:
+    """The first line of a script, in brackets."""
+    first = text.strip().splitlines()[0].lstrip("# ")
+    return f"[{first}]"

@@ -53,12 +53,23 @@ def call(
     it is not, or ``waits`` has come to its end, that error is raised; any other always is.
     ``on_wait`` is told of the error and the pause before each; ``sleep`` waits, where it is given.
     """
+    try:
+        return act()  # nearly always that is all: what follows is made for who tries again
+    except on as error:
+        if not again(error):
+            raise
+        first = error
     from tenacity import RetryCallState, Retrying, retry_if_exception  # 30 ms that few tasks need
 
-    pauses = iter(waits)
+    failed, pauses = [first], iter(waits)
+
+    def once_more() -> T:
+        if failed:
+            raise failed.pop()
+        return act()
 
     def worth(error: BaseException) -> bool:
-        return isinstance(error, on) and again(error)
+        return error is first or (isinstance(error, on) and again(error))
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -72,4 +83,4 @@ def call(
         before_sleep=tell,
         sleep=sleep or (lambda seconds: time.sleep(seconds)),
         reraise=True,
-    )(act)
+    )(once_more)

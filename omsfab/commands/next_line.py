@@ -58,7 +58,7 @@ def edit(path: str) -> Next:
 
 def quote(text: str) -> str:
     """One word for bash, on one line whatever is in it: a line feed would be pasted as Enter."""
-    if all(sign.isprintable() for sign in text):
+    if text.isprintable():
         return shlex.quote(text)
     signs = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
     return "$'" + "".join(signs.get(c) or (c if c.isprintable() else _code(c)) for c in text) + "'"

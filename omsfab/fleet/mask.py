@@ -26,7 +26,7 @@ import base64
 import html
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 
 from omsfab.secret import Secret
@@ -165,6 +165,7 @@ _GAP = r"""(?:\\*["']?\\?[\r\n]+[ \t]*["']?|\\+[\r\n]+)?"""
 """A line end may fall between any two characters, with quotes where a program wraps its strings."""
 
 
+@cache
 def _character(c: str) -> str:
     """Return what matches one character, as it is or as shell, URL, JSON, YAML, Python, HTML
     write it, once or one within the other.  Each alternative begins with a literal: re is quick."""

@@ -9,6 +9,7 @@ names of tables and columns come from information_schema and are quoted by ``nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 OWN_SCHEMA = "omsfab"
 LEASE, MARKER = "omsfab_lease", "omsfab_marker"
@@ -156,6 +157,7 @@ def ha_config(table: str) -> str:
 # --- rows: read, delete, insert --------------------------------------------------------------
 
 
+@lru_cache(1024)
 def name(*parts: str) -> str:
     """Quote a name, e.g. ```oms_cm`.`host```."""
     return ".".join("`" + part.replace("`", "``") + "`" for part in parts)

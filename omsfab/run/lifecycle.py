@@ -257,7 +257,8 @@ class _UnderWay:
 
     def emit(self, event: Event) -> None:
         """Journal the event, then show it; a terminal that is gone ends no run."""
-        clean = replace(event, text=self._redacted(event))
+        text = self._redacted(event)
+        clean = event if text == event.text else replace(event, text=text)
         self._journal.write(clean)
         if event.kind == "programs" or event.data:
             self._heard.append(clean)

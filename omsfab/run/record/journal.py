@@ -18,7 +18,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +156,8 @@ def read(path: Path) -> Past:
         try:
             record = json.loads(line)
             previous = record.pop("prev")
+            record["text"] = plain(record.get("text", ""))
             event = Event.of(record)
-            event = replace(event, text=plain(event.text))
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):  # the disk filled, or the machine died, in its middle
                 torn = True
