@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from omsfab.command import Command, shown
 from tests.simulation.fleet import CM, CONFIG, CONTAINER, RM, Fleet
 from tests.simulation.node import File, Node
 from tests.simulation.world import Process, World
@@ -60,6 +61,16 @@ HUMAN = frozenset(
 ALL = (*PROCESS, *LINE, *NODE, *DBA, *(f"init:{one}" for one in INIT))
 
 
+What = str | bytes | Command
+"""What is at hand at a point; made words of where it is told only."""
+
+
+def words_of(what: What) -> str:
+    if isinstance(what, Command):
+        return shown(what)
+    return what[-60:].decode("utf-8", "replace") if isinstance(what, bytes) else what
+
+
 class Faults:
     """Those of one schedule; ``happened`` are (when, fault) so far."""
 
@@ -77,7 +88,7 @@ class Faults:
         self.disturbed = -1e9
         """When the world was last changed by somebody else."""
 
-    def point(self, kind: str, what: str, node: Node | None) -> str:
+    def point(self, kind: str, what: What, node: Node | None) -> str:
         """Called at every point (shell.Point)."""
         world = self.world
         process = world.process
@@ -85,8 +96,7 @@ class Faults:
             return ""
         operator = process.operator
         operator.points += 1
-        task: Any = world.task
-        step = task.step or OUTSIDE
+        step = world.task.step or OUTSIDE
         count = operator.steps[step] = operator.steps.get(step, 0) + 1
         found = self.left.pop((operator.number - 1, step, count), None) if self.left else None
         answer = ""
@@ -94,7 +104,7 @@ class Faults:
         for fault in found or ():
             self.happened.append((world.now, fault))
             self.covered.add((step, fault.what))
-            world.tell("FAULT", f"{fault}   [{kind} {what[:60]}]")
+            world.tell("FAULT", f"{fault}   [{kind} {words_of(what)[:60]}]")
             if fault.what in LINE:
                 pending.append(fault.what)
             else:

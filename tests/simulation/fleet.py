@@ -87,7 +87,7 @@ class Fleet:
             "/data/oms/oms_run",
         }
         node.images[self.image] = {self.reference}
-        node.files[CONFIG] = File(config, at=-1000.0, writer=maker)
+        node.files[CONFIG] = File(config, "644", at=-1000.0, writer=maker)
         binds = [
             (CONFIG, docker.CONFIG),
             ("/data/oms/oms_logs", docker.LOGS),

@@ -225,6 +225,8 @@ class Node:
             return
         dead = name in ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
         dead = dead and container.components is None
+        if name == "oms_drc_supervisor" and container.config is not None:
+            dead = dead or container.config.mode == "600"  # it runs as the image's user ds
         program.state, program.at = ("FATAL" if dead else "STARTING"), self.world.now
 
     def write(self, path: str, content: bytes, writer: str, mode: str = "") -> File:

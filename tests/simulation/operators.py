@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from invoke import Context
@@ -113,21 +114,32 @@ class Operator:
 
     def _main(self, words: list[str], result: Said) -> None:
         name, kwargs = _parsed(words[1:])
-        task = tasks.namespace[name]
-        kept = dict(task.help)
-        flags = {argument.name: argument.default for argument in task.get_arguments()}
-        task.help = kept  # asking for the flags uses it up, and another test compares it
+        task, flags = _task(name)
         if unknown := kwargs.keys() - flags:
             raise AssertionError(f"{' '.join(words)}: no flag {', '.join(unknown)}")
         kwargs = flags | kwargs | ({"yes": True} if "yes" in flags else {})
         try:
-            task.body(Context(), **kwargs)
+            task.body(CONTEXT, **kwargs)
         except Exit as end:
             result.status = end.code
         except Killed:
             raise
         else:
             result.status = 0
+
+
+CONTEXT = Context()
+"""Reads the configuration of fab, which says nothing to a task: once is enough."""
+
+
+@cache
+def _task(name: str) -> tuple[Any, dict[str, Any]]:
+    """The task, and the flags that it has unless one is given."""
+    task = tasks.namespace[name]
+    kept = dict(task.help)
+    flags = {argument.name: argument.default for argument in task.get_arguments()}
+    task.help = kept  # asking for the flags uses it up, and another test compares it
+    return task, flags
 
 
 def _parsed(words: list[str]) -> tuple[str, dict[str, Any]]:

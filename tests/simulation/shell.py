@@ -35,6 +35,7 @@ from omsfab.secret import Secret
 from omsfab.show import terminal
 from omsfab.ssh import files, shell, transfer
 from omsfab.ssh.protocol import OnBytes, OnLine, Result
+from tests.simulation.faults import What
 from tests.simulation.node import Node
 from tests.simulation.world import (
     Aside,
@@ -53,7 +54,7 @@ from tests.simulation.world import (
 SILENCE = 30.0
 """Seconds after which the line to a dead node is given up."""
 
-Point = Callable[[str, str, Node | None], str]
+Point = Callable[[str, What, Node | None], str]
 """Called at every effect, question or wait of omsfab: (kind, what, node) -> what goes wrong there,
 "" for nothing.  Kinds: ask, answer, say, heard, write, wait."""
 
@@ -85,7 +86,7 @@ class SimShell:
         guarded = world.now
         process = world.process
         assert process is not None
-        wrong = self._point("ask", shown(cmd), there)
+        wrong = self._point("ask", cmd, there)
         world.sleep(world.latency())
         if there.away and not self._open:
             world.sleep(8.0)
@@ -109,7 +110,7 @@ class SimShell:
         if on_line:
             for line in out.splitlines():
                 on_line(line)
-        wrong = self._point("answer", shown(cmd), there)
+        wrong = self._point("answer", cmd, there)
         if wrong == "lost" or there.away or there.boot is not boot:
             raise self._lost(cmd)
         if wrong == "silent":
@@ -132,7 +133,7 @@ class SimShell:
                     return
                 world.sleep(seconds)
 
-        task = world.spawn(act, f"{self.node}: {shown(cmd)[:40]}", boot)
+        task = world.spawn(act, self.node, boot)
         end = world.now + cmd.limit
         while not task.ended:
             if boot.dead or there.away:
@@ -347,6 +348,9 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
 
 
 _sleep = __import__("time").sleep
+_PACE = init_job.Pace(fastest=1.0, slowest=5.0)
+"""Questions to a docker_init.sh that only say that it still runs are alike: fewer will do."""
+init_job.follow.__kwdefaults__["pace"] = _PACE
 _take = metadb_lease.take
 _MADE: dict[str, Any] = {}
 

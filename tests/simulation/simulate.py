@@ -16,7 +16,7 @@ from tests.simulation import faults as all_faults
 from tests.simulation import scenarios
 from tests.simulation.faults import HUMAN, Fault, Faults
 from tests.simulation.invariants import LONGEST, State, Watch, not_before, not_golden
-from tests.simulation.node import Node, NotSimulated
+from tests.simulation.node import NotSimulated
 from tests.simulation.operators import LOOKS, Operator, Said, observe_steps
 from tests.simulation.shell import installed
 from tests.simulation.world import World
@@ -129,7 +129,7 @@ class _Run:
     def outcome(self) -> Outcome:
         former = observe_steps()
         try:
-            with installed(self.world, self.fleet, self._point):
+            with installed(self.world, self.fleet, self.faults.point):
                 self.world.spawn(self._all, "everybody")
                 try:
                     self.world.run(lambda: self.over)
@@ -172,9 +172,6 @@ class _Run:
 
     # --- hooks -----------------------------------------------------------------------------------
 
-    def _point(self, kind: str, what: str, node: Node | None) -> str:
-        return self.faults.point(kind, what, node)
-
     QUIET = ("set", "show", "explain")
 
     def _statement(self, connection: Any, text: str, phase: str) -> None:
@@ -191,7 +188,7 @@ class _Run:
                 self.watch.committing()
             elif first not in self.QUIET and (first != "select" or "for update" in text):
                 world.sleep(world.latency())
-            wrong = self._point("say", text, None)
+            wrong = self.faults.point("say", text, None)
             if wrong or not fleet.metadb_answers():
                 connection.cut(None if self.world.words.random() < 0.3 else 0.0)
             return
@@ -205,7 +202,7 @@ class _Run:
             self.watch.committed(shown)
         if first in ("commit", "update"):
             fleet.token()
-        wrong = self._point("heard", text, None)
+        wrong = self.faults.point("heard", text, None)
         if wrong or not fleet.metadb_answers():
             connection.cut(0.0)
 
@@ -355,7 +352,9 @@ class _Run:
                     line = "fab run.resume" if last.status is None else self._next(last, 0)
                     if not line:
                         break
-                    self._say(one, line)
+                    said = self._say(one, line)
+                    if (said.line, said.status, said.error) == (last.line, last.status, last.error):
+                        break  # word for word as before: once more tells nothing new
 
     def _golden(self) -> list[str]:
         region = "cn-other" if self.schedule.scenario == "region" else "cn-lab"
@@ -398,7 +397,7 @@ class _Run:
                 wrong = list(not_before(self.fleet, self.before, spared=True))
             if wrong and not self._repaired():
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
-        if said.status == 9 and not self.human and not self._out_of_order():
+        if said.status == 9 and not self.human and not self._out_of_order(one):
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
 
     def _by_hand(self, what: str) -> bool:
@@ -408,15 +407,18 @@ class _Run:
         """Connections of people that hold rows."""
         return [one for one in self.fleet.metadb.open.values() if one.user == "dba"]
 
-    def _out_of_order(self) -> bool:
-        """Whether something that a rollback needs does not answer at this moment."""
-        now = self.world.now
+    def _out_of_order(self, one: Operator) -> bool:
+        """Whether something that a rollback needs does not answer now, or has not just before:
+        nothing is taken back that the jump host's own disk has no room to write down."""
         if self._held_by_a_dba():
             return True
-        return self.fleet.metadb_until > now - 60 or any(
-            max(node.away_until, node.docker_until, node.full_until) > now - 60
-            for node in self.fleet.nodes.values()
-        )
+        last = max(
+            self.fleet.metadb_until,
+            one.full_until,
+            *(max(node.away_until, node.docker_until, node.full_until)
+              for node in self.fleet.nodes.values()),
+        )  # fmt: skip
+        return last > max(0.0, self.world.now - 60)
 
     def _ended_well(self, undo: Said) -> bool:
         """Whether a line before had ended with 0, so that something good was taken back."""
@@ -600,12 +602,19 @@ def focused(seed: int, focus: Focus) -> Schedule:
     return Schedule(seed, scenario, operators, faults)
 
 
+def aim(seed: int) -> tuple[str, str, str]:
+    """The scenario, the step and the fault that the schedule of a seed is about: each in turn."""
+    turn, place = divmod(seed, len(SCENARIOS))
+    scenario = SCENARIOS[place]
+    every = pairs(scenario)
+    nth = turn * SCENARIOS.count(scenario) + SCENARIOS[:place].count(scenario)
+    return scenario, *every[nth % len(every)]
+
+
 def drawn(seed: int) -> Schedule:
     """The schedule of a seed: each pair of step and fault in turn, and others beside it."""
     draw = random.Random(seed)
-    scenario = SCENARIOS[seed % len(SCENARIOS)]
-    every = pairs(scenario)
-    step, what = every[seed // len(SCENARIOS) * SCENARIOS.count(scenario) % len(every)]
+    scenario, step, what = aim(seed)
     there, back = counted(scenario)
     script = list(draw.choice((*FORWARD, *FORWARD, *BACK) if step in there else BACK))
     steps = back if "undo" in script or step not in there else there

@@ -124,6 +124,10 @@ class World:
         self._heap: list[tuple[float, int, Task, int]] = []
         self._count = 0
         self._hub = getcurrent()
+        self.current: Task | None = None
+        """Who runs at this moment; None = nobody, the world itself."""
+        self.process: Process | None = None
+        """Whose program runs at this moment."""
         self._tasks: list[Task] = []
         self.story: list[tuple[float, str, str]] = []
         self.broken: BaseException | None = None
@@ -137,13 +141,8 @@ class World:
 
     @property
     def task(self) -> Task:
-        found = getcurrent()
-        assert isinstance(found, Task), "only a task can wait"
-        return found
-
-    @property
-    def process(self) -> Process | None:
-        return getattr(getcurrent(), "process", None)
+        assert self.current is not None, "only a task can wait"
+        return self.current
 
     def spawn(
         self,
@@ -201,7 +200,8 @@ class World:
             raise Killed
         task = self.task
         self._hub.switch()
-        if self.over or (task.process is not None and task.process.dead):
+        process = task.process
+        if self.over or (process is not None and process.dead):
             raise Killed
         if task.interrupt is not None:
             interrupt, task.interrupt = task.interrupt, None
@@ -246,7 +246,9 @@ class World:
             if self.events > MOST_EVENTS:
                 raise Endless(f"more than {MOST_EVENTS} events")
             task.token += 1
+            self.current, self.process = task, process
             task.switch()
+            self.current = self.process = None
             if self.broken is not None:
                 raise self.broken
             if until():
@@ -258,7 +260,9 @@ class World:
         self._heap.clear()
         for task in self._tasks:
             if not task.dead and task:
+                self.current, self.process = task, task.process
                 task.throw(Killed)
+        self.current = self.process = None
         self._tasks.clear()
 
 
@@ -423,7 +427,7 @@ class _Asked:
                 self._error = error
 
         self._task = world.spawn(run, "pool", world.process)
-        self._task.step = getattr(getcurrent(), "step", "")
+        self._task.step = world.task.step
 
     def result(self) -> Any:
         while not self._task.ended:
@@ -450,7 +454,7 @@ class Os:
     """Stands for ``os`` where the state directory is written: a disk can be full, and a process
     that was killed writes nothing more."""
 
-    def __init__(self, world: World, point: Callable[[str, str, Any], str]) -> None:
+    def __init__(self, world: World, point: Callable[[str, Any, Any], str]) -> None:
         self._world, self._point = world, point
 
     def __getattr__(self, name: str) -> Any:
@@ -482,7 +486,7 @@ class Os:
 
     def write(self, fd: int, data: bytes) -> int:
         process = self._alive()
-        self._point("write", data[-60:].decode("utf-8", "replace"), None)
+        self._point("write", data, None)
         if process and process.full_until > self._world.now:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if process and process.tear and len(data) > 2:
