@@ -29,6 +29,7 @@ from omsfab.plan.records import (
     MetaDbVersion,
     Probe,
     SameTime,
+    Says,
     Stage,
     Step,
     Succeeds,
@@ -144,6 +145,7 @@ def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
     return (
         steps.quick(node),
         steps.docker_answers(node),
+        *((_runs(fleet, node),) if running else ()),
         *_clock(fleet, node, running=running),
         _step(
             "habits",
@@ -210,6 +212,20 @@ def _clock(fleet: Fleet, node: Node, *, running: bool) -> tuple[Step, ...]:
             fix=look,
             warn=True,
         ),
+    )
+
+
+def _runs(fleet: Fleet, node: Node) -> Step:
+    """It ran when the plan was made.  A run that is resumed asks anew: a node that went down in
+    between has its container down, and then nothing else can be asked there."""
+    container = fleet.install.container
+    return _step(
+        "runs",
+        node,
+        f"{container} runs, as it did when this was planned",
+        Says(docker.running(container), "true"),
+        "RUN-004",
+        fix=shell("ssh", node.ip, f"docker start {container}"),
     )
 
 

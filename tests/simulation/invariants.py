@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,19 @@ def not_golden(fleet: Fleet, wanted: dict[str, Any], region: str) -> Iterator[st
         yield "a docker_init.sh is still running"
 
 
-def not_before(fleet: Fleet, before: State, *, spared: bool = False) -> Iterator[str]:
-    """Yield what is not as it was before the first line."""
+def not_before(
+    fleet: Fleet, before: State, *, spared: bool = False, untouched: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield what is not as it was before the first line.  ``untouched`` are nodes to which no run
+    has done anything: if they are down, they went down by themselves."""
     now = State(fleet)
     for table, rows in before.rows.items():
         if now.rows[table] != rows:
             yield f"{table} has {now.rows[table]}, before {rows}"
     for name, then in before.nodes.items():
         node = now.nodes[name]
+        if name in untouched and node["container"] == "exited":
+            continue
         if node["container"] != then["container"]:
             yield f"{name}: container is {node['container']}, was {then['container']}"
         if node["id"] != then["id"]:

@@ -277,6 +277,7 @@ class _Run:
         """The printed line to paste: one that does something, if one is there."""
         if said.status in (0, 8):
             return ""
+        self._start(said)
         lines = [line for line in said.next if line.startswith("fab ")]
         if said.next and not lines:  # somebody makes room, or opens the way, and types it again
             self.world.sleep(60.0)
@@ -289,6 +290,16 @@ class _Run:
             self.world.sleep(60.0)
             return said.line
         return acts[min(which, len(acts) - 1)] if acts else ""
+
+    def _start(self, said: Said) -> None:
+        """Paste a printed ``docker start``."""
+        for ip, name in re.findall(r"ssh (\S+) 'docker start (\S+)'", said.out):
+            node = next(one for one in self.fleet.nodes.values() if one.ip == ip)
+            found = node.containers.get(name)
+            if found and found.state == "exited" and not node.away:
+                self.world.tell("world", f"pasted: docker start {name} on {node.name}")
+                node.launch(found)
+                self.world.sleep(60.0)
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -379,6 +390,10 @@ class _Run:
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
         self._judge_words(one, said)
+        if "container is not running" in said.out and "docker start" not in said.out:
+            self.broken.append(
+                f"`{said.line}` says that a container is down, not how it is started"
+            )
         lease = one.leased
         if lease and said.status in (5, 6, 9, 11) and not self.human:
             since = self.fleet.lost(lease)
@@ -392,13 +407,25 @@ class _Run:
         if said.status == 0 and not recently:
             self._judge_success(said, others)
         if said.status == 8 and not recently and not others and not self.human:
-            wrong = self._before()
+            untouched = self.fleet.nodes.keys() - self._touched()
+            wrong = list(not_before(self.fleet, self.before, untouched=untouched))
             if "INIT-019" in said.out or self._by_hand("stop-programs"):
                 wrong = list(not_before(self.fleet, self.before, spared=True))
             if wrong and not self._repaired():
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and not self.human and not self._out_of_order(one):
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
+
+    def _touched(self) -> set[str]:
+        """The nodes to which any run has begun something, by the journals of all jump hosts."""
+        lines = (
+            line
+            for one in self.operators
+            for path in Path(one.home).glob("[0-9]*/journal.jsonl")
+            for line in path.read_bytes().splitlines()
+            if b'"kind": "intent"' in line
+        )
+        return {json.loads(line)["node"] for line in lines}
 
     def _by_hand(self, what: str) -> bool:
         return any(fault.what == what for _, fault in self.faults.happened)

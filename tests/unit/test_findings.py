@@ -38,6 +38,19 @@ def asked(*steps, there=(), gather=True, world=None):
     return caught.value
 
 
+def test_of_a_container_that_is_down_only_that_is_told():
+    """What else is asked of its node is asked within it; the other nodes are asked as ever."""
+    error = asked(
+        question("runs", "oms1", fault="RUN-004"),
+        question("b", "oms1", fault="B-001"),
+        question("c", "oms2", fault="C-001"),
+    )
+
+    assert {("RUN-004", "oms1"), ("C-001", "oms2")} == {
+        (one.id, one.node) for one in error.findings
+    }
+
+
 def test_every_question_of_every_node_is_asked():
     """A node does not stop at its first fault, and warnings stand beside what is hard."""
     error = asked(

@@ -58,6 +58,9 @@ FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 SIGN_EVERY = 15.0
 """Seconds without a word of a node after which it is told that its step goes on."""
 
+DOWN = "RUN-004"
+"""A container does not run."""
+
 SPARED = "INIT-019"
 """What was not done on the way back, because docker_init.sh failed there as well."""
 
@@ -655,8 +658,10 @@ def _unknown(silent: NoAnswer) -> OutcomeUnknown:
 
 
 def _asks_on(stage: Stage, error: OmsfabError) -> bool:
-    """Whether the next question to this node makes sense: not to one that does not answer."""
-    return stage.gather and not isinstance(error, (Unreachable, OutcomeUnknown, SecurityRefusal))
+    """Whether the next question to this node makes sense: not to one that does not answer, nor
+    where the container is down in which most of them are asked."""
+    silent = isinstance(error, (Unreachable, OutcomeUnknown, SecurityRefusal))
+    return stage.gather and not silent and error.id != DOWN
 
 
 def _blocks(stage: Stage, errors: Sequence[OmsfabError]) -> bool:
