@@ -674,6 +674,20 @@ GUARDS = (
         "tests/unit/test_node_scripts.py::test_a_docker_that_cannot_run_oms_is_told_apart",
     ),
     Guard(
+        "a docker_init.sh that repeats itself is waited for",
+        "omsfab/plan/procedures/scale_out.py",
+        "                    steps.inits_over(fleet, node),\n",
+        "",
+        "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[repeats-itself]",
+    ),
+    Guard(
+        "of a container that is down nothing else is asked",
+        "omsfab/run/engine/runner.py",
+        " and error.id != DOWN",
+        "",
+        "tests/unit/test_findings.py::test_of_a_container_that_is_down_only_that_is_told",
+    ),
+    Guard(
         "a container that went down with its node is started",
         "omsfab/commands/scripts/up.sh",
         "case $runs in true*) exit 0; esac",

@@ -745,6 +745,18 @@ def programs_run(fleet: Fleet, node: Node, facts: NodeFacts | None = None) -> St
     )
 
 
+def inits_over(fleet: Fleet, node: Node) -> Step:
+    """An image may begin docker_init.sh anew behind its banner: what is proven then, while it runs,
+    it stops and starts again a moment later."""
+    over = job.over(fleet.install.container, oms.INIT, unasked=True)
+    return replace(
+        no_init_runs(fleet, node),
+        name="init-runs-last",
+        verify=(Await(Succeeds(over, "docker_init.sh runs again"), limit=600, every=5),),
+        next=fab("node.logs", node=node.name),
+    )
+
+
 def programs_all(fleet: Fleet, node: Node) -> Step:
     return Step(
         name="programs-all",

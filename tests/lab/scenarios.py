@@ -14,7 +14,7 @@ OMS = {"init": "always"}  # new containers are initialised at once, to save time
 
 NODE = ("line", "docker", "clock", "zone", "habits", "one-oms", "keeps", "metadb-way")
 FRESH = (*NODE, "advice", "ready", "place", "tag", "metadb-login")
-OLD = (*NODE, "init-runs", "kept", "seen", "omsflow", "metadb-login", "guarded")
+OLD = (*NODE, "init-runs", "kept", "seen", "omsflow", "metadb-login", "guarded", "runs")
 ROWS = ("metadb-quick", "metadb-version")
 BACKEND = ("vip", "vip-own", "vip-oms", "vip-healthy")
 ALIKE = {*NODE[1:], *FRESH[len(NODE) + 1 :], *OLD[len(NODE) + 1 :], *ROWS, *BACKEND[1:]}
@@ -23,7 +23,7 @@ ALIKE |= {"vip-own-last"}
 one of each kind of node, and not at all of them."""
 STAGED = ("directories", "image", "config")
 JOINED = ("container", "initialise")
-PROVEN = ("image-id", "programs", "programs-all", "health", "host", "vip-last")
+PROVEN = ("image-id", "init-runs-last", "programs", "programs-all", "health", "host", "vip-last")
 
 EFFECTS = {
     "directories": 1,

@@ -52,7 +52,7 @@ INIT = ("fail1", "fail2", "fail3", "fail4", "fail5", "hang2", "hang4", "repeat",
         "nobanner", "exit1", "signal", "wrapper", "rows-rewrite", "rows-add", "self", "self-fail5",
         "self-hang2", "self-nobanner")  # fmt: skip
 HUMAN = frozenset(
-    ("lie", "docker-rm", "docker-stop", "edit-config", "replace-config", "hand-init", "repeat",
+    ("lie", "docker-rm", "docker-stop", "edit-config", "replace-config", "hand-init",
      "metadb-yesterday", "dba-host", "dba-url", "dba-delete", "dba-back", "early", "rows-add",
      "program-fatal", "hang2", "hang4", "self-hang2")
 )  # fmt: skip

@@ -555,6 +555,7 @@ def _proof(
                 for node in region.nodes
                 for step in (
                     *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
+                    steps.inits_over(fleet, node),
                     steps.programs_run(fleet, node, _before(node, new, present)),
                     steps.programs_all(fleet, node),
                     _as_before(
