@@ -39,6 +39,15 @@ def plus(line: Next, *, note: str = "", **flags: object) -> Next:
     return replace(_with(line, flags), note=note or line.note)
 
 
+def after_loss(go_on: Next) -> Next:
+    """Who has the lock is looked at first; ``go_on`` is the line for when it is free."""
+    return fab(
+        "lock.show",
+        note=f"and fab run.list on the other jump host; once it is free: {go_on},"
+        " which asks first what others did",
+    )
+
+
 def shell(*words: str, first: str = "", note: str = "") -> Next:
     """Return a line of another program, each word quoted."""
     return Next(" ".join(map(quote, words)), first, note)

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import pymysql
 
-from omsfab.commands.next_line import fab
+from omsfab.commands.next_line import after_loss, fab
 from omsfab.errors import InputError, Locked, LockLost, OmsfabError, PreflightError
 from omsfab.metadb import sql
 from omsfab.metadb.connection import DENIED, LOCK_WAIT, NO_TABLE, DbError, Link, Server, code_of
@@ -431,14 +431,17 @@ def _busy(server: Server) -> Busy:
     )
 
 
-def lost_lease(server: Server, lease: Lease, held: Holder | None) -> LockLost:
+def lost_lease(
+    server: Server, lease: Lease, held: Holder | None, *, asked: bool = True
+) -> LockLost:
     """The error of a run whose lock is gone.  It names no way back: what is there now may be the
-    work of others, and ``run.resume`` asks them first."""
+    work of others, and ``run.resume`` asks them first.  ``asked`` is False where the MetaDB has not
+    answered, so that nobody knows whose the lock is now."""
     at = f"{datetime.now(timezone.utc):%H:%M:%SZ}"
     if held is not None and held.run_id:
         now = f"held by {held.owner} (run {held.run_id}) since {held.since}, token {held.token}"
     else:
-        now = "free" if held is not None else "no lease row"
+        now = "free" if held is not None else "no lease row" if asked else "not known"
     return LockLost(
         "DB-031",
         f"run {lease.run_id} has lost its lock (seen at {at}): it was broken, taken over or not "
@@ -446,11 +449,7 @@ def lost_lease(server: Server, lease: Lease, held: Holder | None) -> LockLost:
         where=server.where,
         evidence=f"our token {lease.token}; now: {now}\n"
         "nothing more was done, judged or copied since",
-        next=fab(
-            "lock.show",
-            note="and fab run.list on the other jump host; once it is free: "
-            f"{fab('run.resume', run=lease.run_id)}, which asks first what others did",
-        ),
+        next=after_loss(fab("run.resume", run=lease.run_id)),
     )
 
 
@@ -493,7 +492,7 @@ class Keeper:
                 if self._overdue():
                     self._renew()
         if self._lost is None and _awake() - self._renewed > self._life:
-            self._lost = lost_lease(self._server, self.lease, None)
+            self._lost = lost_lease(self._server, self.lease, None, asked=False)
         if self._lost is not None:
             raise self._lost
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.next_line import fab, plus, recorded
+from omsfab.commands.next_line import after_loss, fab, plus, recorded
 from omsfab.errors import (
     Detached,
     Locked,
@@ -378,6 +378,8 @@ class _UnderWay:
         hears of it."""
         if self._runner.changed == "nothing":
             error.exit_code = Locked.exit_code
+        if self._order.undoes:  # the lock bears the name of the run that is taken back
+            error.next = (after_loss(_again(self._order)),)
         self._say("run", f"failed: {error.id}")
 
     def _lead(self, error: OmsfabError) -> None:

@@ -50,7 +50,7 @@ class Said:
         """fab lines that stand in a comment: what may be done if."""
         found = NEXT.findall(self.out)
         text = found[-1] if found else ""
-        return re.findall(r"#.*?(fab (?:lock\.break|run\.resume) --run=[\w-]+)", text)
+        return re.findall(r"#.*?(fab (?:lock\.break|run\.resume|run\.undo) --run=[\w-]+)", text)
 
 
 def _bare(line: str) -> str:
