@@ -177,15 +177,15 @@ GUARDS = (
     Guard(
         "a run that had failed and is rolled back is no success",
         "omsfab/run/record/journal.py",
-        """any(not text.startswith(otherwise) for text in ends)""",
-        "any(ends)",
+        """any(end.outcome == "done" for end in self.ends)""",
+        "any(self.ends)",
         f"{RUN}a_run_that_was_taken_back_or_given_up_did_not_end_well",
     ),
     Guard(
         "an unfinished run's copy is never removed",
-        "omsfab/commands/scripts/keep_newest.sh",
-        "|| continue",
-        "|| true",
+        "omsfab/run/record/replica.py",
+        "if copy.end)",
+        ")",
         "tests/unit/test_node_scripts.py::test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others",
     ),
     Guard(

@@ -15,6 +15,7 @@ from omsfab.fleet import hosts_file
 from omsfab.fleet.model import Fleet
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.plan.events import ENDED
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
 from omsfab.run import clock
@@ -51,8 +52,10 @@ def runs() -> None:
         except OmsfabError as error:
             print(f"{directory.name}  {error.id}  {error.what}")
             continue
-        last = next((e.text for e in reversed(past.events) if e.kind == "run"), "no word")
-        print(f"{directory.name}  {_state(past):<6}  {owner}  {last.removeprefix('ended: ')}")
+        last = next((e for e in reversed(past.events) if e.kind == "run"), None)
+        said = last.text if last else "no word"
+        said = said[len(f"{ENDED}: ") :] if last and last.end else said
+        print(f"{directory.name}  {_state(past):<6}  {owner}  {said}")
         down = history.outage(directory)
         if down and down.down:
             print(f"  OUTAGE  {outage_text(down, history.brings_back(directory))}")

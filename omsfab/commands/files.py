@@ -6,6 +6,7 @@ A script is a constant; data arrives as "$1", "$2", …; its first line says wha
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from omsfab.command import Command, command, script
@@ -21,7 +22,7 @@ _READ_BYTES = script_text("read_bytes")
 _FILES_BELOW = script_text("files_below")
 _EXTEND = script_text("extend")
 _COPIES = script_text("copies")
-_KEEP_NEWEST = script_text("keep_newest")
+_REMOVE_COPIES = script_text("remove_copies")
 
 
 def private_directory(path: str) -> Command:
@@ -37,15 +38,15 @@ def extend(path: str, content: bytes) -> Command:
 def copies(path: str) -> Command:
     """Print a line per copy of a run below ``path``: ``RUN INTENTS UNDOES LAST``.
 
-    How many steps it has begun, which run it undoes (``-`` for none), and its last event, as
-    base64, if it has ended.
+    How many steps it has begun, which run it undoes (``-`` for none), and the last event of kind
+    "run", as base64: where the run has ended, it says how.
     """
     return script(_COPIES, path)
 
 
-def keep_newest(path: str, count: int) -> Command:
-    """Remove copies of runs below ``path`` that have ended, but for the newest ``count``."""
-    return script(_KEEP_NEWEST, path, str(count))
+def remove_copies(path: str, runs: Sequence[str]) -> Command:
+    """Remove the copies of these runs below ``path``."""
+    return script(_REMOVE_COPIES, path, *runs)
 
 
 def read_bytes(path: str, offset: int, most: int) -> Command:

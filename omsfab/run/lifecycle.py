@@ -30,7 +30,7 @@ from omsfab.errors import (
 )
 from omsfab.metadb.client import Keeper, MetaDbEdge
 from omsfab.plan.acceptance import acceptable
-from omsfab.plan.events import Event, Kind
+from omsfab.plan.events import ENDED, Event, Kind, RunEnd
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.plan.records import Plan
@@ -46,9 +46,6 @@ from omsfab.secret import Secret
 from omsfab.show.terminal import Show
 from omsfab.show.text import outage_text, seconds
 from omsfab.ssh.protocol import Shell
-
-CLOSED = "ended"
-"""First word of the last event of a run that needs no resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +242,7 @@ class _UnderWay:
         tally.outage = self._outage()
         summary = _summary(self._order.plan.task, tally, time.monotonic() - began)
         try:
-            self._end(summary)
+            self._end(RunEnd("done"), summary)
         except OmsfabError as error:  # all is done; only the locks are not free
             error.changed = self._runner.changed
             if isinstance(error, LockLost):
@@ -271,29 +268,26 @@ class _UnderWay:
                 self._blind = True
 
     def _redacted(self, event: Event) -> str:
-        """What only says our own words stays as it is: a run that has ended must be found as that,
-        also with a password that is a part of "ended"."""
+        """What only says our own words stays as it is, also with a password that is one of them."""
         if event.kind in ("run", "accepted", "stage", "intent", "done", "satisfied"):
             return event.text
-        if event.kind == "failed":
-            id, blank, text = event.text.partition(" ")
-            return id + blank + self._site.redact(text)
-        return self._site.redact(event.text)
+        known = len(event.id) if event.kind == "failed" else 0
+        return event.text[:known] + self._site.redact(event.text[known:])
 
     # --- ends ---
 
-    def _end(self, text: str) -> None:
+    def _end(self, end: RunEnd, text: str) -> None:
         """End the run for good: free the locks, then say so."""
         self._guard()
         try:
             self._free()
         except OmsfabError:
             if self._runner.changed == "nothing":  # their owner takes the locks again at once
-                self._say("run", f"{CLOSED}: {text}")
+                self._ends(end, text)
             raise
         if self._order.undoes:
             self._close(self._order.undoes)
-        self._say("run", f"{CLOSED}: {text}")
+        self._ends(end, text)
         if self._mirror:
             self._mirror.refresh_now()
             self._mirror.prune()
@@ -308,21 +302,21 @@ class _UnderWay:
 
     def _close(self, undone: Path) -> None:
         """The run that was taken back is over, also for whoever has only its copy on the node."""
-        close(undone, f"{CLOSED}: undone by {self._run}")
+        close(undone, RunEnd("undone", by=self._run), f"undone by {self._run}")
         shell = self._world.shells.get(journals.load_record(undone).get("initial", ""))
         if shell:
             Mirror(shell, undone, self._mirror_says).refresh_now()
 
-    def _end_unchanged(self) -> None:
+    def _end_unchanged(self, status: int, error: str) -> None:
         """Nothing was changed.  A way back leaves the run that it was for as it is: half done, with
         its locks, or at its end, without."""
-        text = "nothing was changed"
+        end, text = RunEnd("unchanged", status, error), "nothing was changed"
         undoes = self._order.undoes
         if undoes is None:
-            return self._end(text)
+            return self._end(end, text)
         if _over(undoes):
             self._free()
-        self._say("run", f"{CLOSED}: {text}")
+        self._ends(end, text)
 
     def _outage(self) -> Outage | None:
         return outage(self._heard, clock.now())
@@ -367,9 +361,9 @@ class _UnderWay:
         error.accept = self._accept(error)
         self._say("run", f"failed: {error.id}")
         if self._runner.changed == "nothing":
-            self._end_unchanged()
+            self._end_unchanged(error.exit_code, error.id)
         elif over:
-            self._end(f"{journals.FAILED} {error.id}")
+            self._end(RunEnd("failed", error.exit_code, error.id), f"failed: {error.id}")
         elif self._mirror:
             self._mirror.refresh_now()
 
@@ -446,7 +440,8 @@ class _UnderWay:
         node = self._order.plan.steps[-1].node
         with suppress(OmsfabError):
             self._say("run", "let go by the operator")
-            self._end(f"{journals.FAILED} detached by the operator")
+            end = RunEnd("failed", Detached.exit_code, "RUN-030")
+            self._end(end, "failed: detached by the operator")
         return Detached(
             "RUN-030",
             "detached; the line may still run in the container",
@@ -461,7 +456,7 @@ class _UnderWay:
         with suppress(OmsfabError):
             self._say("run", "let go by the operator")
             if self._runner.changed == "nothing":
-                self._end_unchanged()
+                self._end_unchanged(Detached.exit_code, "RUN-030")
         what = (
             "detached; init keeps running"
             if jobs
@@ -488,15 +483,19 @@ class _UnderWay:
         with suppress(OmsfabError, OSError):  # from a thread, perhaps after the end
             self._say("state", text)
 
+    def _ends(self, end: RunEnd, text: str) -> None:
+        self._say("run", f"{ENDED}: {text}", end.data())
+
     def _say(self, kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
         node = self._order.plan.initial if kind == "state" else ""
         self.emit(Event(clock.now(), time.monotonic(), node, "", kind, text, data))
 
 
-def close(directory: Path, text: str) -> None:
+def close(directory: Path, end: RunEnd, text: str) -> None:
     """Write the last word of a run that is not under way."""
     book = journals.Journal(directory)
-    book.write(Event(clock.now(), time.monotonic(), "", "", "run", text))
+    said = f"{ENDED}: {text}"
+    book.write(Event(clock.now(), time.monotonic(), "", "", "run", said, end.data()))
     book.close()
 
 

@@ -62,13 +62,13 @@ def refuse(
     """
     run = directory.name
     for node, copy in seen.of(run):
-        undone = copy.ended.startswith("ended: undone")
-        if copy.ended and not past.ended and (undone or not back):
+        undone = copy.end is not None and copy.end.outcome == "undone"
+        if copy.end and not past.ended and (undone or not back):
             raise PreflightError(
                 "RUN-032",
                 f"run {run} has ended on another jump host",
                 where=str(directory),
-                evidence=f"its copy on {node} says {copy.ended}",
+                evidence=f"its copy on {node} says {copy.said}",
                 next=fab("run.abandon", run=run, note="closes it here, too"),
             )
         if undone and not past.undone:
@@ -76,7 +76,7 @@ def refuse(
                 "RUN-032",
                 f"run {run} was rolled back on another jump host",
                 where=str(directory),
-                evidence=f"its copy on {node} says {copy.ended}",
+                evidence=f"its copy on {node} says {copy.said}",
                 next=fab("fleet.status", note="nothing is left of that run to roll back"),
             )
         if copy.intents > sum(event.kind == "intent" for event in past.events):
@@ -94,7 +94,7 @@ def refuse(
             )
     others = [(node, copy) for node, copy in seen.copies if copy.run not in known and copy.intents]
     for node, copy in others:
-        if copy.undoes == run and not copy.ended and not back:
+        if copy.undoes == run and not copy.end and not back:
             raise PreflightError(
                 "RUN-029",
                 f"run {run} is being rolled back on another jump host, by {copy.run}",
@@ -102,13 +102,13 @@ def refuse(
                 next=fab("run.undo", run=run),
             )
     for node, copy in others:
-        if copy.run > run and not copy.undoes and not copy.ended.startswith(journals.WITHOUT):
+        nothing_left = copy.end is not None and copy.end.without_trace
+        if copy.run > run and not copy.undoes and not nothing_left:
             raise PreflightError(
                 "RUN-034",
                 f"run {copy.run} of another jump host came after {run}, and builds on it",
                 where=f"{node}:{PLACE}/{copy.run}",
-                evidence=f"it has begun {copy.intents} steps; "
-                + (copy.ended or "it has not ended"),
+                evidence=f"it has begun {copy.intents} steps; " + (copy.said or "it has not ended"),
                 next=fab("run.undo", run=copy.run, from_=node, note="rolls that one back first")
                 if back
                 else fab("run.abandon", run=run, note="closes it here; what it did stays"),

@@ -41,7 +41,7 @@ from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.metadb import tunnel
 from omsfab.plan import acceptance, outage
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import Present, assumed
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import regions, restore_rows, scale_out, tsdb, undo
@@ -660,10 +660,10 @@ class Session:
                 f"run {directory.name} would be closed, its lease and its claims freed;"
                 " nothing was changed"
             )
-        self._close(directory, "abandoned by the operator")
+        self._close(directory, RunEnd("abandoned"), "abandoned by the operator")
         self._print(f"run {directory.name} is closed; what it changed stays: fab fleet.status")
 
-    def _close(self, directory: Path, why: str) -> None:
+    def _close(self, directory: Path, end: RunEnd, why: str) -> None:
         """End a run here, and free its lease and its claims."""
         record = journals.load_record(directory)
         owner = lifecycle.owner(self.home)
@@ -671,7 +671,7 @@ class Session:
             if record["task"] in TASKS and TASKS[record["task"]].lease:
                 self.metadb.lease_release(self.metadb.lease_take(directory.name, owner))
             claims.free(self.shells.values(), directory.name)
-            lifecycle.close(directory, f"{lifecycle.CLOSED}: {why}")
+            lifecycle.close(directory, end, why)
 
     # --- taking a run back ---
 
@@ -842,14 +842,15 @@ class Session:
             raise incomplete from error
         events = journals.read(order.directory / "journal.jsonl").events
         warned = [event for event in events if event.kind == "warning"]
-        not_done = [f"{e.node}: {e.text}" for e in warned if e.text.startswith(SPARED)]
+        not_done = [event for event in warned if event.id == SPARED]
         if not_done:
-            self._print("\n".join(not_done))
+            self._print("\n".join(f"{event.node}: {event.text}" for event in not_done))
+            nodes = dict.fromkeys(event.node for event in not_done)
             self._print(
                 "rows, config.yaml and the components' files are the former ones; once"
-                f" docker_init.sh works again: {fab('node.initialise', node=_nodes(not_done))}"
+                f" docker_init.sh works again: {fab('node.initialise', node=','.join(nodes))}"
             )
-        if unlike := [e for e in warned if e.text.partition(" ")[0] in acceptance.ROLLED_BACK]:
+        if unlike := [e for e in warned if e.id in acceptance.ROLLED_BACK]:
             raise _not_as_before(directory, unlike)
         if not well:
             raise _rolled_back(directory, "images and data directories, each step verified")
@@ -884,7 +885,7 @@ class Session:
             return self._print("nothing was changed")
         again = fab(UNDO, run=directory.name)
         confirm(self.flags, f"Free the lease and the claims of run {directory.name}", again)
-        self._close(directory, "nothing was changed")
+        self._close(directory, RunEnd("unchanged"), "nothing was changed")
         raise _rolled_back(directory, "its journal")
 
     def _changed(self, run: str) -> Path:
@@ -1077,10 +1078,6 @@ def _back_again(order: Order, directory: Path, error: OmsfabError) -> tuple[Next
     source = order.plan.initial if lost else ""
     again = fab(UNDO, run=directory.name, from_=source, note="goes on where it stopped")
     return (*own, again)
-
-
-def _nodes(not_done: list[str]) -> str:
-    return ",".join(dict.fromkeys(text.partition(":")[0] for text in not_done))
 
 
 def _not_as_before(directory: Path, told: Sequence[Event]) -> Mismatch:

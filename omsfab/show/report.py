@@ -16,6 +16,17 @@ from omsfab.show.text import accepted_line, clock_span, seconds
 TEMPLATE = Path(__file__).parents[2] / "templates" / "report.html"
 
 
+OUTCOMES = {
+    "done": ("good", "finished"),
+    "failed": ("bad", "failed"),
+    "undone": ("bad", "rolled back"),
+    "abandoned": ("bad", "abandoned"),
+    "unchanged": ("bad", "nothing was changed"),
+    "": ("bad", "not ended"),
+}
+"""Outcome of a run -> how it is shown, and in which words."""
+
+
 @dataclass
 class Bar:
     """A step as it went; ``begin`` and ``end`` are seconds since the epoch."""
@@ -44,15 +55,15 @@ def html(
     bars = list(_bars(events))
     begin = events[0].at if events else 0.0
     end = max((event.at for event in events), default=begin)
-    last = next((event.text for event in reversed(events) if event.kind == "run"), "no word")
-    well = last.startswith("ended") and not any(bar.kind == "failed" for bar in bars)
+    last = next((event for event in reversed(events) if event.kind == "run"), None)
+    said, ended = (last.text, last.end) if last else ("no word", None)
     changed = sum(bar.kind == "done" for bar in bars)
     same = sum(bar.kind == "satisfied" for bar in bars)
     stopped = "not at all" if recorded else "not recorded"
     if outage:
         stopped = clock_span(outage.seconds) + (", still down" if outage.down else "")
     facts = (
-        ("outcome", "good" if well else "bad", "finished" if well else last.split(":")[0]),
+        ("outcome", *OUTCOMES[ended.outcome if ended else ""]),
         ("in all", "", seconds(end - begin)),
         ("OMS was down", "bad" if outage and outage.down else "", stopped),
         ("steps that changed something", "", str(changed)),
@@ -60,7 +71,7 @@ def html(
     )
     return Template(TEMPLATE.read_text()).substitute(
         title=escape(name),
-        meta=escape(f"by {owner}, {_clock(begin, '%Y-%m-%d %H:%M:%S')} UTC. {last}"),
+        meta=escape(f"by {owner}, {_clock(begin, '%Y-%m-%d %H:%M:%S')} UTC. {said}"),
         outage=f'<p class="bad">OUTAGE {escape(line)}</p>' if outage and outage.down else "",
         facts="".join(
             f'<div><span>{label}</span><b class="{kind}">{escape(text)}</b></div>'

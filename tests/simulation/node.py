@@ -422,7 +422,6 @@ LINES = {
     "in place": (posix._WRITE_IN_PLACE, 'dd if="$new" of="$path"'),
     "whose file": (posix._PUT_BACK, 'why="its content is not what the run wrote"'),
     "grows": (posix._EXTEND, 'cmp -s - "$path" || { rm -f -- "$new"; exit 46'),
-    "keeps open": (posix._KEEP_NEWEST, "|| continue"),
 }
 """Lines of scripts that guard something; without one, the function does what the script would."""
 
@@ -1391,7 +1390,7 @@ def _extend(c: Call) -> Answer:
 
 
 RUN = re.compile(r"\d[^/]*Z-[^/]*")
-ENDED = b'"kind": "run", "text": "ended'
+OF_RUN = b'"kind": "run"'
 
 
 def _runs(c: Call, place: str) -> Iterator[tuple[str, bytes]]:
@@ -1408,23 +1407,18 @@ def _copies(c: Call) -> Answer:
         record = c.node.files.get(f"{c.args[0]}/{run}/run.json")
         text = record.content.decode() if record else ""
         undoes = re.search(r'^  "run": "([0-9A-Za-z-]*)",*$', text, re.M)
-        ended = [line for line in journal.splitlines() if ENDED in line]
-        last = base64.b64encode(ended[-1]).decode() if ended else ""
+        told = [line for line in journal.splitlines() if OF_RUN in line]
+        last = base64.b64encode(told[-1]).decode() if told else ""
         intents = sum(b'"kind": "intent"' in line for line in journal.splitlines())
         lines.append(f"{run} {intents} {undoes[1] if undoes and undoes[1] else '-'} {last}")
     return said("\n".join(lines))
 
 
-def _keep_newest(c: Call) -> Answer:
-    place, most = c.args[0], int(c.args[1])
-    kept = 0
-    for run, journal in sorted(_runs(c, place), reverse=True):
-        if ENDED not in journal and c.has("keeps open"):
-            continue
-        kept += 1
-        if kept > most:
-            for path in [p for p in c.node.files if p.startswith(f"{place}/{run}/")]:
-                del c.node.files[path]
+def _remove_copies(c: Call) -> Answer:
+    place, *runs = c.args
+    for run in runs:
+        for path in [p for p in c.node.files if p.startswith(f"{place}/{run}/")]:
+            del c.node.files[path]
     return OK
 
 
@@ -1506,7 +1500,7 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         posix._FILES_BELOW: _files_below,
         posix._EXTEND: _extend,
         posix._COPIES: _copies,
-        posix._KEEP_NEWEST: _keep_newest,
+        posix._REMOVE_COPIES: _remove_copies,
         posix._STAGE: _stage,
         posix._WRITE_IN_PLACE: _write_in_place,
         posix._STILL_WRITTEN: _still_written,

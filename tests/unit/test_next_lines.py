@@ -24,6 +24,7 @@ from omsfab.fleet import secret_sources
 from omsfab.fleet.oms_config import Drift
 from omsfab.lab import pasted
 from omsfab.plan import questions
+from omsfab.plan.events import RunEnd
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import refusals, scale_out
 from omsfab.plan.records import Plan, Run, Stage, Step
@@ -79,7 +80,7 @@ def test_a_wrong_rm_db_is_told_and_deploys_nothing(fleet, package, present, task
 def test_rows_that_a_run_has_deleted_are_put_back_by_its_rollback(fleet, tmp_path):
     """After run.abandon: the run is named, and the line that brings its rows back."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb", region="")
-    lifecycle.close(run, "ended: abandoned by the operator")
+    lifecycle.close(run, RunEnd("abandoned"), "abandoned by the operator")
     error = refusals.not_deployed(fleet.regions[0], fleet.regions[0].nodes)
     here = Session.__new__(Session)
     here.flags, here.home, here.fleet = Flags(plan=True), tmp_path, fleet

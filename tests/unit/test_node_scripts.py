@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ import pytest
 from omsfab.commands import docker, init_job, node_checks, oms, scripts
 from omsfab.commands import files as posix
 from omsfab.commands.scripts import script_text
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 from omsfab.run import observe
 from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
@@ -306,19 +305,29 @@ def test_a_file_that_cannot_be_written_is_found_without_writing(node, tmp_path):
     assert ("a: 1\n", before) == (file.read_text(), file.stat().st_mtime_ns)
 
 
-def test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others(node, tmp_path):
+def test_a_node_keeps_the_newest_copies_of_ended_runs_and_all_others(node, tmp_path, monkeypatch):
     """A run that has not ended is never removed, however old; nor is what is no run."""
-    ended = json.dumps({"kind": "run", "text": "ended: 3 changes"})
-    open_ = json.dumps({"kind": "line", "text": "ended"})
-    for name, text in {"1-a": open_, "2-b": ended, "3-c": ended, "4-d": ended}.items():
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "journal.jsonl").write_text(f"{text}\n")
-    (tmp_path / "runs" / "claim").touch()
+    place = tmp_path / "runs"
+    monkeypatch.setattr(replica, "PLACE", str(place))
+    monkeypatch.setattr(replica, "KEPT", 2)
+    runs = [f"2026010{day}T000000Z-scale-out-{day}" for day in range(1, 6)]
+    for run in runs:
+        journals.begin(place / run, {"task": "t", "args": {}})
+        book = journals.Journal(place / run)
+        book.write(Event(0, 0, "", "", "run", f"begun {run}"))
+        book.write(Event(0, 0, "oms1", "x", "line", "ended"))
+        if run not in runs[:2]:
+            book.write(Event(0, 0, "", "", "run", "ended: 1 changes", RunEnd("done").data()))
+        book.close()
+    (place / "claim").touch()
 
-    done = node(posix.keep_newest(str(tmp_path / "runs"), 2))
+    def at_node(cmd):
+        done = node(cmd)
+        return SimpleNamespace(status=done.returncode, out=done.stdout)
 
-    assert (0, "") == (done.returncode, done.stderr)
-    assert ["1-a", "3-c", "4-d", "claim"] == sorted(os.listdir(tmp_path / "runs"))
+    replica.Mirror(SimpleNamespace(run=at_node), place / runs[0], print).prune()
+
+    assert [*runs[:2], *runs[3:], "claim"] == sorted(os.listdir(place))
 
 
 @pytest.mark.parametrize(
@@ -403,7 +412,8 @@ def test_copies_on_a_node_are_told_apart(node, tmp_path):
         for kind, text in (("run", "begun"), ("intent", "a"), ("intent", "b"), ("done", "b")):
             book.write(Event(0, 0, "oms1", "x", kind, text))
         if name == back:
-            book.write(Event(0, 0, "", "", "run", "ended: 3 changes"))
+            book.write(Event(0, 0, "", "", "run", "ended: 3 changes", RunEnd("done").data()))
+            book.write(Event(0, 0, "", "", "state", "no copy of the journal on oms1 now"))
         book.close()
     (tmp_path / "claim").touch()
     done = node(posix.copies(str(tmp_path)))
@@ -411,7 +421,7 @@ def test_copies_on_a_node_are_told_apart(node, tmp_path):
 
     assert [
         replica.Copy(forward, 2),
-        replica.Copy(back, 2, forward, "ended: 3 changes"),
+        replica.Copy(back, 2, forward, RunEnd("done"), "ended: 3 changes"),
     ] == replica.copies(shell)
 
 

@@ -359,6 +359,6 @@ def test_a_resumed_run_starts_again_what_a_reboot_has_stopped(fleet, package, pr
     (stage,) = (one for one in plan.stages if key in {step.key for step in one.steps})
     (step,) = (one for one in stage.steps if one.key == key)
     done = frozenset(one.key for one in plan.steps)
-    past = Past((), done, done, {}, ended=False, torn=False, head="")
+    past = Past((), done, done, {}, (), torn=False, head="")
 
     assert not stands(step, stage, plan, past)

@@ -10,7 +10,7 @@ from omsfab.command import command
 from omsfab.commands.next_line import recorded
 from omsfab.errors import Locked, LostSession, Mismatch, PreflightError
 from omsfab.plan import questions
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import regions
 from omsfab.plan.records import Plan, Run, Stage, Step
@@ -136,7 +136,7 @@ def test_a_claim_of_a_run_that_goes_on_is_not_taken_over(tmp_path, over, taken):
     """A good node.exec took a scale-out's claim and freed it: others then plan upon half of it."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1")
     if over:
-        lifecycle.close(run, "ended: 2 changes")
+        lifecycle.close(run, RunEnd("done"), "2 changes")
     shell = Shell("oms1")
     shell.run = lambda cmd, on_line=None: (
         shell.ran.append(cmd.argv[2]) or Result(0, f"{FORWARD}\nme\nthen\n", "")
@@ -276,7 +276,7 @@ def test_events_of_a_run_are_read_once_more(tmp_path):
     """A run that failed and is over is no success: rolled back, it ends with 8."""
     run = made(tmp_path, task="node.run")
     book = journals.Journal(run)
-    book.write(Event(0, 0, "", "", "run", f"ended: {journals.FAILED} CMD-001"))
+    book.write(Event(0, 0, "", "", "run", "ended: failed: CMD-001"))
     book.close()
 
     past = journals.read(run / "journal.jsonl")

@@ -28,7 +28,7 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import clock
 from omsfab.run.engine import failpoint
@@ -734,6 +734,29 @@ def test_a_run_that_was_taken_back_or_given_up_did_not_end_well(tmp_path, texts,
     assert well is journals.read(tmp_path / "journal.jsonl").well
 
 
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("ended: 3 changes, 2 already so, in 9 s", "done"),
+        ("ended: undone by y", "undone"),
+        ("ended: abandoned by the operator", "abandoned"),
+        ("ended: failed: CMD-001", "failed"),
+        ("ended: nothing was changed", "unchanged"),
+    ],
+)
+def test_a_journal_that_says_its_end_in_words_alone_is_understood(tmp_path, text, outcome):
+    """Those of omsfab 0.1.0; one that has values counts by them, whatever it says in words."""
+    book = journals.Journal(tmp_path)
+    book.write(Event(7.0, 0.0, "", "", "run", text))
+    worded = journals.read(tmp_path / "journal.jsonl").end
+    end = RunEnd("failed", 4, "CMD-001", at=8.0)
+    book.write(Event(8.0, 0.0, "", "", "run", text, end.data()))
+    book.close()
+
+    assert RunEnd(outcome, at=7.0) == worded
+    assert end == journals.read(tmp_path / "journal.jsonl").end
+
+
 def test_a_journal_that_was_edited_is_refused(tmp_path):
     """A line of the middle is missing: what was done cannot be told."""
     run_into(tmp_path, FakeWorld(), plan((step("a"), step("b"))))
@@ -849,7 +872,7 @@ def test_what_a_copy_may_lag_behind_by_counts_as_begun(events):
     vip = step("vip", kind="read-only", check=(), apply=())
     stop = step("stop")
     made = plan((vip,), (stop,), (step("end", kind="read-only", check=(), apply=()),))
-    past = journals.Past((), frozenset({vip.key}), frozenset(), {}, False, False, "")
+    past = journals.Past((), frozenset({vip.key}), frozenset(), {}, (), False, "")
 
     asked_again = [
         not stands(vip, made.stages[0], made, one)

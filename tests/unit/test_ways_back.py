@@ -13,7 +13,7 @@ import pytest
 from omsfab.command import command
 from omsfab.commands.next_line import shell
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
@@ -118,7 +118,7 @@ def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over
     """Half done, it keeps its lease and can be taken back again; ended before, it has none."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb")
     if over:
-        lifecycle.close(run, "ended: 2 changes")
+        lifecycle.close(run, RunEnd("done"), "2 changes")
     back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
     rows = Rows()
 

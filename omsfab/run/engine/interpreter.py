@@ -498,7 +498,7 @@ class Site:
                 )
             tell("state", result.note)
             if result.warning:
-                tell("warning", f"{OTHERWISE} {result.warning}")
+                tell("warning", f"{OTHERWISE} {result.warning}", {"id": OTHERWISE})
         except OutcomeUnknown:  # it goes on, or the node is away
             raise
         except OmsfabError:

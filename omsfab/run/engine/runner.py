@@ -279,7 +279,7 @@ class Runner:
                         errors.append(error)
                         lost = isinstance(error, LockLost)  # that is no failure of this node
                         says: Kind = "state" if lost else "failed"
-                        self._say_failed(step, f"{error.id} {error.what}", says)
+                        self._say_failed(step, f"{error.id} {error.what}", says, error.id)
                         if not _asks_on(stage, error):
                             return None
                     except (Exception, SystemExit) as defect:
@@ -398,7 +398,8 @@ class Runner:
             try:
                 return act()
             except Ended as ended:
-                self._say(step.node, step.name, "failed", f"{ended.id} {ended.what}")
+                text, id = f"{ended.id} {ended.what}", ended.id
+                self._say(step.node, step.name, "failed", text, {"id": id})
                 self._ended[step.key] = self._ended.get(step.key, 0) + 1
         return act()
 
@@ -460,7 +461,7 @@ class Runner:
                 self.warnings.append(
                     Finding(step.fault, step.node, step.title, why, step.wanted, fix, weight)
                 )
-            self._say(step.node, step.name, "warning", f"{said}{step.title}: {why}")
+            self._warn(step, step.fault, f"{said}{step.title}: {why}")
             if not step.apply:
                 return None
         self._say(step.node, step.name, "done", f"{step.title} ({time.monotonic() - began:.1f} s)")
@@ -509,7 +510,7 @@ class Runner:
     def _instead(self, step: Step, why: str) -> None:
         """Do what is left to do where the step is not the only way; what fails of it is told, too:
         what comes of all this the steps behind it prove."""
-        self._say(step.node, step.name, "warning", f"{SPARED} {step.title}: not done ({why})")
+        self._warn(step, SPARED, f"{SPARED} {step.title}: not done ({why})")
         for effect in step.spare:
             self._guard()
             act = partial(
@@ -521,7 +522,7 @@ class Runner:
                 raise
             except OmsfabError as further:
                 text = f"{further.id} {further.what}: {further.evidence}"
-                self._say(step.node, step.name, "warning", text)
+                self._warn(step, further.id, text)
 
     def _unless_accepted(self, step: Step, act: Callable[[], None]) -> None:
         """Do it; what the operator has accepted is told, and the outcome is asked all the same."""
@@ -531,7 +532,7 @@ class Runner:
             if error.id not in self._accepted or error.proven:
                 raise
             said = "\n".join(filter(None, (error.what, error.evidence)))
-            self._say(step.node, step.name, "warning", f"{error.id} accepted: {said}")
+            self._warn(step, error.id, f"{error.id} accepted: {said}")
 
     def _intend(self, step: Step) -> None:
         """Say so on disk, and count it: one thing, or Ctrl-C could fall between them and call a run
@@ -613,10 +614,13 @@ class Runner:
         before = self._past.failures.get(step.key, 0) if self._past else 0
         return 1 + before + self._ended.get(step.key, 0)
 
-    def _say_failed(self, step: Step, text: str, kind: Kind = "failed") -> None:
+    def _say_failed(self, step: Step, text: str, kind: Kind = "failed", id: str = "") -> None:
         """The error is kept already: a journal that cannot be written must not hide it."""
         with contextlib.suppress(OmsfabError):
-            self._say(step.node, step.name, kind, text)
+            self._say(step.node, step.name, kind, text, {"id": id} if id else None)
+
+    def _warn(self, step: Step, id: str, text: str) -> None:
+        self._say(step.node, step.name, "warning", text, {"id": id} if id else None)
 
     def _say(
         self, node: str, step: str, kind: Kind, text: str, data: Mapping[str, Any] | None = None

@@ -25,7 +25,7 @@ from typing import Any
 from omsfab.commands.next_line import fab, shell
 from omsfab.errors import Next, OmsfabError, PreflightError
 from omsfab.fleet.mask import plain
-from omsfab.plan.events import Event
+from omsfab.plan.events import Event, RunEnd
 
 SCHEMA = 2
 """2: events may have data, and some are of kind "programs"."""
@@ -44,12 +44,6 @@ RESERVE = 16_000_000
 """Bytes that must be free before anything is begun: room for all that is to be said of its end, and
 for the rows that are saved."""
 
-WITHOUT = ("ended: undone", "ended: nothing was changed")
-"""How a run ends of which nothing is left."""
-
-FAILED = "failed:"
-"""First word of the end of a run that failed and is over: a repair, which is done again whole."""
-
 LINES_KEPT = 20_000
 """Lines of output a run keeps in its journal; the whole output stays on the node."""
 
@@ -62,7 +56,7 @@ class Past:
     done: frozenset[str]
     begun: frozenset[str]
     failures: Mapping[str, int]
-    ended: bool
+    ends: tuple[RunEnd, ...]
     torn: bool
     head: str
     accepted: frozenset[str] = frozenset()
@@ -73,16 +67,24 @@ class Past:
     """Whether the journal came from a node: more may have been done than it has."""
 
     @property
+    def ended(self) -> bool:
+        """True if the run needs no resume."""
+        return bool(self.ends)
+
+    @property
+    def end(self) -> RunEnd | None:
+        """How it ended at last; None while it has not."""
+        return self.ends[-1] if self.ends else None
+
+    @property
     def well(self) -> bool:
         """True if the run came to its end by itself, with all that was planned."""
-        ends = (e.text for e in self.events if e.kind == "run" and e.text.startswith("ended"))
-        otherwise = (*WITHOUT, "ended: abandoned", f"ended: {FAILED}")
-        return any(not text.startswith(otherwise) for text in ends)
+        return any(end.outcome == "done" for end in self.ends)
 
     @property
     def undone(self) -> bool:
         """True if a later run took back what this one did."""
-        return any(e.kind == "run" and e.text.startswith("ended: undone") for e in self.events)
+        return any(end.outcome == "undone" for end in self.ends)
 
     @property
     def containers(self) -> dict[str, list[str]]:
@@ -180,11 +182,11 @@ def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
             done.add(key)
         elif event.kind == "intent":
             begun.add(key)
-        elif event.kind == "failed" and event.text.startswith(OVER):
+        elif event.kind == "failed" and event.id in OVER:
             failures[key] = failures.get(key, 0) + 1
-    ended = any(event.kind == "run" and event.text.startswith("ended") for event in events)
+    ends = tuple(end for event in events if (end := event.end))
     accepted = frozenset(event.text for event in events if event.kind == "accepted")
-    return Past(events, frozenset(done), frozenset(begun), failures, ended, torn, head, accepted)
+    return Past(events, frozenset(done), frozenset(begun), failures, ends, torn, head, accepted)
 
 
 def _unwritable(path: Path, error: OSError) -> OmsfabError:

@@ -21,6 +21,7 @@ from omsfab.commands import files
 from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
+from omsfab.plan.events import Event, RunEnd
 from omsfab.run.record import journal as journals
 from omsfab.ssh.protocol import Shell
 
@@ -87,7 +88,9 @@ class Mirror:
     def prune(self) -> None:
         """Remove all but the newest copies of runs that have ended; it may fail."""
         with suppress(OmsfabError):
-            self._shell.run(files.keep_newest(PLACE, KEPT))
+            ended = sorted((copy.run for copy in copies(self._shell) if copy.end), reverse=True)
+            if ended[KEPT:]:
+                self._shell.run(files.remove_copies(PLACE, ended[KEPT:]))
 
     def _refresh(self, wait: float = 0) -> None:
         if not self._lock.acquire(timeout=wait):  # another copy is under way
@@ -164,8 +167,9 @@ class Copy:
     """How many steps it has begun."""
     undoes: str = ""
     """The run that it rolls back."""
-    ended: str = ""
-    """With which words it has ended, if it has."""
+    end: RunEnd | None = None
+    said: str = ""
+    """In which words it says so."""
 
 
 def copies(shell: Shell) -> list[Copy]:
@@ -176,16 +180,19 @@ def copies(shell: Shell) -> list[Copy]:
         if len(words) == 4 and _RUN.fullmatch(words[0]) and words[1].isascii():
             with suppress(ValueError):
                 undoes = words[2] if _RUN.fullmatch(words[2]) else ""
-                found.append(Copy(words[0], int(words[1]), undoes, _ended(words[3])))
+                found.append(Copy(words[0], int(words[1]), undoes, *_ended(words[3])))
     return found
 
 
-def _ended(last: str) -> str:
-    with suppress(ValueError, KeyError, TypeError):
-        event = json.loads(base64.b64decode(last))
-        if event["kind"] == "run" and event["text"].startswith("ended"):
-            return str(event["text"])[:500]
-    return ""
+def _ended(last: str) -> tuple[RunEnd | None, str]:
+    """Return how the run has ended, by the last word of its copy about itself."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        event = Event.of(
+            {"at": 0.0, "clock": 0.0, "node": "", "step": ""} | json.loads(base64.b64decode(last))
+        )
+        if event.end:
+            return event.end, str(event.text)[:500]
+    return None, ""
 
 
 def fetch(shell: Shell, run: str, home: Path) -> Path:
