@@ -15,15 +15,17 @@ from omsfab.fleet import hosts_file
 from omsfab.fleet.model import Fleet
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.plan import step_names
 from omsfab.plan.events import ENDED
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
+from omsfab.plan.procedures.registry import TASKS
 from omsfab.run import clock
 from omsfab.run.confirmation import Flags, confirm
 from omsfab.run.record import claims
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
-from omsfab.run.session import TASKS, home_of, hosts_path
+from omsfab.run.session import home_of, hosts_path
 from omsfab.show.report import html
 from omsfab.show.text import NOT_RECORDED, clock_span, event_line, outage_text, say
 from omsfab.ssh import shell as ssh
@@ -109,7 +111,7 @@ def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> No
     print(f"fab {record['task']} {flags}".rstrip(), f"by {record['owner']}: {_state(past)}")
     ends: dict[str, tuple[str, str]] = {}
     for event in past.events:
-        key = f"{event.step}@{event.node}"
+        key = step_names.key(event.step, event.node)
         if event.kind == "intent":
             ends[key] = ("begun", event.text)
         elif event.kind in ("done", "satisfied"):
@@ -119,7 +121,7 @@ def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> No
     for key, title in _planned(record):
         ends.setdefault(key, ("not", title))
     for key, (how, text) in ends.items():
-        step, _, node = key.rpartition("@")
+        step, node = step_names.parts(key)
         print(f"  {SIGNS.get(how, '✗ failed'):<12}  {node:<10}  {step:<16}  {text}")
     for event in past.events:
         if event.kind == "run":

@@ -81,7 +81,8 @@ class Event:
     ``data`` are values where others would have to read a sentence: of "programs" ``act`` "stop", or
     ``states`` (program -> state), ``uptime`` (program -> seconds) and ``settled`` (when what
     started them had ended); of the first "run" ``serving`` (region -> nodes), of the last one
-    ``end`` (RunEnd); of "failed" and "warning" ``id``, the id of the error.
+    ``end`` (RunEnd); of "failed" and "warning" ``id``, the id of the error; of
+    "state" ``phase``, of "progress" ``bytes`` (there, all).
     """
 
     at: float

@@ -82,6 +82,11 @@ class Reference:
     holds: bool = False
     """Whether it is a foreign key that refuses the delete."""
 
+    @property
+    def table(self) -> str:
+        """The table that is referred to."""
+        return self.to.partition(".")[0]
+
 
 Shown: TypeAlias = "tuple[tuple[str, str, str], ...]"
 """Rows as they are: table, natural key, digest of what is steady in them."""

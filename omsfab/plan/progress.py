@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from omsfab.plan import step_names
 from omsfab.plan.events import Event
 from omsfab.plan.records import Plan, Stage, Step
 
@@ -47,7 +48,7 @@ def progress(plan: Plan, events: Iterable[Event]) -> Progress:
     last: dict[str, Event] = {}
     for event in told:
         if event.step and event.kind in (*OVER, "intent", "failed"):
-            last[f"{event.step}@{event.node}"] = event
+            last[step_names.key(event.step, event.node)] = event
 
     def is_done(step: Step) -> bool:
         return step.key in last and last[step.key].kind in OVER

@@ -14,9 +14,10 @@ from typing import Literal, TypeAlias
 from omsfab.command import Command
 from omsfab.errors import Next
 from omsfab.fleet.values import CmUrl
+from omsfab.plan import step_names
 from omsfab.secret import Secret
 
-METADB = "metadb"
+METADB = step_names.METADB
 """The name under which steps of the MetaDB stand where others have a node's name."""
 
 
@@ -472,7 +473,7 @@ class Step:
     @property
     def key(self) -> str:
         """Unique in a plan, e.g. ``initialise@oms1``."""
-        return f"{self.name}@{self.node}"
+        return step_names.key(self.name, self.node)
 
 
 @dataclass(frozen=True, slots=True)

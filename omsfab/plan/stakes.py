@@ -6,21 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from omsfab.fleet.model import Region
+from omsfab.plan import step_names
 from omsfab.plan.records import ClearRows, DropHosts, Effect, Job, Plan, RestoreRows
 
+STOP_OMS, STOP_CONTAINER = "stop OMS on", "stop the container on"
+STOPS = (STOP_OMS, STOP_CONTAINER)
+
 ACTS = {
-    "stop-processes": "stop OMS on",
-    "restart": "restart OMS on",
-    "remove-container": "remove OMS on",
-    "stop-container": "stop the container on",
-    "container": "add",
-    "initialise": "run docker_init.sh on",
-    "refresh": "restart console and supervisor on",
-    "nginx": "restart nginx on",
-    "config": "write config.yaml on",
-    "start-container": "start OMS on",
-    "start-processes": "start OMS on",
-    "image": "load the image on",
+    step_names.STOP_PROCESSES: STOP_OMS,
+    step_names.RESTART: "restart OMS on",
+    step_names.REMOVE_CONTAINER: "remove OMS on",
+    step_names.STOP_CONTAINER: STOP_CONTAINER,
+    step_names.CONTAINER: "add",
+    step_names.INITIALISE: "run docker_init.sh on",
+    step_names.REFRESH: "restart console and supervisor on",
+    step_names.NGINX: "restart nginx on",
+    step_names.CONFIG: "write config.yaml on",
+    step_names.START_CONTAINER: "start OMS on",
+    step_names.START_PROCESSES: "start OMS on",
+    step_names.IMAGE: "load the image on",
 }
 """Step -> what it does to the nodes that follow, the gravest first: a node is named once."""
 
@@ -64,7 +68,7 @@ def stakes(plan: Plan, regions: Sequence[Region]) -> Stakes:
         for region in regions
         if region.location in meant or any(node.name in nodes for node in region.nodes)
     ]
-    grave = plan.task in TYPED and (rows or acts["stop OMS on"])
+    grave = plan.task in TYPED and (rows or acts[STOP_OMS])
     return Stakes(
         acts=tuple((verb, nodes) for verb, nodes in acts.items() if nodes),
         rows=rows,

@@ -18,6 +18,7 @@ from omsfab.fleet import oms_config, values
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.values import CmUrl
+from omsfab.plan import step_names
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.records import (
     METADB,
@@ -360,7 +361,7 @@ def loaded(
     there = Says(docker.image_id(wanted), wanted)
     if package is None:
         return Step(
-            name="image",
+            name=step_names.IMAGE,
             node=node.name,
             title=f"{name} is loaded",
             kind="read-only",
@@ -373,7 +374,7 @@ def loaded(
     copy = f"{place}/{PurePosixPath(package.path).name}"
     dest = sent_as(place, package)
     return Step(
-        name="image",
+        name=step_names.IMAGE,
         node=node.name,
         title=f"send the package and load {name}",
         check=(there,),
@@ -399,7 +400,7 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         else ()
     )
     return Step(
-        name="config",
+        name=step_names.CONFIG,
         node=node.name,
         title=f"write {path}",
         check=(ConfigSays(path, content), *inside),
@@ -422,8 +423,8 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> t
     pair = present.pair(region)
     mounts = fleet.install_of(node).mounts
     files = (
-        ("https-crt", mounts.https_crt, region.https.crt, pair.crt, 0o644),
-        ("https-key", mounts.https_key, region.https.key, pair.key, 0o600),
+        (step_names.HTTPS_CRT, mounts.https_crt, region.https.crt, pair.crt, 0o644),
+        (step_names.HTTPS_KEY, mounts.https_key, region.https.key, pair.key, 0o600),
     )
 
     def step(name: str, path: str, source: Path, digest: str, mode: int) -> Step:
@@ -451,7 +452,7 @@ def serve_certificate(fleet: Fleet, node: Node) -> Step:
     """NGINX has read certificate and key anew.  No check: what it serves may be the former one."""
     container = fleet.install.container
     return Step(
-        name="nginx",
+        name=step_names.NGINX,
         node=node.name,
         title="restart nginx, which reads its certificate at the start",
         apply=(Run(supervisor.restart(container, "nginx"), any_status=True),),
@@ -471,7 +472,7 @@ def stop_processes(fleet: Fleet, node: Node) -> Step:
     container = fleet.install.container
     stopped = Programs(supervisor.status(container), "STOPPED")
     return Step(
-        name="stop-processes",
+        name=step_names.STOP_PROCESSES,
         node=node.name,
         title=f"stop all processes in {container}",
         check=(stopped,),
@@ -542,7 +543,7 @@ def clear_rows(clear: ClearRows, stopped: Sequence[Step]) -> Step:
     """
     of = f"the rows of location {clear.location} in {', '.join(clear.tables)}"
     return Step(
-        name="clear-rows",
+        name=step_names.CLEAR_ROWS,
         node=METADB,
         title=f"back up and delete {of}"
         if clear.rows == "delete"
@@ -612,7 +613,7 @@ def save_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
     out what was not there then.
     """
     return Step(
-        name="save-rows",
+        name=step_names.SAVE_ROWS,
         node=METADB,
         title=f"save the rows of all regions in {', '.join(tables)}",
         apply=(SaveRows(region.location, tables),),
@@ -638,7 +639,7 @@ def initialise(
     before, so waiting for it to initialise itself would be in vain (guide, step 5).
     """
     return Step(
-        name="initialise",
+        name=step_names.INITIALISE,
         node=node.name,
         title="run docker_init.sh and wait for its end",
         kind="once-only",
@@ -686,7 +687,7 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         (Run(docker.remove_unstarted(install.container)),) if facts.container == "created" else ()
     )  # a start that failed leaves the name taken
     return Step(
-        name="container",
+        name=step_names.CONTAINER,
         node=node.name,
         title=f"run {install.container} from {install.image}",
         check=(runs, shared),
@@ -714,7 +715,7 @@ def refresh(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     install = fleet.install
     run = Programs(supervisor.status(install.container), names=wanted)
     return Step(
-        name="refresh",
+        name=step_names.REFRESH,
         node=node.name,
         title="bring the changed config.yaml to the components",
         apply=(Run(docker.up(install.container)), Run(oms.refresh(install, *more))),
@@ -780,7 +781,7 @@ def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     run = supervisor.start(container, *names) if names else supervisor.start_all(container)
     up = _expected(fleet, facts)
     return Step(
-        name="start-processes",
+        name=step_names.START_PROCESSES,
         node=node.name,
         title=f"start the processes in {container} that ran before",
         check=(up,),

@@ -33,8 +33,8 @@ class Flags:
 def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
     """Ask whether to go on; ``--yes`` has said it.  Raises INPUT-023 or INPUT-024.
 
-    ``stakes`` is one sentence, ``line`` the task as it was called.  ``word`` is what has to be
-    typed where much is at stake, the region's name; otherwise a "yes" in full will do.
+    ``stakes`` is one sentence, with its end, ``line`` the task as it was called.  ``word`` is what
+    has to be typed where much is at stake, the region's name; otherwise a "yes" in full will do.
     ``--json`` never asks: its plan is not on the screen, and its output is for a program.
     """
     if flags.yes:
@@ -51,7 +51,7 @@ def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
     if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError("INPUT-023", "there is no terminal to ask on", where=line.line, next=first)
     asks = f"Type {word} to continue: " if word else "Continue? [yes/no] "
-    prompt = f"{stakes}{'' if stakes.endswith('?') else '.'} {asks}"
+    prompt = f"{stakes} {asks}"
     for _ in range(TRIES):
         answer = _answer(prompt)
         if answer == word if word else answer.lower() == "yes":

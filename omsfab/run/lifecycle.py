@@ -32,6 +32,7 @@ from omsfab.metadb.client import Keeper, MetaDbEdge
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import ENDED, Event, Kind, RunEnd
 from omsfab.plan.outage import Outage, outage
+from omsfab.plan.procedures.registry import is_repair
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.plan.records import Plan
 from omsfab.run import clock, signals
@@ -332,7 +333,7 @@ class _UnderWay:
         """A repair whose failure is known is over: it is small, and done again as a whole.  So it
         keeps nobody away, and node.exec never does.  An initialisation has its own memory."""
         task = self._order.plan.task
-        if self._order.undoes or not task.startswith("node.") or task == "node.initialise":
+        if self._order.undoes or not is_repair(task) or task == "node.initialise":
             return False
         return task in holders.FREE or not isinstance(error, (OutcomeUnknown, Unreachable))
 

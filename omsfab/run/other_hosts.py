@@ -16,6 +16,7 @@ from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.plan import step_names
 from omsfab.run.observe import WIDTH
 from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
@@ -142,7 +143,11 @@ def refuse_contradiction(
     hint = f"; the rows it saved: {fab('meta.restore', file=file)}" if file else ""
     if mark == "put back" and not own_rollback:
         what = "MetaDB has it that the rows of this run were put back, and not by this jump host"
-    elif mark == "none" and "clear-rows@metadb" in past.done and (back or _initialised(past)):
+    elif (
+        mark == "none"
+        and step_names.key(step_names.CLEAR_ROWS) in past.done
+        and (back or _initialised(past))
+    ):
         what = "the journal has it that rows were deleted, and MetaDB has no marker of it"
     else:
         return
@@ -156,4 +161,4 @@ def refuse_contradiction(
 
 
 def _initialised(past: journals.Past) -> bool:
-    return any(key.startswith("initialise@") for key in past.begun)
+    return any(step_names.parts(key)[0] == step_names.INITIALISE for key in past.begun)

@@ -9,11 +9,11 @@ import secrets as randomness
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from rich.console import Console
 
@@ -40,11 +40,12 @@ from omsfab.fleet.image_package import Package
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.metadb import tunnel
-from omsfab.plan import acceptance, outage
+from omsfab.plan import acceptance, outage, step_names
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import Present, assumed
 from omsfab.plan.procedures import node as repair
-from omsfab.plan.procedures import regions, restore_rows, scale_out, tsdb, undo
+from omsfab.plan.procedures import regions, registry, scale_out, undo
+from omsfab.plan.procedures.registry import TASKS, UNDO, Task
 from omsfab.plan.progress import progress
 from omsfab.plan.records import METADB, Bring, Plan, SameTime, Stage, Step
 from omsfab.plan.stakes import stakes
@@ -74,44 +75,6 @@ from omsfab.show.text import (
     stakes_text,
 )
 from omsfab.ssh import shell as ssh
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A planner, and what it must know of the present."""
-
-    planner: Callable[..., Plan]
-    scope: Literal["region", "node", "fleet", "metadb"]
-    package: bool = False
-    tsdb: bool = False
-    """Whether package and image are those of the time-series database."""
-    lease: bool = False
-    any_dates: bool = False
-    """Whether a certificate that has expired will do: it must not stop a repair."""
-
-
-TASKS: Mapping[str, Task] = {
-    "scale.out": Task(scale_out.scale_out, "region", package=True, lease=True),
-    "oms.deploy": Task(scale_out.deploy, "region", package=True, lease=True),
-    "tsdb.deploy": Task(tsdb.deploy, "fleet", package=True, tsdb=True, lease=True),
-    "tsdb.enable": Task(tsdb.enable, "fleet", lease=True),
-    "meta.restore": Task(restore_rows.restore, "metadb", lease=True),
-    "node.push-config": Task(repair.push_config, "node"),
-    "node.push-certs": Task(repair.push_certs, "node"),
-    "node.load-image": Task(repair.load_image, "node", package=True),
-    "node.run": Task(repair.run, "node", package=True, any_dates=True),
-    "node.stop": Task(repair.stop, "node"),
-    "node.start": Task(repair.start, "node"),
-    "node.restart": Task(repair.restart, "node"),
-    "node.initialise": Task(repair.initialise, "node", lease=True),
-    "node.refresh": Task(repair.refresh, "node"),
-    "node.exec": Task(repair.execute, "node"),
-    "node.logs": Task(repair.logs, "node"),
-    "node.status": Task(repair.status, "node"),
-    "node.check": Task(repair.check, "node"),
-}
-
-UNDO = "run.undo"
 
 
 def hosts_path() -> Path:
@@ -215,7 +178,7 @@ class Session:
         location = regions.named(self.fleet, args.get("region", "")).location
         for directory in journals.runs(self.home):
             past = journals.read(directory / "journal.jsonl")
-            if f"clear-rows@{METADB}" not in past.begun or past.undone:
+            if step_names.key(step_names.CLEAR_ROWS) not in past.begun or past.undone:
                 continue
             if self.metadb.deleted_by(directory.name, location):
                 error.evidence = f"run {directory.name} has deleted the rows of location {location}"
@@ -366,7 +329,7 @@ class Session:
 
     def _refuse_second(self, name: str) -> None:
         """A scale-out that has not ended is to be resumed; of repairs see ``_refuse_held``."""
-        if name.startswith("node."):
+        if registry.is_repair(name):
             return
         for found in holders.holders(self.home):
             raise holders.refusal(found)
@@ -377,7 +340,7 @@ class Session:
 
         Under the lock both are asked again: by the claim, and by the first step of the plan.
         """
-        if not name.startswith("node."):
+        if not registry.is_repair(name):
             return
         local_lock.refuse_taken(self.home)
         nodes = [shell.node for shell in claims.nodes_of(plan, self.shells)]
@@ -570,14 +533,14 @@ class Session:
         if seen.silent:
             names = ", ".join(seen.silent)
             self._print(f"note: {names} cannot be asked what other jump hosts did")
-        touched = {"clear-rows@metadb", "save-rows@metadb"} & past.begun
+        touched = past.begun.intersection(mirrors.ROWS)
         fleet = self._fleet_of(directory, record) if touched else self.fleet
         named = record["args"].get("region", "")
         where = regions.named(fleet, named) if named or len(fleet.regions) == 1 else None
         if not touched or where is None:
             return
         ours = any(
-            {"restore-rows@metadb", "drop-hosts@metadb"} & p.begun
+            p.begun.intersection(map(step_names.key, undo.ROWS_BACK))
             for _, p in self._ways_back(directory)
         )
         theirs = any(copy.undoes == directory.name and copy.intents for _, copy in seen.copies)
@@ -884,7 +847,7 @@ class Session:
         if self.flags.looks:
             return self._print("nothing was changed")
         again = fab(UNDO, run=directory.name)
-        confirm(self.flags, f"Free the lease and the claims of run {directory.name}", again)
+        confirm(self.flags, f"Free the lease and the claims of run {directory.name}.", again)
         self._close(directory, RunEnd("unchanged"), "nothing was changed")
         raise _rolled_back(directory, "its journal")
 
@@ -955,7 +918,7 @@ class Session:
         def hear(event: Event) -> None:
             if sign := {"done": "✓", "warning": "!", "failed": "✗"}.get(event.kind):
                 text = () if sign == "✓" else (site.redact(event.text),)
-                found[f"{event.step}@{event.node}"] = Found(sign, text)
+                found[step_names.key(event.step, event.node)] = Found(sign, text)
 
         def ask(steps: list[Step]) -> None:
             for step in steps:
@@ -998,7 +961,7 @@ class Session:
         at_stake = stakes(plan, fleet.regions)
         text = stakes_text(at_stake, plan.title)
         sentence = f"{does[:1].upper()}{does[1:]}: {text[:1].lower()}{text[1:]}" if does else text
-        confirm(self.flags, sentence, again, word=at_stake.region)
+        confirm(self.flags, f"{sentence}.", again, word=at_stake.region)
 
     def _show(self) -> Show:
         return JsonLines(print) if self.flags.json else Terminal(self.console)

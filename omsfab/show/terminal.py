@@ -94,12 +94,13 @@ class Terminal:
             row = self._going.get(event.node)
             if row is None or row.step != event.step:
                 row = self._going[event.node] = _Going(event.step, time.monotonic())
-            if event.kind == "state" and event.text.startswith("step "):
-                row.phase = event.text.split(":")[0] + "  "
-            row.last = _progress(event.text) if event.kind == "progress" else one_line(event.text)
+            data = event.data or {}
+            if "phase" in data:
+                row.phase = f"{data['phase']}  "
+            row.last = _progress(*data["bytes"]) if "bytes" in data else one_line(event.text)
 
     def _tenth(self, event: Event) -> None:
-        there, size = (int(number) for number in event.text.split("/"))
+        there, size = (event.data or {})["bytes"]
         tenth = there * 10 // size if size else 10
         if self._live is None and tenth > self._tenths.get(event.node, 0):
             self._tenths[event.node] = tenth
@@ -138,8 +139,7 @@ class JsonLines:
             self._out(json.dumps(shown.record(), ensure_ascii=False))
 
 
-def _progress(text: str) -> str:
-    there, size = (int(number) for number in text.split("/"))
+def _progress(there: int, size: int) -> str:
     share = there / size if size else 1.0
     bar = "█" * round(share * 24)
     return f"{bar:░<24} {share:4.0%}  {there / 1e6:.0f} of {size / 1e6:.0f} MB"

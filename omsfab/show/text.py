@@ -58,7 +58,7 @@ from omsfab.plan.records import (
     Succeeds,
     Write,
 )
-from omsfab.plan.stakes import Stakes
+from omsfab.plan.stakes import STOP_OMS, STOPS, Stakes
 
 
 def plan_lines(
@@ -113,10 +113,10 @@ def stakes_text(at_stake: Stakes, otherwise: str) -> str:
     parts: list[str] = []
     for verb, nodes in at_stake.acts:
         about = ""
-        if verb == "stop OMS on" and at_stake.minutes:
+        if verb == STOP_OMS and at_stake.minutes:
             about = " (about {} to {} min)".format(*at_stake.minutes)
         parts.append(f"{verb} {_joined(nodes)}{about}")
-    stops = sum(part.startswith("stop") for part in parts)
+    stops = sum(verb in STOPS for verb, _ in at_stake.acts)
     text = ", ".join([*parts[:stops], *at_stake.rows, *parts[stops:]]) or otherwise
     return text[:1].upper() + text[1:]
 

@@ -98,8 +98,9 @@ class Dialer:
     def by_hand(self, node: Node, text: str, note: str = "") -> Next:
         """Return a line to paste that does this on the node as root."""
         target = self.target(node)
-        sudo = "" if target.config.user == "root" else "sudo "
-        return target.ssh_line(f"{sudo}{text}", note)
+        if target.config.user == "root":
+            return target.ssh_line(text, note)
+        return target.ssh_line(f"sudo {text}", note, asks=True)
 
     def target(self, node: Node) -> Target:
         """Return the way to the node; nothing is contacted.
@@ -133,7 +134,8 @@ class Dialer:
 
     def _hop(self, hop: str, gateway: Target | None, inside: tuple[str, ...]) -> Target:
         user, host, port = _parsed(hop)
-        return self._target(f"gateway {host}", host, user, port, gateway, inside)
+        hop_to = self._target(f"gateway {host}", host, user, port, gateway, inside)
+        return replace(hop_to, is_gateway=True)
 
     def _connected(self, target: Target, tries: int = TRIES) -> WatchedTransport:
         def attempt() -> WatchedTransport:

@@ -26,6 +26,7 @@ class Target:
     key: str = ""
     """ssh.key of hosts.yaml."""
     gateway: Target | None = None
+    is_gateway: bool = False
 
     @property
     def known_as(self) -> str:
@@ -39,10 +40,6 @@ class Target:
         return tuple(dict.fromkeys((*self.known_hosts, *_files(system))))
 
     @property
-    def is_gateway(self) -> bool:
-        return self.label.startswith("gateway ")
-
-    @property
     def hops(self) -> Iterator[Target]:
         """Itself and the gateways before it, the last one first."""
         yield self
@@ -54,10 +51,11 @@ class Target:
         via = f" via {self.gateway.config.user}@{self.gateway.config.host}" if self.gateway else ""
         return f"{self.label} ({self.config.user}@{host_and_port(self.config)}{via})"
 
-    def ssh_line(self, text: str = "true", note: str = "") -> Next:
-        """The same connection by OpenSSH, to be pasted; ``text`` is for the login shell there."""
+    def ssh_line(self, text: str = "true", note: str = "", *, asks: bool = False) -> Next:
+        """The same connection by OpenSSH, to be pasted; ``text`` is for the login shell there, and
+        may want a terminal to ``ask`` for a password on."""
         config = self.config
-        words = ["ssh", *(["-t"] if text.startswith("sudo") else [])]
+        words = ["ssh", *(["-t"] if asks else [])]
         if tuple(map(str, self.known_hosts)) != config.known_hosts:
             words += ["-o", f"UserKnownHostsFile={self.known_hosts[0]}"]
         words += ["-i", self.key] if self.key else []

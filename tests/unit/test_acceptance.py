@@ -16,10 +16,11 @@ from omsfab.errors import InputError, Mismatch, OmsfabError, PreflightError, Ste
 from omsfab.plan import acceptance
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.procedures import scale_out
+from omsfab.plan.procedures.registry import TASKS
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run.engine.runner import Runner
 from omsfab.run.record import journal as journals
-from omsfab.run.session import TASKS, planned
+from omsfab.run.session import planned
 from omsfab.show.report import html
 from omsfab.show.terminal import Terminal
 from omsfab.show.text import event_line

@@ -229,7 +229,8 @@ def test_without_a_database_there_is_nothing_to_do(fleet):
 
 def test_a_resumed_run_keeps_the_package_of_its_own_part(measured, monkeypatch, tmp_path):
     """tsdb.deploy sent InfluxDB's package; that of OMS stands in hosts.yaml as well."""
-    from omsfab.run.session import TASKS, Flags, Session
+    from omsfab.plan.procedures.registry import TASKS
+    from omsfab.run.session import Flags, Session
 
     monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
     both = measured.model_copy(

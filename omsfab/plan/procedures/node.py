@@ -10,7 +10,7 @@ from omsfab.commands import docker, node_checks, oms, supervisor
 from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
-from omsfab.plan import questions, steps
+from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import refusals
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
@@ -35,7 +35,7 @@ def nodes_named(fleet: Fleet, text: str, again: Next, flag: str = "node") -> tup
 
 
 def _plan(
-    task: str,
+    verb: str,
     fleet: Fleet,
     node: str,
     build: Callable[[Node], tuple[Step, ...]],
@@ -43,15 +43,17 @@ def _plan(
     touches: Present | None = None,
     asked: Callable[[Sequence[Node]], tuple[Step, ...]] = lambda nodes: (),
 ) -> Plan:
-    """``touches``: the running containers of this Present are changed, or their programs are, so no
-    docker_init.sh may run there; asked under the claim, for somebody may have begun one.
-    ``asked`` as well of all nodes, before anything is changed on any of them."""
+    """``verb``: what the task is called behind ``node.``.  ``touches``: the running containers of
+    this Present are changed, or their programs are, so no docker_init.sh may run there; asked under
+    the claim, for somebody may have begun one.  ``asked`` as well of all nodes, before
+    anything is changed on any of them."""
+    task = f"node.{verb}"
     nodes = nodes_named(fleet, node, fab(task))
     work = Stage(task, tuple(step for one in nodes for step in build(one)), width=width)
     running = [n for n in nodes if touches and touches.facts(n.name).container == "running"]
     before = (*(_no_init_runs(fleet, one) for one in running), *asked(nodes))
     stages = (Stage("preflight", before, gather=True), work) if before else (work,)
-    return Plan(task, f"{task.split('.')[1]} {', '.join(one.name for one in nodes)}", (), stages)
+    return Plan(task, f"{verb} {', '.join(one.name for one in nodes)}", (), stages)
 
 
 def _no_init_runs(fleet: Fleet, node: Node) -> Step:
@@ -70,7 +72,7 @@ def _config(fleet: Fleet, present: Present, node: Node) -> Step:
 def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Write config.yaml from hosts.yaml; the components read it at the next initialisation."""
     return _plan(
-        "node.push-config",
+        "push-config",
         fleet,
         node,
         lambda one: (_config(fleet, present, one),),
@@ -106,13 +108,13 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
         serve = (_starting(steps.serve_certificate(fleet, one)), steps.healthy(fleet, one, shown))
         return (*steps.certificate(fleet, region, one, present), *(serve if runs else ()))
 
-    return _plan("node.push-certs", fleet, node, build, width=1)
+    return _plan("push-certs", fleet, node, build, width=1)
 
 
 def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Load the image where it is missing; the package lies beside the mount directories."""
     return _plan(
-        "node.load-image",
+        "load-image",
         fleet,
         node,
         lambda one: (
@@ -147,7 +149,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
         )
 
     plan = _plan(
-        "node.run",
+        "run",
         fleet,
         node,
         lambda one: (
@@ -170,7 +172,7 @@ def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
     def build(one: Node) -> tuple[Step, ...]:
         return (steps.stop_processes(fleet, one), steps.left_over(fleet, one))
 
-    return _plan("node.stop", fleet, node, build, touches=present)
+    return _plan("stop", fleet, node, build, touches=present)
 
 
 def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -184,7 +186,7 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
     def build(one: Node) -> tuple[Step, ...]:
         return (
             Step(
-                "start-container",
+                step_names.START_CONTAINER,
                 one.name,
                 f"start {container}",
                 check=(runs,),
@@ -193,7 +195,7 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
                 fault="RUN-004",
             ),
             Step(
-                "start-processes",
+                step_names.START_PROCESSES,
                 one.name,
                 f"start all processes in {container}",
                 check=(every,),
@@ -204,7 +206,7 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.programs_all(fleet, one),
         )
 
-    return _plan("node.start", fleet, node, build, touches=present)
+    return _plan("start", fleet, node, build, touches=present)
 
 
 def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -219,7 +221,7 @@ def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
     def build(one: Node) -> tuple[Step, ...]:
         return (
             Step(
-                "restart",
+                step_names.RESTART,
                 one.name,
                 f"restart {container}",
                 apply=(Run(docker.restart(container), programs="restart"),),
@@ -231,7 +233,7 @@ def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
             steps.programs_all(fleet, one),
         )
 
-    return _plan("node.restart", fleet, node, build, width=1, touches=present)
+    return _plan("restart", fleet, node, build, width=1, touches=present)
 
 
 def _starting(step: Step) -> Step:
@@ -245,7 +247,7 @@ def _starting(step: Step) -> Step:
 def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Run docker_init.sh on the node, whether it was initialised before or not."""
     return _plan(
-        "node.initialise",
+        "initialise",
         fleet,
         node,
         lambda one: (
@@ -262,7 +264,7 @@ def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
 def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Write config.yaml and bring it to the components without a full initialisation."""
     return _plan(
-        "node.refresh",
+        "refresh",
         fleet,
         node,
         lambda one: (
@@ -278,7 +280,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
 def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
     """Run words in the container and show what they say."""
     return _look_plan(
-        "node.exec",
+        "exec",
         fleet,
         node,
         docker.inside(fleet.install.container, "sh", "-c", words, limit=600),
@@ -288,12 +290,12 @@ def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
 
 def logs(fleet: Fleet, present: Present, *, node: str, lines: str = "50") -> Plan:
     """Show the container's own log and the last lines of the newest logs on the mount."""
-    return _look_plan("node.logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
+    return _look_plan("logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
 
 
 def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
     """Show container, programs and health of the node."""
-    return _look_plan("node.status", fleet, node, None)
+    return _look_plan("status", fleet, node, None)
 
 
 def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
@@ -311,12 +313,12 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
             )
         return questions.of_node(fleet, one, present)
 
-    plan = _plan("node.check", fleet, node, build)
+    plan = _plan("check", fleet, node, build)
     return replace(plan, stages=tuple(replace(stage, gather=True) for stage in plan.stages))
 
 
 def _look_plan(
-    task: str, fleet: Fleet, node: str, command: Command | None, *, touches: Present | None = None
+    verb: str, fleet: Fleet, node: str, command: Command | None, *, touches: Present | None = None
 ) -> Plan:
     """Return a plan whose only outcome is what its commands say; ``touches`` as above."""
     container = fleet.install.container
@@ -325,12 +327,12 @@ def _look_plan(
         words = (command,) if command else oms.status(one, fleet.install_of(one))
         return (
             Step(
-                task.split(".")[1],
+                verb,
                 one.name,
-                f"{task.split('.')[1]} in {container}",
+                f"{verb} in {container}",
                 kind="once-only" if touches else "read-only",
                 apply=tuple(Run(each, any_status=not touches) for each in words),
             ),
         )
 
-    return _plan(task, fleet, node, build, touches=touches)
+    return _plan(verb, fleet, node, build, touches=touches)

@@ -105,10 +105,8 @@ def name_kept(region: Region, present: Present) -> None:
 def held_rows(region: Region, present: Present, rows: str) -> None:
     """A foreign key that restricts would refuse the DELETE, production stopped (error 1451)."""
     held = [one for one in present.references if one.holds]
-    if rows == "delete":
-        wrong = held
-    else:  # the row of cluster_info goes in both ways
-        wrong = [one for one in held if one.to.startswith("cluster_info.")]
+    # The row of cluster_info goes in both ways.
+    wrong = [one for one in held if rows == "delete" or one.table == "cluster_info"]
     if wrong:
         stop(
             present,
@@ -119,7 +117,7 @@ def held_rows(region: Region, present: Present, rows: str) -> None:
                 f"{one.column} -> {one.to}: {one.rows} rows, {one.by}" for one in wrong
             ),
             next=fab("scale.out", region=region.name, rows="update", plan=True, note="ids stay")
-            if rows == "delete" and not any(one.to.startswith("cluster_info.") for one in wrong)
+            if rows == "delete" and not any(one.table == "cluster_info" for one in wrong)
             else fab("meta.show", note="ask the DBA about that foreign key, and plan again"),
         )
 

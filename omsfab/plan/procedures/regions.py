@@ -84,7 +84,7 @@ def chosen(region: Region, text: str, again: Next = AGAIN) -> tuple[Node, ...]:
     return tuple(node for node in region.nodes if node in found.values())
 
 
-def split(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
+def nodes_by_state(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
     """Return (nodes OMS runs on already, nodes to add now)."""
     old = [
         node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omsfab.fleet.model import Fleet
+from omsfab.plan import step_names
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions
 from omsfab.plan.records import METADB, Plan, RestoreRows, Stage, Step
@@ -16,7 +17,7 @@ def restore(fleet: Fleet, present: Present, *, file: str, region: str) -> Plan:
     where = regions.named(fleet, region)
     here = present.clusters.get(where.location, "no row")
     step = Step(
-        name="restore-rows",
+        name=step_names.RESTORE_ROWS,
         node=METADB,
         title=f"put the rows of location {where.location} back; those of now are saved beside them",
         kind="transaction",

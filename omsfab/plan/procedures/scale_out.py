@@ -17,7 +17,7 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import questions, steps
+from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import caveats, refusals, regions
 from omsfab.plan.procedures.regions import names
@@ -73,7 +73,7 @@ def _scale_out(
     rows: Manner,
 ) -> Plan:
     where = regions.named(fleet, region)
-    old, new = regions.split(where, present, nodes)
+    old, new = regions.nodes_by_state(where, present, nodes)
     refusals.one_holds_the_vip(where, present, [*old, *new])
     where = where.model_copy(
         update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
@@ -302,7 +302,9 @@ def _behind_vip(
 def _stopped(fleet: Fleet, node: Node) -> Step:
     """A reboot starts the container, and with it all programs: a resumed run asks again, up to
     docker_init.sh, which must not be interfered with."""
-    return replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
+    return replace(
+        steps.stop_processes(fleet, node), until=step_names.key(step_names.INITIALISE, node.name)
+    )
 
 
 # --- a new region ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from omsfab.commands import docker, influx, node_checks
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
-from omsfab.plan import questions, steps
+from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions, scale_out
 from omsfab.plan.records import Await, Plan, Run, Says, Stage, Step, Succeeds
@@ -63,7 +63,7 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
                 "run the database",
                 (
                     Step(
-                        name="container",
+                        name=step_names.CONTAINER,
                         node=node.name,
                         title=f"run {influx.CONTAINER} from {tsdb.image}",
                         check=(runs,),

@@ -17,7 +17,7 @@ from omsfab.commands.next_line import fab
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.fleet.values import CmUrl
-from omsfab.plan import steps
+from omsfab.plan import step_names, steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import regions
 from omsfab.plan.records import (
@@ -41,6 +41,9 @@ from omsfab.plan.records import (
 
 UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
 """Tasks whose runs can be taken back."""
+
+ROWS_BACK = (step_names.RESTORE_ROWS, step_names.DROP_HOSTS)
+"""Steps of a rollback that change rows."""
 
 NO_URL = CmUrl.read("")
 
@@ -121,30 +124,30 @@ def undo(
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
 
     def has(step: str, node: str) -> bool:
-        return f"{step}@{node}" in begun
+        return step_names.key(step, node) in begun
 
     def facts(node: Node) -> NodeFacts:
         return present.facts(node.name)
 
     running = [node for node in fleet.nodes if facts(node).container == "running"]
     new = [node for node in fleet.nodes if node not in running]
-    made = [node for node in new if has("container", node.name)]
+    made = [node for node in new if has(step_names.CONTAINER, node.name)]
     written = {
         node.name: [
             path for step, path in _files(fleet.install_of(node)) if path and has(step, node.name)
         ]
         for node in fleet.nodes
     }
-    rows = has("clear-rows", METADB) and where is not None
+    rows = has(step_names.CLEAR_ROWS, METADB) and where is not None
     stopped = [  # deleted rows concern all nodes of the region, whoever stopped their programs
         node
         for node in running
-        if has("stop-processes", node.name) or (rows and where and node in where.nodes)
+        if has(step_names.STOP_PROCESSES, node.name) or (rows and where and node in where.nodes)
     ]
-    refreshed = [node for node in running if has("config", node.name) and not rows]
-    joined = [node for node in fleet.nodes if has("container", node.name)]
-    joined += [n for n in fleet.nodes if has("initialise", n.name) and n not in joined]
-    saved = bool(joined) and has("save-rows", METADB)
+    refreshed = [node for node in running if has(step_names.CONFIG, node.name) and not rows]
+    joined = [node for node in fleet.nodes if has(step_names.CONTAINER, node.name)]
+    joined += [n for n in fleet.nodes if has(step_names.INITIALISE, n.name) and n not in joined]
+    saved = bool(joined) and has(step_names.SAVE_ROWS, METADB)
     old_url = present.clusters.get(where.location, NO_URL) if where else NO_URL
     ids = made_ids or {}
     made_before = [node for node in made if facts(node).container in ("created", "stopped")]
@@ -174,7 +177,7 @@ def undo(
         [
             _init_over(fleet, node, run, without_init)
             for node in fleet.nodes
-            if has("initialise", node.name)
+            if has(step_names.INITIALISE, node.name)
         ],
     )
     stage(
@@ -193,7 +196,7 @@ def undo(
                 *(_put_back(node, path, run, aside) for path in written[node.name]),
                 *(
                     (_unsent(fleet, node, present.package),)
-                    if present.package and has("image", node.name)
+                    if present.package and has(step_names.IMAGE, node.name)
                     else ()
                 ),
             )
@@ -207,7 +210,10 @@ def undo(
         stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
     if rows and where:
         stops = [
-            replace(steps.stop_processes(fleet, node), until=f"initialise@{node.name}")
+            replace(
+                steps.stop_processes(fleet, node),
+                until=step_names.key(step_names.INITIALISE, node.name),
+            )
             for node in stopped
         ]
         left = [steps.left_over(fleet, node) for node in stopped]
@@ -222,7 +228,7 @@ def undo(
     )
     if rows and where:
         # Where the surgery never came to its COMMIT, nothing was initialised, nor need be.
-        begun_one = any(has("initialise", node.name) for node in stopped)
+        begun_one = any(has(step_names.INITIALISE, node.name) for node in stopped)
         kept = () if begun_one else (RowsKept(where.location),)
         stage(
             "initialise with the former configuration, 1 node at a time",
@@ -333,7 +339,7 @@ def _stopped_again(fleet: Fleet, node: Node) -> Step:
     container = fleet.install.container
     down = Succeeds(docker.down(container), "it runs")
     return Step(
-        name="stop-container",
+        name=step_names.STOP_CONTAINER,
         node=node.name,
         title=f"stop {container}, which was there before the run",
         check=(down,),
@@ -349,7 +355,7 @@ def _removed(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str])
     spec = docker.spec(node, install, image)
     gone = Succeeds(docker.gone_or_others(install.container, spec, run, ids), "it is there")
     return Step(
-        name="remove-container",
+        name=step_names.REMOVE_CONTAINER,
         node=node.name,
         title=f"stop and remove {install.container}; its data is kept",
         check=(Succeeds(docker.absent(install.container), "it is there"),),
@@ -375,9 +381,9 @@ def _files(install: Install) -> tuple[tuple[str, str | None], ...]:
     """Return the files a run may write, each with the name of the step that does."""
     mounts = install.mounts
     return (
-        ("config", mounts.config),
-        ("https-crt", mounts.https_crt),
-        ("https-key", mounts.https_key),
+        (step_names.CONFIG, mounts.config),
+        (step_names.HTTPS_CRT, mounts.https_crt),
+        (step_names.HTTPS_KEY, mounts.https_key),
     )
 
 
@@ -399,7 +405,7 @@ def _put_back(node: Node, path: str, run: str, aside: bool) -> Step:
 def _restored(region: Region, *, saved: bool = False) -> Step:
     """The saved rows are back, proven by hash inside the transaction."""
     return Step(
-        name="restore-rows",
+        name=step_names.RESTORE_ROWS,
         node=METADB,
         title=f"put the saved rows of location {region.location} back",
         kind="transaction",
@@ -411,7 +417,7 @@ def _restored(region: Region, *, saved: bool = False) -> Step:
 def _hosts_dropped(region: Region, nodes: list[Node]) -> Step:
     """No host row is left of the nodes that go; all other rows are as before they came."""
     return Step(
-        name="drop-hosts",
+        name=step_names.DROP_HOSTS,
         node=METADB,
         title=f"take the host rows of {regions.names(nodes)} out",
         kind="transaction",

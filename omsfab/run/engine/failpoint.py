@@ -12,9 +12,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, StepFailed
@@ -55,9 +56,9 @@ class Failpoint:
         if isinstance(effect, (Run, Write, Bring)) and self.what == "kill":
             threading.Timer(SOON, self._strike).start()
 
-        def told(kind: str, text: str, *data: object) -> None:
+        def told(kind: str, text: str, *data: Mapping[str, Any] | None) -> None:
             tell(kind, text, *data)
-            if _under_way(effect, kind, text):
+            if _under_way(effect, kind, *data):
                 self._strike()
 
         yield told
@@ -74,13 +75,13 @@ class Failpoint:
         raise StepFailed("FAIL-001", f"failpoint {self.step}:{self.place}")
 
 
-def _under_way(effect: Effect, kind: str, text: str) -> bool:
+def _under_way(effect: Effect, kind: str, data: Mapping[str, Any] | None = None) -> bool:
     match effect:
         case Job():
             return kind == "line"
         case Send():
-            there, _, size = text.partition("/")
-            return kind == "progress" and int(there) * 2 >= int(size)
+            there, size = (data or {}).get("bytes", (0, 1))
+            return kind == "progress" and there * 2 >= size
         case _:
             return kind == "state"
 

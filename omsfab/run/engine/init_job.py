@@ -150,12 +150,14 @@ def follow(
     *,
     ending: Next | None = None,
     stop: bool = False,
+    on_phase: Callable[[str, str], None] | None = None,
 ) -> JobResult:
     """Start the attempt unless it was started, and hand on its lines until it ends.
 
     The attempt is a name that is never used for another try.  Called again with it, goes on with
     what runs or ran, from byte ``offset`` of its output.  Lines come without the ``secrets``.
     ``ending`` is the line that ends one that hangs; with ``stop`` one that runs is ended.
+    ``on_phase`` gets "step 2 of 5" and what is said of it, which is else a state as any other.
 
     Raises Locked INIT-010 when another attempt holds the lock, or an initialisation by hand does
     not end (habit "always"), StepFailed INIT-011 (it failed), INIT-012 (a signal, or lost; Ended
@@ -165,6 +167,7 @@ def follow(
     job goes on in any other case.
     """
     it = _Attempt(shell, job, attempt, on_line, on_state, secrets, offset, pace, ending)
+    it.on_phase = on_phase or it.on_phase
     if stop:
         it.stop()
     return it.follow()
@@ -248,6 +251,7 @@ class _Attempt:
     ) -> None:
         self._shell, self._job, self._attempt, self._pace = shell, job, attempt, pace
         self._on_line, self._on_state = on_line, on_state
+        self.on_phase: Callable[[str, str], None] = lambda phase, text: on_state(text)
         self._hide = Redactor(secrets)
         self._script = words.script_name(job.argv)
         self._directory = f"{job.directory}/{attempt}"
@@ -516,7 +520,8 @@ class _Attempt:
             line = self._hide(said)
             self._on_line(line)
             if self._reading.line(said, line):
-                self._on_state(f"step {self._reading.step} of 5: {self._reading.title}".strip(": "))
+                at = f"step {self._reading.step} of 5"
+                self.on_phase(at, f"{at}: {self._reading.title}".strip(": "))
 
     def _skip_to(self, offset: int) -> None:
         self._say(self._lines.rest())

@@ -492,6 +492,7 @@ class Site:
                     attempt,
                     on_line=on_line,
                     on_state=lambda text: tell("state", text),
+                    on_phase=lambda phase, text: tell("state", text, {"phase": phase}),
                     secrets=self._secrets,
                     ending=self._ending,
                     stop=self._stop_init,
@@ -533,7 +534,7 @@ class Site:
             tell("state", result.out.strip())
 
     def _held(self) -> Lease:
-        if self._lease is None:  # a planner's task lacks ``lease`` in session.TASKS
+        if self._lease is None:  # a planner's task lacks ``lease`` in TASKS
             raise OmsfabError("BUG-002", "rows are to be changed without the lock in MetaDB")
         return self._lease
 
@@ -692,6 +693,6 @@ def _progress(size: int, tell: Callable[..., None]) -> Callable[[int], None]:
         now = time.monotonic()
         if now - last >= PROGRESS_EVERY or there >= size:
             last = now
-            tell("progress", f"{there}/{size}")
+            tell("progress", f"{there}/{size}", {"bytes": (there, size)})
 
     return on_bytes

@@ -32,6 +32,7 @@ from omsfab.errors import (
     cures,
     refusal,
 )
+from omsfab.plan import step_names
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.outage import Outage
@@ -107,7 +108,7 @@ def stands(step: Step, stage: Stage, plan: Plan, past: Past) -> bool:
             return False
     if not stage.asks_only:
         return True
-    touched = any(key.endswith(f"@{step.node}") for key in past.begun | past.maybe)
+    touched = any(step_names.parts(key)[1] == step.node for key in past.begun | past.maybe)
     return stage is not plan.stages[-1] and touched
 
 

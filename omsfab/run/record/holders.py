@@ -8,12 +8,13 @@ from pathlib import Path
 
 from omsfab.commands.next_line import fab
 from omsfab.errors import Next, PreflightError
+from omsfab.plan import step_names
+from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.plan.records import METADB
 from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
 
-UNDO = "run.undo"
 FREE = ("node.exec",)
 """Tasks whose runs hold nothing: nobody repeats a line in a container, or rolls it back."""
 
@@ -56,7 +57,7 @@ def holder(directory: Path) -> Holder | None:
     keys = {*record.get("steps", ()), *past.begun}
     if undoes and (directory.parent / undoes / "run.json").exists():
         keys |= set(journals.load_record(directory.parent / undoes).get("steps", ()))
-    nodes = {key.rpartition("@")[2] for key in keys} - {METADB}
+    nodes = {step_names.parts(key)[1] for key in keys} - {METADB}
     return Holder(directory, record["task"], frozenset(nodes), undoes)
 
 

@@ -25,6 +25,7 @@ from typing import Any
 from omsfab.commands.next_line import fab, shell
 from omsfab.errors import Next, OmsfabError, PreflightError
 from omsfab.fleet.mask import plain
+from omsfab.plan import step_names
 from omsfab.plan.events import Event, RunEnd
 
 SCHEMA = 2
@@ -91,9 +92,8 @@ class Past:
         """The ids that docker named when it made containers, by node."""
         made: dict[str, list[str]] = {}
         for event in self.events:
-            if (event.step, event.kind) == ("container", "line") and CONTAINER.fullmatch(
-                event.text
-            ):
+            said = event.kind == "line" and event.step == step_names.CONTAINER
+            if said and CONTAINER.fullmatch(event.text):
                 made.setdefault(event.node, []).append(event.text)
         return made
 
@@ -177,7 +177,7 @@ def _fold(events: tuple[Event, ...], torn: bool, head: str) -> Past:
     begun: set[str] = set()
     failures: dict[str, int] = {}
     for event in events:
-        key = f"{event.step}@{event.node}"
+        key = step_names.key(event.step, event.node)
         if event.kind in ("done", "satisfied"):
             done.add(key)
         elif event.kind == "intent":

@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from omsfab.errors import OmsfabError
+from omsfab.plan import step_names
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage, outage
+from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.run import clock
 from omsfab.run.record import journal as journals
-
-UNDO = "run.undo"
 
 WATCHED = 2
 """The first schema of journals that tells of programs."""
 
 CONCERNED = frozenset(
-    ("stop-processes", "start-processes", "start-container", "restart", "initialise", "refresh")
+    (
+        step_names.STOP_PROCESSES,
+        step_names.START_PROCESSES,
+        step_names.START_CONTAINER,
+        step_names.RESTART,
+        step_names.INITIALISE,
+        step_names.REFRESH,
+    )
 )
 """Steps that stop or start programs."""
 
@@ -45,7 +52,7 @@ class History:
         told = self._told(directory)
         if told is None or told[0].get("schema", 1) >= WATCHED:
             return True
-        return not any(key.partition("@")[0] in CONCERNED for key in told[1].begun)
+        return not any(step_names.parts(key)[0] in CONCERNED for key in told[1].begun)
 
     def down(self, node: str, now: float | None = None) -> Outage | None:
         """Return the outage that this node is in, as far as it is known here."""

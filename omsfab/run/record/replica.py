@@ -21,6 +21,7 @@ from omsfab.commands import files
 from omsfab.commands.claim import PLACE
 from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
+from omsfab.plan import step_names
 from omsfab.plan.events import Event, RunEnd
 from omsfab.run.record import journal as journals
 from omsfab.ssh.protocol import Shell
@@ -43,7 +44,7 @@ PARTED = "journal-parted.jsonl"
 FILES, BYTES = 200, 256_000_000
 """What a run has at the most, in files and all together: a node may be in other hands."""
 
-ROWS = ("save-rows@metadb", "clear-rows@metadb")
+ROWS = tuple(map(step_names.key, (step_names.SAVE_ROWS, step_names.CLEAR_ROWS)))
 """Steps that save rows, without which no later one begins."""
 
 _RUN = re.compile(r"\d{8}T\d{6}Z-[a-z0-9-]+")
