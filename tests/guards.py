@@ -359,8 +359,8 @@ GUARDS = (
     Guard(
         "a way back that changed nothing leaves the run open",
         "omsfab/run/lifecycle.py",
-        "        if undoes is None:\n            return self._end(text)\n",
-        "        return self._end(text)\n",
+        "        if undoes is None:\n            return self._end(end, text)\n",
+        "        return self._end(end, text)\n",
         f"{BACK}a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
     ),
     Guard(
@@ -373,7 +373,7 @@ GUARDS = (
     Guard(
         "a run that ended on another jump host is not resumed",
         "omsfab/run/other_hosts.py",
-        "        if copy.ended and not past.ended and (undone or not back):\n",
+        "        if copy.end and not past.ended and (undone or not back):\n",
         "        if False:\n",
         f"{BACK}a_run_that_has_ended_elsewhere_is_not_resumed",
     ),
@@ -415,7 +415,7 @@ GUARDS = (
     Guard(
         "a way back waits for docker_init.sh of the run",
         "omsfab/plan/procedures/undo.py",
-        'has("initialise", node.name)\n        ],',
+        'has(step_names.INITIALISE, node.name)\n        ],',
         "False\n        ],",
         "tests/unit/test_undo.py::test_a_whole_scale_out_is_taken_back_in_reverse",
     ),
