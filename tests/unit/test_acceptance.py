@@ -136,7 +136,8 @@ def test_every_kind_of_event_can_be_shown():
     show = Terminal(console)
 
     for kind in get_args(Kind):
-        show(Event(1.0, 1.0, "oms1", "s", kind, "1/2" if kind == "progress" else "ENV-006"))
+        data = {"bytes": (1, 2)} if kind == "progress" else None
+        show(Event(1.0, 1.0, "oms1", "s", kind, "ENV-006", data))
 
     assert "accepted: ENV-006 a clock" in console.file.getvalue()
 
