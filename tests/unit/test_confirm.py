@@ -23,7 +23,7 @@ from omsfab.commands.next_line import fab
 from omsfab.errors import InputError
 from omsfab.run.confirmation import Flags, confirm
 try:
-    confirm(Flags(), "Delete 4 rows", fab("scale.out"), word=sys.argv[1])
+    confirm(Flags(), "Delete 4 rows.", fab("scale.out"), word=sys.argv[1])
 except InputError as error:
     sys.exit(error.id)
 """

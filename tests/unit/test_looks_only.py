@@ -378,7 +378,9 @@ def asked(monkeypatch, capsys):
             patch.setattr("sys.stdin", terminal)
             patch.setattr("sys.stderr", terminal)
             try:
-                confirm(Flags(**flags), "Stop OMS on oms1", next_line.fab("node.stop", node="oms1"))
+                confirm(
+                    Flags(**flags), "Stop OMS on oms1.", next_line.fab("node.stop", node="oms1")
+                )
             except InputError as refused:
                 error = refused.id
         assert capsys.readouterr().out == ""
