@@ -210,8 +210,9 @@ def node_task(
 
 def carry_out(name: str, flags: Any, **args: str) -> None:
     from omsfab.run.session import Session
+    from omsfab.run.start import start
 
-    Session(flags).carry_out(name, **args)
+    start(Session(flags), name, **args)
 
 
 # --- scale, oms ------------------------------------------------------------------------------
@@ -456,9 +457,10 @@ def resume(
     c: Context, run: str = "", from_: str = "", stop_init: bool = False, *, flags: Any
 ) -> None:
     """Finish a run that was cut off: what is done stays, what is unknown is asked."""
+    from omsfab.run.resume import resume
     from omsfab.run.session import Session
 
-    Session(flags).resume(run, from_, stop_init=stop_init)
+    resume(Session(flags), run, from_, stop_init=stop_init)
 
 
 @operator_task(
@@ -472,16 +474,18 @@ def undo(
 ) -> None:
     """Take back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
     from omsfab.run.session import Session
+    from omsfab.run.undo import undo
 
-    Session(flags).undo(run, from_, stop_init=stop_init)
+    undo(Session(flags), run, from_, stop_init=stop_init)
 
 
 @operator_task(flags=("plan",), run="a run id of fab run.list")
 def abandon(c: Context, run: str, *, flags: Any) -> None:
     """Close a run without finishing it; what it changed stays as it is."""
+    from omsfab.run.resume import abandon
     from omsfab.run.session import Session
 
-    Session(flags).abandon(run)
+    abandon(Session(flags), run)
 
 
 @fleet_task()

@@ -365,9 +365,9 @@ GUARDS = (
     ),
     Guard(
         "a run that is being taken back is not resumed",
-        "omsfab/run/session.py",
-        "            if past.changed:\n                raise _taken_back(directory, way)\n",
-        "            pass\n",
+        "omsfab/run/resume.py",
+        "        if way.past.begun:\n",
+        "        if False:\n",
         f"{BACK}a_run_that_is_being_taken_back_is_not_resumed",
     ),
     Guard(
@@ -626,7 +626,7 @@ GUARDS = (
     ),
     Guard(
         "a certificate that could not work is not sent",
-        "omsfab/run/session.py",
+        "omsfab/run/start.py",
         "if region.https and region.https.crt in sent:",
         "if False:",
         "tests/unit/test_certificate.py::test_what_could_not_work_is_not_sent",
@@ -738,7 +738,7 @@ GUARDS = (
     ),
     Guard(
         "a copy from a node acts nowhere but where hosts.yaml says",
-        "omsfab/run/session.py",
+        "omsfab/run/record/past_run.py",
         "        if unlike:",
         "        if False:",
         f"{BACK}a_copy_that_acts_elsewhere_is_refused",
@@ -759,9 +759,9 @@ GUARDS = (
     ),
     Guard(
         "no repair beside docker_init.sh, asked before the claim",
-        "omsfab/run/session.py",
-        "                self._refuse_while_it_initialises(node, found, again)",
-        "                pass",
+        "omsfab/run/start.py",
+        "            _refuse_while_it_initialises(session, node, found, again)",
+        "            pass",
         "tests/unit/test_repairs.py::test_while_docker_init_runs_nothing_is_repaired",
     ),
     Guard(
@@ -822,7 +822,7 @@ GUARDS = (
     ),
     Guard(
         "a rollback that would find the same is not advised",
-        "omsfab/run/session.py",
+        "omsfab/run/undo.py",
         "if own and (error.accept or any(line.task == UNDO for line in own)):",
         "if False:",
         "tests/unit/test_next_lines.py::test_a_file_of_others_is_looked_at_or_accepted",

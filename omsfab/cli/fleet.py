@@ -26,9 +26,10 @@ from omsfab.plan.records import METADB, Plan
 from omsfab.run import observe
 from omsfab.run.engine.interpreter import Site, health_says, no_health_page
 from omsfab.run.engine.runner import Runner
+from omsfab.run.preview import asks_metadb
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
-from omsfab.run.session import asks_metadb, home_of, hosts_path, secrets_of
+from omsfab.run.session import home_of, hosts_path, secrets_of
 from omsfab.show import columns
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.text import outage_text, say

@@ -19,6 +19,7 @@ from omsfab.plan.procedures import regions
 from omsfab.run import jump_host
 from omsfab.run.confirmation import Flags
 from omsfab.run.session import Session, home_of, hosts_path
+from omsfab.run.start import start
 from omsfab.show.text import say
 from omsfab.ssh import shell as ssh
 
@@ -109,7 +110,7 @@ def restore(file: str, region: str, flags: Flags) -> None:
     rows = ", ".join(f"{table} {count}" for table, count in backup.counts.items())
     if not flags.json:
         say(f"{path.name}: saved {backup.made} UTC by {backup.run_id}: {rows}")
-    session.carry_out("meta.restore", file=str(path), region=where.name)
+    start(session, "meta.restore", file=str(path), region=where.name)
 
 
 def _others(home: Path, path: Path) -> Next:

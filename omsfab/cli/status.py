@@ -17,7 +17,6 @@ from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.plan import step_names
 from omsfab.plan.events import ENDED
-from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
 from omsfab.plan.procedures.registry import TASKS
 from omsfab.run import clock
@@ -25,6 +24,8 @@ from omsfab.run.confirmation import Flags, confirm
 from omsfab.run.record import claims
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
+from omsfab.run.record.past_run import PastRun
+from omsfab.run.record.past_run import runs as past_runs
 from omsfab.run.session import home_of, hosts_path
 from omsfab.show.report import html
 from omsfab.show.text import NOT_RECORDED, clock_span, event_line, outage_text, say
@@ -45,23 +46,22 @@ def _home() -> Path:
 def runs() -> None:
     """Print a line per run: id, state, owner, last word.  One that cannot be read says why."""
     home = _home()
-    found = list(journals.runs(home))
+    found = list(past_runs(home))
     history = History(home)
-    for directory in found:
+    for run in found:
         try:
-            owner = journals.load_record(directory)["owner"]
-            past = journals.read(directory / "journal.jsonl")
+            owner, past = run.owner, run.past
         except OmsfabError as error:
-            print(f"{directory.name}  {error.id}  {error.what}")
+            print(f"{run.name}  {error.id}  {error.what}")
             continue
         last = next((e for e in reversed(past.events) if e.kind == "run"), None)
         said = last.text if last else "no word"
         said = said[len(f"{ENDED}: ") :] if last and last.end else said
-        print(f"{directory.name}  {_state(past):<6}  {owner}  {said}")
-        down = history.outage(directory)
+        print(f"{run.name}  {_state(past):<6}  {owner}  {said}")
+        down = history.outage(run.directory)
         if down and down.down:
-            print(f"  OUTAGE  {outage_text(down, history.brings_back(directory))}")
-        elif not (past.ended or history.recorded(directory)):
+            print(f"  OUTAGE  {outage_text(down, history.brings_back(run.directory))}")
+        elif not (past.ended or history.recorded(run.directory)):
             print(f"  OUTAGE  {NOT_RECORDED}")
     if not found:
         print(f"no runs in {home}")
@@ -78,15 +78,14 @@ SIGNS = {"done": "✓ done", "satisfied": "= was so", "begun": "? begun", "not":
 
 def run(name: str, *, whole: bool) -> None:
     """Print what a run did and what it did not, or ``whole``: every event of it."""
-    directory = _named(name)
-    record = journals.load_record(directory)
-    past = journals.read(directory / "journal.jsonl")
+    found_run = _named(name)
+    directory, past = found_run.directory, found_run.past
     if whole:
         for event in past.events:
             print(event_line(event))
     else:
-        _summary(directory, record, past)
-    print(f"run {directory.name} in {directory}")
+        _summary(found_run)
+    print(f"run {found_run.name} in {directory}")
     history = History(directory.parent)
     if found := history.outage(directory):
         print(f"OUTAGE  {outage_text(found, history.brings_back(directory))}")
@@ -98,7 +97,7 @@ def run(name: str, *, whole: bool) -> None:
         print("the last line of its journal is torn, and counts as not written")
     if not past.ended:
         print(f"it has not ended; next: {fab('run.resume', run=directory.name)}")
-        if record["task"] in undo.UNDOABLE:
+        if found_run.undoable:
             print(f"or back:                {fab('run.undo', run=directory.name)}")
 
 
@@ -106,9 +105,10 @@ def _ago(at: float) -> str:
     return clock_span(max(clock.now() - at, 0.0))
 
 
-def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> None:
-    flags = " ".join(f"--{name}={value}" for name, value in record["args"].items() if value)
-    print(f"fab {record['task']} {flags}".rstrip(), f"by {record['owner']}: {_state(past)}")
+def _summary(run: PastRun) -> None:
+    past = run.past
+    flags = " ".join(f"--{name}={value}" for name, value in run.args.items() if value)
+    print(f"fab {run.task} {flags}".rstrip(), f"by {run.owner}: {_state(past)}")
     ends: dict[str, tuple[str, str]] = {}
     for event in past.events:
         key = step_names.key(event.step, event.node)
@@ -118,7 +118,7 @@ def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> No
             ends[key] = (event.kind, event.text)
         elif event.kind == "failed":
             ends[key] = ("failed", event.text)
-    for key, title in _planned(record):
+    for key, title in _planned(run):
         ends.setdefault(key, ("not", title))
     for key, (how, text) in ends.items():
         step, node = step_names.parts(key)
@@ -128,15 +128,15 @@ def _summary(directory: Path, record: dict[str, Any], past: journals.Past) -> No
             print(event_line(event))
 
 
-def _planned(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _planned(run: PastRun) -> list[tuple[str, str]]:
     """Return key and title of the run's steps that change something, in order."""
-    task = TASKS.get(record["task"])
-    if task is None or "fleet" not in record:
+    task = TASKS.get(run.task)
+    if task is None or "fleet" not in run.record:
         return []
     try:
         with journals.readable(_home() / "run"):
-            fleet = undo.fleet_of(record, hosts_file.load(hosts_path()))
-            plan = task.planner(fleet, Present.of(record["present"]), **record["args"])
+            fleet = undo.fleet_of(run.record, hosts_file.load(hosts_path()))
+            plan = task.planner(fleet, run.present, **run.args)
     except OmsfabError:
         return []
     return [(step.key, step.title) for step in plan.steps if step.apply]
@@ -144,24 +144,23 @@ def _planned(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def report(name: str, out: str) -> None:
     """Write a run as one HTML page, 0600, and say where."""
-    directory = _named(name)
-    record = journals.load_record(directory)
-    past = journals.read(directory / "journal.jsonl")
+    run = _named(name)
+    directory, past = run.directory, run.past
     path = Path(out) if out else directory / "report.html"
     history = History(directory.parent)
     found = history.outage(directory)
     line = outage_text(found, history.brings_back(directory)) if found else ""
     recorded = history.recorded(directory)
-    page = html(directory.name, record["owner"], past.events, found, line, recorded=recorded)
+    page = html(run.name, run.owner, past.events, found, line, recorded=recorded)
     journals.write_durably(path, page.encode(errors="replace"))
     print(path)
 
 
-def _named(name: str) -> Path:
+def _named(name: str) -> PastRun:
     home = _home()
-    for directory in journals.runs(home):
-        if name in ("", directory.name):
-            return directory
+    for run in past_runs(home):
+        if name in ("", run.name):
+            return run
     raise InputError(
         "INPUT-025", f"there is no run {name}".rstrip(), where=str(home), next=fab("run.list")
     )

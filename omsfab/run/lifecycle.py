@@ -42,6 +42,7 @@ from omsfab.run.engine.runner import Runner, Tally
 from omsfab.run.record import claims, holders, local_lock
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History, cure
+from omsfab.run.record.past_run import PastRun
 from omsfab.run.record.replica import Mirror
 from omsfab.secret import Secret
 from omsfab.show.terminal import Show
@@ -100,10 +101,10 @@ def carry_out(world: World, order: Order) -> tuple[Tally, str]:
             keeper = _lock(stack, world, order, since)
         except KeyboardInterrupt:
             raise Detached("RUN-030", "let go", next=again) from None
-        under_way = _UnderWay(world, order, keeper)
-        stack.callback(under_way.close)
+        live = Live(world, order, keeper)
+        stack.callback(live.close)
         with world.show:
-            return under_way.carry_out()
+            return live.carry_out()
 
 
 def owner(home: Path) -> str:
@@ -155,7 +156,7 @@ def _busy(world: World) -> None:
 
 
 def _held(other: Path, node: str) -> OmsfabError | None:
-    found = holders.holder(other)
+    found = holders.holder(PastRun(other))
     return holders.refusal(found, [node]) if found else None
 
 
@@ -172,18 +173,19 @@ def _ending(order: Order) -> Next:
 
 
 def _over(run: Path) -> bool:
-    return journals.read(run / "journal.jsonl").ended
+    return PastRun(run).past.ended
 
 
 def _again(order: Order) -> Next:
     """The line that this run began with, for one that has changed nothing."""
     if order.undoes:
         return fab("run.undo", run=order.undoes.name)
-    record = journals.load_record(order.directory)
-    return recorded(record["task"], record["args"])
+    return PastRun(order.directory).line
 
 
-class _UnderWay:
+class Live:
+    """A run that acts: its journal is open for writing, its locks are held, its copy is kept."""
+
     def __init__(self, world: World, order: Order, keeper: Keeper | None) -> None:
         self._world, self._order, self._keeper = world, order, keeper
         self._run = order.directory.name
@@ -304,7 +306,7 @@ class _UnderWay:
     def _close(self, undone: Path) -> None:
         """The run that was taken back is over, also for whoever has only its copy on the node."""
         close(undone, RunEnd("undone", by=self._run), f"undone by {self._run}")
-        shell = self._world.shells.get(journals.load_record(undone).get("initial", ""))
+        shell = self._world.shells.get(PastRun(undone).initial)
         if shell:
             Mirror(shell, undone, self._mirror_says).refresh_now()
 
@@ -430,8 +432,7 @@ class _UnderWay:
         order, every = self._order, ",".join(sorted({*ids, *self._order.accepted}))
         fresh = self._runner.changed == "nothing" and order.undoes is None and order.past is None
         if fresh or self._ends_here(error):
-            record = journals.load_record(order.directory)
-            return recorded(record["task"], record["args"], accept=every)
+            return plus(PastRun(order.directory).line, accept=every)
         if order.undoes:
             return fab("run.undo", run=order.undoes.name, accept=every)
         return fab("run.resume", run=self._run, accept=every)

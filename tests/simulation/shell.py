@@ -28,7 +28,18 @@ from omsfab.metadb import backup as metadb_backup
 from omsfab.metadb import client, tunnel
 from omsfab.metadb import lease as metadb_lease
 from omsfab.metadb import rows as metadb_surgery
-from omsfab.run import clock, jump_host, lifecycle, observe, other_hosts, session, signals
+from omsfab.run import (
+    clock,
+    jump_host,
+    lifecycle,
+    observe,
+    other_hosts,
+    preview,
+    session,
+    signals,
+    start,
+)
+from omsfab.run import undo as rollback
 from omsfab.run.engine import failpoint, init_job, interpreter, runner
 from omsfab.run.record import claims, decisions, journal, local_lock, replica
 from omsfab.secret import Secret
@@ -298,15 +309,17 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
     sleepy = (init_job, transfer, client, metadb_lease, metadb_surgery, interpreter, runner, lifecycle, views,  # noqa: E501
               terminal, jump_host, failpoint, retry)  # fmt: skip
     threaded = (metadb_lease, runner, replica, journal, terminal, signals, failpoint)
-    pooled = (observe, claims, session, other_hosts)
+    dated = (start, rollback, lifecycle, metadb_lease, rows)
+    pooled = (observe, claims, preview, other_hosts)
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "time", time) for module in sleepy),
         *((module, "threading", threads) for module in threaded),
         *((module, "ThreadPoolExecutor", pool) for module in pooled),
-        *((module, "datetime", moment) for module in (session, lifecycle, metadb_lease, rows)),
+        *((module, "datetime", moment) for module in dated),
         *((module, "os", disk) for module in (journal, local_lock, jump_host, metadb_backup)),
         (metadb_lease, "take", take_lease),
-        (session, "randomness", words),
+        (start, "randomness", words),
+        (rollback, "randomness", words),
         (lifecycle, "randomness", words),
         (files, "secrets", words),
         (lifecycle, "socket", lookup),

@@ -20,7 +20,7 @@ from omsfab.plan.procedures.registry import TASKS
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run.engine.runner import Runner
 from omsfab.run.record import journal as journals
-from omsfab.run.session import planned
+from omsfab.run.start import planned
 from omsfab.show.report import html
 from omsfab.show.terminal import Terminal
 from omsfab.show.text import event_line

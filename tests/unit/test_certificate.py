@@ -22,7 +22,9 @@ from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import node, scale_out, undo
 from omsfab.plan.records import Bring
 from omsfab.run.engine.interpreter import Site
-from omsfab.run.session import Flags, Session, digest
+from omsfab.run.record.decisions import digest
+from omsfab.run.session import Flags, Session
+from omsfab.run.start import start
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
 
@@ -229,25 +231,25 @@ def session(monkeypatch, tmp_path):
 def test_what_could_not_work_is_not_sent(session, secured, task):
     """A new run that brings a certificate looks at it first."""
     with pytest.raises(InputError, match="CERT-002"):
-        session(secured(**EXPIRED)).carry_out(task)
+        start(session(secured(**EXPIRED)), task)
 
 
 def test_push_certs_sends_no_expired_certificate(session, secured):
     """Renewing is what it is for."""
     with pytest.raises(InputError, match="CERT-002"):
-        session(secured(**EXPIRED)).carry_out("node.push-certs", node="oms1")
+        start(session(secured(**EXPIRED)), "node.push-certs", node="oms1")
 
 
 @pytest.mark.parametrize("task", ["node.initialise", "node.refresh", "node.check", "node.run"])
 def test_an_expired_certificate_stops_no_repair(session, secured, task):
     """Least of all in the middle of an outage."""
-    session(secured(**EXPIRED)).carry_out(task, node="oms1")
+    start(session(secured(**EXPIRED)), task, node="oms1")
 
 
 @pytest.mark.parametrize("task", ["node.initialise", "node.refresh", "node.check"])
 def test_repairs_need_no_certificate_on_this_jump_host(session, fleet, task):
     """It is on the nodes; another jump host need not have it."""
-    session(gone(fleet)).carry_out(task, node="oms1")
+    start(session(gone(fleet)), task, node="oms1")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from omsfab.plan.records import Job, Run, Send, Step, Succeeds, Write
 from omsfab.run.record import decisions
 from omsfab.run.record import journal as journals
 from omsfab.run.record.decisions import FORM, VERSION, changed, digest
+from omsfab.run.resume import resume
 from omsfab.run.session import Session
 from omsfab.secret import Secret
 
@@ -171,7 +172,7 @@ def test_resuming_it_offers_the_rollback(fleet, tmp_path):
     asking = Asking(fleet, tmp_path)
 
     with pytest.raises(PreflightError, match="another form") as caught:
-        asking.resume(OLD.name)
+        resume(asking, OLD.name)
 
     assert f"fab run.undo --run={OLD.name}" in caught.value.render()
 

@@ -22,7 +22,7 @@ from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import scale_out
 from omsfab.plan.records import Plan, Stage, Step, Succeeds
 from omsfab.run.engine.runner import Runner
-from omsfab.run.session import planned
+from omsfab.run.start import planned
 from tests.unit.test_runner import FakeWorld
 
 

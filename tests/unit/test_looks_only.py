@@ -252,7 +252,7 @@ def test_without_a_terminal_a_run_does_not_go_on_unasked(place, monkeypatch, cap
     """INPUT-023, and nothing has changed; the line with --yes stands there."""
     before = snapshot(place / "state")
     monkeypatch.setattr("sys.stdin", None)
-    monkeypatch.setattr("omsfab.run.session.Session._refuse_others", lambda *_, **__: None)
+    monkeypatch.setattr("omsfab.run.recorded.refuse_others", lambda *_, **__: None)
 
     assert 2 == fab(task)
 

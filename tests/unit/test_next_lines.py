@@ -29,11 +29,14 @@ from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import refusals, scale_out
 from omsfab.plan.records import Plan, Run, Stage, Step
 from omsfab.run import lifecycle
+from omsfab.run import undo as rollback
 from omsfab.run.confirmation import Flags, confirm
 from omsfab.run.engine.runner import Runner
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import journal as journals
+from omsfab.run.record.past_run import PastRun
 from omsfab.run.session import Session
+from omsfab.run.start import _name_who_deleted
 from omsfab.ssh.protocol import Result
 from tests.unit.test_looks_only import Terminal, half_done, place  # noqa: F401  # a fixture
 from tests.unit.test_looks_only import fab as typed
@@ -86,7 +89,7 @@ def test_rows_that_a_run_has_deleted_are_put_back_by_its_rollback(fleet, tmp_pat
     here.flags, here.home, here.fleet = Flags(plan=True), tmp_path, fleet
     here.metadb = SimpleNamespace(deleted_by=lambda name, location: name == FORWARD)
 
-    here._name_who_deleted(error, {"region": ""})
+    _name_who_deleted(here, error, {"region": ""})
 
     said = judged(error, "scale.out --plan")
     assert (f"fab run.undo --run={FORWARD}   # puts them back",) == said.part("next")
@@ -270,7 +273,7 @@ def test_flags_that_a_task_has_not_are_not_advised(place, capsys, task, named): 
 def test_json_asks_nothing_on_a_terminal(place, capsys, monkeypatch, task):  # noqa: F811
     """Its plan was not printed and the prompt went into the file; with `> file` it hung."""
     monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
-    monkeypatch.setattr("omsfab.run.session.Session._refuse_others", lambda *_, **__: None)
+    monkeypatch.setattr("omsfab.run.recorded.refuse_others", lambda *_, **__: None)
 
     code = typed(task, "--json")
 
@@ -316,10 +319,11 @@ def rolled_back(home, error, *, changes):
     plan = Plan("run.undo", "t", (), (Stage("s", steps),), initial="oms1")
     session = Session.__new__(Session)
     session.home = home
-    session._served = lambda directory: {}
-    session._carry_out = lambda order: lifecycle.carry_out(here, order)
-    with pytest.raises(OmsfabError) as told:
-        session._carry_out_undo(Order(back, plan, lease=True, undoes=run))
+    session.execute = lambda order: lifecycle.carry_out(here, order)
+    order = Order(back, plan, lease=True, undoes=run)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(OmsfabError) as told:
+        patched.setattr(rollback, "_served", lambda *_: {})
+        rollback._carry_out(session, order, PastRun(run))
     return told.value
 
 

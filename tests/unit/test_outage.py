@@ -21,6 +21,7 @@ from omsfab.run.engine.interpreter import Site
 from omsfab.run.engine.runner import Runner
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History, cure
+from omsfab.run.resume import resume
 from omsfab.run.session import Flags, Session
 from omsfab.show.text import clock_span, outage_text
 from omsfab.ssh.protocol import Result
@@ -285,7 +286,7 @@ def test_its_refused_resume_says_it_first(fleet, old):
     session.home = old.parent
 
     with pytest.raises(PreflightError, match="another form") as caught:
-        session.resume(OLD.name)
+        resume(session, OLD.name)
 
     assert caught.value.render().startswith("OUTAGE  whether OMS was down is not recorded")
 

@@ -19,7 +19,9 @@ from omsfab.run.confirmation import Flags
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import claims, holders
 from omsfab.run.record import journal as journals
+from omsfab.run.recorded import unfinished
 from omsfab.run.session import Session
+from omsfab.run.start import _refuse_held
 from omsfab.ssh.protocol import Result
 from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
 
@@ -103,7 +105,7 @@ def test_a_node_that_a_run_holds_is_not_repaired(tmp_path, fleet, present):
     plan = repair.stop(fleet, present(), node="oms1")
 
     with pytest.raises(PreflightError, match="RUN-020") as error:
-        Open(tmp_path, fleet)._refuse_held("node.stop", plan, present(), again())
+        _refuse_held(Open(tmp_path, fleet), "node.stop", plan, present(), again())
 
     assert f"run {FORWARD} has not ended, and holds oms1" == error.value.what
     assert f"fab run.resume --run={FORWARD}" in error.value.render()
@@ -116,7 +118,7 @@ def test_while_docker_init_runs_nothing_is_repaired(tmp_path, fleet, present):
     plan = repair.restart(fleet, present(), node="oms1")
 
     with pytest.raises(Locked, match="INIT-010") as error:
-        Open(tmp_path, fleet, init=True)._refuse_held("node.restart", plan, present(), again())
+        _refuse_held(Open(tmp_path, fleet, init=True), "node.restart", plan, present(), again())
 
     assert "pid 17" in error.value.evidence
     assert FORWARD in error.value.evidence
@@ -128,7 +130,7 @@ def test_another_node_may_be_repaired(tmp_path, fleet, present):
     made(tmp_path, FORWARD, "stop-processes@oms2")
     plan = repair.stop(fleet, present(), node="oms1")
 
-    Open(tmp_path, fleet)._refuse_held("node.stop", plan, present(), again())
+    _refuse_held(Open(tmp_path, fleet), "node.stop", plan, present(), again())
 
 
 @pytest.mark.parametrize(("over", "taken"), [(True, True), (False, False)])
@@ -237,8 +239,8 @@ def test_a_killed_line_is_not_picked_by_a_bare_resume(tmp_path, fleet):
     older = made(tmp_path, FORWARD, "stop-processes@oms1")
     made(tmp_path, BACK, "exec@oms1", task="node.exec", words="x", node="oms1")
 
-    assert older == Open(tmp_path, fleet)._unfinished("")
-    assert [older] == [one.directory for one in holders.holders(tmp_path)]
+    assert older == unfinished(Open(tmp_path, fleet), "").directory
+    assert [older] == [one.run.directory for one in holders.holders(tmp_path)]
 
 
 def test_a_run_that_cannot_free_its_locks_has_ended_all_the_same(tmp_path):

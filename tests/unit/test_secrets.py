@@ -17,7 +17,7 @@ from omsfab.plan.procedures import node, scale_out
 from omsfab.plan.records import Run, Step
 from omsfab.run.engine.interpreter import Site
 from omsfab.run.record import journal as journals
-from omsfab.run.session import digest
+from omsfab.run.record.decisions import digest
 from omsfab.secret import Secret
 from omsfab.show.text import plan_lines
 from omsfab.ssh.protocol import Result

@@ -16,6 +16,7 @@ from omsfab.errors import InputError
 from omsfab.fleet import image_package
 from omsfab.run import lifecycle
 from omsfab.run.session import Flags, Session
+from omsfab.run.start import start
 from tasks import guarded, namespace
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_dry_makes_no_contact(fleet, monkeypatch, tmp_path, capsys, name):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
 
-    Session(Flags(dry=True), fleet).carry_out(name, nodes="", region="")
+    start(Session(Flags(dry=True), fleet), name, nodes="", region="")
 
     assert "docker_init.sh" in capsys.readouterr().out
 
@@ -106,7 +107,7 @@ def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tm
     monkeypatch.setattr(image_package, "examine", lambda *_, **__: package)
     install = fleet.install.model_copy(update={"package": Path(package.path)})
 
-    Session(Flags(dry=True), fleet.model_copy(update={"install": install})).carry_out("oms.deploy")
+    start(Session(Flags(dry=True), fleet.model_copy(update={"install": install})), "oms.deploy")
 
     head, _, plan = capsys.readouterr().out.partition("\n")
     kept = (ROOT / "tests/unit/plans/deploy.txt").read_text()
@@ -141,7 +142,7 @@ def test_a_misspelt_region_or_node_leads_back_to_the_task_at_hand(
 
 
 def dry(name, **args):
-    Session(Flags(dry=True)).carry_out(name, **args)
+    start(Session(Flags(dry=True)), name, **args)
 
 
 def test_a_bad_hosts_yaml_ends_with_2_and_no_traceback(tmp_path):

@@ -16,6 +16,8 @@ from omsfab.fleet.oms_config import Drift
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Run, Write
+from omsfab.run import resume
+from omsfab.run.start import start
 from omsfab.secret import Secret
 
 IPS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
@@ -120,7 +122,7 @@ def test_an_image_that_the_package_lacks_is_told_by_its_own_key(measured, monkey
     session = Session(Flags(dry=True), measured.model_copy(update={"tsdb": there}))
 
     with pytest.raises(PreflightError, match="IMG-003") as caught:
-        session.carry_out("tsdb.deploy")
+        start(session, "tsdb.deploy")
 
     assert "tsdb.package in hosts.yaml" == caught.value.where
 
@@ -242,6 +244,6 @@ def test_a_resumed_run_keeps_the_package_of_its_own_part(measured, monkeypatch, 
     session = Session(Flags(), both)
     there = Present(package=Package("/there/influx.tar.gz", 1, "ef" * 32, ID))
 
-    moved = session._with_package(TASKS["tsdb.deploy"], there)
+    moved = resume._with_package(session, TASKS["tsdb.deploy"], there)
 
     assert "/here/influx.tar.gz" == moved.package.path

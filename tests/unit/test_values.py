@@ -23,6 +23,7 @@ CUTS = {
 }
 
 FOREIGN = {
+    "cli/fleet.py _row": "what docker says of a container",
     "commands": "what programs on a node say",
     "errors.py": "its own table of ids",
     "fleet": "hosts.yaml, config.yaml, a package: written by others",

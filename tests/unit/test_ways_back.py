@@ -17,10 +17,12 @@ from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
-from omsfab.run import lifecycle, other_hosts
+from omsfab.run import lifecycle, other_hosts, recorded, resume
+from omsfab.run import undo as rollback
 from omsfab.run.lifecycle import Order, World
 from omsfab.run.record import claims, holders, replica
 from omsfab.run.record import journal as journals
+from omsfab.run.record.past_run import PastRun
 from omsfab.run.session import Flags, Session
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result
@@ -169,9 +171,9 @@ def test_a_run_that_is_being_taken_back_is_not_resumed(tmp_path):
     made(tmp_path, FORWARD, "clear-rows@metadb")
     made(tmp_path, BACK, "restore-rows@metadb", task="run.undo", run=FORWARD, all="")
 
-    for call in (Asking(tmp_path).resume, Asking(tmp_path).abandon):
+    for call in (resume.resume, resume.abandon):
         with pytest.raises(PreflightError, match="RUN-029") as error:
-            call(FORWARD)
+            call(Asking(tmp_path), FORWARD)
         assert f"fab run.undo --run={FORWARD}" == error.value.next[0].line
 
 
@@ -274,12 +276,7 @@ def test_a_run_that_has_ended_elsewhere_is_not_resumed(tmp_path, end):
     shell = Told("oms1", copy_line(FORWARD, 1, ended=end))
 
     with pytest.raises(PreflightError, match="RUN-032") as error:
-        Asking(tmp_path, shell)._refuse_others(
-            tmp_path / FORWARD,
-            {"args": {}, "initial": "oms1"},
-            journals.read(tmp_path / FORWARD / "journal.jsonl"),
-            back=False,
-        )
+        recorded.refuse_others(Asking(tmp_path, shell), PastRun(tmp_path / FORWARD), back=False)
 
     assert end in error.value.evidence
 
@@ -290,15 +287,16 @@ def test_a_rollback_after_which_not_all_is_as_before_says_so(tmp_path, monkeypat
     run = made(tmp_path, FORWARD, "stop-processes@oms1")
     back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
 
-    def carried_out(self, order):
+    def execute(self, order):
         book = journals.Journal(order.directory)
         book.write(Event(0, 0, "oms1", "start-processes", "warning", f"{id} start: it is FATAL"))
         book.close()
 
-    monkeypatch.setattr(Session, "_carry_out", carried_out)
-    monkeypatch.setattr(Session, "_served", lambda *_: {})
+    monkeypatch.setattr(Session, "execute", execute)
+    monkeypatch.setattr(rollback, "_served", lambda *_: {})
     with pytest.raises(OmsfabError) as error:
-        Asking(tmp_path)._carry_out_undo(Order(back, the_plan("run.undo"), undoes=run))
+        order = Order(back, the_plan("run.undo"), undoes=run)
+        rollback._carry_out(Asking(tmp_path), order, PastRun(run))
 
     assert ("RUN-041", 5) == (error.value.id, error.value.exit_code)
     assert "it is FATAL" in error.value.evidence
@@ -310,7 +308,7 @@ def test_a_line_in_the_container_is_not_repeated(tmp_path):
     made(tmp_path, FORWARD, "exec@oms1", task="node.exec", words="rm -rf x", node="oms1")
 
     with pytest.raises(PreflightError, match="RUN-031"):
-        Asking(tmp_path).resume(FORWARD)
+        resume.resume(Asking(tmp_path), FORWARD)
 
 
 def test_a_run_of_a_newer_omsfab_is_named_as_that(tmp_path):
@@ -321,7 +319,7 @@ def test_a_run_of_a_newer_omsfab_is_named_as_that(tmp_path):
     (run / "journal.jsonl").write_text('{"of": "a newer kind"}\n{"of": "a newer kind"}\n')
 
     with pytest.raises(PreflightError, match="JRN-003"):
-        Asking(tmp_path)._unfinished("")
+        recorded.unfinished(Asking(tmp_path), "")
 
 
 def test_a_claim_that_fails_leaves_those_of_a_half_done_run(tmp_path):
@@ -394,28 +392,22 @@ def test_a_copy_acts_nowhere_but_where_hosts_yaml_says(fleet):
     assert ["oms.container:", "oms.mounts:", "oms1.ip:", "nodes:"] == keys
 
 
-class Here(Session):
-    """A session with a hosts.yaml."""
-
-    def __init__(self, fleet):
-        self.fleet = fleet
-
-
 @pytest.mark.parametrize("fetched", [True, False])
 def test_a_copy_that_acts_elsewhere_is_refused(fleet, tmp_path, fetched):
     """RUN-037: what came from a node is measured against hosts.yaml; a run of this jump host keeps
     what it was made with, whatever hosts.yaml says by now."""
     record = {"task": "scale.out", "args": {}, "fleet": undo.public(fleet)}
     record["fleet"]["install"]["mounts"]["config"] = "/etc/passwd"
+    journals.begin(tmp_path / FORWARD, record)
+    run = PastRun(tmp_path / FORWARD)
     if fetched:
-        (tmp_path / replica.FETCHED).touch()
-    here = Here(fleet)
+        (run.directory / replica.FETCHED).touch()
 
     if not fetched:
-        assert "/etc/passwd" == here._fleet_of(tmp_path, record).install.mounts.config
+        assert "/etc/passwd" == run.fleet(fleet).install.mounts.config
         return
     with pytest.raises(PreflightError, match="RUN-037") as refused:
-        here._fleet_of(tmp_path, record)
+        run.fleet(fleet)
     assert "oms.mounts:" in refused.value.evidence
 
 
@@ -473,13 +465,15 @@ def test_a_copy_that_names_no_step_may_have_begun_all_the_same(tmp_path):
     """The jump host that began it died before its next copy: the run holds its nodes, is no idle
     one whose locks alone are freed, and is there to be rolled back."""
     directory = made(tmp_path)
-    session = SimpleNamespace(home=tmp_path, _complete=lambda *_: None)
+    session = Asking(tmp_path, Shell("oms2"))
+    session.shells = {}
 
     def seen():
-        return bool(Session._idle(session, FORWARD)), bool(holders.holder(directory))
+        idle = recorded.idle(session, FORWARD)
+        return bool(idle), bool(holders.holder(PastRun(directory)))
 
     before = seen()
     (directory / replica.FETCHED).touch()
 
     assert ((True, False), (False, True)) == (before, seen())
-    assert directory == Session._changed(session, FORWARD)
+    assert directory == recorded.changed(session, FORWARD).directory

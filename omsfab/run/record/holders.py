@@ -10,10 +10,8 @@ from omsfab.commands.next_line import fab
 from omsfab.errors import Next, PreflightError
 from omsfab.plan import step_names
 from omsfab.plan.procedures.registry import UNDO
-from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.plan.records import METADB
-from omsfab.run.record import journal as journals
-from omsfab.run.record import replica
+from omsfab.run.record.past_run import PastRun, runs
 
 FREE = ("node.exec",)
 """Tasks whose runs hold nothing: nobody repeats a line in a container, or rolls it back."""
@@ -21,44 +19,36 @@ FREE = ("node.exec",)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A run that has changed something and has not ended; ``undoes`` is the run it rolls back."""
+    """A run that has changed something and has not ended, and the nodes that it holds."""
 
-    directory: Path
-    task: str
+    run: PastRun
     nodes: frozenset[str]
-    undoes: str = ""
 
     @property
     def lines(self) -> tuple[Next, ...]:
         """What goes on with it, to be pasted: forward, and where there is one the way back."""
-        if self.undoes:
-            return (fab(UNDO, run=self.undoes),)
-        forward = fab("run.resume", run=self.directory.name)
-        back = fab(UNDO, run=self.directory.name, note="rolls back what it did")
-        return (forward, back) if self.task in UNDOABLE else (forward,)
+        if self.run.undoes:
+            return (fab(UNDO, run=self.run.undoes),)
+        forward = fab("run.resume", run=self.run.name)
+        back = fab(UNDO, run=self.run.name, note="rolls back what it did")
+        return (forward, back) if self.run.undoable else (forward,)
 
 
 def holders(home: Path) -> Iterator[Holder]:
     """Yield the runs that hold nodes, newest first."""
-    for directory in journals.runs(home):
-        if found := holder(directory):
+    for run in runs(home):
+        if found := holder(run):
             yield found
 
 
-def holder(directory: Path) -> Holder | None:
+def holder(run: PastRun) -> Holder | None:
     """Return what a run holds; None where it holds nothing, or is not here."""
-    if not (directory / "run.json").exists():
+    if not run.exists or run.task in FREE or run.past.ended or not run.past.changed:
         return None
-    record = journals.load_record(directory)  # one of a newer omsfab has a journal of its own kind
-    past = replica.past_of(directory)
-    if past.ended or not past.changed or record["task"] in FREE:
-        return None
-    undoes = record["args"].get("run", "") if record["task"] == UNDO else ""
-    keys = {*record.get("steps", ()), *past.begun}
-    if undoes and (directory.parent / undoes / "run.json").exists():
-        keys |= set(journals.load_record(directory.parent / undoes).get("steps", ()))
-    nodes = {step_names.parts(key)[1] for key in keys} - {METADB}
-    return Holder(directory, record["task"], frozenset(nodes), undoes)
+    keys = {*run.steps, *run.past.begun}
+    if run.undoes and (undone := PastRun(run.directory.parent / run.undoes)).exists:
+        keys |= set(undone.steps)
+    return Holder(run, frozenset({step_names.parts(key)[1] for key in keys} - {METADB}))
 
 
 def held_by(home: Path, nodes: Collection[str]) -> Holder | None:
@@ -71,8 +61,8 @@ def refusal(found: Holder, nodes: Collection[str] = ()) -> PreflightError:
     both = ", ".join(sorted(found.nodes & set(nodes)))
     return PreflightError(
         "RUN-020",
-        f"run {found.directory.name} has not ended" + (f", and holds {both}" if both else ""),
-        where=str(found.directory),
+        f"run {found.run.name} has not ended" + (f", and holds {both}" if both else ""),
+        where=str(found.run.directory),
         evidence="it has changed nodes or MetaDB: what is done beside it, it would not know of",
         next=found.lines,
     )

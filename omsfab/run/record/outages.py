@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from omsfab.errors import OmsfabError
 from omsfab.plan import step_names
@@ -13,7 +12,7 @@ from omsfab.plan.outage import Outage, outage
 from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.procedures.undo import UNDOABLE
 from omsfab.run import clock
-from omsfab.run.record import journal as journals
+from omsfab.run.record.past_run import PastRun, runs
 
 WATCHED = 2
 """The first schema of journals that tells of programs."""
@@ -36,7 +35,7 @@ class History:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._read: dict[Path, tuple[dict[str, Any], journals.Past] | None] = {}
+        self._read: dict[Path, PastRun | None] = {}
 
     def outage(self, directory: Path, now: float | None = None) -> Outage | None:
         """Return the outage of a run, which a later run may have ended; ``now`` as in outage()."""
@@ -50,14 +49,14 @@ class History:
         """False where the run has stopped or started programs and its journal cannot tell which:
         those of schema 1 have no events of programs."""
         told = self._told(directory)
-        if told is None or told[0].get("schema", 1) >= WATCHED:
+        if told is None or told.record.get("schema", 1) >= WATCHED:
             return True
-        return not any(step_names.parts(key)[0] in CONCERNED for key in told[1].begun)
+        return not any(step_names.parts(key)[0] in CONCERNED for key in told.past.begun)
 
     def down(self, node: str, now: float | None = None) -> Outage | None:
         """Return the outage that this node is in, as far as it is known here."""
-        for directory in journals.runs(self._home):
-            found = self.outage(directory, now)
+        for run in runs(self._home):
+            found = self.outage(run.directory, now)
             if found and found.down and node in found.nodes:
                 return found
         return None
@@ -68,35 +67,32 @@ class History:
         told = self._told(directory)
         if told is None:
             return []
-        record, past = told
-        before: list[Event] = []
-        if record["task"] == UNDO:
-            before = self.before(self._home / record["args"].get("run", ""))
-        return [*before, *past.events]
+        before = self.before(self._home / told.undoes) if told.undoes else []
+        return [*before, *told.past.events]
 
     def before(self, undone: Path) -> list[Event]:
         """Return the events of a run that is to be rolled back, if it has left OMS down."""
         told = self._told(undone)
-        events = list(told[1].events) if told else []
+        events = list(told.past.events) if told else []
         left = outage(events)
         return events if left and left.down else []
 
     def brings_back(self, directory: Path) -> str:
         """Return which task ends the outage of this run, in words."""
         told = self._told(directory)
-        return cure(told[0]["task"], ended=told[1].ended) if told else ""
+        return cure(told.task, ended=told.past.ended) if told else ""
 
     def _later(self, directory: Path) -> Iterator[Event]:
-        newer = [one for one in journals.runs(self._home) if one.name > directory.name]
+        newer = [one.directory for one in runs(self._home) if one.name > directory.name]
         for one in reversed(newer):
             if told := self._told(one):
-                yield from (event for event in told[1].events if event.kind == "programs")
+                yield from (event for event in told.past.events if event.kind == "programs")
 
-    def _told(self, directory: Path) -> tuple[dict[str, Any], journals.Past] | None:
+    def _told(self, directory: Path) -> PastRun | None:
         if directory not in self._read:
+            run = PastRun(directory)
             try:
-                record = journals.load_record(directory)
-                self._read[directory] = record, journals.read(directory / "journal.jsonl")
+                self._read[directory] = run if run.record and run.past else None
             except (OmsfabError, OSError):
                 self._read[directory] = None
         return self._read[directory]

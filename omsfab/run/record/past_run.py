@@ -1,0 +1,141 @@
+"""A run that is looked at: what its directory says, each file read once, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omsfab.commands.next_line import fab, recorded
+from omsfab.errors import Next, PreflightError
+from omsfab.fleet.model import Fleet
+from omsfab.plan.observed import Present
+from omsfab.plan.procedures import undo
+from omsfab.plan.procedures.registry import UNDO
+from omsfab.run import clock
+from omsfab.run.record import journal as journals
+from omsfab.run.record import replica
+from omsfab.run.record.journal import Past
+from omsfab.show.progress import age
+
+
+class PastRun:
+    """A run of this jump host.
+
+    It says what was so when it was first asked: under the locks it is asked ``anew``.  The record
+    counts before the journal: one that a newer omsfab has written has a journal of its own kind.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = directory.name
+
+    @property
+    def anew(self) -> PastRun:
+        """The same run, as it is now."""
+        return PastRun(self.directory)
+
+    @property
+    def exists(self) -> bool:
+        return (self.directory / "run.json").exists()
+
+    # --- run.json: JRN-003 of a newer omsfab, JRN-004 if it is damaged ---
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        return journals.load_record(self.directory)
+
+    @property
+    def task(self) -> str:
+        return str(self.record["task"])
+
+    @property
+    def args(self) -> dict[str, str]:
+        return dict(self.record["args"])
+
+    @property
+    def owner(self) -> str:
+        return str(self.record["owner"])
+
+    @property
+    def initial(self) -> str:
+        """The node that keeps its copy; "" = none."""
+        return str(self.record.get("initial", ""))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Keys of its planned steps that change something."""
+        return tuple(self.record.get("steps", ()))
+
+    @property
+    def line(self) -> Next:
+        """The line that it began with."""
+        return recorded(self.task, self.args)
+
+    @property
+    def undoable(self) -> bool:
+        return self.task in undo.UNDOABLE
+
+    @property
+    def undoes(self) -> str:
+        """The run that it rolls back."""
+        return self.args.get("run", "") if self.task == UNDO else ""
+
+    @property
+    def undone_run(self) -> PastRun:
+        with journals.readable(self.directory):
+            return PastRun(self.directory.parent / replica.named(self.undoes))
+
+    @cached_property
+    def present(self) -> Present:
+        """What was so when it was planned."""
+        with journals.readable(self.directory):
+            return Present.of(self.record["present"])
+
+    def fleet(self, now: Fleet) -> Fleet:
+        """Return the fleet of the run; RUN-037 where a copy from a node names another than ours."""
+        with journals.readable(self.directory):
+            unlike = undo.unlike(self.record, now) if self.fetched else ()
+            fleet = undo.fleet_of(self.record, now)
+        if unlike:
+            raise PreflightError(
+                "RUN-037",
+                f"the copy of run {self.name} acts elsewhere than hosts.yaml says",
+                where=str(self.directory / "run.json"),
+                evidence="\n".join(unlike),
+                next=fab(
+                    "run.show",
+                    run=self.name,
+                    note="what of it is right belongs into hosts.yaml, then the same line again",
+                ),
+            )
+        return fleet
+
+    # --- journal.jsonl: JRN-002 if it is broken ---
+
+    @cached_property
+    def past(self) -> Past:
+        return replica.past_of(self.directory)
+
+    @property
+    def fetched(self) -> bool:
+        """Whether it came from a node: it may have begun more than its copy says."""
+        return (self.directory / replica.FETCHED).exists()
+
+    @property
+    def of_age(self) -> str:
+        """E.g. ``run 20261125T…-5f98 (fab scale.out, started 3 days ago by li@jump1)``."""
+        events = self.past.events
+        since = f", started {age(clock.now() - events[0].at)} ago" if events else ""
+        return f"run {self.name} ({self.line}{since} by {self.owner})"
+
+
+def runs(home: Path) -> Iterator[PastRun]:
+    """Yield all runs below ``home``, newest first."""
+    yield from map(PastRun, journals.runs(home))
+
+
+def ways_back(run: PastRun) -> Iterator[PastRun]:
+    """Yield the runs that take this one back, newest first."""
+    yield from (one for one in runs(run.directory.parent) if one.undoes == run.name)
