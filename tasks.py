@@ -20,6 +20,8 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from omsfab.plan.procedures.declared import declared
+
 Body = Callable[..., Any]
 
 
@@ -215,50 +217,38 @@ def carry_out(name: str, flags: Any, **args: str) -> None:
     start(Session(flags), name, **args)
 
 
-# --- scale, oms ------------------------------------------------------------------------------
+# --- procedures: what omsfab/plan/procedures declares ------------------------------------------
 
 
-REGION = "found out where only one differs from MetaDB; needed where several do, or with --dry"
+WORDS = {
+    "region": "found out where only one differs from MetaDB; needed where several do, or with --dry"
+}
+"""What flags mean that several procedures have."""
 
 
-@operator_task(
-    accepts=True,
-    nodes="add only these of the missing nodes",
-    region=REGION,
-    accept_interruption="stop OMS although HA is on or projects run",
-    rows="delete (default) or update: what is done to the region's rows where cm_url changes",
-)
-def out(
-    c: Context,
-    nodes: str = "",
-    region: str = "",
-    accept_interruption: bool = False,
-    rows: str = "",
-    *,
-    flags: Any,
-) -> None:
-    """Scale out: bring a region to the nodes and the cm_url of hosts.yaml (the main job)."""
-    accepted = "yes" if accept_interruption else ""
-    wanted = {"nodes": nodes, "region": region, "accept_interruption": accepted, "rows": rows}
-    carry_out("scale.out", flags, **wanted)
+def planned_task(made: Any) -> Any:
+    """The task of a procedure: its flags are the parameters of its planner, its words theirs."""
 
+    def body(c: Context, *, flags: Any, **given: Any) -> None:
+        args = {one.name: one.recorded(given[one.flag]) for one in made.parameters}
+        carry_out(made.name, flags, **args)
 
-@operator_task(accepts=True, nodes="only these nodes", region=REGION)
-def deploy(c: Context, nodes: str = "", region: str = "", *, flags: Any) -> None:
-    """Deploy the very first region; a further one is for scale.out."""
-    carry_out("oms.deploy", flags, nodes=nodes, region=region)
-
-
-@operator_task(accepts=True)
-def deploy_tsdb(c: Context, *, flags: Any) -> None:
-    """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
-    carry_out("tsdb.deploy", flags)
-
-
-@operator_task(accepts=True)
-def enable_tsdb(c: Context, *, flags: Any) -> None:
-    """Bring the time-series database into every region's config.yaml; every node logs in first."""
-    carry_out("tsdb.enable", flags)
+    either, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    own = [one for one in made.parameters if one.flag != "node"]
+    own.sort(key=lambda one: one.default is not None)
+    takes = [
+        inspect.Parameter(one.flag, either, default=empty if one.default is None else one.default)
+        for one in own
+    ]
+    if made.scope == "node":
+        takes.append(inspect.Parameter("node", either, default=""))
+    context = inspect.Parameter("c", either)
+    last = inspect.Parameter("flags", inspect.Parameter.KEYWORD_ONLY)
+    body.__signature__ = inspect.Signature([context, *takes, last])  # type: ignore[attr-defined]
+    body.__doc__ = made.says
+    kind = node_task if made.scope == "node" else operator_task
+    words = {one.flag: made.words.get(one.flag) or WORDS[one.flag] for one in own}
+    return kind(flags=made.flags, accepts=made.accepts, **words)(body)
 
 
 # --- fleet -----------------------------------------------------------------------------------
@@ -310,84 +300,6 @@ def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     from omsfab.cli import trust as keys
 
     keys.trust(node, replace, flags)
-
-
-@node_task(flags=("json",), accepts=True)
-def check_node(c: Context, node: str = "", *, flags: Any) -> None:
-    """Ask a node everything that can be asked before or after a change; change nothing."""
-    carry_out("node.check", flags, node=node)
-
-
-@node_task(flags=("json",))
-def status_node(c: Context, node: str = "", *, flags: Any) -> None:
-    """Show container, programs and health of a node."""
-    carry_out("node.status", flags, node=node)
-
-
-@node_task(flags=("json",), lines="how many lines of each log")
-def logs(c: Context, node: str = "", lines: int = 50, *, flags: Any) -> None:
-    """Show the newest lines of the logs where faults show first."""
-    carry_out("node.logs", flags, node=node, lines=str(lines))
-
-
-@node_task(accepts=True)
-def push_config(c: Context, node: str = "", *, flags: Any) -> None:
-    """Write config.yaml from hosts.yaml, in place, the former one kept."""
-    carry_out("node.push-config", flags, node=node)
-
-
-@node_task(accepts=True)
-def refresh(c: Context, node: str = "", *, flags: Any) -> None:
-    """Write config.yaml and bring it to the components without docker_init.sh."""
-    carry_out("node.refresh", flags, node=node)
-
-
-@node_task(accepts=True)
-def push_certs(c: Context, node: str = "", *, flags: Any) -> None:
-    """Bring certificate and key of hosts.yaml to the nodes, checked; nginx reads them anew."""
-    carry_out("node.push-certs", flags, node=node)
-
-
-@node_task(accepts=True)
-def load_image(c: Context, node: str = "", *, flags: Any) -> None:
-    """Send the package and load it, where the image id is missing."""
-    carry_out("node.load-image", flags, node=node)
-
-
-@node_task(accepts=True)
-def run(c: Context, node: str = "", *, flags: Any) -> None:
-    """Run the OMS container with the guide's flags: directories, image, config, docker run."""
-    carry_out("node.run", flags, node=node)
-
-
-@node_task(accepts=True)
-def stop(c: Context, node: str = "", *, flags: Any) -> None:
-    """Stop all processes in the container (supervisorctl stop all)."""
-    carry_out("node.stop", flags, node=node)
-
-
-@node_task(accepts=True)
-def start(c: Context, node: str = "", *, flags: Any) -> None:
-    """Start the container if it is stopped, then all processes in it."""
-    carry_out("node.start", flags, node=node)
-
-
-@node_task(accepts=True)
-def restart(c: Context, node: str = "", *, flags: Any) -> None:
-    """Restart the container, one node at a time."""
-    carry_out("node.restart", flags, node=node)
-
-
-@node_task(accepts=True)
-def initialise(c: Context, node: str = "", *, flags: Any) -> None:
-    """Run docker_init.sh detached and follow it until its banner."""
-    carry_out("node.initialise", flags, node=node)
-
-
-@node_task(command="a line for sh in the container")
-def execute(c: Context, command: str, node: str = "", *, flags: Any) -> None:
-    """Run a line in the container and show what it says."""
-    carry_out("node.exec", flags, node=node, words=command)
 
 
 # --- meta ------------------------------------------------------------------------------------
@@ -556,7 +468,7 @@ def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", end: boo
     demo.demo(name, metadb, end=end)
 
 
-def _tree(**groups: dict[str, Any]) -> Collection:
+def _tree(groups: dict[str, dict[str, Any]]) -> Collection:
     tree = Collection()
     for name, members in groups.items():
         group = Collection(name)
@@ -566,36 +478,30 @@ def _tree(**groups: dict[str, Any]) -> Collection:
     return tree
 
 
+def _with_procedures(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    for made in declared():
+        if not made.by_hand:
+            group, _, verb = made.name.partition(".")
+            groups.setdefault(group, {})[verb] = planned_task(made)
+    return groups
+
+
 namespace = _tree(
-    scale={"out": out},
-    oms={"deploy": deploy},
-    tsdb={"deploy": deploy_tsdb, "enable": enable_tsdb},
-    fleet={"show": show, "status": status, "check": check, "schema": schema},
-    node={
-        "trust": trust,
-        "check": check_node,
-        "status": status_node,
-        "logs": logs,
-        "push-config": push_config,
-        "refresh": refresh,
-        "push-certs": push_certs,
-        "load-image": load_image,
-        "run": run,
-        "stop": stop,
-        "start": start,
-        "restart": restart,
-        "initialise": initialise,
-        "exec": execute,
-    },
-    meta={"show": show_rows, "save": save_rows, "restore": restore_rows},
-    run={
-        "list": list_runs,
-        "show": show_run,
-        "report": report,
-        "resume": resume,
-        "undo": undo,
-        "abandon": abandon,
-    },
-    lock={"show": show_lock, "break": break_lock},
-    lab={"up": lab_up, "down": lab_down, "status": lab_status, "demo": lab_demo},
+    _with_procedures(
+        {
+            "fleet": {"show": show, "status": status, "check": check, "schema": schema},
+            "node": {"trust": trust},
+            "meta": {"show": show_rows, "save": save_rows, "restore": restore_rows},
+            "run": {
+                "list": list_runs,
+                "show": show_run,
+                "report": report,
+                "resume": resume,
+                "undo": undo,
+                "abandon": abandon,
+            },
+            "lock": {"show": show_lock, "break": break_lock},
+            "lab": {"up": lab_up, "down": lab_down, "status": lab_status, "demo": lab_demo},
+        }
+    )
 )

@@ -32,8 +32,7 @@ from omsfab.metadb.client import Keeper, MetaDbEdge
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import ENDED, Event, Kind, RunEnd
 from omsfab.plan.outage import Outage, outage
-from omsfab.plan.procedures.registry import is_repair
-from omsfab.plan.procedures.undo import UNDOABLE
+from omsfab.plan.procedures.registry import UNDOABLE, is_repair
 from omsfab.plan.records import Plan
 from omsfab.run import clock, signals
 from omsfab.run.engine import failpoint

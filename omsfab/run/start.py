@@ -14,7 +14,7 @@ from omsfab.errors import Locked, Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import image_package
 from omsfab.fleet.image_package import Package
-from omsfab.fleet.model import Fleet
+from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import acceptance, outage, step_names
 from omsfab.plan.observed import Present, assumed
 from omsfab.plan.procedures import node as repair
@@ -169,14 +169,7 @@ def _present(
     if task.scope == "metadb":
         rows = () if session.flags.dry else session.metadb.clusters()
         return Present(clusters={row.code: row.cm_url for row in rows}), []
-    all_of_them = task.scope == "fleet"
-    nodes = (
-        session.fleet.nodes
-        if all_of_them
-        else repair.nodes_named(
-            session.fleet, args.get("node", ""), recorded(name, {**args, "node": ""})
-        )
-    )
+    nodes = _asked_nodes(session, task, args)
     part = session.part(task) or session.fleet.install
     if session.flags.dry:
         image = package.image if package else part.image
@@ -188,6 +181,16 @@ def _present(
         found = {one.loaded for one in facts.values() if one.loaded}
         image = found.pop() if len(found) == 1 else part.image
     return Present(nodes=facts, package=package, image=image), errors
+
+
+def _asked_nodes(session: Session, task: Task, args: Mapping[str, str]) -> Sequence[Node]:
+    if task.scope == "fleet":
+        return session.fleet.nodes
+    if task.scope == "members":
+        again = fab(task.name, plan=True)
+        return regions.named(session.fleet, args.get("region", ""), again).nodes
+    again = recorded(task.name, {**args, "node": ""})
+    return repair.nodes_named(session.fleet, args.get("node", ""), again)
 
 
 def _refuse_unfit(session: Session, task: Task, plan: Plan, accepted: frozenset[str]) -> None:

@@ -34,6 +34,7 @@ FOREIGN = {
     "plan/observed.py pull_flag": "docker's version",
     "plan/observed.py table": "table.column, as MetaDB names it",
     "plan/procedures/caveats.py": "versions, as MetaDB says them; the name of a container",
+    "plan/procedures/declared.py declared": "the source of a planner",
     "plan/procedures/node.py build": "a mount, as docker says it",
     "plan/procedures/node.py nodes_named": "--node, as an operator types it",
     "plan/procedures/regions.py": "--nodes, as typed; images and mounts, as docker says them",

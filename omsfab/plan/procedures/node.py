@@ -13,6 +13,7 @@ from omsfab.fleet.model import Fleet, Node
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import refusals
+from omsfab.plan.procedures.declared import Count, procedure
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
 
 
@@ -69,8 +70,12 @@ def _config(fleet: Fleet, present: Present, node: Node) -> Step:
     return replace(step, fix=str(fab("node.restart", node=node.name, note=note)))
 
 
+@procedure("node.push-config", "node", undoable=True)
 def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Write config.yaml from hosts.yaml; the components read it at the next initialisation."""
+    """Write config.yaml from hosts.yaml, in place, the former one kept.
+
+    The components read it at the next initialisation.
+    """
     return _plan(
         "push-config",
         fleet,
@@ -81,8 +86,9 @@ def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
     )
 
 
+@procedure("node.push-certs", "node")
 def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Bring certificate and key of hosts.yaml to the nodes; NGINX reads them where it runs."""
+    """Bring certificate and key of hosts.yaml to the nodes, checked; nginx reads them anew."""
 
     def build(one: Node) -> tuple[Step, ...]:
         region, facts = fleet.region_of(one), present.facts(one.name)
@@ -111,8 +117,12 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
     return _plan("push-certs", fleet, node, build, width=1)
 
 
+@procedure("node.load-image", "node", package=True)
 def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Load the image where it is missing; the package lies beside the mount directories."""
+    """Send the package and load it, where the image id is missing.
+
+    It lies beside the mount directories.
+    """
     return _plan(
         "load-image",
         fleet,
@@ -124,8 +134,9 @@ def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
     )
 
 
+@procedure("node.run", "node", package=True, any_dates=True, undoable=True)
 def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Run the container on a node: directories, image, config.yaml, then docker run.
+    """Run the OMS container with the guide's flags: directories, image, config, docker run.
 
     ``docker run`` would fail where a container of the name is already, so one that somebody else
     made, with the mounts and the address of hosts.yaml, is left as it is and started if it is down.
@@ -166,8 +177,9 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
     return replace(plan, reasons=(f"{note}; it is left as it is",)) if there else plan
 
 
+@procedure("node.stop", "node")
 def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Stop all processes in the container (guide, step 2); the container itself stays."""
+    """Stop all processes in the container (supervisorctl stop all)."""
 
     def build(one: Node) -> tuple[Step, ...]:
         return (steps.stop_processes(fleet, one), steps.left_over(fleet, one))
@@ -175,8 +187,9 @@ def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
     return _plan("stop", fleet, node, build, touches=present)
 
 
+@procedure("node.start", "node")
 def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Start the container if it is stopped, then every program in it."""
+    """Start the container if it is stopped, then all processes in it."""
     container = fleet.install.container
     runs = Says(docker.running(container), "true")
     status = supervisor.status(container)
@@ -209,11 +222,12 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
     return _plan("start", fleet, node, build, touches=present)
 
 
+@procedure("node.restart", "node")
 def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Restart the container, one node at a time.  No check: a restart is always wanted.
+    """Restart the container, one node at a time.
 
-    A program that does not start with its container (autostart=false) is started, if it ran
-    before; where nothing ran, all of them are.
+    No check: a restart is always wanted.  A program that does not start with its container
+    (autostart=false) is started, if it ran before; where nothing ran, all of them are.
     """
     container = fleet.install.container
     answers = Await(Succeeds(supervisor.answers(container), "supervisord is silent"), limit=60)
@@ -244,8 +258,12 @@ def _starting(step: Step) -> Step:
     return replace(step, fix=str(look), next=start)
 
 
+@procedure("node.initialise", "node", lease=True)
 def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Run docker_init.sh on the node, whether it was initialised before or not."""
+    """Run docker_init.sh detached and follow it until its banner.
+
+    Whether the node was initialised before or not.
+    """
     return _plan(
         "initialise",
         fleet,
@@ -261,8 +279,9 @@ def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
     )
 
 
+@procedure("node.refresh", "node", undoable=True)
 def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Write config.yaml and bring it to the components without a full initialisation."""
+    """Write config.yaml and bring it to the components without docker_init.sh."""
     return _plan(
         "refresh",
         fleet,
@@ -277,8 +296,15 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
     )
 
 
+@procedure(
+    "node.exec",
+    "node",
+    accepts=False,
+    called={"words": "command"},
+    words={"command": "a line for sh in the container"},
+)
 def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
-    """Run words in the container and show what they say."""
+    """Run a line in the container and show what it says."""
     return _look_plan(
         "exec",
         fleet,
@@ -288,18 +314,27 @@ def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
     )
 
 
-def logs(fleet: Fleet, present: Present, *, node: str, lines: str = "50") -> Plan:
-    """Show the container's own log and the last lines of the newest logs on the mount."""
+@procedure(
+    "node.logs",
+    "node",
+    flags=("json",),
+    accepts=False,
+    words={"lines": "how many lines of each log"},
+)
+def logs(fleet: Fleet, present: Present, *, node: str, lines: Count = "50") -> Plan:
+    """Show the newest lines of the logs where faults show first."""
     return _look_plan("logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
 
 
+@procedure("node.status", "node", flags=("json",), accepts=False)
 def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Show container, programs and health of the node."""
+    """Show container, programs and health of a node."""
     return _look_plan("status", fleet, node, None)
 
 
+@procedure("node.check", "node", flags=("json",))
 def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Ask everything of a node that can be asked before or after a change; nothing is changed."""
+    """Ask a node everything that can be asked before or after a change; change nothing."""
 
     def build(one: Node) -> tuple[Step, ...]:
         facts = present.facts(one.name)

@@ -6,9 +6,11 @@ from omsfab.fleet.model import Fleet
 from omsfab.plan import step_names
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions
+from omsfab.plan.procedures.declared import procedure
 from omsfab.plan.records import METADB, Plan, RestoreRows, Stage, Step
 
 
+@procedure("meta.restore", "metadb", lease=True, by_hand=True)
 def restore(fleet: Fleet, present: Present, *, file: str, region: str) -> Plan:
     """Return the plan that replaces the rows of a region by those of a backup.
 

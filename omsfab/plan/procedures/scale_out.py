@@ -20,6 +20,7 @@ from omsfab.fleet.values import CmUrl
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import caveats, refusals, regions
+from omsfab.plan.procedures.declared import Yes, procedure
 from omsfab.plan.procedures.regions import names
 from omsfab.plan.records import Plan, Stage, Step
 
@@ -27,16 +28,29 @@ Manner: TypeAlias = Literal["delete", "update"]
 """What is done to the rows of a region whose cm_url changes (docs/decisions.md)."""
 
 
+@procedure(
+    "scale.out",
+    "region",
+    package=True,
+    lease=True,
+    undoable=True,
+    words={
+        "nodes": "add only these of the missing nodes",
+        "accept_interruption": "stop OMS although HA is on or projects run",
+        "rows": "delete (default) or update: "
+        "what is done to the region's rows where cm_url changes",
+    },
+)
 def scale_out(
     fleet: Fleet,
     present: Present,
     *,
-    region: str = "",
     nodes: str = "",
-    accept_interruption: str = "",
+    region: str = "",
+    accept_interruption: Yes = "",
     rows: str = "",
 ) -> Plan:
-    """Return the plan that brings the region to the nodes and the cm_url of hosts.yaml.
+    """Scale out: bring a region to the nodes and the cm_url of hosts.yaml (the main job).
 
     ``nodes`` (comma separated) limits which of the missing nodes are added now;
     ``accept_interruption`` (any word) stops production although it is at work; ``rows`` is what is
@@ -110,8 +124,16 @@ def _scale_out(
 DEPLOY = fab("oms.deploy", plan=True)
 
 
-def deploy(fleet: Fleet, present: Present, *, region: str = "", nodes: str = "") -> Plan:
-    """Return the plan of a first deployment of a region: stage, run, initialise, verify."""
+@procedure(
+    "oms.deploy",
+    "region",
+    package=True,
+    lease=True,
+    undoable=True,
+    words={"nodes": "only these nodes"},
+)
+def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "") -> Plan:
+    """Deploy the very first region; a further one is for scale.out."""
     where = regions.named(fleet, region, DEPLOY)
     if where.location in present.clusters:
         raise PreflightError(

@@ -14,11 +14,13 @@ from omsfab.fleet.model import Fleet, Node, Tsdb
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions, scale_out
+from omsfab.plan.procedures.declared import procedure
 from omsfab.plan.records import Await, Plan, Run, Says, Stage, Step, Succeeds
 
 
+@procedure("tsdb.deploy", "fleet", package=True, tsdb=True, lease=True)
 def deploy(fleet: Fleet, present: Present) -> Plan:
-    """Run InfluxDB on the node that tsdb.url names, with its user; one for all of OMS."""
+    """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
     tsdb = _wanted(fleet)
     node = host_of(fleet, tsdb)
     facts = present.facts(node.name)
@@ -91,8 +93,9 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
     )
 
 
+@procedure("tsdb.enable", "fleet", lease=True)
 def enable(fleet: Fleet, present: Present) -> Plan:
-    """Bring the time-series database to every node of every region, after each could log in."""
+    """Bring the time-series database into every region's config.yaml; every node logs in first."""
     tsdb = _wanted(fleet)
     there = [
         n for n in fleet.nodes if present.assumed or present.facts(n.name).container != "absent"

@@ -39,9 +39,6 @@ from omsfab.plan.records import (
     Succeeds,
 )
 
-UNDOABLE = ("scale.out", "oms.deploy", "node.run", "node.push-config", "node.refresh")
-"""Tasks whose runs can be taken back."""
-
 ROWS_BACK = (step_names.RESTORE_ROWS, step_names.DROP_HOSTS)
 """Steps of a rollback that change rows."""
 

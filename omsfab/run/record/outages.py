@@ -9,8 +9,7 @@ from omsfab.errors import OmsfabError
 from omsfab.plan import step_names
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage, outage
-from omsfab.plan.procedures.registry import UNDO
-from omsfab.plan.procedures.undo import UNDOABLE
+from omsfab.plan.procedures.registry import UNDO, UNDOABLE
 from omsfab.run import clock
 from omsfab.run.record.past_run import PastRun, runs
 

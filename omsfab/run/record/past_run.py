@@ -12,7 +12,7 @@ from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
-from omsfab.plan.procedures.registry import UNDO
+from omsfab.plan.procedures.registry import UNDO, UNDOABLE
 from omsfab.run import clock
 from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
@@ -75,7 +75,7 @@ class PastRun:
 
     @property
     def undoable(self) -> bool:
-        return self.task in undo.UNDOABLE
+        return self.task in UNDOABLE
 
     @property
     def undoes(self) -> str:
