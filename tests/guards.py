@@ -408,15 +408,15 @@ GUARDS = (
     Guard(
         "deleted rows are put back whoever stopped the programs",
         "omsfab/plan/procedures/undo.py",
-        " or (rows and where and node in where.nodes)",
+        "\n            or (self.rows and node in self.rows.nodes)",
         "",
         f"{BACK}deleted_rows_are_put_back_whoever_stopped_the_programs",
     ),
     Guard(
         "a way back waits for docker_init.sh of the run",
         "omsfab/plan/procedures/undo.py",
-        'has(step_names.INITIALISE, node.name)\n        ],',
-        "False\n        ],",
+        'if it.has(step_names.INITIALISE, one.name))\n    return Stage(',
+        "if False)\n    return Stage(",
         "tests/unit/test_undo.py::test_a_whole_scale_out_is_taken_back_in_reverse",
     ),
     Guard(

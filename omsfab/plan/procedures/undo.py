@@ -6,8 +6,8 @@ and which steps it had begun.  hosts.yaml as it was then is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -95,6 +95,94 @@ def unlike(record: Mapping[str, Any], now: Fleet) -> tuple[str, ...]:
     return tuple(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a run may have changed, by the keys of the steps that it had begun.
+
+    ``ids`` are the containers that docker named in the run, by node; ``aside``: a file that
+    somebody else has written since is kept beside it; ``without_init``: no docker_init.sh is run.
+    """
+
+    fleet: Fleet
+    present: Present
+    run: str
+    where: Region | None
+    keys: Collection[str]
+    ids: Mapping[str, Sequence[str]]
+    aside: bool
+    without_init: bool
+
+    def has(self, step: str, node: str = METADB) -> bool:
+        return step_names.key(step, node) in self.keys
+
+    def facts(self, node: Node) -> NodeFacts:
+        return self.present.facts(node.name)
+
+    def own(self, node: Node) -> Sequence[str]:
+        """The ids of containers that the run made there."""
+        return self.ids.get(node.name, ())
+
+    @property
+    def running(self) -> list[Node]:
+        """Nodes on which OMS ran before."""
+        return [one for one in self.fleet.nodes if self.facts(one).container == "running"]
+
+    @property
+    def new(self) -> list[Node]:
+        return [one for one in self.fleet.nodes if one not in self.running]
+
+    @property
+    def made(self) -> list[Node]:
+        return [one for one in self.new if self.has(step_names.CONTAINER, one.name)]
+
+    @property
+    def made_before(self) -> list[Node]:
+        """Nodes whose container was there before, down: the run has only started it."""
+        return [one for one in self.made if self.facts(one).container in ("created", "stopped")]
+
+    def written(self, node: Node) -> list[str]:
+        """The files that the run wrote there."""
+        files = _files(self.fleet.install_of(node))
+        return [path for step, path in files if path and self.has(step, node.name)]
+
+    @property
+    def rows(self) -> Region | None:
+        """The region whose rows were deleted."""
+        return self.where if self.has(step_names.CLEAR_ROWS) else None
+
+    @property
+    def stopped(self) -> list[Node]:
+        """Deleted rows concern all nodes of the region, whoever stopped their programs."""
+        return [
+            node
+            for node in self.running
+            if self.has(step_names.STOP_PROCESSES, node.name)
+            or (self.rows and node in self.rows.nodes)
+        ]
+
+    @property
+    def refreshed(self) -> list[Node]:
+        return [
+            one for one in self.running if self.has(step_names.CONFIG, one.name) and not self.rows
+        ]
+
+    @property
+    def joined(self) -> list[Node]:
+        nodes = self.fleet.nodes
+        joined = [one for one in nodes if self.has(step_names.CONTAINER, one.name)]
+        begun = (one for one in nodes if self.has(step_names.INITIALISE, one.name))
+        return [*joined, *(one for one in begun if one not in joined)]
+
+    @property
+    def saved(self) -> bool:
+        """Whether hosts may have joined whose rows were saved before."""
+        return bool(self.joined) and self.has(step_names.SAVE_ROWS)
+
+    @property
+    def old_url(self) -> CmUrl:
+        return self.present.clusters.get(self.where.location, NO_URL) if self.where else NO_URL
+
+
 def undo(
     fleet: Fleet,
     present: Present,
@@ -119,155 +207,151 @@ def undo(
     runs is ended, and none is run.
     """
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
-
-    def has(step: str, node: str) -> bool:
-        return step_names.key(step, node) in begun
-
-    def facts(node: Node) -> NodeFacts:
-        return present.facts(node.name)
-
-    running = [node for node in fleet.nodes if facts(node).container == "running"]
-    new = [node for node in fleet.nodes if node not in running]
-    made = [node for node in new if has(step_names.CONTAINER, node.name)]
-    written = {
-        node.name: [
-            path for step, path in _files(fleet.install_of(node)) if path and has(step, node.name)
-        ]
-        for node in fleet.nodes
-    }
-    rows = has(step_names.CLEAR_ROWS, METADB) and where is not None
-    stopped = [  # deleted rows concern all nodes of the region, whoever stopped their programs
-        node
-        for node in running
-        if has(step_names.STOP_PROCESSES, node.name) or (rows and where and node in where.nodes)
-    ]
-    refreshed = [node for node in running if has(step_names.CONFIG, node.name) and not rows]
-    joined = [node for node in fleet.nodes if has(step_names.CONTAINER, node.name)]
-    joined += [n for n in fleet.nodes if has(step_names.INITIALISE, n.name) and n not in joined]
-    saved = bool(joined) and has(step_names.SAVE_ROWS, METADB)
-    old_url = present.clusters.get(where.location, NO_URL) if where else NO_URL
-    ids = made_ids or {}
-    made_before = [node for node in made if facts(node).container in ("created", "stopped")]
-    stages: list[Stage] = []
-
-    def stage(title: str, made_steps: list[Step], width: int = 0, outage: bool = False) -> None:
-        if made_steps:
-            stages.append(Stage(title, tuple(made_steps), width=width, outage=outage))
-
-    stage(
-        "what the run made is still its own",
-        [
-            step
-            for node in fleet.nodes
-            for step in (
-                *(
-                    (_own_container(fleet, node, present.image, run, ids.get(node.name, ())),)
-                    if node in made and node not in made_before
-                    else ()
-                ),
-                *((_own_files(node, written[node.name], run),) if written[node.name] else ()),
-            )
-        ],
-    )
-    stage(
-        "docker_init.sh of the run has ended",
-        [
-            _init_over(fleet, node, run, without_init)
-            for node in fleet.nodes
-            if has(step_names.INITIALISE, node.name)
-        ],
-    )
-    stage(
-        "remove what the run made",
-        [
-            step
-            for node in new
-            for step in (
-                *(
-                    (_stopped_again(fleet, node),)
-                    if node in made_before
-                    else (_removed(fleet, node, present.image, run, ids.get(node.name, ())),)
-                    if node in made
-                    else ()
-                ),
-                *(_put_back(node, path, run, aside) for path in written[node.name]),
-                *(
-                    (_unsent(fleet, node, present.package),)
-                    if present.package and has(step_names.IMAGE, node.name)
-                    else ()
-                ),
-            )
-        ],
-    )
-    if where and saved and where.location not in present.clusters:
-        # What was saved then has no row of it, so putting that back takes its rows out.
-        others = [steps.others_unchanged(where)] if present.clusters else []
-        stage("rows of the new region", [_restored(where, saved=True), *others])
-    elif where and saved:
-        stage("rows of the hosts that joined", [_hosts_dropped(where, joined)])
-    if rows and where:
-        stops = [
-            replace(
-                steps.stop_processes(fleet, node),
-                until=step_names.key(step_names.INITIALISE, node.name),
-            )
-            for node in stopped
-        ]
-        left = [steps.left_over(fleet, node) for node in stopped]
-        lanes = [step for pair in zip(stops, left, strict=True) for step in pair]
-        stage("stop production", lanes, outage=True)
-        needs = tuple((step.node, probe) for step in stops for probe in step.check)
-        stage("rows of MetaDB", [replace(_restored(where), needs=needs)], outage=True)
-    stage(
-        "configuration",
-        [_put_back(node, path, run, aside) for node in running for path in written[node.name]],
-        outage=rows,
-    )
-    if rows and where:
-        # Where the surgery never came to its COMMIT, nothing was initialised, nor need be.
-        begun_one = any(has(step_names.INITIALISE, node.name) for node in stopped)
-        kept = () if begun_one else (RowsKept(where.location),)
-        stage(
-            "initialise with the former configuration, 1 node at a time",
-            [_initialised(fleet, where, node, old_url, kept, without_init) for node in stopped],
-            width=1,
-            outage=True,
-        )
-    # What cannot run now is told: nothing is left to be put back, and once more would not help.
-    stage(
-        "the components read the former configuration, 1 node at a time",
-        [replace(steps.refresh(fleet, node, facts(node)), warn=True) for node in refreshed],
-        width=1,
-    )
-    stage(
-        "start what ran",
-        [
-            replace(steps.start_processes(fleet, node, facts(node)), warn=True)
-            for node in stopped
-            if facts(node).programs or not facts(node).states
-        ],
-    )
-    stage(
-        "final verification",
-        [
-            *(
-                replace(steps.healthy(fleet, node, limit=HEALTHY), warn=True)
-                for node in stopped
-                if steps.worked(facts(node), steps.BEHIND_PAGE)
-            ),
-            *([_former_url(where, old_url), _former_rows(where)] if rows and where else []),
-        ],
+    it = _Begun(fleet, present, run, where, begun, made_ids or {}, aside, without_init)
+    stages = (
+        _still_own(it),
+        _inits_over(it),
+        _made_removed(it),
+        *_joined_rows(it),
+        *_rows_back(it),
+        _former_files(it),
+        *_initialised_again(it),
+        *_programs_back(it),
+        _proof(it),
     )
     return Plan(
         "run.undo",
         f"take back run {run}",
         (
             "images and data directories stay",
-            *_left(made, rows or saved, present),
+            *_left(it.made, bool(it.rows) or it.saved, present),
         ),
-        tuple(stages),
-        initial=stopped[0].name if stopped else "",
+        tuple(stage for stage in stages if stage.steps),
+        initial=it.stopped[0].name if it.stopped else "",
     )
+
+
+def _still_own(it: _Begun) -> Stage:
+    steps_: list[Step] = []
+    for node in it.fleet.nodes:
+        if node in it.made and node not in it.made_before:
+            steps_.append(_own_container(it.fleet, node, it.present.image, it.run, it.own(node)))
+        if written := it.written(node):
+            steps_.append(_own_files(node, written, it.run))
+    return Stage("what the run made is still its own", tuple(steps_))
+
+
+def _inits_over(it: _Begun) -> Stage:
+    begun = (one for one in it.fleet.nodes if it.has(step_names.INITIALISE, one.name))
+    return Stage(
+        "docker_init.sh of the run has ended",
+        tuple(_init_over(it.fleet, node, it.run, it.without_init) for node in begun),
+    )
+
+
+def _made_removed(it: _Begun) -> Stage:
+    steps_: list[Step] = []
+    package = it.present.package
+    for node in it.new:
+        if node in it.made_before:
+            steps_.append(_stopped_again(it.fleet, node))
+        elif node in it.made:
+            steps_.append(_removed(it.fleet, node, it.present.image, it.run, it.own(node)))
+        steps_ += [_put_back(node, path, it.run, it.aside) for path in it.written(node)]
+        if package and it.has(step_names.IMAGE, node.name):
+            steps_.append(_unsent(it.fleet, node, package))
+    return Stage("remove what the run made", tuple(steps_))
+
+
+def _joined_rows(it: _Begun) -> Iterator[Stage]:
+    """Rows of hosts that joined; what was saved of a new region has no row of it, so putting that
+    back takes its rows out."""
+    if not (it.where and it.saved):
+        return
+    if it.where.location in it.present.clusters:
+        dropped = _hosts_dropped(it.where, it.joined)
+        yield Stage("rows of the hosts that joined", (dropped,))
+        return
+    others = (steps.others_unchanged(it.where),) if it.present.clusters else ()
+    yield Stage("rows of the new region", (_restored(it.where, saved=True), *others))
+
+
+def _rows_back(it: _Begun) -> Iterator[Stage]:
+    """Production is stopped, then the rows are put back."""
+    if not it.rows:
+        return
+    stops = [
+        replace(
+            steps.stop_processes(it.fleet, node),
+            until=step_names.key(step_names.INITIALISE, node.name),
+        )
+        for node in it.stopped
+    ]
+    left = [steps.left_over(it.fleet, node) for node in it.stopped]
+    lanes = tuple(step for pair in zip(stops, left, strict=True) for step in pair)
+    yield Stage("stop production", lanes, outage=True)
+    needs = tuple((step.node, probe) for step in stops for probe in step.check)
+    yield Stage("rows of MetaDB", (replace(_restored(it.rows), needs=needs),), outage=True)
+
+
+def _former_files(it: _Begun) -> Stage:
+    return Stage(
+        "configuration",
+        tuple(
+            _put_back(node, path, it.run, it.aside)
+            for node in it.running
+            for path in it.written(node)
+        ),
+        outage=bool(it.rows),
+    )
+
+
+def _initialised_again(it: _Begun) -> Iterator[Stage]:
+    """Where the surgery never came to its COMMIT, nothing was initialised, nor need be."""
+    if not it.rows:
+        return
+    where = it.rows
+    begun_one = any(it.has(step_names.INITIALISE, node.name) for node in it.stopped)
+    kept = () if begun_one else (RowsKept(where.location),)
+    yield Stage(
+        "initialise with the former configuration, 1 node at a time",
+        tuple(
+            _initialised(it.fleet, where, node, it.old_url, kept, it.without_init)
+            for node in it.stopped
+        ),
+        width=1,
+        outage=True,
+    )
+
+
+def _programs_back(it: _Begun) -> Iterator[Stage]:
+    """What cannot run now is told: nothing is left to be put back, and once more would not help."""
+    yield Stage(
+        "the components read the former configuration, 1 node at a time",
+        tuple(
+            replace(steps.refresh(it.fleet, node, it.facts(node)), warn=True)
+            for node in it.refreshed
+        ),
+        width=1,
+    )
+    yield Stage(
+        "start what ran",
+        tuple(
+            replace(steps.start_processes(it.fleet, node, it.facts(node)), warn=True)
+            for node in it.stopped
+            if it.facts(node).programs or not it.facts(node).states
+        ),
+    )
+
+
+def _proof(it: _Begun) -> Stage:
+    healthy = (
+        replace(steps.healthy(it.fleet, node, limit=HEALTHY), warn=True)
+        for node in it.stopped
+        if steps.worked(it.facts(node), steps.BEHIND_PAGE)
+    )
+    rows = (_former_url(it.rows, it.old_url), _former_rows(it.rows)) if it.rows else ()
+    return Stage("final verification", (*healthy, *rows))
 
 
 def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
