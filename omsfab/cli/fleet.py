@@ -19,6 +19,7 @@ from omsfab.fleet import hosts_file, values
 from omsfab.fleet.mask import one_line
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
+from omsfab.plan.differences import differences
 from omsfab.plan.observed import Present
 from omsfab.plan.outage import Outage
 from omsfab.plan.procedures import regions, scale_out
@@ -31,6 +32,7 @@ from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
 from omsfab.run.session import home_of, hosts_path, secrets_of
 from omsfab.show import columns
+from omsfab.show.differences import difference_line
 from omsfab.show.fleet import fleet_lines
 from omsfab.show.text import outage_text, say
 from omsfab.ssh import shell as ssh
@@ -432,9 +434,9 @@ def check(region: str) -> int:
         raise refusal(errors, told)
     for one in told:
         say("\n".join(one.lines()))
-    lines = tuple(regions.differences(loaded, found))
-    for line in lines:
-        say(line)
-    count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
+    differ = tuple(differences(loaded, found))
+    for difference in differ:
+        say(difference_line(difference))
+    count = "1 difference" if len(differ) == 1 else f"{len(differ)} differences"
     print(f"fleet.check: {count} from {hosts_path()}; {len(told)} findings (✗ would stop a run)")
-    return ILL if lines or any(one.weight == "hard" for one in told) else AS_WANTED
+    return ILL if differ or any(one.weight == "hard" for one in told) else AS_WANTED

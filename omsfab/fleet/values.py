@@ -396,6 +396,11 @@ def image(value: str) -> str:
     return value
 
 
+def is_image_id(image: str) -> bool:
+    """Whether it is an id, and no reference."""
+    return bool(_IMAGE_ID.fullmatch(image))
+
+
 _VERSION = re.compile(r"(?:^|_)v?(\d+)\.(\d+)(?:\.(\d+))?", re.IGNORECASE)
 
 

@@ -9,8 +9,9 @@ import pytest
 from omsfab.commands import docker
 from omsfab.fleet.model import Node, Region
 from omsfab.fleet.values import CmUrl
+from omsfab.plan.differences import differences
 from omsfab.plan.observed import NodeFacts, Present
-from omsfab.plan.procedures import regions
+from omsfab.show.differences import difference_line
 from tests.unit.conftest import IMAGE, INSTALL
 
 OTHER = "sha256:" + "cd" * 32
@@ -66,14 +67,19 @@ def found(js1=None, **changes):
     }
 
 
+def told(found):
+    """The lines of ``fab fleet.check``."""
+    return [difference_line(one) for one in found]
+
+
 def test_a_fleet_as_wanted_has_none(both):
     """MetaDB and nodes say what hosts.yaml says."""
-    assert [] == list(regions.differences(both, found()))
+    assert [] == told(differences(both, found()))
 
 
 def test_a_region_without_a_name_is_no_difference(both):
     """cm_region is optional as long as there is one region (guide)."""
-    assert [] == list(regions.differences(both, found(regions={1: "", 2: "cn-jiangsu"})))
+    assert [] == told(differences(both, found(regions={1: "", 2: "cn-jiangsu"})))
 
 
 @pytest.mark.parametrize(
@@ -97,16 +103,16 @@ def test_a_region_without_a_name_is_no_difference(both):
 )
 def test_rows_that_differ_are_told_once(both, changes, line):
     """cluster_info holds name, default and location of each region, known or not."""
-    assert [line] == list(regions.differences(both, found(**changes)))
+    assert [line] == told(differences(both, found(**changes)))
 
 
 def test_one_image_is_compared_over_all_regions(both):
     """Guide, IMAGE_TAG: one OMS runs one image, by its id."""
     there = found(running("10.1.0.1", image=OTHER, loaded=OTHER))
 
-    assert [f"nodes run different images: {IMAGE} on oms1; {OTHER} on js1"] == list(
-        regions.differences(both, there)
-    )
+    line = f"nodes run different images: {IMAGE} on oms1; {OTHER} on js1"
+
+    assert [line] == told(differences(both, there))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,4 @@ def test_a_container_from_another_image_than_hosts_yaml_names_is_told(fleet, ima
         nodes={"oms1": running("10.0.0.1", loaded=loaded)},
     )
 
-    assert [f"oms1: image {IMAGE} -> {OTHER}"] == list(
-        regions.differences(one, {"cn-hangzhou": now})
-    )
+    assert [f"oms1: image {IMAGE} -> {OTHER}"] == told(differences(one, {"cn-hangzhou": now}))

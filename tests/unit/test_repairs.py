@@ -10,9 +10,9 @@ from omsfab.command import command
 from omsfab.commands.next_line import recorded
 from omsfab.errors import Locked, LostSession, Mismatch, PreflightError
 from omsfab.plan import questions
+from omsfab.plan.differences import differences
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.procedures import node as repair
-from omsfab.plan.procedures import regions
 from omsfab.plan.records import Plan, Run, Stage, Step
 from omsfab.run import lifecycle
 from omsfab.run.confirmation import Flags
@@ -22,6 +22,7 @@ from omsfab.run.record import journal as journals
 from omsfab.run.recorded import unfinished
 from omsfab.run.session import Session
 from omsfab.run.start import _refuse_held
+from omsfab.show.differences import difference_line
 from omsfab.ssh.protocol import Result
 from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
 
@@ -76,7 +77,8 @@ def test_a_config_yaml_replaced_by_rename_leads_to_a_restart(fleet, present):
     before = questions.to_change(fleet, fleet.regions[0].nodes[:1], present())
     asked = next(step for step in before if step.name == "seen")
     now = present(oms1=replace(present().nodes["oms1"], stale=True))
-    (line,) = [one for one in regions.differences(fleet, {"cn-hangzhou": now}) if "former" in one]
+    found = differences(fleet, {"cn-hangzhou": now})
+    (line,) = [difference_line(one) for one in found if one.kind == "stale"]
 
     assert "CFG-006" == written.fault
     assert all("fab node.restart --node=oms1" in said for said in (written.fix, asked.fix, line))

@@ -1,0 +1,54 @@
+"""Differences between a fleet and hosts.yaml as text: a line each."""
+
+from __future__ import annotations
+
+from omsfab.commands.next_line import fab
+from omsfab.plan.differences import Difference
+
+
+def difference_line(one: Difference) -> str:
+    """Return e.g. ``MetaDB: location 1: cm_url http://10.0.0.1:8088 -> http://10.0.0.9:8088``."""
+    if one.node:
+        return f"{one.node}: {_of_node(one)}"
+    if one.kind == "images":
+        told = (f"{image} on {', '.join(nodes)}" for image, nodes in one.images)
+        return f"nodes run different images: {'; '.join(told)}"
+    return f"MetaDB: {_of_metadb(one)}"
+
+
+def _of_metadb(one: Difference) -> str:
+    if one.kind == "no row":
+        return f"no row for location {one.location}"
+    if one.kind == "host":
+        return f"host {one.have} is not in hosts.yaml"
+    if one.kind == "location":
+        named = one.key or "without a name"
+        return f"location {one.location} ({named}, {one.have}) is not in hosts.yaml"
+    return f"location {one.location}: {one.key} {one.have} -> {one.want}"
+
+
+def _of_node(one: Difference) -> str:
+    match one.kind:
+        case "container":
+            return f"container {one.key} is {one.have}"
+        case "stale":
+            cure = fab("node.restart", node=one.node)
+            return f"the container sees a former config.yaml, replaced since: {cure}"
+        case "drift":
+            return str(one.drift)
+        case "mount":
+            return (
+                f"mount {one.have} is beside those of the guide: it is kept, and new nodes do"
+                " not get it"
+            )
+        case "image":
+            return f"image {one.have} -> {one.want}"
+        case "readable":
+            return (
+                f"config.yaml holds the password and has mode {one.have}: "
+                "where its directory is open, every user of the host can read it"
+            )
+        case "host row":
+            return f"host row is {one.have}"
+        case _:
+            return one.have
