@@ -373,8 +373,8 @@ GUARDS = (
     Guard(
         "a run that ended on another jump host is not resumed",
         "omsfab/run/other_hosts.py",
-        "        if copy.end and not past.ended and (undone or not back):\n",
-        "        if False:\n",
+        "    if copy.end and not past.ended and (undone or not back):\n",
+        "    if False:\n",
         f"{BACK}a_run_that_has_ended_elsewhere_is_not_resumed",
     ),
     Guard(

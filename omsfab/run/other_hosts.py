@@ -61,59 +61,75 @@ def refuse(
     the run is to be rolled back: that may follow upon its end, and goes on with what another
     rollback has left.
     """
-    run = directory.name
-    for node, copy in seen.of(run):
-        undone = copy.end is not None and copy.end.outcome == "undone"
-        if copy.end and not past.ended and (undone or not back):
-            raise PreflightError(
-                "RUN-032",
-                f"run {run} has ended on another jump host",
-                where=str(directory),
-                evidence=f"its copy on {node} says {copy.said}",
-                next=fab("run.abandon", run=run, note="closes it here, too"),
-            )
-        if undone and not past.undone:
-            raise PreflightError(
-                "RUN-032",
-                f"run {run} was rolled back on another jump host",
-                where=str(directory),
-                evidence=f"its copy on {node} says {copy.said}",
-                next=fab("fleet.status", note="nothing is left of that run to roll back"),
-            )
-        if copy.intents > sum(event.kind == "intent" for event in past.events):
-            raise PreflightError(
-                "RUN-033",
-                f"another jump host has gone on with run {run}",
-                where=str(directory),
-                evidence=f"its copy on {node} has {copy.intents} begun steps, more than here",
-                next=fab(
-                    "run.undo" if back else "run.resume",
-                    run=run,
-                    from_=node,
-                    note="goes by that copy",
-                ),
-            )
+    for node, copy in seen.of(directory.name):
+        _refuse_further(node, copy, directory, past, back=back)
     others = [(node, copy) for node, copy in seen.copies if copy.run not in known and copy.intents]
+    if not back:
+        for node, copy in others:
+            _refuse_rolled_back(node, copy, directory.name)
     for node, copy in others:
-        if copy.undoes == run and not copy.end and not back:
-            raise PreflightError(
-                "RUN-029",
-                f"run {run} is being rolled back on another jump host, by {copy.run}",
-                where=f"{node}:{PLACE}/{copy.run}",
-                next=fab("run.undo", run=run),
-            )
-    for node, copy in others:
-        nothing_left = copy.end is not None and copy.end.without_trace
-        if copy.run > run and not copy.undoes and not nothing_left:
-            raise PreflightError(
-                "RUN-034",
-                f"run {copy.run} of another jump host came after {run}, and builds on it",
-                where=f"{node}:{PLACE}/{copy.run}",
-                evidence=f"it has begun {copy.intents} steps; " + (copy.said or "it has not ended"),
-                next=fab("run.undo", run=copy.run, from_=node, note="rolls that one back first")
-                if back
-                else fab("run.abandon", run=run, note="closes it here; what it did stays"),
-            )
+        _refuse_built_upon(node, copy, directory.name, back=back)
+
+
+def _refuse_further(
+    node: str, copy: replica.Copy, directory: Path, past: journals.Past, *, back: bool
+) -> None:
+    """The copy of the run itself says more than its journal here."""
+    run = directory.name
+    undone = copy.end is not None and copy.end.outcome == "undone"
+    if copy.end and not past.ended and (undone or not back):
+        raise PreflightError(
+            "RUN-032",
+            f"run {run} has ended on another jump host",
+            where=str(directory),
+            evidence=f"its copy on {node} says {copy.said}",
+            next=fab("run.abandon", run=run, note="closes it here, too"),
+        )
+    if undone and not past.undone:
+        raise PreflightError(
+            "RUN-032",
+            f"run {run} was rolled back on another jump host",
+            where=str(directory),
+            evidence=f"its copy on {node} says {copy.said}",
+            next=fab("fleet.status", note="nothing is left of that run to roll back"),
+        )
+    if copy.intents > sum(event.kind == "intent" for event in past.events):
+        raise PreflightError(
+            "RUN-033",
+            f"another jump host has gone on with run {run}",
+            where=str(directory),
+            evidence=f"its copy on {node} has {copy.intents} begun steps, more than here",
+            next=fab(
+                "run.undo" if back else "run.resume",
+                run=run,
+                from_=node,
+                note="goes by that copy",
+            ),
+        )
+
+
+def _refuse_rolled_back(node: str, copy: replica.Copy, run: str) -> None:
+    if copy.undoes == run and not copy.end:
+        raise PreflightError(
+            "RUN-029",
+            f"run {run} is being rolled back on another jump host, by {copy.run}",
+            where=f"{node}:{PLACE}/{copy.run}",
+            next=fab("run.undo", run=run),
+        )
+
+
+def _refuse_built_upon(node: str, copy: replica.Copy, run: str, *, back: bool) -> None:
+    nothing_left = copy.end is not None and copy.end.without_trace
+    if copy.run > run and not copy.undoes and not nothing_left:
+        raise PreflightError(
+            "RUN-034",
+            f"run {copy.run} of another jump host came after {run}, and builds on it",
+            where=f"{node}:{PLACE}/{copy.run}",
+            evidence=f"it has begun {copy.intents} steps; " + (copy.said or "it has not ended"),
+            next=fab("run.undo", run=copy.run, from_=node, note="rolls that one back first")
+            if back
+            else fab("run.abandon", run=run, note="closes it here; what it did stays"),
+        )
 
 
 Mark = Literal["deleted", "put back", "none"]

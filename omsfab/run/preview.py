@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -62,33 +63,17 @@ def compare(
     """
     run, place = (directory.name, directory) if directory else ("", session.home)
     site = Site(run, place, session.shells, session.metadb, secrets=secrets_of(session.fleet))
-    found: dict[str, Found] = {}
-    refused: OmsfabError | None = None
-
-    def hear(event: Event) -> None:
-        if sign := {"done": "✓", "warning": "!", "failed": "✗"}.get(event.kind):
-            text = () if sign == "✓" else (site.redact(event.text),)
-            found[step_names.key(event.step, event.node)] = Found(sign, text)
-
-    def ask(steps: list[Step]) -> None:
-        for step in steps:
-            why = (site.ask(probe, step.node) for probe in step.check if step.apply)
-            lacking = dict.fromkeys(site.redact(text) for text in why if text is not None)
-            needed = "+" if not step.check or lacking else "="
-            found[step.key] = Found(needed if step.apply else "?", tuple(lacking))
-
     preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
-    lanes: dict[str, list[Step]] = {}
-    for stage in plan.stages[len(preflight) :]:
-        for step in stage.steps:
-            lanes.setdefault(step.node, []).append(step)
+    rest = [step for stage in plan.stages[len(preflight) :] for step in stage.steps]
+    refused: OmsfabError | None = None
+    found: dict[str, Found] = {}
     try:
         try:
+            hear = _hearer(site, found)
             Runner(site, hear, accepted=accepted).carry_out(replace(plan, stages=tuple(preflight)))
         except OmsfabError as error:
             refused = error
-        with ThreadPoolExecutor(min(observe.WIDTH, len(lanes) or 1)) as pool:
-            list(pool.map(ask, lanes.values()))
+        found |= _needed(site, rest)
     finally:
         session.hang_up()
     session.print("\n".join(plan_lines(plan, found)))
@@ -100,6 +85,36 @@ def compare(
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)
         raise refused
+
+
+def _hearer(site: Site, found: dict[str, Found]) -> Callable[[Event], None]:
+    """Return what keeps the answers to the preflight's questions."""
+
+    def hear(event: Event) -> None:
+        if sign := {"done": "✓", "warning": "!", "failed": "✗"}.get(event.kind):
+            text = () if sign == "✓" else (site.redact(event.text),)
+            found[step_names.key(event.step, event.node)] = Found(sign, text)
+
+    return hear
+
+
+def _needed(site: Site, steps: Sequence[Step]) -> dict[str, Found]:
+    """Ask the checks of these steps, nodes side by side: what is so already, and what is not."""
+    lanes: dict[str, list[Step]] = {}
+    for step in steps:
+        lanes.setdefault(step.node, []).append(step)
+
+    def ask(lane: list[Step]) -> dict[str, Found]:
+        return {step.key: one(step) for step in lane}
+
+    def one(step: Step) -> Found:
+        why = (site.ask(probe, step.node) for probe in step.check if step.apply)
+        lacking = dict.fromkeys(site.redact(text) for text in why if text is not None)
+        needed = "+" if not step.check or lacking else "="
+        return Found(needed if step.apply else "?", tuple(lacking))
+
+    with ThreadPoolExecutor(min(observe.WIDTH, len(lanes) or 1)) as pool:
+        return {key: each for lane in pool.map(ask, lanes.values()) for key, each in lane.items()}
 
 
 def asks_metadb(step: Step) -> bool:

@@ -36,12 +36,8 @@ def resume(session: Session, named: str = "", source: str = "", *, stop_init: bo
         return undo.go_on(session, run, accepted, stop_init=stop_init)
     _refuse_undone(run)
     _refuse_line(run)
-    with journals.readable(run.directory):
-        task = TASKS[run.task]
     run = recorded.complete(session, run)
-    with journals.readable(run.directory):
-        present = _with_package(session, task, run.present)
-        plan = task.planner(session.fleet, present, **run.args)
+    task, present, plan = _planned(session, run)
     past = recorded.past_of(session, run)
     recorded.refuse_others(session, run, back=False)
     _refuse_changed(session, run, plan)
@@ -61,6 +57,14 @@ def resume(session: Session, named: str = "", source: str = "", *, stop_init: bo
 
     order = Order(run.directory, plan, task.lease, past, fresh=still, accepted=accepted)
     session.execute(replace(order, stop_init=stop_init))
+
+
+def _planned(session: Session, run: PastRun) -> tuple[Task, Present, Plan]:
+    """Plan once more, from what was so then."""
+    with journals.readable(run.directory):
+        task = TASKS[run.task]
+        present = _with_package(session, task, run.present)
+        return task, present, task.planner(session.fleet, present, **run.args)
 
 
 def _refuse_line(run: PastRun) -> None:

@@ -53,10 +53,8 @@ def start(session: Session, name: str, **args: str) -> None:
             _name_who_deleted(session, error, args)
             raise
         _refuse_unfit(session, task, plan, accepted)
-    if not session.flags.json and (plan.changes or session.flags.dry) and not session.flags.plan:
-        guess = [ASSUMED] if present.assumed else []
-        session.print("\n".join([*guess, *plan_lines(plan, assumed=present.assumed)]))
     if not session.flags.json:
+        _show(session, plan, present)
         session.tell_accepted(accepted, waived)
     if session.flags.dry:
         session.print(f"dry: nothing was contacted{_about(present)}")
@@ -65,16 +63,35 @@ def start(session: Session, name: str, **args: str) -> None:
             preview.compare(session, plan, recorded(name, args), accepted)
         _refuse_held(session, name, plan, present, recorded(name, args))
     elif plan.changes:
-        _refuse_second(session, name)
-        _refuse_held(session, name, plan, present, recorded(name, args))
-        session.confirm("", plan, recorded(name, args))
-        try:
-            _new_run(session, name, args, present, plan, accepted)
-        except PreflightError as error:
-            _with_findings(session, error, plan, accepted)
-            raise
+        _confirmed(session, name, args, present, plan, accepted)
     else:
         preview.only_ask(session, plan)
+
+
+def _show(session: Session, plan: Plan, present: Present) -> None:
+    if (plan.changes or session.flags.dry) and not session.flags.plan:
+        guess = [ASSUMED] if present.assumed else []
+        session.print("\n".join([*guess, *plan_lines(plan, assumed=present.assumed)]))
+
+
+def _confirmed(
+    session: Session,
+    name: str,
+    args: Mapping[str, str],
+    present: Present,
+    plan: Plan,
+    accepted: frozenset[str],
+) -> None:
+    """Ask, then carry the plan out."""
+    again = recorded(name, args)
+    _refuse_second(session, name)
+    _refuse_held(session, name, plan, present, again)
+    session.confirm("", plan, again)
+    try:
+        _new_run(session, name, args, present, plan, accepted)
+    except PreflightError as error:
+        _with_findings(session, error, plan, accepted)
+        raise
 
 
 def _name_who_deleted(session: Session, error: PreflightError, args: Mapping[str, str]) -> None:

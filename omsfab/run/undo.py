@@ -48,11 +48,7 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
         return session.print(f"dry: nothing was contacted, so nothing is known of {source}")
     if not source and (idle := recorded.idle(session, named)):
         return _undo_idle(session, idle)
-    if source:
-        run = recorded.fetch(session, UNDO, named, source)
-        run = run.undone_run if run.task == UNDO else run  # it came along with the newest copy
-    else:
-        run = recorded.changed(session, named)
+    run = _meant(session, named, source)
     if begun := next((way for way in ways_back(run) if not way.past.ended), None):
         return go_on(session, begun, accepted, stop_init=stop_init)
     copied = source or run.fetched  # it may lag behind by a stage
@@ -79,6 +75,14 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
         accepted=accepted,
     )
     _carry_out(session, order, run)
+
+
+def _meant(session: Session, named: str, source: str) -> PastRun:
+    """The run to take back; it comes along with the copy of its rollback, if that is the newest."""
+    if not source:
+        return recorded.changed(session, named)
+    run = recorded.fetch(session, UNDO, named, source)
+    return run.undone_run if run.task == UNDO else run
 
 
 def _begin(session: Session, args: Mapping[str, str], plan: Plan) -> PastRun:

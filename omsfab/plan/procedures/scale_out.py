@@ -22,7 +22,7 @@ from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import caveats, refusals, regions
 from omsfab.plan.procedures.declared import Yes, procedure
 from omsfab.plan.procedures.regions import names
-from omsfab.plan.records import Plan, Stage, Step
+from omsfab.plan.records import ClearRows, Plan, Stage, Step
 
 Manner: TypeAlias = Literal["delete", "update"]
 """What is done to the rows of a region whose cm_url changes (docs/decisions.md)."""
@@ -190,9 +190,6 @@ def _from_physical(
     old = [*old, *(node for node in new if present.facts(node.name).container == "running")]
     new = [node for node in new if node not in old]
     refusals.containers_kept(fleet, old, present)
-    first, *rest = old
-    clear = steps.cleared(region, present, rows)
-    stops = tuple(_stopped(fleet, node) for node in old)
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
         'guide: "The IP address of a physical server is specified for the cm_url parameter"',
@@ -210,59 +207,79 @@ def _from_physical(
         (
             questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
-            Stage("rows as they were shown", (steps.rows_shown(clear),)),
-            Stage(
-                "stop production",
-                tuple(
-                    step
-                    for node, stop in zip(old, stops, strict=True)
-                    for step in (stop, steps.left_over(fleet, node))
-                ),
-                outage=True,
-            ),
-            Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
-            Stage(
-                "configuration of the old nodes",
-                tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
-                outage=True,
-            ),
-            Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
-            Stage(
-                "initialise the first node",
-                (
-                    steps.initialise(fleet, region, first, again=True, old_url=here),
-                    *_started(fleet, first, present),
-                ),
-                outage=True,
-            ),
-            Stage(
-                "verify MetaDB",
-                (steps.cm_url(region, here), steps.others_unchanged(region)),
-                outage=bool(rest),
-            ),
-            *(
-                (
-                    Stage(
-                        "initialise the other old nodes",
-                        tuple(
-                            step
-                            for node in rest
-                            for step in (
-                                steps.initialise(fleet, region, node, again=True),
-                                *_started(fleet, node, present),
-                            )
-                        ),
-                        width=1,
-                        outage=True,
-                    ),
-                )
-                if rest
-                else ()
-            ),
+            *_rows_exchanged(fleet, region, present, old, steps.cleared(region, present, rows)),
+            *_initialised_again(fleet, region, present, old, here),
             *_joining(fleet, region, present, new, apart=True),
             _proof(fleet, region, present, new, here, rows=True),
         ),
-        initial=first.name,
+        initial=old[0].name,
+    )
+
+
+def _rows_exchanged(
+    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], clear: ClearRows
+) -> tuple[Stage, ...]:
+    """Production is stopped, its rows go, and the old nodes get the new configuration."""
+    stops = tuple(_stopped(fleet, node) for node in old)
+    return (
+        Stage("rows as they were shown", (steps.rows_shown(clear),)),
+        Stage(
+            "stop production",
+            tuple(
+                step
+                for node, stop in zip(old, stops, strict=True)
+                for step in (stop, steps.left_over(fleet, node))
+            ),
+            outage=True,
+        ),
+        Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
+        Stage(
+            "configuration of the old nodes",
+            tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
+            outage=True,
+        ),
+        Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
+    )
+
+
+def _initialised_again(
+    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], here: CmUrl
+) -> tuple[Stage, ...]:
+    """The first old node writes the rows anew; once they are proven the others follow."""
+    first, *rest = old
+    return (
+        Stage(
+            "initialise the first node",
+            (
+                steps.initialise(fleet, region, first, again=True, old_url=here),
+                *_started(fleet, first, present),
+            ),
+            outage=True,
+        ),
+        Stage(
+            "verify MetaDB",
+            (steps.cm_url(region, here), steps.others_unchanged(region)),
+            outage=bool(rest),
+        ),
+        *(
+            (
+                Stage(
+                    "initialise the other old nodes",
+                    tuple(
+                        step
+                        for node in rest
+                        for step in (
+                            steps.initialise(fleet, region, node, again=True),
+                            *_started(fleet, node, present),
+                        )
+                    ),
+                    width=1,
+                    outage=True,
+                ),
+            )
+            if rest
+            else ()
+        ),
     )
 
 

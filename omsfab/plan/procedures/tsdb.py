@@ -23,73 +23,60 @@ def deploy(fleet: Fleet, present: Present) -> Plan:
     """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
     tsdb = _wanted(fleet)
     node = host_of(fleet, tsdb)
-    facts = present.facts(node.name)
     runs = Says(docker.state(influx.CONTAINER), f"{influx.spec(tsdb, present.image)} true")
-    answers = Succeeds(node_checks.connects(tsdb.host, tsdb.port), "InfluxDB does not listen")
-    login = Succeeds(influx.login(tsdb), "the user does not get in")
-    place = (str(PurePosixPath(tsdb.data)),)
+    ready = steps.ready_for_tsdb(node, tsdb, present.package, runs)
+    above = str(PurePosixPath(tsdb.data).parent)
+    loaded = steps.loaded(node, tsdb.image, present.image, present.package, above, "tsdb")
     return Plan(
         "tsdb.deploy",
         f"run {influx.CONTAINER} on {node.name}, {tsdb.url}",
         ("OMS docs: one InfluxDB for the whole of OMS, with authentication, on one server",),
         (
-            Stage(
-                "preflight",
-                (
-                    steps.docker_answers(node),
-                    steps.ready_for_tsdb(node, tsdb, present.package, runs),
-                ),
-            ),
-            Stage(
-                "stage the database",
-                (
-                    Step(
-                        name="directories",
-                        node=node.name,
-                        title=f"make {tsdb.data}",
-                        check=(Succeeds(node_checks.directories(*place), "missing"),),
-                        apply=(Run(node_checks.make_directories(*place)),),
-                        verify=(Succeeds(node_checks.directories(*place), "missing"),),
-                    ),
-                    steps.loaded(
-                        node,
-                        tsdb.image,
-                        present.image,
-                        present.package,
-                        str(PurePosixPath(tsdb.data).parent),
-                        "tsdb",
-                    ),
-                ),
-            ),
-            Stage(
-                "run the database",
-                (
-                    Step(
-                        name=step_names.CONTAINER,
-                        node=node.name,
-                        title=f"run {influx.CONTAINER} from {tsdb.image}",
-                        check=(runs,),
-                        apply=(Run(influx.run(tsdb, present.image, pull_flag=facts.pull_flag)),),
-                        verify=(runs, Await(answers, limit=60)),
-                        fault="TSDB-003",
-                        fix=f"docker logs {influx.CONTAINER} on {node.name} says why",
-                    ),
-                    Step(
-                        name="user",
-                        node=node.name,
-                        title=f"make user {tsdb.username} with all privileges",
-                        check=(login,),
-                        apply=(Run(influx.create_user(tsdb), any_status=True),),
-                        verify=(
-                            login,
-                            Succeeds(influx.login(tsdb, stranger=True), "authentication is off"),
-                        ),
-                        fault="TSDB-004",
-                        fix="if that user is there already, write its password into hosts.yaml",
-                    ),
-                ),
-            ),
+            Stage("preflight", (steps.docker_answers(node), ready)),
+            Stage("stage the database", (_directory(tsdb, node), loaded)),
+            Stage("run the database", (_runs(tsdb, node, present, runs), _user(tsdb, node))),
         ),
+    )
+
+
+def _directory(tsdb: Tsdb, node: Node) -> Step:
+    place = (str(PurePosixPath(tsdb.data)),)
+    return Step(
+        name="directories",
+        node=node.name,
+        title=f"make {tsdb.data}",
+        check=(Succeeds(node_checks.directories(*place), "missing"),),
+        apply=(Run(node_checks.make_directories(*place)),),
+        verify=(Succeeds(node_checks.directories(*place), "missing"),),
+    )
+
+
+def _runs(tsdb: Tsdb, node: Node, present: Present, runs: Says) -> Step:
+    answers = Succeeds(node_checks.connects(tsdb.host, tsdb.port), "InfluxDB does not listen")
+    pull_flag = present.facts(node.name).pull_flag
+    return Step(
+        name=step_names.CONTAINER,
+        node=node.name,
+        title=f"run {influx.CONTAINER} from {tsdb.image}",
+        check=(runs,),
+        apply=(Run(influx.run(tsdb, present.image, pull_flag=pull_flag)),),
+        verify=(runs, Await(answers, limit=60)),
+        fault="TSDB-003",
+        fix=f"docker logs {influx.CONTAINER} on {node.name} says why",
+    )
+
+
+def _user(tsdb: Tsdb, node: Node) -> Step:
+    login = Succeeds(influx.login(tsdb), "the user does not get in")
+    return Step(
+        name="user",
+        node=node.name,
+        title=f"make user {tsdb.username} with all privileges",
+        check=(login,),
+        apply=(Run(influx.create_user(tsdb), any_status=True),),
+        verify=(login, Succeeds(influx.login(tsdb, stranger=True), "authentication is off")),
+        fault="TSDB-004",
+        fix="if that user is there already, write its password into hosts.yaml",
     )
 
 
