@@ -151,7 +151,15 @@ def report(name: str, out: str) -> None:
     found = history.outage(directory)
     line = outage_text(found, history.brings_back(directory)) if found else ""
     recorded = history.recorded(directory)
-    page = html(run.name, run.owner, past.events, found, line, recorded=recorded)
+    ways = [] if past.ended or past.undone else [fab("run.resume", run=run.name)]
+    if run.undoable and not past.undone:
+        ways.append(fab("run.undo", run=run.name, note="rolls back what it did"))
+    page = html(
+        *(run.name, run.owner, past.events, found, line),
+        recorded=recorded,
+        record=run.record,
+        ways=ways,
+    )
     journals.write_durably(path, page.encode(errors="replace"))
     print(path)
 

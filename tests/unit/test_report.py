@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import pytest
+
+from omsfab.commands.next_line import fab
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
-from omsfab.show.report import html
+from omsfab.show.report import Axis, html, title
 
 TIMES = iter(range(10_000))
 
@@ -93,4 +96,103 @@ def test_a_step_without_an_end_stands_open():
     """A killed session: its step has a bar, and another one in the session that resumed."""
     resumed = (*RUN[:6], event("run", "resumed x", at=60), *RUN[5:])
 
-    assert 2 == html("run-1", "li@jump1", resumed).count("<b>oms1</b> initialise")
+    assert 2 == html("run-1", "li@jump1", resumed).count("<b>oms1</b> initialise</div>")
+
+
+# --- what a person reads first -----------------------------------------------------------------
+
+FLEET = {
+    "regions": [
+        {
+            "name": "cn-lab", "location": 1, "cm_url": "http://10.0.0.9:8088",
+            "nodes": [{"name": f"oms{n}", "ip": f"10.0.0.{n}"} for n in (1, 2, 3)],
+        }
+    ]
+}  # fmt: skip
+
+
+def record(task="scale.out", hosts=("10.0.0.1",), **args):
+    present = {
+        "hosts": dict.fromkeys(hosts, "ONLINE"), "clusters": {"1": "http://10.0.0.1:8088"},
+        "scopes": ["oms_cm.host: 1 of 1 rows, where <id> is 1"],
+    }  # fmt: skip
+    return {"task": task, "args": args, "fleet": FLEET, "present": present}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        ("Scale out cn-lab: 1 -> 3 nodes", record(region="cn-lab")),
+        ("Scale out cn-lab: 1 -> 2 nodes", record(region="cn-lab", nodes="oms3")),
+        ("Scale out cn-lab: 2 -> 3 nodes", record(hosts=("10.0.0.1", "10.0.0.2"))),
+        ("Deploy OMS in cn-lab: 3 nodes", record("oms.deploy", hosts=())),
+        ("Roll back 2026-x", record("run.undo", run="2026-x")),
+        ("node.restart oms1", record("node.restart", node="oms1")),
+    ],
+)
+def test_the_title_says_what_was_to_be_done(wanted, given):
+    assert wanted == title(given)
+
+
+def test_a_run_that_was_resumed_and_ended_well_is_green():
+    """The failure of its first session stands below, and is not its outcome."""
+    failed = (*RUN[:6], event("failed", "INIT-015 no banner", "oms1", "initialise", at=20))
+    ended = (*failed, event("run", "resumed x", at=30), *RUN[1:])
+
+    page = html("run-1", "li@jump1", ended)
+
+    assert '<b class="good">finished</b>' in page
+    assert "resumed 1 time" in page
+    assert "INIT-015 no banner" in page
+
+
+def test_rows_and_cm_url_stand_there_before_and_after():
+    gone = (*RUN[:4], event("intent", "delete", "metadb", "clear-rows", at=12),
+            event("done", "delete", "metadb", "clear-rows", at=12), *RUN[4:])  # fmt: skip
+
+    page = html("run-1", "li@jump1", gone, record=record(region="cn-lab"))
+
+    assert "<td>http://10.0.0.1:8088</td><td>http://10.0.0.9:8088</td>" in page
+    assert "where &lt;id&gt; is 1</td><td>deleted" in page
+
+
+def test_what_did_not_happen_is_no_change():
+    """A run that failed before the rows were deleted says nothing of rows."""
+    page = html("run-1", "li@jump1", RUN[:4], record=record(region="cn-lab"))
+
+    assert "What changed" not in page
+
+
+def test_one_warning_of_three_nodes_stands_there_once():
+    warned = [event("warning", "HOST-010 2 CPUs", f"oms{n}", "advice", at=1) for n in (1, 2, 3)]
+
+    page = html("run-1", "li@jump1", (RUN[0], *warned, *RUN[1:]))
+
+    assert 1 == page.count("HOST-010")
+    assert "oms1, oms2, oms3: HOST-010 2 CPUs" in page
+
+
+def test_hours_between_two_sessions_are_not_drawn():
+    """A run that lay still for a night has an axis of what it did, with the gap named."""
+    night = (*RUN[:4], event("run", "resumed x", at=12 + 8 * 3600), *(
+        Event(one.at + 8 * 3600, 0.0, one.node, one.step, one.kind, one.text) for one in RUN[4:]
+    ))  # fmt: skip
+
+    axis = Axis.of(night)
+    page = html("run-1", "li@jump1", night)
+
+    assert [(0, 12), (12 + 8 * 3600, 50 + 8 * 3600)] == axis.spans
+    assert (50, 0.24) == (axis.whole, axis.at(13))
+    assert "8:00:00 later" in page
+
+
+def test_what_can_be_done_now_can_be_pasted():
+    page = html("run-1", "li@jump1", RUN[:4], ways=[fab("run.resume", run="run-1")])
+
+    assert "<pre>fab run.resume --run=run-1</pre>" in page
+
+
+def test_output_is_folded_and_no_markup():
+    page = html("run-1", "li@jump1", RUN)
+
+    assert "<pre>&lt;script&gt;alert(1)&lt;/script&gt;</pre>" in page

@@ -53,6 +53,7 @@ FOREIGN = {
     "run/record/journal.py containers": "the id that docker says",
     "run/record/journal.py read": "bytes of a file, line by line",
     "run/record/replica.py": "what a node says of copies, which may be in other hands",
+    "show/report.py title": "--nodes, as an operator typed it",
     "show/progress.py _folded": "where a line of the screen ends",
     "ssh": "what OpenSSH and its files say",
 }
