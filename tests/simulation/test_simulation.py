@@ -12,7 +12,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.simulate import REGION, Schedule, drawn, run
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
-MANY = int(os.environ.get("OMSFAB_SCHEDULES", "200"))
+MANY = int(os.environ.get("OMSFAB_SCHEDULES", "280"))
 SCENARIOS = ("physical", "auto", "vip", "two", "three", "region")
 
 
