@@ -149,9 +149,11 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
     return stack.enter_context(metadb.lease_keep(lease)) if lease else None
 
 
+STILL_OPEN = "a transaction of this run's former session is still open; MetaDB ends it in a minute"
+
+
 def _busy(world: World) -> None:
-    text = "a transaction of this run's former session is still open; MetaDB ends it in a minute"
-    world.show(Event(clock.now(), time.monotonic(), "metadb", "lock", "state", text))
+    world.show(Event(clock.now(), time.monotonic(), "metadb", "lock", "state", STILL_OPEN))
 
 
 def _held(other: Path, node: str) -> OmsfabError | None:

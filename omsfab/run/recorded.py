@@ -196,6 +196,9 @@ def close(session: Session, run: PastRun, end: RunEnd, why: str) -> None:
     owner = lifecycle.owner(session.home)
     with local_lock.held(session.home, run.name, owner, "now"):
         if run.task in TASKS and TASKS[run.task].lease:
-            session.metadb.lease_release(session.metadb.lease_take(run.name, owner))
+            lease = session.metadb.lease_take(
+                run.name, owner, on_busy=lambda: session.print(lifecycle.STILL_OPEN)
+            )
+            session.metadb.lease_release(lease)
         claims.free(session.shells.values(), run.name)
         lifecycle.close(run.directory, end, why)

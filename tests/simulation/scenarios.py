@@ -108,22 +108,28 @@ def built(world: World, scenario: str) -> tuple[Fleet, Path]:
     init = "auto" if scenario == "auto" else "always"
     hosts = hosts_yaml(wanted, f"{scenario}.yaml", init)
     if scenario not in _BEFORE:
-        former = hosts_file.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
-        config = [oms_config.render(former, one).reveal().encode() for one in former.regions]
-        for location in (1, 2):
-            fleet.metadb.create_oms(heartbeat=BEATS[location])
-        fleet.metadb.run(
-            f"insert into {RM}.oms_version (version, gmt_modified) values ('4.2.7', now())"
-        )
-        for name, one in deployed.items():
-            fleet.metadb.add_region(
-                one["location"], one["cm_url"], list(one["nodes"].values()), region=name,
-                heartbeat=one["heartbeat_db"], default=one["default"],
-            )  # fmt: skip
-        _BEFORE[scenario] = fleet.metadb.snapshot(), config
+        _BEFORE[scenario] = _before(scenario)
     snapshot, config = _BEFORE[scenario]
     fleet.metadb.restore(snapshot)
     for one, text in zip(deployed.values(), config, strict=True):
         for name in one["nodes"]:
             fleet.deploy(fleet.nodes[name], text)
     return fleet, hosts
+
+
+def _before(scenario: str) -> tuple[Snapshot, list[bytes]]:
+    """The rows of what is deployed, and each region's config.yaml.  In a world of its own: how
+    many connections it takes must not be seen in the first schedule of a process alone."""
+    deployed, _ = SCENARIOS[scenario]
+    metadb = Fleet(World(plain=True)).metadb
+    former = hosts_file.load(hosts_yaml(deployed, f"{scenario}-before.yaml"))
+    config = [oms_config.render(former, one).reveal().encode() for one in former.regions]
+    for location in (1, 2):
+        metadb.create_oms(heartbeat=BEATS[location])
+    metadb.run(f"insert into {RM}.oms_version (version, gmt_modified) values ('4.2.7', now())")
+    for name, one in deployed.items():
+        metadb.add_region(
+            one["location"], one["cm_url"], list(one["nodes"].values()), region=name,
+            heartbeat=one["heartbeat_db"], default=one["default"],
+        )  # fmt: skip
+    return metadb.snapshot(), config

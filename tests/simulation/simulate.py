@@ -259,11 +259,11 @@ class _Run:
             text = last.out
             found = re.search(r"fab lock\.break --run=(\S+)", text)
             return f"fab lock.break --run={found[1]}" if found else ""
+        if act == "abandon":
+            found = re.search(r"\d{8}T\d{6}Z-scale-out-\w+", last.out)
+            return f"fab run.abandon --run={found[0]}" if found else ""
         if last.status is None:
             return "" if last.line.startswith("fab lock.") else "fab run.resume"
-        if act == "abandon":
-            found = re.search(r"--run=(\S+)", last.out)
-            return f"fab run.abandon --run={found[1]}" if found else ""
         if act == "stop-init":
             line = self._next(last, 0)
             return (
@@ -390,6 +390,12 @@ class _Run:
         if "its-a-secret" in said.out:
             self.broken.append(f"`{said.line}` shows the password")
         self._judge_words(one, said)
+        alone = not any(other.process is not None for other in self.operators if other is not one)
+        own = said.line.startswith("fab run.") and "--from" not in said.line
+        if own and alone and not self.human and "another run is changing rows" in said.out:
+            self.broken.append(
+                f"`{said.line}` says that another run is changing rows: it is itself"
+            )
         if "container is not running" in said.out and "docker start" not in said.out:
             self.broken.append(
                 f"`{said.line}` says that a container is down, not how it is started"
@@ -495,6 +501,14 @@ class _Run:
         ):
             self.broken.append(f"`{task}` ends with 0, and {wrong[0]}")
 
+    def _given_up(self) -> bool:
+        """Whether a run was closed by hand, so that what it did stays as it is."""
+        return any(
+            said.status == 0 and said.line.startswith("fab run.abandon")
+            for one in self.operators
+            for said in one.said
+        )
+
     def _repaired(self) -> bool:
         """Whether a repair has brought about what is neither: config.yaml of hosts.yaml, say."""
         repairs = ("node.push-config", "node.refresh", "node.initialise", "node.stop")
@@ -508,7 +522,7 @@ class _Run:
         if not self.fleet.restored:
             self.watch.at_the_end()
         wrong, undone = self._golden(), self._before()
-        if not wrong or not undone or self.human or self._repaired():
+        if not wrong or not undone or self.human or self._repaired() or self._given_up():
             return
         last = [(one, one.said[-1]) for one in self.operators if one.said]
         told = "; ".join(
