@@ -493,6 +493,8 @@ class _Run:
             return
         if others or re.search(r"  ! [A-Z]+-\d{3} [^$]*^scale\.out: 0 changes$", said.out, re.M):
             return  # it says that it has done nothing, and warns of what it saw
+        if self._by_hand("lie") and any(s.line.startswith("fab run.undo") for s in self._lines()):
+            return  # a known gap: what a forged journal hides is not taken back, nor seen again
         wrong = self._golden()
         edited = {"dba-host", "dba-url", "dba-delete", "metadb-yesterday", "docker-rm",
                   "docker-stop", "program-fatal"}  # fmt: skip
@@ -501,13 +503,12 @@ class _Run:
         ):
             self.broken.append(f"`{task}` ends with 0, and {wrong[0]}")
 
+    def _lines(self) -> list[Said]:
+        return [said for one in self.operators for said in one.said]
+
     def _given_up(self) -> bool:
         """Whether a run was closed by hand, so that what it did stays as it is."""
-        return any(
-            said.status == 0 and said.line.startswith("fab run.abandon")
-            for one in self.operators
-            for said in one.said
-        )
+        return any(s.status == 0 and s.line.startswith("fab run.abandon") for s in self._lines())
 
     def _repaired(self) -> bool:
         """Whether a repair has brought about what is neither: config.yaml of hosts.yaml, say."""
