@@ -10,7 +10,7 @@ from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
 from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
-from tests.faults.ground import Ground, Miss, Skip
+from tests.faults.ground import Ground, Miss, Outcome, Skip
 from tests.faults.matrix import fault
 from tests.faults.metadb import unplug
 from tests.faults.network import blackhole, in_the_init
@@ -201,8 +201,17 @@ def lease_dropped(g: Ground) -> None:
     outcome = g.note(running.end())
     if outcome.code not in (0, 4, 6, 7):
         raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    if outcome.code == 7:
+        return lock_lost(g, outcome)
     if outcome.code:
         g.ended(g.paste(outcome), 0)
+
+
+def lock_lost(g: Ground, outcome: Outcome) -> None:
+    """The line shows who has the lock; its note says what to do once nobody has."""
+    g.ended(outcome, 7, "DB-031")
+    g.paste_line(outcome.next)
+    g.ended(g.fab("run.resume", "--yes"), 0)
 
 
 @fault("D23", "the right to delete is revoked in the run", "revoke at the stop, then granted again")
@@ -258,6 +267,8 @@ def metadb_away(g: Ground) -> None:
     time.sleep(150)
     g.heal_but(running)
     outcome = g.note(running.end())
+    if outcome.code == 7:  # nobody could say in time that the lock is still ours
+        return lock_lost(g, outcome)
     if outcome.code:  # it is waited for, but not for ever
         g.ended(g.paste(g.ended(outcome, 6, "DB-001")), 0)
 
