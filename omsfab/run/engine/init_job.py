@@ -457,12 +457,18 @@ class _Attempt:
             if self._offset > self._pace.whole and seen.size - self._offset > 2 * self._pace.tail:
                 self._skip_to(seen.size - self._pace.tail)
                 skipped = True
+            over = seen.status is None and self._elapsed() >= self._job.limit
+            if over and not self._lives(seen):
+                last = self._poll(self._offset)
+                if last.status is None and self._offset >= last.size:
+                    break  # its node was down, and the time went on
+                over = False
             if going and seen.status is None and len(seen.data) < self._pace.chunk:
                 going = False
                 self._say_alive(since=(seen.pid or ("",))[0])
             self._sign_of_life()
-            if seen.status is None:  # it has ended: only its output is still to be read
-                self._stop_at_limit()
+            if over:
+                raise self._still_runs()
             if len(seen.data) == self._pace.chunk:
                 continue
             if seen.data:
@@ -571,10 +577,8 @@ class _Attempt:
                 self._warned = level
                 self._on_state(f"{elapsed:.0f} s, {text}{self._how_to_end}")
 
-    def _stop_at_limit(self) -> None:
-        if self._elapsed() < self._job.limit:
-            return
-        raise OutcomeUnknown(
+    def _still_runs(self) -> OutcomeUnknown:
+        return OutcomeUnknown(
             "INIT-022",
             f"{self._script} still runs after {self._elapsed():.0f} s; it was not touched",
             where=f"{self._job.container} on {self._shell.node}",
