@@ -160,8 +160,9 @@ def goes_down(g: Ground) -> None:
     "SIGKILL behind the delete; then rm, or a byte turned over",
 )
 def backup_lost(g: Ground) -> None:
-    for harm in (Path.unlink, turned):
+    for rounds, harm in enumerate((Path.unlink, turned), 1):
         g.reset()
+        g.planned.update(dict.fromkeys(g.names, rounds))  # what was counted is not put back
         shutil.rmtree(g.directory / "state", ignore_errors=True)
         g.killed_at("initialise@oms1:before", *OUT)
         for file in (g.directory / "state").glob("*/*/backup/*.jsonl"):
