@@ -11,9 +11,11 @@ from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Finding,
     Locked,
+    MetaDbAway,
     OmsfabError,
     PreflightError,
     SecurityRefusal,
+    StepFailed,
     Unreachable,
     refusal,
 )
@@ -105,6 +107,19 @@ def test_a_node_that_does_not_answer_is_asked_no_further():
     asked(question("a", "oms1"), question("b", "oms1"), world=world)
 
     assert ["a"] == calls
+
+
+@pytest.mark.parametrize("kind", [OmsfabError, StepFailed, MetaDbAway])
+def test_what_fails_where_only_questions_are_asked_is_a_refusal(kind):
+    """D20: a MetaDB that let in nobody else ended with 6, as a step that had failed."""
+    world = FakeWorld()
+
+    def ask(*_):
+        raise kind("DB-003", "no further connection", next=fab("fleet.check"))
+
+    world.ask = ask
+
+    assert 3 == asked(question("a", "oms1"), world=world).exit_code
 
 
 def test_a_stage_that_changes_something_stops_at_the_first_fault():

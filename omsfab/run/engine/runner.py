@@ -337,7 +337,10 @@ class Runner:
             return lost
         if self.changed == "nothing":
             told = self.warnings if stage.gather else ()
-            return refusal(each, told, f"{len(each)} findings in stage {stage.title!r}")
+            found = refusal(each, told, f"{len(each)} findings in stage {stage.title!r}")
+            if stage.gather and found.exit_code == OmsfabError.exit_code:
+                found.exit_code = PreflightError.exit_code  # asked, not done
+            return found
         if len(each) == 1:
             return each[0]
         summed = self._summed_up(stage, each)
