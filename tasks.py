@@ -80,8 +80,8 @@ def _told(error: Any) -> None:
 
     Where nothing else leads on, it is the task that asked, once more.
     """
-    from omsfab.commands.next_line import typed
     from omsfab.fleet.mask import Redactor, plain
+    from omsfab.next_line import typed
 
     error.next = error.next or (typed(sys.argv[1:]),)
     error.shown_by(Redactor())
@@ -152,8 +152,8 @@ def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any
         @functools.wraps(body)
         def call(c: Context, **kwargs: Any) -> Any:
             if isinstance(c, Connection):
-                from omsfab.commands.next_line import typed
                 from omsfab.errors import InputError
+                from omsfab.next_line import typed
 
                 raise InputError(
                     "INPUT-026",

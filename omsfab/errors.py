@@ -125,7 +125,7 @@ leads on only when something was done before."""
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What an operator does next; made by commands/next_line.py alone, which quotes.
+    """What an operator does next; made by next_line.py alone, which quotes.
 
     ``line`` can be pasted whole, ``first`` is what a person does before, ``note`` says why.
     ``task`` is the task that it calls, if it calls one.

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from omsfab.commands import docker, files, node_checks, oms, supervisor
-from omsfab.commands.next_line import fab
 from omsfab.errors import Finding, OmsfabError, finding_of, refusal
 from omsfab.fleet import hosts_file, values
 from omsfab.fleet.mask import one_line
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
+from omsfab.next_line import fab
 from omsfab.plan.differences import differences
 from omsfab.plan.observed import Present
 from omsfab.plan.outage import Outage

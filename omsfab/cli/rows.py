@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line
 from omsfab.metadb import tunnel
+from omsfab.next_line import fab, shell
 from omsfab.plan import steps
 from omsfab.plan.procedures import regions
 from omsfab.run import jump_host

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands import next_line
-from omsfab.commands.next_line import fab
+from omsfab import next_line
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import hosts_file
 from omsfab.fleet.model import Fleet
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.events import ENDED
 from omsfab.plan.procedures import undo

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from omsfab.commands import next_line
-from omsfab.commands.next_line import fab
+from omsfab import next_line
 from omsfab.errors import SecurityRefusal
 from omsfab.fleet import hosts_file
+from omsfab.next_line import fab
 from omsfab.plan.procedures import node as repair
 from omsfab.run.confirmation import Flags, confirm
 from omsfab.run.session import hosts_path

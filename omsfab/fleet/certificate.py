@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from omsfab.commands.next_line import chain, shell
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import secret_sources
 from omsfab.fleet.model import Https, Region
+from omsfab.next_line import chain, shell
 from omsfab.secret import Secret
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from omsfab.commands.next_line import chain, edit, fab, shell
 from omsfab.errors import InputError, Next, cures
 from omsfab.fleet import messages, secret_sources, yaml_reader
 from omsfab.fleet.cross_checks import CROSS_CHECKS
@@ -21,6 +20,7 @@ from omsfab.fleet.messages import Fault, dotted
 from omsfab.fleet.model import Fleet, Reading
 from omsfab.fleet.secret_sources import SecretSource
 from omsfab.fleet.yaml_reader import Document, KeyPath, YamlFault
+from omsfab.next_line import chain, edit, fab, shell
 from omsfab.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "hosts.yaml"

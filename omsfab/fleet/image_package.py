@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import PreflightError
+from omsfab.next_line import fab, shell
 
 _CONFIG_NAME = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 CHUNK = 1 << 20

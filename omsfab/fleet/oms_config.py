@@ -16,12 +16,12 @@ from pathlib import Path
 from string import Template
 from typing import TypeAlias
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import yaml_reader
 from omsfab.fleet.model import Fleet, Ports, Region
 from omsfab.fleet.values import CmUrl
 from omsfab.fleet.yaml_reader import YamlFault
+from omsfab.next_line import shell
 from omsfab.secret import Secret
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "config.yaml"

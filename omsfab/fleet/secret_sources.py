@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
-from omsfab.commands.next_line import chain, fab, shell
 from omsfab.errors import InputError, Next, SecurityRefusal
+from omsfab.next_line import chain, fab, shell
 from omsfab.secret import Secret
 
 Kind: TypeAlias = Literal["env", "file", "command", "prompt"]

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import OmsfabError
 from omsfab.metadb import sql
+from omsfab.next_line import shell
 
 Cell: TypeAlias = "bytes | None"
 Cells: TypeAlias = "tuple[Cell, ...]"

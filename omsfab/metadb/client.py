@@ -21,7 +21,6 @@ from typing import Any, Literal, TypeVar
 import pymysql
 
 from omsfab import retry
-from omsfab.commands.next_line import fab
 from omsfab.errors import Mismatch, OmsfabError
 from omsfab.fleet.model import MetaDb
 from omsfab.fleet.values import CmUrl
@@ -36,6 +35,7 @@ from omsfab.metadb.connection import Connect, DbError, Limits, Link, OnStatement
 from omsfab.metadb.lease import Holder, Keeper, Lease
 from omsfab.metadb.rows import Cleared, Mirror
 from omsfab.metadb.scope import Scope
+from omsfab.next_line import fab
 from omsfab.plan.observed import Shown
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import OmsfabError
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import backup as files
@@ -20,6 +19,7 @@ from omsfab.metadb import scope as scopes
 from omsfab.metadb.backup import Backup, Cells, TableRows
 from omsfab.metadb.connection import Link
 from omsfab.metadb.scope import Found
+from omsfab.next_line import shell
 
 
 def wrong_url(link: Link, location: int, url: CmUrl, old: CmUrl | None) -> str | None:

@@ -11,11 +11,11 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import MetaDbAway, OmsfabError, PreflightError
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import MetaDb
 from omsfab.metadb import sql
+from omsfab.next_line import fab, shell
 
 DbError: TypeAlias = pymysql.Error
 Connect: TypeAlias = Callable[..., "Connection[Cursor]"]

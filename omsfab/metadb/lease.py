@@ -18,10 +18,10 @@ from types import TracebackType
 
 import pymysql
 
-from omsfab.commands.next_line import after_loss, fab
 from omsfab.errors import InputError, Locked, LockLost, OmsfabError, PreflightError
 from omsfab.metadb import sql
 from omsfab.metadb.connection import DENIED, LOCK_WAIT, NO_TABLE, DbError, Link, Server, code_of
+from omsfab.next_line import after_loss, fab
 
 LIFE, RENEW = 120, 20
 

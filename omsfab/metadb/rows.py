@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from omsfab import retry
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import MetaDbAway, Mismatch, OmsfabError, OutcomeUnknown
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import backup as files
@@ -41,6 +40,7 @@ from omsfab.metadb.scope import (
     schema_of,
     scope_of,
 )
+from omsfab.next_line import fab, shell
 from omsfab.plan.records import ClearRows
 
 Mirror = Callable[[Path], None]

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import OmsfabError
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import sql
 from omsfab.metadb.backup import Cells, Column, TableRows
 from omsfab.metadb.connection import DENIED, DbError, Link, code_of
+from omsfab.next_line import fab
 from omsfab.plan.observed import Reference, Shown
 
 TABLES = ("host", "location_cm", "resource_group", "cluster_info")

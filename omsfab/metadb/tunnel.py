@@ -14,11 +14,11 @@ from typing import Any
 
 import pymysql
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import InputError
 from omsfab.fleet.model import MetaDb
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.metadb.connection import Connect
+from omsfab.next_line import shell
 from omsfab.ssh.shell import SshShell
 
 GATEWAY = "gateway"

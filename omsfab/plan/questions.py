@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 from omsfab.commands import docker, files, node_checks, oms
 from omsfab.commands import preflight as asks
 from omsfab.commands.claim import PLACE
-from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, MetaDb, Node, Region
+from omsfab.next_line import fab, shell
 from omsfab.plan import steps
 from omsfab.plan.observed import Present
 from omsfab.plan.records import (

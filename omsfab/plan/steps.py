@@ -13,11 +13,11 @@ from typing import Literal
 from omsfab.commands import docker, influx, node_checks, oms, processes, supervisor
 from omsfab.commands import files as posix
 from omsfab.commands import init_job as job
-from omsfab.commands.next_line import fab, shell
 from omsfab.fleet import oms_config, values
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.values import CmUrl
+from omsfab.next_line import fab, shell
 from omsfab.plan import step_names
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.records import (

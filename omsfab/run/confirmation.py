@@ -6,8 +6,8 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from omsfab.commands.next_line import plus
 from omsfab.errors import InputError, Next
+from omsfab.next_line import plus
 
 TRIES = 3
 """Answers that are neither what is wanted nor no before that counts as no."""

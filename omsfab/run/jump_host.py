@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import timezone
 from pathlib import Path
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.next_line import shell
 
 ROOM = 200_000_000
 """Bytes free where the journal is: it holds up to 20,000 lines and all saved rows."""

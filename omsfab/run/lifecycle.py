@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.next_line import after_loss, fab, plus, recorded
 from omsfab.errors import (
     Detached,
     Locked,
@@ -29,6 +28,7 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.metadb.client import Keeper, MetaDbEdge
+from omsfab.next_line import after_loss, fab, plus, recorded
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import ENDED, Event, Kind, RunEnd
 from omsfab.plan.outage import Outage, outage

@@ -11,12 +11,12 @@ from secrets import token_bytes
 from typing import Any, TypeAlias
 
 from omsfab.commands import docker, files, node_checks, processes, supervisor
-from omsfab.commands.next_line import fab
 from omsfab.errors import Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import oms_config
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.next_line import fab
 from omsfab.plan import steps
 from omsfab.plan.observed import ContainerState, NodeFacts, Present
 from omsfab.plan.procedures import caveats, regions

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from omsfab.commands.claim import PLACE
-from omsfab.commands.next_line import fab
 from omsfab.errors import OmsfabError, PreflightError
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.run.observe import WIDTH
 from omsfab.run.record import journal as journals

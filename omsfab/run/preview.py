@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from omsfab.commands.next_line import plus
 from omsfab.errors import Finding, Next, OmsfabError
+from omsfab.next_line import plus
 from omsfab.plan import step_names
 from omsfab.plan.events import Event
 from omsfab.plan.records import METADB, Plan, SameTime, Stage, Step

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from omsfab.commands import files
-from omsfab.commands.next_line import fab
 from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
 from omsfab.metadb.client import MetaDbEdge
+from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.records import ClearRows, Plan
 from omsfab.run import observe

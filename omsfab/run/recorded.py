@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.events import RunEnd
 from omsfab.plan.procedures import node as repair

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import PreflightError
+from omsfab.next_line import fab
 from omsfab.plan.events import RunEnd
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures.registry import TASKS, UNDO, Task

@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from omsfab.commands import init_job, oms
-from omsfab.commands.next_line import fab, recorded
 from omsfab.errors import Locked, Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import certificate as certificates
 from omsfab.fleet import image_package
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node
+from omsfab.next_line import fab, recorded
 from omsfab.plan import acceptance, outage, step_names
 from omsfab.plan.observed import Present, assumed
 from omsfab.plan.procedures import node as repair

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from omsfab.commands.next_line import fab, plus
 from omsfab.errors import (
     Detached,
     Locked,
@@ -19,6 +18,7 @@ from omsfab.errors import (
     RollbackIncomplete,
     RolledBack,
 )
+from omsfab.next_line import fab, plus
 from omsfab.plan import acceptance, outage
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.procedures import undo as procedure

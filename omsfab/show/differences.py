@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omsfab.commands.next_line import fab
+from omsfab.next_line import fab
 from omsfab.plan.differences import Difference
 
 

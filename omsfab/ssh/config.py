@@ -23,8 +23,8 @@ from pathlib import Path
 
 import paramiko
 
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import InputError
+from omsfab.next_line import fab, shell
 
 FILES = (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
 """What paramiko's reader reads; OpenSSH knows its own."""

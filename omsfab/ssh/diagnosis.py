@@ -8,8 +8,8 @@ from collections.abc import Callable
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
-from omsfab.commands.next_line import chain, fab, shell
 from omsfab.errors import Next, OmsfabError, PreflightError, SecurityRefusal, Unreachable
+from omsfab.next_line import chain, fab, shell
 from omsfab.ssh.auth import DroppedAtLogin, KeysLocked, MoreWanted
 from omsfab.ssh.target import SYSTEM, Target
 from omsfab.ssh.transport import Timeouts

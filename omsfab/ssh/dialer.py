@@ -12,9 +12,9 @@ from typing import Any
 import paramiko
 
 from omsfab import retry
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, Next, Unreachable
 from omsfab.fleet.model import Node, Ssh
+from omsfab.next_line import fab
 from omsfab.ssh import diagnosis, host_keys
 from omsfab.ssh.auth import authenticate
 from omsfab.ssh.config import SshConfig, circle

@@ -14,8 +14,8 @@ from pathlib import Path
 import paramiko
 from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import SecurityRefusal
+from omsfab.next_line import shell
 from omsfab.ssh import diagnosis
 from omsfab.ssh.target import Target
 

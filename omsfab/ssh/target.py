@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import Next
 from omsfab.fleet.model import Ssh
+from omsfab.next_line import shell
 from omsfab.ssh.config import HostConfig
 
 OWN = Path("~/.ssh/known_hosts")

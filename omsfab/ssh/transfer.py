@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from omsfab import retry
+from omsfab import next_line, retry
 from omsfab.command import Command, command, shown
-from omsfab.commands import files, next_line
+from omsfab.commands import files
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
 from omsfab.ssh.exchange import PACKET
 from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell

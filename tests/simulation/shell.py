@@ -16,11 +16,11 @@ from typing import Any
 import pymysql
 
 import tasks
-from omsfab import retry
+from omsfab import next_line, retry
 from omsfab.cli import rows
 from omsfab.cli import status as views
 from omsfab.command import Command, shown
-from omsfab.commands import docker, next_line, oms
+from omsfab.commands import docker, oms
 from omsfab.commands import files as posix
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
 from omsfab.fleet import hosts_file, mask, oms_config

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from omsfab.command import command
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, Mismatch, OmsfabError, PreflightError, StepFailed
+from omsfab.next_line import fab
 from omsfab.plan import acceptance
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.procedures import scale_out

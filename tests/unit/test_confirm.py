@@ -19,7 +19,7 @@ from omsfab.show.text import stakes_text
 
 ASK = """
 import sys
-from omsfab.commands.next_line import fab
+from omsfab.next_line import fab
 from omsfab.errors import InputError
 from omsfab.run.confirmation import Flags, confirm
 try:

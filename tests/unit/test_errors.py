@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import tasks
-from omsfab.commands.next_line import chain, edit, fab, plus, recorded, shell, typed
 from omsfab.errors import CURES, OmsfabError, cures, unforeseen
+from omsfab.next_line import chain, edit, fab, plus, recorded, shell, typed
 
 SOURCES = [Path("tasks.py"), *Path("omsfab").rglob("*.py")]
 LAB = Path("omsfab/lab")
-MAKER = Path("omsfab/commands/next_line.py")
+MAKER = Path("omsfab/next_line.py")
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.model import Https
 from omsfab.lab import pasted
+from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import node, scale_out, tsdb, undo
 from omsfab.plan.records import Plan

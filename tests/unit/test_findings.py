@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from omsfab.command import command
-from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Finding,
     Locked,
@@ -19,6 +18,7 @@ from omsfab.errors import (
     Unreachable,
     refusal,
 )
+from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import scale_out

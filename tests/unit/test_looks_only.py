@@ -12,7 +12,7 @@ from fabric import Config, Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit
 
-from omsfab.commands import next_line
+from omsfab import next_line
 from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hosts_file
 from omsfab.fleet.values import CmUrl

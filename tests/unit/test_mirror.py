@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, StepFailed
+from omsfab.next_line import shell
 from omsfab.run.record import replica
 from omsfab.ssh.protocol import Result
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
+from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts, Present, assumed
 from omsfab.plan.procedures import refusals, regions, scale_out
 from omsfab.plan.records import Job, SaveRows, Write

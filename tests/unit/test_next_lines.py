@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 
 from omsfab.command import command
-from omsfab.commands.next_line import fab, recorded, shell
 from omsfab.errors import (
     InputError,
     Mismatch,
@@ -23,6 +22,7 @@ from omsfab.errors import (
 from omsfab.fleet import secret_sources
 from omsfab.fleet.oms_config import Drift
 from omsfab.lab import pasted
+from omsfab.next_line import fab, recorded, shell
 from omsfab.plan import questions
 from omsfab.plan.events import RunEnd
 from omsfab.plan.procedures import node as repair

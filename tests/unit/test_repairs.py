@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from omsfab.command import command
-from omsfab.commands.next_line import recorded
 from omsfab.errors import Locked, LostSession, Mismatch, PreflightError
+from omsfab.next_line import recorded
 from omsfab.plan import questions
 from omsfab.plan.differences import differences
 from omsfab.plan.events import Event, RunEnd

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from omsfab.commands.next_line import fab
+from omsfab.next_line import fab
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
 from omsfab.show.report import Axis, html, title

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     "errors",
     "retry",
+    "next_line",
     "secret",
     "command",
     "fleet",
@@ -25,8 +26,6 @@ ORDER = (
     "cli",
     "lab",
 )
-BESIDE = {"fleet": {"commands"}, "show": set()}
-"""fleet and commands stand side by side; show and metadb too, but neither needs the other."""
 NOT = {"plan": {"ssh"}, "show": {"ssh", "metadb"}}
 """ssh knows no plans; plans and texts know no network."""
 
@@ -57,7 +56,7 @@ def test_a_room_imports_only_from_rooms_above(path):
     if here == "__init__":
         return
     found = {name.split(".")[1] for name in imports(path) if name.startswith("omsfab.")}
-    allowed = set(ORDER[: ORDER.index(here) + 1]) | BESIDE.get(here, set())
+    allowed = set(ORDER[: ORDER.index(here) + 1])
     if here == "lab":
         allowed = {"errors", "lab"}
 
@@ -67,7 +66,15 @@ def test_a_room_imports_only_from_rooms_above(path):
 @pytest.mark.parametrize(
     ("library", "places"),
     [
-        ("shlex", ("omsfab/command.py", "omsfab/commands/", "omsfab/lab/pasted.py")),
+        (
+            "shlex",
+            (
+                "omsfab/command.py",
+                "omsfab/next_line.py",
+                "omsfab/commands/",
+                "omsfab/lab/pasted.py",
+            ),
+        ),
         ("fabric", ("tasks.py",)),
         ("paramiko", ("omsfab/ssh/",)),
         ("pymysql", ("omsfab/metadb/", "omsfab/lab/")),

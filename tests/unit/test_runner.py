@@ -12,7 +12,6 @@ import time
 import pytest
 
 from omsfab.command import command
-from omsfab.commands.next_line import fab
 from omsfab.errors import (
     InputError,
     Locked,
@@ -28,6 +27,7 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
+from omsfab.next_line import fab
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
 from omsfab.run import clock

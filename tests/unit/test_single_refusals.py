@@ -10,12 +10,12 @@ from paramiko.ssh_exception import ChannelException, IncompatiblePeer
 
 from omsfab.cli import rows, trust
 from omsfab.commands import files as posix
-from omsfab.commands.next_line import shell
 from omsfab.errors import OmsfabError, StepFailed
 from omsfab.fleet.model import Node, Ssh
 from omsfab.lab import pasted
 from omsfab.metadb import rows as metadb_surgery
 from omsfab.metadb import tunnel
+from omsfab.next_line import shell
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Job, PutBack

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from omsfab.command import command
-from omsfab.commands.next_line import shell
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
+from omsfab.next_line import shell
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo

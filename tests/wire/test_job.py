@@ -18,8 +18,8 @@ import pytest
 
 from omsfab.command import script
 from omsfab.commands import init_job as words
-from omsfab.commands.next_line import fab
 from omsfab.errors import Ended, Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
+from omsfab.next_line import fab
 from omsfab.plan.records import Job
 from omsfab.run.engine.init_job import JobResult, Pace, follow
 from omsfab.secret import Secret

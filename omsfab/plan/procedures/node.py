@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from omsfab.command import Command
 from omsfab.commands import docker, node_checks, oms, supervisor
-from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
+from omsfab.next_line import fab, plus
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import refusals

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omsfab.commands import docker
-from omsfab.commands.next_line import fab
 from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
+from omsfab.next_line import fab
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions
 from omsfab.plan.procedures.regions import names

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from omsfab.commands import docker
-from omsfab.commands.next_line import fab, plus
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
+from omsfab.next_line import fab, plus
 from omsfab.plan.observed import NodeFacts, Present
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from omsfab.commands import supervisor
-from omsfab.commands.next_line import fab
 from omsfab.fleet.model import Fleet, Node
+from omsfab.next_line import fab
 from omsfab.plan import step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions

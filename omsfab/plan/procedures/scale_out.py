@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from omsfab.commands.next_line import fab
 from omsfab.commands.processes import stores_text
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
+from omsfab.next_line import fab
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import caveats, refusals, regions

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from omsfab.commands import docker, influx, node_checks
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
+from omsfab.next_line import fab
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import regions, scale_out

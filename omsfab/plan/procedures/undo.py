@@ -13,10 +13,10 @@ from typing import Any
 
 from omsfab.commands import docker, oms, supervisor
 from omsfab.commands import files as posix
-from omsfab.commands.next_line import fab
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.fleet.values import CmUrl
+from omsfab.next_line import fab
 from omsfab.plan import step_names, steps
 from omsfab.plan.observed import NodeFacts, Present
 from omsfab.plan.procedures import regions

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from omsfab.commands.next_line import shell
 from omsfab.errors import InputError, StepFailed
+from omsfab.next_line import shell
 from omsfab.plan.records import Bring, Effect, Job, Run, Send, Step, Write
 
 VARIABLE = "OMSFAB_FAILPOINT"

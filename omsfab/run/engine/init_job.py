@@ -18,7 +18,6 @@ from omsfab import retry
 from omsfab.command import Command
 from omsfab.commands import docker
 from omsfab.commands import init_job as words
-from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Ended,
     Locked,
@@ -31,6 +30,7 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.fleet.mask import Redactor
+from omsfab.next_line import fab
 from omsfab.plan.records import Job
 from omsfab.run.engine.init_output import Reading, Well, is_said, verdict
 from omsfab.secret import Secret

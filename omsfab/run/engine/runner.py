@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from omsfab import retry
-from omsfab.commands.next_line import fab
 from omsfab.errors import (
     Detached,
     Ended,
@@ -32,6 +31,7 @@ from omsfab.errors import (
     cures,
     refusal,
 )
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event, Kind

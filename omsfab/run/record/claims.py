@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TypeVar
 
 from omsfab.commands import claim
-from omsfab.commands.next_line import fab
 from omsfab.errors import Locked, OmsfabError, PreflightError, Unreachable
+from omsfab.next_line import fab
 from omsfab.plan.records import Plan
 from omsfab.ssh.protocol import Shell
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import Next, PreflightError
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.records import METADB

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.next_line import fab, shell
 from omsfab.errors import Next, OmsfabError, PreflightError
 from omsfab.fleet.mask import plain
+from omsfab.next_line import fab, shell
 from omsfab.plan import step_names
 from omsfab.plan.events import Event, RunEnd
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omsfab.commands.next_line import fab
 from omsfab.errors import Locked, OmsfabError
+from omsfab.next_line import fab
 from omsfab.run import jump_host
 from omsfab.run.record import journal as journals
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omsfab.commands.next_line import fab, recorded
 from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet
+from omsfab.next_line import fab, recorded
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import undo
 from omsfab.plan.procedures.registry import UNDO, UNDOABLE

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from omsfab.commands import files
 from omsfab.commands.claim import PLACE
-from omsfab.commands.next_line import fab
 from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
+from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.events import Event, RunEnd
 from omsfab.run.record import journal as journals
