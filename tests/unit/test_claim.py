@@ -179,6 +179,31 @@ def test_a_file_keeps_owner_and_mode_however_it_is_written(tmp_path):
     assert "old\n" == path.read_text()
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_file_keeps_its_owner_group_and_attributes(tmp_path, removed):
+    """R1.6: written and put back in place it is one and the same file; one that somebody has
+    made anew meanwhile gets its owner and group back."""
+    if os.getuid():
+        pytest.skip("only root gives a file away")
+    path, backup = tmp_path / "config.yaml", tmp_path / "bak"
+    path.write_text("old\n")
+    os.chown(path, 4242, 4343)
+    os.setxattr(path, "user.note", b"ours")
+
+    done = files.write_in_place(str(staged(path, "new\n")), str(path), None, str(backup))
+    subprocess.run(done.argv, capture_output=True, check=True)
+    written, note = path.stat(), os.getxattr(path, "user.note")
+    if removed:
+        path.unlink()
+        path.write_text("new\n")
+    returned = put_back(path, backup)
+    back = path.stat()
+
+    assert (4242, 4343, b"ours") == (written.st_uid, written.st_gid, note)
+    assert (0, 4242, 4343) == (returned, back.st_uid, back.st_gid)
+    assert removed or os.getxattr(path, "user.note") == b"ours"
+
+
 def test_a_new_file_is_closed_to_others(tmp_path):
     """It holds the password; the group of the image's user is let in once there is one."""
     path = tmp_path / "config.yaml"
