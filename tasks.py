@@ -96,7 +96,7 @@ def _end_with(status: int) -> None:
 
 
 FLAGS_HELP = {
-    "plan": "ask the live fleet what is already so, and print what would change",
+    "plan": "ask the live fleet, and print what would change",
     "yes": "do not ask for confirmation",
     "json": "events as JSON lines on standard output",
 }

@@ -135,7 +135,7 @@ GUARDS = (
     Guard(
         "rows are saved before a node that joins writes any",
         "omsfab/plan/procedures/scale_out.py",
-        '            *((Stage("rows as they are", (steps.save_rows(region),)),) if new else ()),\n',
+        '            *((Stage("back up the rows of MetaDB", (steps.save_rows(region),)),) if new else ()),\n',
         "",
         "tests/unit/test_undo.py::test_rows_are_saved_before_a_new_node_may_write_any",
     ),
@@ -352,7 +352,7 @@ GUARDS = (
     Guard(
         "nothing begins after Ctrl-C",
         "omsfab/run/engine/runner.py",
-        '            if self.let_go:\n                raise Detached("RUN-030", "let go")\n',
+        '            if self.let_go:\n                raise Detached("RUN-030", "detached")\n',
         "",
         f"{RUN}nothing_begins_after_ctrl_c",
     ),

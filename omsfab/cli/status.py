@@ -55,7 +55,7 @@ def runs() -> None:
             print(f"{run.name}  {error.id}  {error.what}")
             continue
         last = next((e for e in reversed(past.events) if e.kind == "run"), None)
-        said = last.text if last else "no word"
+        said = last.text if last else "not started"
         said = said[len(f"{ENDED}: ") :] if last and last.end else said
         print(f"{run.name}  {_state(past):<6}  {owner}  {said}")
         down = history.outage(run.directory)

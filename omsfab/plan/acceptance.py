@@ -19,7 +19,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "CMD-001": "a command that ended with another status than 0; its outcome is asked all the same",
     "DB-006": "a node that does not reach MetaDB at the address of hosts.yaml",
     "DB-007": "a container or node that does not log in to MetaDB when it is asked to",
-    "ENV-006": "a clock or a time zone that is not MetaDB's",
+    "ENV-006": "a clock or a time zone that does not match MetaDB",
     "HOST-002": "a new node without the address, the ports or the disk space that OMS wants",
     "HOST-006": "a docker that OMS is not known to run on",
     "HOST-007": "another container that looks like an OMS on the same host",

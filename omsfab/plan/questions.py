@@ -191,12 +191,12 @@ def _clock(fleet: Fleet, node: Node, *, running: bool) -> tuple[Step, ...]:
     inside = SameTime(docker.inside(container, "date", "+%s %z"))
     compare = "select now(), utc_timestamp(); in MetaDB tells what is wanted"
     look = shell("ssh", node.ip, "timedatectl", note=compare)
-    clock = "clock and time zone in the container are" if running else "the clock is"
+    clock = "clock and time zone in the container match" if running else "the clock matches"
     return (
         _step(
             "clock",
             node,
-            f"{clock} MetaDB's",
+            f"{clock} MetaDB",
             inside if running else SameTime(files.clock(), zone=False),
             "ENV-006",
             fix=shell("ssh", node.ip, f"docker exec {container} date", note=compare)
@@ -206,7 +206,7 @@ def _clock(fleet: Fleet, node: Node, *, running: bool) -> tuple[Step, ...]:
         _step(
             "zone",
             node,
-            "the host's time zone is MetaDB's",
+            "the host's time zone matches MetaDB",
             SameTime(files.clock()),
             "ENV-007",
             fix=look,

@@ -83,7 +83,7 @@ def advised(fleet: Fleet, node: Node) -> Step:
     return Step(
         name="advice",
         node=node.name,
-        title="the node is as the OMS documents advise",
+        title="the node meets the OMS hardware recommendations",
         kind="read-only",
         verify=(Succeeds(node_checks.advice(mounts.logs, mounts.store, mounts.run), "not so"),),
         fault="HOST-010",
@@ -96,7 +96,7 @@ def quick(node: Node) -> Step:
     return Step(
         name="line",
         node=node.name,
-        title="the line to the node is quick",
+        title="SSH latency is low (under 1 s)",
         kind="read-only",
         verify=(Quick(1.0),),
         fault="NET-004",
@@ -121,7 +121,7 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
     return Step(
         name="ready",
         node=node.name,
-        title="address, ports and room for a new container",
+        title="address, free ports and disk space",
         kind="read-only",
         verify=(
             Succeeds(node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
@@ -248,7 +248,7 @@ def vip_arrives(fleet: Fleet, region: Region, node: Node, members: tuple[str, ..
     return Step(
         name="vip-member",
         node=node.name,
-        title=f"{region.cm_url.host} leads to a node of the region",
+        title=f"VIP {region.cm_url.host} routes to a node of the region",
         kind="read-only",
         verify=(ReachesMember(region.cm_url.host, fleet.install.ports.cm, members),),
         fault="VIP-003",
@@ -266,7 +266,7 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
     return Step(
         name="vip-held",
         node=node.name,
-        title=f"a host holds {host} (it accepts or refuses port {port})",
+        title=f"{host} is assigned (port {port} connects or refuses)",
         kind="read-only",
         verify=(Succeeds(node_checks.held(host, port), f"nobody holds {host}"),),
         fault="VIP-001",
@@ -717,7 +717,7 @@ def refresh(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
     return Step(
         name=step_names.REFRESH,
         node=node.name,
-        title="bring the changed config.yaml to the components",
+        title="apply config.yaml to the components (restarts console and supervisor)",
         apply=(Run(docker.up(install.container)), Run(oms.refresh(install, *more))),
         verify=(Await(run, limit=120),) if wanted else (),
         fault="RUN-003",

@@ -99,7 +99,7 @@ def carry_out(world: World, order: Order) -> tuple[Tally, str]:
         try:
             keeper = _lock(stack, world, order, since)
         except KeyboardInterrupt:
-            raise Detached("RUN-030", "let go", next=again) from None
+            raise Detached("RUN-030", "detached", next=again) from None
         live = Live(world, order, keeper)
         stack.callback(live.close)
         with world.show:
@@ -442,7 +442,7 @@ class Live:
         """A line in a container was let go: it is nobody's any more."""
         node = self._order.plan.steps[-1].node
         with suppress(OmsfabError):
-            self._say("run", "let go by the operator")
+            self._say("run", "detached by the operator (Ctrl-C)")
             end = RunEnd("failed", Detached.exit_code, "RUN-030")
             self._end(end, "failed: detached by the operator")
         return Detached(
@@ -457,13 +457,13 @@ class Live:
             return self._line_detached()
         jobs = self._runner.jobs_under_way
         with suppress(OmsfabError):
-            self._say("run", "let go by the operator")
+            self._say("run", "detached by the operator (Ctrl-C)")
             if self._runner.changed == "nothing":
                 self._end_unchanged(Detached.exit_code, "RUN-030")
         what = (
-            "detached; init keeps running"
+            "detached: docker_init.sh still runs; do not restart the container"
             if jobs
-            else "let go; what was under way has ended, or run.resume finds out"
+            else "detached: what was under way has ended, or run.resume finds out"
         )
         detached = Detached(
             "INIT-030" if jobs else "RUN-030",
@@ -480,7 +480,7 @@ class Live:
     def _unless_let_go(self, statement: str) -> None:
         """After Ctrl-C no further statement is sent, so an open transaction is rolled back."""
         if self._runner.let_go:
-            raise Detached("RUN-030", "let go")
+            raise Detached("RUN-030", "detached")
 
     def _mirror_says(self, text: str) -> None:
         with suppress(OmsfabError, OSError):  # from a thread, perhaps after the end
@@ -503,7 +503,7 @@ def close(directory: Path, end: RunEnd, text: str) -> None:
 
 
 def _summary(task: str, tally: Tally, took: float) -> str:
-    text = f"{tally.changes} changes, {tally.satisfied} already so, in {seconds(took)}"
+    text = f"{tally.changes} changes, {tally.satisfied} unchanged, in {seconds(took)}"
     if tally.outage:
         ended = cure(task, ended=True) if tally.outage.down else ""
         text += f"; {outage_text(tally.outage, ended)}"

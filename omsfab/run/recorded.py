@@ -67,7 +67,7 @@ def changed(session: Session, named: str) -> PastRun:
         if named == run.name and not open_:
             raise InputError(
                 "RUN-027",
-                f"run {named} has nothing to take back"
+                f"run {named} has nothing to roll back"
                 if run.undoable
                 else f"what {run.task} does cannot be taken back",
                 where=str(run.directory),

@@ -162,7 +162,7 @@ def _carry_out(session: Session, order: Order, run: PastRun) -> None:
             raise
         incomplete = RollbackIncomplete(
             "RUN-025",
-            f"run {run.name} is taken back in part only: {error.id} {error.what}",
+            f"run {run.name} is rolled back in part only: {error.id} {error.what}",
             where=error.where,
             changed=error.changed,
             evidence=error.evidence,

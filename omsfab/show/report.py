@@ -141,7 +141,7 @@ def html(
         ("took", "", seconds(axis.whole) if events else "no time"),
         ("OMS was down", "bad" if outage and outage.down else "", stopped),
         ("changed", "", str(changed)),
-        ("already so", "", str(same)),
+        ("unchanged", "", str(same)),
         ("warnings", "", str(len(warnings))),
     )
     begun = _clock(events[0].at, "%Y-%m-%d %H:%M:%S") if events else "never"
@@ -161,7 +161,7 @@ def html(
         warnings=_list("Warnings", warnings),
         logs=_logs(events),
         next=_next(ways),
-        legend="blue: changed · grey: asked, or already so · red: failed"
+        legend="blue: changed · grey: asked, or unchanged · red: failed"
         + (" · shaded: OMS was down" if outage else ""),
     )
 
@@ -280,14 +280,14 @@ def _stages(bars: Sequence[Bar], axis: Axis, outage: Outage | None) -> Iterator[
         if quiet:
             same = sum(bar.kind == "satisfied" for bar in quiet)
             told = [f"{len(quiet) - same} checked"] * (len(quiet) > same)
-            told += [f"{same} already so"] * bool(same)
+            told += [f"{same} unchanged"] * bool(same)
             rows = "".join(_step(bar, axis, shade) for bar in quiet)
             yield f"<details><summary>{', '.join(told)}</summary>{rows}</details>"
 
 
 def _step(bar: Bar, axis: Axis, shade: str) -> str:
     look = {"failed": "failed", "open": "failed", "ask": "ask", "satisfied": "ask"}
-    same = " <span class=same>already so</span>" if bar.kind == "satisfied" else ""
+    same = " <span class=same>unchanged</span>" if bar.kind == "satisfied" else ""
     what = f"<b>{escape(bar.node)}</b> {escape(bar.step)}{same}"
     return _row(what, bar.title, bar.begin, bar.end, look.get(bar.kind, ""), axis, shade)
 

@@ -150,9 +150,9 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
         case Write(path, content, mode):
             size = len(content.reveal().encode())
             kept = "owner and mode as found" if mode is None else f"mode {mode:o}"
-            return f"write {path} in place ({size} bytes, {kept}), the former one kept"
+            return f"write {path} in place ({size} bytes, {kept}), previous version backed up"
         case Bring(source, path, _, mode):
-            return f"write {source} to {path} in place (mode {mode:o}), the former one kept"
+            return f"write {source} to {path} in place (mode {mode:o}), previous version backed up"
         case PutBack(path, backup, aside):
             kept = f"; what is there now is kept as {backup}.aside" if aside else ""
             return f"put {backup} back into {path}; remove {path} if there was none{kept}"

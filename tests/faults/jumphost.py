@@ -243,7 +243,7 @@ def node_clock(g: Ground) -> None:
         if text == ahead:
             outcome = g.refused(g.fab(*OUT), 3, "ENV-006")
         else:  # what counts is the container's, and there is none yet: the host's is told
-            outcome = g.ended(g.fab(*OUT), 0, "the host's time zone is MetaDB's")
+            outcome = g.ended(g.fab(*OUT), 0, "the host's time zone matches MetaDB")
         g.says(outcome, node)
 
 

@@ -85,7 +85,7 @@ def test_each_finding_says_where_what_was_found_what_is_wanted_and_how_to_fix_it
 
     told = error.render()
     assert (
-        "✗ B-001 oms2: not so: b is so\n"
+        "✗ B-001 oms2: check failed: b is so\n"
         "                found:  not there\n"
         "                wanted: a good b\n"
         "                fix:    mend b\n"

@@ -863,7 +863,7 @@ def test_a_node_that_was_away_in_the_end_is_proven_anew(events):
             plan((step("a"),), tuple(asked))
         )
 
-    assert "not so: runs" == caught.value.what
+    assert "check failed: runs" == caught.value.what
 
 
 def test_what_a_copy_may_lag_behind_by_counts_as_begun(events):

@@ -72,7 +72,7 @@ def _config(fleet: Fleet, present: Present, node: Node) -> Step:
 
 @procedure("node.push-config", "node", undoable=True)
 def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Write config.yaml from hosts.yaml, in place, the former one kept.
+    """Write config.yaml from hosts.yaml, in place, previous version backed up.
 
     The components read it at the next initialisation.
     """

@@ -166,7 +166,7 @@ def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "")
         (
             questions.stage(fleet, where, present, (), where.nodes, vip=False),
             _staging(fleet, where, present, where.nodes),
-            Stage("rows as they are", (steps.save_rows(where),)),
+            Stage("back up the rows of MetaDB", (steps.save_rows(where),)),
             *_joining(fleet, where, present, where.nodes),
             _proof(fleet, where, present, where.nodes),
         ),
@@ -325,7 +325,7 @@ def _behind_vip(
         (
             questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
-            *((Stage("rows as they are", (steps.save_rows(region),)),) if new else ()),
+            *((Stage("back up the rows of MetaDB", (steps.save_rows(region),)),) if new else ()),
             *_joining(fleet, region, present, new, apart=True),
             *(
                 (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)

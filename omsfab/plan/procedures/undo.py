@@ -221,7 +221,7 @@ def undo(
     )
     return Plan(
         "run.undo",
-        f"take back run {run}",
+        f"roll back run {run}",
         (
             "images and data directories stay",
             *_left(it.made, bool(it.rows) or it.saved, present),
@@ -335,7 +335,7 @@ def _programs_back(it: _Begun) -> Iterator[Stage]:
         width=1,
     )
     yield Stage(
-        "start what ran",
+        "restore previously running processes",
         tuple(
             replace(steps.start_processes(it.fleet, node, it.facts(node)), warn=True)
             for node in it.stopped

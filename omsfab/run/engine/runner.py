@@ -543,7 +543,7 @@ class Runner:
         unchanged whose first effect begins."""
         with self._lock:
             if self.let_go:
-                raise Detached("RUN-030", "let go")
+                raise Detached("RUN-030", "detached")
             self._emit(_event(step.node, step.name, "intent", step.title))
             self._busy[step.key] = step
             text = f"{step.node}: {step.title}"
@@ -585,7 +585,7 @@ class Runner:
             kind = Locked
         error = kind(
             step.fault,
-            f"not so: {step.title}",
+            f"check failed: {step.title}",
             where=f"{step.node}, step {step.name}",
             changed=self.changed,
             evidence=why,
