@@ -723,6 +723,13 @@ GUARDS = (
         "tests/unit/test_plans.py::test_physical_address_to_vip",
     ),
     Guard(
+        "a lease is renewed no more before it is given back",
+        "omsfab/run/lifecycle.py",
+        "            self._keeper.stop()\n",
+        "",
+        "tests/unit/test_ways_back.py::test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
+    ),
+    Guard(
         "claims without their run's lease are asked about before they are freed",
         "omsfab/cli/status.py",
         "if nodes and not leased:",

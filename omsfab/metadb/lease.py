@@ -496,6 +496,12 @@ class Keeper:
         if self._lost is not None:
             raise self._lost
 
+    def stop(self) -> None:
+        """Renew no more.  Before the lease is given back: a first deployment moves it into rm_db,
+        and a move that is under way would take it there once more."""
+        self._stop.set()
+        self._thread.join(timeout=self._server.limits.connect + self._server.limits.lock)
+
     def _overdue(self) -> bool:
         return _awake() - self._renewed > 1.5 * self._every
 
@@ -522,5 +528,4 @@ class Keeper:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join(timeout=self._server.limits.connect + self._server.limits.lock)
+        self.stop()

@@ -302,6 +302,7 @@ class Live:
             nodes = list(self._world.shells.values())
         claims.free(nodes, _identity(self._order))
         if self._keeper:
+            self._keeper.stop()
             self._metadb.lease_release(self._keeper.lease)
 
     def _close(self, undone: Path) -> None:

@@ -58,14 +58,19 @@ class Rows:
 
     def __init__(self):
         self.log = []
+        self.keeper = None
 
     def lease_take(self, run, me, on_busy=None):
         return SimpleNamespace(run_id=run)
 
     def lease_keep(self, lease):
-        return Keeper(lease)
+        self.keeper = Keeper(lease)
+        return self.keeper
 
     def lease_release(self, lease):
+        assert self.keeper is None or self.keeper.stopped, (
+            "it would be renewed, or moved, while it is given back"
+        )
         self.log.append(("release", lease.run_id))
 
     def running(self, on_statement=None):
@@ -85,10 +90,13 @@ class Quiet:
 
 class Keeper(Quiet):
     def __init__(self, lease):
-        self.lease = lease
+        self.lease, self.stopped = lease, False
 
     def check(self):
         pass
+
+    def stop(self):
+        self.stopped = True
 
 
 def made(home, name=FORWARD, *steps, task="scale.out", **args):

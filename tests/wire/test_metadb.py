@@ -1755,6 +1755,26 @@ def test_a_lease_that_the_row_calls_ours_is_not_lost(edge, oms, lease):
             keeper.check()
 
 
+def test_a_keeper_that_is_stopped_has_ended(oms, lease, monkeypatch):
+    """A renewal that is under way, and may move the lease into rm_db, is waited for."""
+    asked, answer, done = threading.Event(), threading.Event(), []
+
+    def renew(*_):
+        asked.set()
+        answer.wait(5)
+        done.append("renewed")
+
+    monkeypatch.setattr("omsfab.metadb.lease.renew", renew)
+    with Keeper(oms.engine.edge()._server, lease, every=0.001) as keeper:
+        assert asked.wait(5)
+        stops = threading.Thread(target=keeper.stop)
+        stops.start()
+        answer.set()
+        stops.join(10)
+
+        assert (["renewed"], False) == (done[:1], keeper._thread.is_alive())
+
+
 def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
     """Renewed from a thread of its own; a lost lock is told at the next question."""
     renewed = threading.Event()
