@@ -44,9 +44,17 @@ def scenario(request) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def crash(fleet, scenario) -> Crash:
+def made() -> dict[str, Any]:
+    """What a scenario takes a minute to make; pytest makes a parameter's fixtures for each test."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def crash(fleet, scenario, made) -> Crash:
     """The fleet as it is before the scenario."""
-    return scenario.ready(fleet)
+    if made.get("scenario") != scenario.name:  # there is one fleet: who comes next makes it anew
+        made.update(scenario=scenario.name, crash=scenario.ready(fleet))
+    return made["crash"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,15 @@ class Golden:
 
 
 @pytest.fixture(scope="module")
-def golden(crash, scenario) -> Golden:
+def golden(crash, scenario, made) -> Golden:
+    if golden := made.get(f"golden {scenario.name}"):
+        return golden
     crash.reset()
     said = crash.fleet.fab(scenario.task, "--yes")
     assert said.status == 0, said
-    return Golden(crash.outcome(), crash.journalled("done", "warning"), crash.journalled("intent"))
+    found = Golden(crash.outcome(), crash.journalled("done", "warning"), crash.journalled("intent"))
+    made[f"golden {scenario.name}"] = found
+    return found
 
 
 @pytest.mark.parametrize("scenario", HERE, indirect=True)
