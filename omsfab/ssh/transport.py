@@ -200,7 +200,8 @@ def as_socket(channel: paramiko.Channel) -> socket.socket:
         with contextlib.suppress(OSError, EOFError):
             while data := theirs.recv(1 << 16):
                 channel.sendall(data)
-        channel.close()
+        with contextlib.suppress(OSError, EOFError):  # its connection may have ended meanwhile
+            channel.close()
 
     def back() -> None:
         with contextlib.suppress(OSError, EOFError):

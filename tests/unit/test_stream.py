@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from omsfab.ssh.streams import Kept, Lines, Stream
+from omsfab.ssh.transport import as_socket
 
 TEXT = "步骤一 é\r\n【结束】全部初始化步骤执行成功\n🙂 last"
 LINES = ["步骤一 é", "【结束】全部初始化步骤执行成功", "🙂 last"]
@@ -70,3 +73,23 @@ def test_head_and_tail_are_kept_and_the_gap_is_told():
         kept.feed(piece)
 
     assert "abcd\n… 6 bytes left out …\nklm" == kept.text()
+
+
+def test_a_forwarded_connection_whose_transport_has_ended_ends_quietly():
+    """Closing its channel has nobody to tell any more: no thread dies of that."""
+
+    class Gone:
+        def sendall(self, data):
+            raise EOFError
+
+        recv = sendall
+
+        def close(self):
+            raise EOFError
+
+    before = set(threading.enumerate())
+    as_socket(Gone()).close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+
+    assert set(threading.enumerate()) <= before
