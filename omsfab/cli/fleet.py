@@ -15,7 +15,7 @@ from typing import Any
 from omsfab.commands import docker, files, node_checks, oms, supervisor
 from omsfab.errors import Finding, OmsfabError, finding_of, refusal
 from omsfab.fleet import hosts_file, values
-from omsfab.fleet.mask import one_line
+from omsfab.fleet.mask import one_line, plain
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
 from omsfab.next_line import fab
@@ -187,7 +187,7 @@ def status(*, as_json: bool = False, watch: bool = False) -> int:
             if watch and columns.width():
                 print("\033[H\033[2J", end="")
             for line in status_lines(state, found, code, columns.width()):
-                print(one_line(line))
+                print(plain(line))
         if not watch:
             return code
         time.sleep(AGAIN)
@@ -286,7 +286,7 @@ def _outage_lines(one: Summary, rows: list[Row]) -> Iterator[str]:
 def _cells(row: Row, heads: list[str]) -> list[str]:
     named = [row.node, row.address, *([row.region] if "region" in heads else [])]
     if row.error:
-        return [*named, row.error]
+        return [*named, one_line(row.error)]
     runs = row.container == "running"
     beat = "-" if row.beat is None else f"{row.beat:.0f} s"
     return [

@@ -118,6 +118,17 @@ def test_a_row_that_ends_with_a_sentence_makes_no_column_wider():
     assert ["a  b  c", "1  a long sentence", "2  x  y"] == lines
 
 
+def test_columns_stand_below_each_other_on_the_screen(place, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(fleet, "ask", lambda loaded: State((node(1), node(2, beat=862.0))))
+
+    assert 5 == fab("fleet.status")
+
+    lines = capsys.readouterr().out.splitlines()[1:4]
+    assert 1 == len(
+        {line.index(word) for line, word in zip(lines, ("beat", "3 s", "862"), strict=True)}
+    )
+
+
 def test_as_json_it_has_numbers_and_the_exit_status(place, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setattr(fleet, "ask", lambda loaded: State((node(1, beat=3.4), silent(2))))
 
