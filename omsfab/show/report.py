@@ -93,11 +93,16 @@ class Axis:
                 yield self.at(self.spans[0][0] + passed), clock_span(passed)
 
 
+def _region(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    regions = (record.get("fleet") or {}).get("regions", ())
+    named = record["args"].get("region")
+    return next((one for one in regions if named in ("", None, one["name"])), None)
+
+
 def title(record: Mapping[str, Any]) -> str:
     """Return what a run was to do, in words."""
     task, args = record["task"], record["args"]
-    regions = (record.get("fleet") or {}).get("regions", ())
-    region = next((one for one in regions if args.get("region") in ("", None, one["name"])), None)
+    region = _region(record)
     if task not in ("scale.out", "oms.deploy") or region is None:
         named = " ".join(value for key, value in args.items() if value and key in ("node", "run"))
         return f"{'Roll back' if task == 'run.undo' else task} {named}".rstrip()
@@ -215,24 +220,24 @@ FILES = (step_names.CONFIG, step_names.CONTAINER)
 
 def _changes(record: Mapping[str, Any], events: Sequence[Event]) -> str:
     """A table of what the run was to change and has: before, and after."""
-    done = {event.step for event in events if event.kind == "done"}
-    regions = (record.get("fleet") or {}).get("regions", ())
-    named = record["args"].get("region")
-    region = next((one for one in regions if named in ("", None, one["name"])), None)
+    ended = {(event.step, event.node) for event in events if event.kind == "done"}
+    done = {step for step, _ in ended}
+    region = _region(record)
     rows = []
     if region and step_names.INITIALISE in done:
         former = record["present"]["clusters"].get(str(region["location"]))
         if former and former != region["cm_url"]:
             rows.append(("cm_url", former, region["cm_url"]))
     if step_names.CLEAR_ROWS in done:
+        changed = "cm_url changed" if record["args"].get("rows") == "update" else "deleted"
         rows += [
-            ("rows of MetaDB", text, "deleted; backed up before, on the jump host and on the node")
+            ("rows of MetaDB", text, f"{changed}; backed up before, here and on the node")
             for text in record["present"]["scopes"]
         ]
     rows += [
         (f"{event.node}: {event.step}", "", event.text)
         for event in events
-        if event.kind == "intent" and event.step in done and event.step in FILES
+        if event.kind == "intent" and event.step in FILES and (event.step, event.node) in ended
     ]
     if not rows:
         return ""

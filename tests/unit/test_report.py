@@ -163,6 +163,25 @@ def test_what_did_not_happen_is_no_change():
     assert "What changed" not in page
 
 
+def test_a_node_whose_step_did_not_end_has_no_change():
+    """The same step of another node did."""
+    half = (*RUN[:2], event("intent", "write x", "oms1", "config", at=3),
+            event("done", "write x", "oms1", "config", at=4),
+            event("intent", "write x", "oms2", "config", at=5))  # fmt: skip
+
+    page = html("run-1", "li@jump1", half, record=record(region="cn-lab"))
+
+    assert ("<td>oms1: config</td>" in page, "<td>oms2: config</td>" in page) == (True, False)
+
+
+def test_rows_that_are_kept_are_not_called_deleted():
+    gone = (*RUN[:4], event("done", "update", "metadb", "clear-rows", at=12))
+
+    page = html("run-1", "li@jump1", gone, record=record(region="cn-lab", rows="update"))
+
+    assert "deleted" not in page
+
+
 def test_one_warning_of_three_nodes_stands_there_once():
     warned = [event("warning", "HOST-010 2 CPUs", f"oms{n}", "advice", at=1) for n in (1, 2, 3)]
 
