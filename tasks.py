@@ -82,11 +82,14 @@ def _told(error: Any) -> None:
     """
     from omsfab.fleet.mask import Redactor, plain
     from omsfab.next_line import typed
+    from omsfab.show.document import error_document
 
     error.next = error.next or (typed(sys.argv[1:]),)
     error.shown_by(Redactor())
     with contextlib.suppress(OSError):
         print(plain(error.render()), file=sys.stderr)
+        if "--json" in sys.argv:
+            print(error_document(error), flush=True)
     raise Exit(code=error.exit_code) from None
 
 
@@ -100,6 +103,7 @@ FLAGS_HELP = {
     "yes": "do not ask for confirmation",
     "json": "events as JSON lines on standard output",
 }
+TELLS = "as JSON on standard output (docs/json.md)"
 ACCEPT_HELP = {"accept": "go on although of these error ids, comma separated (docs/errors.md)"}
 
 ALL = ("plan", "yes", "json")
@@ -254,15 +258,15 @@ def planned_task(made: Any) -> Any:
 # --- fleet -----------------------------------------------------------------------------------
 
 
-@fleet_task(heeds_dry=True)
-def show(c: Context) -> None:
+@fleet_task(heeds_dry=True, json=TELLS)
+def show(c: Context, json: bool = False) -> None:
     """Show what hosts.yaml says, checked, without contact; warns about missing local files."""
     from omsfab.cli import fleet
 
-    fleet.show()
+    fleet.show(as_json=json)
 
 
-@fleet_task(json="as JSON on standard output", watch="again every 5 seconds, until Ctrl-C")
+@fleet_task(json=TELLS, watch="again every 5 seconds, until Ctrl-C")
 def status(c: Context, json: bool = False, watch: bool = False) -> None:
     """Show regions and nodes as they are; exit status 5: something is ill, 3: unreachable."""
     from omsfab.cli import fleet
@@ -305,12 +309,12 @@ def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
 # --- meta ------------------------------------------------------------------------------------
 
 
-@fleet_task(region="the rows of this one only")
-def show_rows(c: Context, region: str = "") -> None:
+@fleet_task(region="the rows of this one only", json=TELLS)
+def show_rows(c: Context, region: str = "", json: bool = False) -> None:
     """Show the regions that MetaDB holds, and which rows belong to them."""
     from omsfab.cli import rows
 
-    rows.show(region)
+    rows.show(region, as_json=json)
 
 
 @operator_task(flags=("plan",), region="needed with several regions")
@@ -332,26 +336,59 @@ def restore_rows(c: Context, file: str, region: str = "", *, flags: Any) -> None
 # --- run, lock -------------------------------------------------------------------------------
 
 
-@fleet_task(heeds_dry=True)
-def list_runs(c: Context) -> None:
+@fleet_task(
+    heeds_dry=True,
+    region="those that concern this region",
+    task="those of this task, or of a group: node, run",
+    state="those that are so: open, failed, running, rolled-back, …",
+    since="those begun since: 90m, 12h, 7d, 2026-11-25, 2026-11-25T18:04 (UTC)",
+    json=TELLS,
+)
+def list_runs(
+    c: Context,
+    region: str = "",
+    task: str = "",
+    state: str = "",
+    since: str = "",
+    json: bool = False,
+) -> None:
     """List the runs of this OMS, newest first."""
-    from omsfab.cli import status as views
+    from omsfab.cli import runs as views
 
-    views.runs()
-
-
-@fleet_task(heeds_dry=True, run="a run id of fab run.list", whole="every event")
-def show_run(c: Context, run: str = "", whole: bool = False) -> None:
-    """Show what a run did and what it did not (--whole: every event): the newest, or one named."""
-    from omsfab.cli import status as views
-
-    views.run(run, whole=whole)
+    views.runs(region=region, task=task, state=state, since=since, as_json=json)
 
 
-@fleet_task(run="a run id of fab run.list; the newest without it", out="the file to write")
+A_RUN = "a run of fab run.list; the newest without it"
+
+
+@fleet_task(heeds_dry=True, run=A_RUN, json=TELLS)
+def show_run(c: Context, run: str = "", json: bool = False) -> None:
+    """Show what a run did and what it did not, stage by stage: the newest, or one named."""
+    from omsfab.cli import runs as views
+
+    views.show(run, as_json=json)
+
+
+@fleet_task(
+    heeds_dry=True,
+    run=A_RUN,
+    node="only what it says of these nodes; metadb: of MetaDB",
+    follow="go on as long as it is under way, also from another terminal",
+    json="events as JSON lines on standard output",
+)
+def log_run(
+    c: Context, run: str = "", node: str = "", follow: bool = False, json: bool = False
+) -> None:
+    """Print every event of a run, with the output of the nodes: the newest, or one named."""
+    from omsfab.cli import runs as views
+
+    views.log(run, node=node, follow=follow, as_json=json)
+
+
+@fleet_task(run=A_RUN, out="the file to write")
 def report(c: Context, run: str = "", out: str = "") -> None:
     """Write a run as one HTML page (--out; else beside its journal): what, when, how long."""
-    from omsfab.cli import status as views
+    from omsfab.cli import runs as views
 
     views.report(run, out)
 
@@ -400,12 +437,12 @@ def abandon(c: Context, run: str, *, flags: Any) -> None:
     abandon(Session(flags), run)
 
 
-@fleet_task()
-def show_lock(c: Context) -> None:
+@fleet_task(json=TELLS)
+def show_lock(c: Context, json: bool = False) -> None:
     """Show who holds the lock of this OMS, on this jump host and in MetaDB."""
     from omsfab.cli import status as views
 
-    views.lock()
+    views.lock(as_json=json)
 
 
 @operator_task(flags=("plan", "yes"), run="the exact id of the run whose lease shall be broken")
@@ -495,6 +532,7 @@ namespace = _tree(
             "run": {
                 "list": list_runs,
                 "show": show_run,
+                "log": log_run,
                 "report": report,
                 "resume": resume,
                 "undo": undo,

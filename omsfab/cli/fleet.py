@@ -33,7 +33,8 @@ from omsfab.run.record.outages import History
 from omsfab.run.session import home_of, hosts_path, secrets_of
 from omsfab.show import columns
 from omsfab.show.differences import difference_line
-from omsfab.show.fleet import fleet_lines
+from omsfab.show.document import SCHEMA, document
+from omsfab.show.fleet import fleet_lines, fleet_tree
 from omsfab.show.text import outage_text, say
 from omsfab.ssh import shell as ssh
 from omsfab.ssh.protocol import Shell
@@ -45,12 +46,16 @@ STALE = 200
 """Seconds after which a heartbeat is old; those of OMS come every ten."""
 
 
-def show() -> None:
+def show(*, as_json: bool = False) -> None:
     """Print hosts.yaml as it was understood; secrets as ****."""
     loaded = hosts_file.load(hosts_path())
+    if as_json:
+        tree, missing = fleet_tree(loaded)
+        return print(document(hosts_file=str(hosts_path()), fleet=tree, missing_files=missing))
     print(f"# {hosts_path()}: valid")
     for line in fleet_lines(loaded):
         print(line)
+    return None
 
 
 # --- the fleet as it is --------------------------------------------------------------------------
@@ -205,7 +210,7 @@ def open_runs(home: Path) -> Iterator[str]:
 def record(state: State, found: list[Summary], code: int) -> dict[str, Any]:
     """What ``--json`` prints; docs/json.md."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "hosts_file": str(hosts_path()),
         "exit": code,
         "metadb_error": state.metadb or None,

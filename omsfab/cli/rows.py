@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line
 from omsfab.metadb import tunnel
+from omsfab.metadb.scope import Scope
 from omsfab.next_line import fab, shell
 from omsfab.plan import steps
 from omsfab.plan.procedures import regions
@@ -20,38 +22,70 @@ from omsfab.run import jump_host
 from omsfab.run.confirmation import Flags
 from omsfab.run.session import Session, home_of, hosts_path
 from omsfab.run.start import start
+from omsfab.show.document import document
 from omsfab.show.text import say
 from omsfab.ssh import shell as ssh
 
 CARRY_OUT = Flags()
 
 
-def show(region: str) -> None:
+def show(region: str, *, as_json: bool = False) -> None:
     """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
     loaded = hosts_file.load(hosts_path())
     named = regions.named(loaded, region, fab("meta.show")) if region else None
     metadb = tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    found = metadb.clusters() if metadb.exists() else ()
+    hosts = {row.code: metadb.hosts(row.code) for row in found}
+
+    def scopes() -> Iterator[tuple[str, Scope]]:
+        for one in (named,) if named else loaded.regions:
+            if one.location in hosts:
+                yield one.name, metadb.scope(one.location, steps.TABLES)
+
+    if as_json:
+        print(
+            document(
+                hosts_file=str(hosts_path()),
+                locations=[
+                    {
+                        "location": row.code,
+                        "region": row.region,
+                        "cm_url": str(row.cm_url),
+                        "default": row.is_default,
+                        "hosts": [{"ip": one.ip, "status": one.status} for one in hosts[row.code]],
+                    }
+                    for row in found
+                ],
+                rows=[
+                    {
+                        "region": name,
+                        "location": scope.location,
+                        "tables": {one.table: one.rows for one in scope.tables},
+                        "stays": list(scope.stays),
+                    }
+                    for name, scope in scopes()
+                ],
+            )
+        )
+        return
     table = Table(title="cluster_info", title_justify="left")
     for head in ("location", "region", "cm_url", "default", "hosts"):
         table.add_column(head)
-    found = metadb.clusters() if metadb.exists() else ()
     for row in found:
-        hosts = ", ".join(f"{host.ip} {host.status}" for host in metadb.hosts(row.code))
         cells = (
             str(row.code),
             row.region,
             str(row.cm_url),
             str(row.is_default).lower(),
-            hosts or "none",
+            ", ".join(f"{host.ip} {host.status}" for host in hosts[row.code]) or "none",
         )
         table.add_row(*(escape(one_line(cell)) for cell in cells))
     console = Console()
     console.print(table)
-    for one in (named,) if named else loaded.regions:
-        if one.location in {row.code for row in found}:
-            print(f"rows of region {one.name}:")
-            for line in metadb.scope(one.location, steps.TABLES).prose:
-                say(f"  {line}")
+    for name, scope in scopes():
+        print(f"rows of region {name}:")
+        for line in scope.prose:
+            say(f"  {line}")
 
 
 def save(region: str, flags: Flags = CARRY_OUT) -> None:

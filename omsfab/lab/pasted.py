@@ -38,11 +38,11 @@ PROSE = _of("command date export git install read")
 
 LOOKS = _of(
     "fleet.show fleet.status fleet.check fleet.schema node.status node.logs node.check meta.show"
-    " run.list run.show run.report lock.show"
+    " run.list run.show run.log run.report lock.show"
 )
 """Tasks that only look: any error may send there."""
 
-WORDS = _of("fleet.show fleet.check fleet.schema run.list run.show meta.show lock.show")
+WORDS = _of("fleet.show fleet.check fleet.schema run.list run.show run.log meta.show lock.show")
 """The looks that tell which word would be right, where one of the line was wrong (exit 2)."""
 
 WAYS = _of("run.resume run.undo run.abandon lock.break")

@@ -25,6 +25,16 @@ Kind: TypeAlias = Literal[
 
 Outcome: TypeAlias = Literal["done", "failed", "undone", "abandoned", "unchanged"]
 
+Left: TypeAlias = Literal["failed", "detached"]
+"""How a session of a run came to its end where the run did not come to its own."""
+
+LEFT_IN_WORDS: Mapping[str, Left] = {
+    "failed": "failed",
+    "detached": "detached",
+    "let go": "detached",
+}
+"""How journals said it that have no values of it."""
+
 ENDED = "ended"
 """First word of the event with which a run ends; what it says stands in its data."""
 
@@ -81,8 +91,9 @@ class Event:
     ``data`` are values where others would have to read a sentence: of "programs" ``act`` "stop", or
     ``states`` (program -> state), ``uptime`` (program -> seconds) and ``settled`` (when what
     started them had ended); of the first "run" ``serving`` (region -> nodes), of the last one
-    ``end`` (RunEnd); of "failed" and "warning" ``id``, the id of the error; of
-    "state" ``phase``, of "progress" ``bytes`` (there, all).
+    ``end`` (RunEnd), of one that ends a session ``left`` (failed, detached); of "failed" and
+    "warning" ``id``, the id of the error; of "state" ``phase``, of "progress" ``bytes`` (there,
+    all).
     """
 
     at: float
@@ -103,6 +114,15 @@ class Event:
         told = (outcome for words, outcome in IN_WORDS.items() if self.text.startswith(words))
         outcome = next(told, None)
         return RunEnd(outcome, at=self.at) if outcome else None
+
+    @property
+    def left(self) -> Left | None:
+        """How a session of the run ended, if this event says so."""
+        if self.kind != "run" or self.end:
+            return None
+        said = (self.data or {}).get("left")
+        told = (how for word, how in LEFT_IN_WORDS.items() if self.text.startswith(word))
+        return next((how for how in LEFT_IN_WORDS.values() if how == said), next(told, None))
 
     @property
     def id(self) -> str:

@@ -30,7 +30,7 @@ from omsfab.errors import (
 from omsfab.metadb.client import Keeper, MetaDbEdge
 from omsfab.next_line import after_loss, fab, plus, recorded
 from omsfab.plan.acceptance import acceptable
-from omsfab.plan.events import ENDED, Event, Kind, RunEnd
+from omsfab.plan.events import ENDED, Event, Kind, Left, RunEnd
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.procedures.registry import UNDOABLE, is_repair
 from omsfab.plan.records import Plan
@@ -364,7 +364,7 @@ class Live:
         else:
             self._lead(error)
         error.accept = self._accept(error)
-        self._say("run", f"failed: {error.id}")
+        self._leave("failed", f"failed: {error.id}")
         if self._runner.changed == "nothing":
             self._end_unchanged(error.exit_code, error.id)
         elif over:
@@ -379,7 +379,7 @@ class Live:
             error.exit_code = Locked.exit_code
         if self._order.undoes:  # the lock bears the name of the run that is taken back
             error.next = (after_loss(_again(self._order)),)
-        self._say("run", f"failed: {error.id}")
+        self._leave("failed", f"failed: {error.id}")
 
     def _lead(self, error: OmsfabError) -> None:
         """Say what leads on: forward, and where something was changed and it is known what, back.
@@ -443,7 +443,7 @@ class Live:
         """A line in a container was let go: it is nobody's any more."""
         node = self._order.plan.steps[-1].node
         with suppress(OmsfabError):
-            self._say("run", "detached by the operator (Ctrl-C)")
+            self._leave("detached", "detached by the operator (Ctrl-C)")
             end = RunEnd("failed", Detached.exit_code, "RUN-030")
             self._end(end, "failed: detached by the operator")
         return Detached(
@@ -458,7 +458,7 @@ class Live:
             return self._line_detached()
         jobs = self._runner.jobs_under_way
         with suppress(OmsfabError):
-            self._say("run", "detached by the operator (Ctrl-C)")
+            self._leave("detached", "detached by the operator (Ctrl-C)")
             if self._runner.changed == "nothing":
                 self._end_unchanged(Detached.exit_code, "RUN-030")
         what = (
@@ -489,6 +489,10 @@ class Live:
 
     def _ends(self, end: RunEnd, text: str) -> None:
         self._say("run", f"{ENDED}: {text}", end.data())
+
+    def _leave(self, how: Left, text: str) -> None:
+        """The session ends here; whether the run does is another event."""
+        self._say("run", text, {"left": how})
 
     def _say(self, kind: Kind, text: str, data: Mapping[str, Any] | None = None) -> None:
         node = self._order.plan.initial if kind == "state" else ""

@@ -14,7 +14,7 @@ from omsfab.run import preview, recheck, recorded, undo
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import decisions
 from omsfab.run.record import journal as journals
-from omsfab.run.record.past_run import PastRun, ways_back
+from omsfab.run.record.past_run import PastRun, ways_back, whole_name
 from omsfab.run.session import Session, told_safely
 
 
@@ -27,6 +27,7 @@ def resume(session: Session, named: str = "", source: str = "", *, stop_init: bo
     """
     accepted = session.accepted(fab("run.resume", run=named, from_=source))
     session.ready()
+    named = whole_name(session.home, named)
     if source:
         if session.flags.dry:
             return session.print(f"dry: nothing was contacted, so nothing is known of {source}")
@@ -118,7 +119,7 @@ def _with_package(session: Session, task: Task, present: Present) -> Present:
 @told_safely
 def abandon(session: Session, named: str) -> None:
     """Close a run without finishing it; what it did stays as it is."""
-    run = recorded.unfinished(session, named)
+    run = recorded.unfinished(session, whole_name(session.home, named))
     for way in ways_back(run):
         if way.past.begun and not way.past.ended:
             raise recorded.taken_back(run, way)

@@ -30,7 +30,7 @@ from omsfab.run.engine.runner import SPARED
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import decisions, replica
 from omsfab.run.record import journal as journals
-from omsfab.run.record.past_run import PastRun, ways_back
+from omsfab.run.record.past_run import PastRun, ways_back, whole_name
 from omsfab.run.session import Session, told_safely
 from omsfab.show.text import plan_lines
 from omsfab.ssh import shell as ssh
@@ -44,6 +44,7 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     """
     accepted = session.accepted(fab("run.undo", run=named, from_=source))
     session.ready()
+    named = whole_name(session.home, named)
     if session.flags.dry and source:
         return session.print(f"dry: nothing was contacted, so nothing is known of {source}")
     if not source and (idle := recorded.idle(session, named)):

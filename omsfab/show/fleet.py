@@ -26,6 +26,23 @@ def fleet_lines(fleet: Fleet) -> Iterator[str]:
     yield from (f"warning: {path} is no file of this machine" for path in _lacking(tree))
 
 
+def fleet_tree(fleet: Fleet) -> tuple[dict[str, Any], list[str]]:
+    """Return the same as values, and the files of this machine that are not there."""
+    tree = _tree(fleet)
+    return _values(tree), list(_lacking(tree))
+
+
+def _values(tree: Tree) -> dict[str, Any]:
+    return {
+        key: _values(value)
+        if isinstance(value, Mapping)
+        else value
+        if isinstance(value, bool | int | float)
+        else str(value)
+        for key, value in tree.items()
+    }
+
+
 def _tree(fleet: Fleet) -> Tree:
     parts: dict[str, Part | None] = {
         "oms": fleet.install,

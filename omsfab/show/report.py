@@ -317,13 +317,17 @@ def _row(
 # --- what else is to be known --------------------------------------------------------------------
 
 
-def _warnings(events: Sequence[Event]) -> list[str]:
-    """The warnings, each once, with the nodes that had it."""
-    nodes: dict[str, dict[str, None]] = {}
+def warnings(events: Sequence[Event]) -> list[tuple[str, list[str], str]]:
+    """Return each warning once: its id, the nodes that had it, and what it says."""
+    nodes: dict[tuple[str, str], dict[str, None]] = {}
     for event in events:
         if event.kind == "warning":
-            nodes.setdefault(event.text, {})[event.node] = None
-    return [f"{', '.join(filter(None, on))}: {text}" for text, on in nodes.items()]
+            nodes.setdefault((event.id, event.text), {})[event.node] = None
+    return [(id, list(filter(None, on)), text) for (id, text), on in nodes.items()]
+
+
+def _warnings(events: Sequence[Event]) -> list[str]:
+    return [f"{', '.join(on)}: {text}" for _, on, text in warnings(events)]
 
 
 def _list(head: str, texts: Sequence[str]) -> str:

@@ -161,7 +161,7 @@ def canary(g: Ground) -> None:
             for words in (
                 ("fleet.status",),
                 ("fleet.check",),
-                ("run.show", "--whole"),
+                ("run.log",),
                 ("fleet.show",),
             )
         ]

@@ -120,7 +120,9 @@ def test_what_protects_no_data_goes_through_once_accepted(fleet, planted):
     assert "--accept=IMG-009" in refused.out
 
     said = fleet.fab("scale.out", "--yes", "--accept=IMG-009")
-    shown = fleet.fab("run.show", "--whole")
+    shown = fleet.fab(
+        "run.log",
+    )
     report = fleet.fab("run.report")
 
     assert said.status == 0, said

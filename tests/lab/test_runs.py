@@ -44,6 +44,11 @@ def next_line(said) -> list[str]:
     return shlex.split(line, comments=True)[1:]
 
 
+def newest(fleet) -> str:
+    """The id of the newest run."""
+    return json.loads(fleet.fab("run.list", "--json").out)["runs"][0]["run"]
+
+
 def as_before(outcome, before):
     """Rows, files, containers and programs; executions are counted by the test itself."""
     return {key: outcome[key] == before[key] for key in before if key != "inits"}
@@ -304,7 +309,7 @@ def test_a_holder_that_slept_through_a_take_over_changes_nothing(fresh):
     started(sleeper, r"oms1 +stop-processes .*✓")
     sleeper.send_signal(signal.SIGSTOP)
     since = time.monotonic()
-    run = crash.fleet.fab("run.list").out.split()[0]
+    run = newest(crash.fleet)
     early = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
     expire_lease(crash.fleet.lab, renewed=240)
     broken = crash.fleet.fab("lock.break", f"--run={run}", home="state-b")
@@ -333,7 +338,7 @@ def test_a_run_that_was_rolled_back_elsewhere_is_not_rolled_back_again(fresh):
     the copies on the nodes; and without these by MetaDB's marker.  What is printed leads out."""
     crash, _ = fresh
     killed = crash.kill_at("initialise@oms2:mid:kill", "scale.out", "--yes")
-    run = crash.fleet.fab("run.list").out.split()[0]
+    run = newest(crash.fleet)
     after = rolled_back_and_begun_anew(crash, run)
 
     undone = crash.fleet.fab("run.undo", "--yes")
@@ -374,7 +379,7 @@ def test_a_holder_that_wakes_in_an_initialisation_judges_nothing(fresh):
     started(sleeper, r"oms1 .*step 1 of 5")
     sleeper.send_signal(signal.SIGSTOP)
     since = time.monotonic()
-    run = crash.fleet.fab("run.list").out.split()[0]
+    run = newest(crash.fleet)
     after = rolled_back_and_begun_anew(crash, run)
     copies = crash.fleet.lab.enter("oms1", ["sh", "-c", "sha256sum /var/lib/omsfab/2*/*"]).stdout
     time.sleep(max(0.0, 31 - (time.monotonic() - since)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.cli import status
+from omsfab.cli import runs
 from omsfab.commands import supervisor
 from omsfab.commands.supervisor import uptimes
 from omsfab.errors import PreflightError, StepFailed
@@ -252,28 +252,28 @@ OLD = Path(__file__).parent / "runs" / "20261124T230512Z-scale-out-3f9c"
 @pytest.fixture
 def old(tmp_path, monkeypatch):
     """A state directory with that run alone."""
-    monkeypatch.setattr(status, "_home", lambda: tmp_path)
+    monkeypatch.setattr(runs, "_home", lambda: tmp_path)
     return shutil.copytree(OLD, tmp_path / OLD.name)
 
 
 @pytest.mark.parametrize(
     "tell",
     [
-        lambda: status.runs(),
-        lambda: status.run("", whole=False),
-        lambda: status.run("", whole=True),
+        lambda: runs.runs(region="", task="", state="", since="", as_json=False),
+        lambda: runs.show("", as_json=False),
     ],
 )
 def test_a_run_of_an_omsfab_that_did_not_watch_says_so(old, capsys, tell):
     """run.list and run.show: no outage was recorded, which is not that there was none."""
     tell()
 
-    assert "OUTAGE  whether OMS was down is not recorded" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "OUTAGE whether OMS was down is not recorded" in said
 
 
 def test_its_report_does_not_say_that_oms_was_never_down(old):
     """Where the figure stands, the page says that there is none."""
-    status.report("", str(old / "page.html"))
+    runs.report("", str(old / "page.html"))
     page = (old / "page.html").read_text()
 
     assert "not recorded" in page

@@ -74,7 +74,6 @@ def asked(monkeypatch):
     [
         ["run.list"],
         ["run.show", f"--run={RUN}"],
-        ["run.show", f"--run={RUN}", "--whole"],
         ["--dry", "run.resume"],
         ["--dry", "run.undo"],
         ["fleet.status"],
@@ -114,7 +113,8 @@ def test_a_single_node_that_was_stopped_is_told_with_what_starts_it(
     said = capsys.readouterr().out
     if words[0] == "run.report":
         said = (run / "report.html").read_text()
-    assert FROM_THEN in " ".join(said.split())
+    said = " ".join(said.split())
+    assert FROM_THEN in said
     assert words[0] == "fleet.status" or "node.start brings it back" in said
 
 

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omsfab.errors import Locked, OmsfabError
@@ -44,6 +44,30 @@ def refuse_taken(home: Path) -> None:
         return
     with path.open() as file:
         _flock(file.fileno(), fcntl.LOCK_SH, path)
+
+
+def holder(home: Path) -> dict[str, str]:
+    """Return who holds the lock here: run, owner, pid, since; empty where nobody does.
+
+    What a killed run has left in the file is no holder: the lock itself is asked.
+    """
+    try:
+        with (home / "lock").open() as file:
+            said = file.read()
+            if said:
+                _flock(file.fileno(), fcntl.LOCK_SH, home / "lock")
+    except Locked:
+        with suppress(ValueError, AttributeError):
+            return {str(key): str(value) for key, value in json.loads(said).items()}
+        return {"run": ""}
+    except (OSError, OmsfabError):
+        return {}
+    return {}
+
+
+def under_way(home: Path) -> str:
+    """Return the id of the run that this jump host carries out now, or ""."""
+    return holder(home).get("run", "")
 
 
 def _flock(fd: int, how: int, path: Path) -> None:

@@ -139,3 +139,15 @@ def runs(home: Path) -> Iterator[PastRun]:
 def ways_back(run: PastRun) -> Iterator[PastRun]:
     """Yield the runs that take this one back, newest first."""
     yield from (one for one in runs(run.directory.parent) if one.undoes == run.name)
+
+
+def short(name: str) -> str:
+    """The last word of the id of a run, by which it is called on a screen."""
+    return name.rpartition("-")[2]
+
+
+def whole_name(home: Path, named: str) -> str:
+    """Return the id of the run that is called so: by its whole id, or by its last word, if there is
+    one such run; anything else stays as it is."""
+    found = [run.name for run in runs(home) if named and named in (run.name, short(run.name))]
+    return found[0] if len(found) == 1 else named
