@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,7 +279,7 @@ def test_json_asks_nothing_on_a_terminal(place, capsys, monkeypatch, task):  # n
     code = typed(task, "--json")
 
     told = capsys.readouterr()
-    assert ("", 2) == (told.out, code)
+    assert ("INPUT-023", 2) == (json.loads(told.out)["error"]["id"], code)
     assert [] == pasted.judge(told.err, [task, "--json"], code)
     assert ("INPUT-023", True) == (pasted.told(told.err).id, "--yes" in told.err)
 
