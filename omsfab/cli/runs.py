@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +169,9 @@ def runs(*, region: str, task: str, state: str, since: str, as_json: bool) -> No
     rows = [_cells(one, names[one.run]) for one in found]
     for line in columns.table(HEADS, rows, columns.width(), GOES_FIRST):
         print(plain(line))
-    for one in found:
-        for line in _outage_lines(one, history, home / one.run):
-            print(f"{names[one.run]}  {line}" if one.outage else line)
+    for one in (each for each in found if not each.recorded or (each.outage and each.outage.down)):
+        for label, text in _outage(one, history, home / one.run):
+            print(f"{label}  {names[one.run]}: {text}")
     print(f"Details: {fab('run.show', run=names[found[0].run])}")
 
 
@@ -208,7 +206,8 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
 
 
 def _filter(region: str, task: str, state: str, since: str) -> Callable[[RunTold], bool]:
-    after = _after(since) if since else 0.0
+    again = fab("run.list", since="7d")
+    after = clock.begins(clock.since(since, again)) if since else 0.0
     chosen = {word: name for name in OUTCOMES for word in (name, WORDS.get(name, name))}
     chosen = {word.replace(" ", "-"): name for word, name in chosen.items()}
     if state and state not in (*chosen, "open"):
@@ -229,26 +228,6 @@ def _filter(region: str, task: str, state: str, since: str) -> Callable[[RunTold
         )
 
     return wanted
-
-
-SPANS = {"m": 60, "h": 3600, "d": 86_400}
-
-
-def _after(since: str) -> float:
-    """``90m``, ``12h``, ``7d`` ago, or a day or moment, UTC, as ISO 8601 has it."""
-    if found := re.fullmatch(r"(\d+)([mhd])", since):
-        return clock.now() - int(found[1]) * SPANS[found[2]]
-    try:
-        at = datetime.fromisoformat(since.removesuffix("Z"))
-    except ValueError:
-        raise InputError(
-            "INPUT-043",
-            f"'{since}' is no time",
-            where="--since",
-            fix="write 90m, 12h, 7d, or a day or moment such as 2026-11-25 or 2026-11-25T18:04",
-            next=fab("run.list", since="7d"),
-        ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
 
 
 # --- run.show ------------------------------------------------------------------------------------
@@ -291,10 +270,10 @@ def _show_lines(
     took = f" · took {clock_span(one.took)}" if one.took is not None else ""
     error = f", {one.error}" if one.error else ""
     yield from folded("outcome", f"{_outcome(one)}{error}{took}")
-    for line in _outage_lines(one, history, run.directory):
-        yield from folded(*line.split("  ", 1))
+    for label, text in _outage(one, history, run.directory):
+        yield from folded(label, text)
     for id, on, text in warnings(run.past.events):
-        said = text if text.startswith(id) else f"{id} {text}"
+        said = text if id in text else f"{id} {text}"
         yield from folded("warning", f"{', '.join(on)}: {said}" if any(on) else said)
     for id in sorted(run.past.accepted):
         yield from folded("accepted", id)
@@ -305,15 +284,16 @@ def _show_lines(
     yield f"its files: {run.directory}"
 
 
-def _outage_lines(one: RunTold, history: History, directory: Path) -> Iterator[str]:
-    if one.outage and (one.outage.down or directory.name == one.run):
-        cure = history.brings_back(directory)
-        yield f"OUTAGE  {outage_text(one.outage, cure if one.outage.down else '')}"
+def _outage(one: RunTold, history: History, directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield what its outage means for production, behind a label; nothing where there was none."""
+    if one.outage:
+        cure = history.brings_back(directory) if one.outage.down else ""
+        yield "OUTAGE", outage_text(one.outage, cure)
         if one.outage.down:
             seen = age(max(clock.now() - one.outage.seen, 0.0))
-            yield f"seen  {seen} ago; what is so now: {fab('fleet.status')}"
+            yield "seen", f"{seen} ago; what is so now: {fab('fleet.status')}"
     elif not one.recorded:
-        yield f"OUTAGE  {NOT_RECORDED}"
+        yield "OUTAGE", NOT_RECORDED
 
 
 def _stage(stage: StageTold) -> dict[str, Any]:

@@ -92,8 +92,8 @@ class Event:
     ``states`` (program -> state), ``uptime`` (program -> seconds) and ``settled`` (when what
     started them had ended); of the first "run" ``serving`` (region -> nodes), of the last one
     ``end`` (RunEnd), of one that ends a session ``left`` (failed, detached); of "failed" and
-    "warning" ``id``, the id of the error; of "state" ``phase``, of "progress" ``bytes`` (there,
-    all).
+    "warning" ``id``, the id of the error; of "stage" ``number`` and ``title``; of "state"
+    ``phase``, of "progress" ``bytes`` (there, all).
     """
 
     at: float

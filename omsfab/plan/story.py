@@ -81,7 +81,7 @@ def story(events: Iterable[Event], plan: Plan | None = None) -> list[StageTold]:
     now, free = StageTold(0, ""), 0.0
     for event in events:
         if event.kind == "stage":
-            number, title = _numbered(event.text, len(stages) + 1)
+            number, title = _numbered(event, len(stages) + 1)
             now, free = stages.setdefault(number, StageTold(number, title)), event.at
         elif event.step and event.kind in HEARD:
             key = step_names.key(event.step, event.node)
@@ -126,7 +126,10 @@ def _hear(told: StepTold, event: Event, free: float) -> None:
         told.text, told.error = event.text, event.id
 
 
-def _numbered(text: str, otherwise: int) -> tuple[int, str]:
-    """``3/9 stop production`` -> 3 and the title."""
-    found = _NUMBERED.match(text)
-    return (int(found[1]), text[found.end() :]) if found else (otherwise, text)
+def _numbered(event: Event, otherwise: int) -> tuple[int, str]:
+    """Return number and title of a stage; journals that have no values of it say ``3/9 title``."""
+    data = event.data or {}
+    if "number" in data:
+        return int(data["number"]), str(data.get("title", ""))
+    found = _NUMBERED.match(event.text)
+    return (int(found[1]), event.text[found.end() :]) if found else (otherwise, event.text)

@@ -56,7 +56,7 @@ def _numbers(found: Sequence[int]) -> str:
 def _said(label: str, lines: Sequence[str]) -> Iterator[str]:
     """Yield the lines behind their label, folded at blanks; nothing is cut."""
     for text in lines:
-        for part in _lines(text, WIDTH - 12):
+        for part in _folded(text, WIDTH - 12):
             yield f"  {label:<10}{part}"
             label = ""
 
@@ -66,7 +66,7 @@ def folded(label: str, text: str) -> Iterator[str]:
     yield from _said(label, [text])
 
 
-def _lines(text: str, width: int) -> Iterator[str]:
+def _folded(text: str, width: int) -> Iterator[str]:
     for whole in text.splitlines() or [""]:
         line = ""
         for word in whole.split(" "):

@@ -103,10 +103,14 @@ def test_since_is_an_hour_of_that_day_in_utc(home, capsys):
     assert [RUN] == listed(capsys, "--since=2026-01-01T08:00+08:00")
 
 
-@pytest.mark.parametrize("words", ["--since=yesterday", "--state=good"])
-def test_a_filter_that_means_nothing_says_what_would(home, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "id"), [("--since=yesterday", "INPUT-043"), ("--state=good", "INPUT-042")]
+)
+def test_a_filter_that_means_nothing_says_what_would(home, capsys, words, id):
     assert 2 == fab("run.list", words)
-    assert "fab run.list" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert id in said
+    assert "fab run.list" in said
 
 
 @pytest.mark.parametrize(

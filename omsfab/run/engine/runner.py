@@ -189,7 +189,8 @@ class Runner:
             )
             if not steps:
                 continue
-            self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}")
+            said = {"number": number, "title": stage.title}
+            self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}", said)
             errors = self._stage(stage, steps)
             while not errors and (again := self._no_longer_proven(stage, steps, plan)):
                 errors = self._stage(stage, again)
