@@ -38,7 +38,7 @@ PLACES = {
     "single node": "PLAN-003 PLAN-006",
     "single node, note": "DB-022 DB-023 DB-026 DB-041 DB-042 INPUT-031 VER-005",
     "single node, step 1": "VIP-004 VIP-001 VIP-002 VIP-003",
-    "single node, step 2": "PLAN-011 RUN-002 RUN-040",
+    "single node, step 2": "PLAN-011 RUN-002 RUN-040 RUN-042",
     "single node, step 3": "DB-010 DB-011 DB-012 DB-013 DB-015 DB-020 DB-025 DB-027"
     " DB-044 PLAN-010",
     "single node, step 3.1": "DB-014 DB-017 DB-018 DB-021 DB-024 DB-028 DB-029",

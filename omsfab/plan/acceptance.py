@@ -56,7 +56,7 @@ HARD: Mapping[str, str] = {
     "without it nothing can be asked or done": (
         "SSH-001 SSH-002 SSH-003 SSH-004 SSH-005 SSH-006 SSH-007 SSH-008 SSH-013 SSH-014 SSH-016"
         " SSH-020 SSH-021 SSH-022 SUDO-001 SUDO-002 SUDO-003 SUDO-004 DB-001 DB-002 DB-003 DB-004"
-        " DB-005 HOST-001 IMG-001 RUN-023 RUN-024 LAB-001 LAB-002 LAB-003 BUG-001"
+        " DB-005 HOST-001 IMG-001 RUN-023 RUN-024 RUN-042 LAB-001 LAB-002 LAB-003 BUG-001"
         " BUG-002 ENV-003 ENV-004"
     ),
     "it protects the rows of MetaDB": (

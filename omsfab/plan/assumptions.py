@@ -233,4 +233,12 @@ ASSUMPTIONS = (
         "rows and file are restored, what ran is started, and what was not done is told",
         "lab/test_way_round: test_production_is_back_although_the_script_fails_there_too",
     ),
+    Assumption(
+        "A24",
+        "`docker exec` finds supervisorctl, and it reaches supervisord",
+        "guide: `supervisorctl stop all` in the container",
+        "hard",
+        "asked in the preflight (RUN-042): what cannot be stopped is not begun",
+        "lab/test_findings: test_all_of_them_are_told_at_once",
+    ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from omsfab.commands import docker, files, node_checks, oms
+from omsfab.commands import docker, files, node_checks, oms, supervisor
 from omsfab.commands import preflight as asks
 from omsfab.commands.claim import PLACE
 from omsfab.fleet import values
@@ -263,6 +263,18 @@ def _of_running(fleet: Fleet, node: Node) -> tuple[Step, ...]:
             "INIT-017",
             fix=fab("node.logs", node=node.name),
             wanted="/root/docker_init.sh, and a python that imports omsflow from /root",
+        ),
+        _step(
+            "supervisord",
+            node,
+            f"supervisorctl in {install.container} reaches supervisord",
+            Succeeds(supervisor.answers(install.container), "it does not"),
+            "RUN-042",
+            fix=_first(
+                f"see why: docker exec {install.container} supervisorctl status",
+                fab("node.check", node=node.name),
+            ),
+            wanted="an answer: without one no program of OMS can be asked, stopped or started",
         ),
         _metadb_login(metadb, install.container, node),
         _step(

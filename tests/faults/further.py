@@ -307,11 +307,10 @@ def no_supervisorctl(g: Ground) -> None:
     found = sh(g, g.first, "docker exec oms_427 sh -c 'command -v supervisorctl'").strip()
     sh(g, g.first, f"docker exec oms_427 mv {found} {found}.away")
     g.undo(lambda: sh(g, g.first, f"docker exec oms_427 mv {found}.away {found}"))
-    outcome = g.fab(*OUT)
-    if outcome.code not in (3, 6):
-        raise Miss(f"exit {outcome.code}: {outcome.out[-800:]}")
+    g.ended(g.fab(*OUT), 3, "RUN-042")
     g.heal()
-    g.ended(g.fab(*OUT) if outcome.code == 3 else g.paste(outcome), 0)
+    g.production_untouched()
+    g.ended(g.fab(*OUT), 0)
 
 
 @fault("C22", "docker exec fails on the old node", "a docker in the path whose exec says no")

@@ -33,6 +33,9 @@ QUICK = {"INIT_SECONDS": "0"}
 DETECTED = "seconds until a dead peer is told of"
 RESENT = "MB sent again after a cut transfer"
 MEMORY = "MB of memory of omsfab"
+OF_DS = 501
+"""Group of the user ds, oms_drc_supervisor's, who has to read config.yaml."""
+
 STOPPED = "seconds stopped beyond the initialisation"
 SECOND = "changes of a second run of a finished plan"
 
@@ -531,7 +534,11 @@ class Ground:
             lab.enter(first, ["docker", "start", oracle.CONTAINER])
             self._shape()
         path = lab.path(first, oracle.CONFIG)
-        same = path.read_bytes() == self._config
+        # A run that was killed between its write and its chgrp leaves a file that user ds of the
+        # container cannot read.
+        same = path.read_bytes() == self._config and path.stat().st_mode & 0o777 == 0o640
+        os.chown(path, 0, OF_DS)
+        path.chmod(0o640)
         if not same:
             with path.open("r+b") as file:
                 file.truncate()

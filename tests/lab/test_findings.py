@@ -11,6 +11,7 @@ OTHER = "docker inspect -f '{{.Image}}' oms_427"
 PLANTED = {
     "oms1": (
         "docker exec oms_427 mv /root/docker_init.sh /root/kept.sh",
+        "docker exec oms_427 mv /usr/bin/supervisorctl /usr/bin/supervisorctl.away",
         "chattr +a /data/config.yaml",
         f"docker run -d --name oms_old --net none --entrypoint sleep $({OTHER}) 3600",
     ),
@@ -24,6 +25,7 @@ PLANTED = {
 MENDED = {
     "oms1": (
         "docker exec oms_427 mv /root/kept.sh /root/docker_init.sh",
+        "docker exec oms_427 mv /usr/bin/supervisorctl.away /usr/bin/supervisorctl",
         "chattr -a /data/config.yaml",
         "docker rm -f oms_old",
     ),
@@ -31,6 +33,7 @@ MENDED = {
     "oms3": ("umount /data",),
 }
 FOUND = {
+    "RUN-042 oms1": "supervisorctl: not found",
     "INIT-017 oms1": "/root/docker_init.sh is not there",
     "CFG-009 oms1": "/data/config.yaml is append-only",
     "HOST-007 oms1": "container oms_old runs, and has /root/docker_init.sh",

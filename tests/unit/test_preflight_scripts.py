@@ -130,6 +130,20 @@ def test_another_supervisord_behind_8084_is_seen(asked):
     assert (1, True) == (status, "another container" in said)
 
 
+def test_a_program_that_crashes_again_and_again_is_no_second_oms(asked, tmp_path):
+    """Each look at it finds another pid, by the socket as by the port: one supervisord all the
+    same, since what keeps its pid has it at both."""
+    count = tmp_path / "count"
+    docker = f"""case "$*" in
+      ps*) ;;
+      *test*) ;;
+      *) echo x >>{count}; echo "nginx RUNNING pid 11, uptime 1:00"
+         echo "oms_drc_supervisor RUNNING pid 2$(wc -l <{count}), uptime 0:01";;
+    esac"""
+
+    assert (0, "") == asked(preflight.one_oms("oms_427"), docker=docker)
+
+
 @pytest.mark.parametrize(
     ("flags", "says"), [("----i----", "immutable"), ("-----a---", "append-only"), ("---------", "")]
 )

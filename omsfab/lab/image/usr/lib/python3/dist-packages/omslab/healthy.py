@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from urllib.request import urlopen
 
 from omslab import settings
+from omslab.services.web import fetch
 
 if __name__ == "__main__":
     try:
-        url = f"http://127.0.0.1:{settings.port('ghana_server_port')}/oms/health"
-        with urlopen(url, timeout=4) as answer:
-            sys.exit(0 if answer.status == 200 else 1)
+        status, _ = fetch(settings.port("ghana_server_port"), "/oms/health")
+        sys.exit(0 if status == 200 else 1)
     except OSError:
         sys.exit(1)

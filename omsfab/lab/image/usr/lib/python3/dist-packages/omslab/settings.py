@@ -103,6 +103,7 @@ def connect(values: dict[str, Any], database: str | None = None) -> Any:
         connect_timeout=10,
         read_timeout=30,
         autocommit=True,
+        ssl_disabled=True,  # else each connection reads the machine's certificates, 27 ms
     )
 
 

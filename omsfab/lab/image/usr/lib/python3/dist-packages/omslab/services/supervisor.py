@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 import threading
 import time
 from typing import Any
-from urllib.request import Request, urlopen
 
 from omslab import settings
 from omslab.services import store
@@ -55,6 +53,9 @@ def report(values: dict[str, Any]) -> None:
     """A point for InfluxDB; names of database and tags are not public, so these are made up."""
     if values.get("tsdb_enabled") != "true" or settings.knob("NO_POINTS") == "1":
         return
+    import base64
+    from urllib.request import Request, urlopen
+
     pair = f"{values['tsdb_username']}:{values['tsdb_password']}"
     headers = {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
     line = f"oms_host,host_ip={settings.host_ip()} beats={MEMORY['beats']}i"
