@@ -101,12 +101,13 @@ def _end_with(status: int) -> None:
 FLAGS_HELP = {
     "plan": "ask the live fleet, and print what would change",
     "yes": "do not ask for confirmation",
-    "json": "events as JSON lines on standard output",
+    "json": "events as JSON lines on standard output; with --plan or --dry the plan as one object",
+    "verbose": "every step of the plan, and every line of output",
 }
 TELLS = "as JSON on standard output (docs/json.md)"
 ACCEPT_HELP = {"accept": "go on although of these error ids, comma separated (docs/errors.md)"}
 
-ALL = ("plan", "yes", "json")
+ALL = ("plan", "yes", "json", "verbose")
 
 
 def _without_host(words: list[str]) -> list[str]:
@@ -122,8 +123,8 @@ def _without_host(words: list[str]) -> list[str]:
 
 
 def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Body:
-    """Add these flags, out of --plan, --yes and --json, and --accept if it ``accepts``; the body
-    gets them as one Flags."""
+    """Add these flags, out of --plan, --yes, --json and --verbose, and --accept if it ``accepts``;
+    the body gets them as one Flags."""
 
     @functools.wraps(body)
     def call(c: Context, **kwargs: Any) -> Any:

@@ -34,7 +34,8 @@ class Says:
 
 @dataclass(frozen=True, slots=True)
 class Succeeds:
-    """The command ends with 0; ``otherwise`` is what it means when it does not."""
+    """The command ends with 0; ``otherwise`` is what it means when it does not; empty: what it
+    says then."""
 
     command: Command
     otherwise: str
@@ -509,6 +510,8 @@ class Plan:
     stages: tuple[Stage, ...] = field(default=())
     initial: str = ""
     """The node that keeps a copy of the run, so that a lost jump host can be replaced."""
+    background: tuple[str, ...] = ()
+    """Reasons that hold for every such plan: ``--verbose`` tells them."""
 
     @property
     def changes(self) -> bool:

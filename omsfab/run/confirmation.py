@@ -15,12 +15,15 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What every changing task takes: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``."""
+    """What every changing task takes: ``--dry`` (fab's own), ``--plan``, ``--yes``, ``--json``,
+    ``--verbose``."""
 
     dry: bool = False
     plan: bool = False
     yes: bool = False
     json: bool = False
+    verbose: bool = False
+    """Whether every step of a plan, and every line of output, is shown."""
     accept: str = ""
     """Error ids, comma separated: ``--accept``."""
 

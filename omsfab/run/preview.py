@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,12 @@ from omsfab.errors import Finding, Next, OmsfabError
 from omsfab.next_line import plus
 from omsfab.plan import step_names
 from omsfab.plan.events import Event
+from omsfab.plan.overview import Answer, State
 from omsfab.plan.records import METADB, Plan, SameTime, Stage, Step
 from omsfab.run import observe
 from omsfab.run.engine.interpreter import Site
 from omsfab.run.engine.runner import Runner
 from omsfab.run.session import Session, secrets_of
-from omsfab.show.text import Found, plan_lines
 
 
 def asked(
@@ -66,7 +66,7 @@ def compare(
     preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
     rest = [step for stage in plan.stages[len(preflight) :] for step in stage.steps]
     refused: OmsfabError | None = None
-    found: dict[str, Found] = {}
+    found: dict[str, Answer] = {}
     try:
         try:
             hear = _hearer(site, found)
@@ -76,42 +76,54 @@ def compare(
         found |= _needed(site, rest)
     finally:
         session.hang_up()
-    session.print("\n".join(plan_lines(plan, found)))
-    would = sum(one.sign == "+" for one in found.values())
-    session.print(
-        f"{plan.task}: {would} changes would be made (+); what is so already stands with =; "
-        "nothing was changed"
+    session.tell_plan(
+        plan,
+        found,
+        run=run or None,
+        accepted=sorted(accepted),
+        error=refused.id if refused else None,
     )
+    if session.flags.verbose:
+        would = sum(one.state == "needed" for one in found.values())
+        what = f"{would} changes would be made (+); what is so already stands with =; "
+        session.print(f"{plan.task}: {what}nothing was changed")
+    else:
+        apply = plus(again, accept=",".join(sorted(accepted)))
+        session.print(f"Nothing was changed.{'' if refused else f' Apply with: {apply}'}")
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)
         raise refused
 
 
-def _hearer(site: Site, found: dict[str, Found]) -> Callable[[Event], None]:
+HEARD: Mapping[str, State] = {"done": "passed", "warning": "warning", "failed": "failed"}
+"""Kinds of events with which a question ends."""
+
+
+def _hearer(site: Site, found: dict[str, Answer]) -> Callable[[Event], None]:
     """Return what keeps the answers to the preflight's questions."""
 
     def hear(event: Event) -> None:
-        if sign := {"done": "✓", "warning": "!", "failed": "✗"}.get(event.kind):
-            text = () if sign == "✓" else (site.redact(event.text),)
-            found[step_names.key(event.step, event.node)] = Found(sign, text)
+        if state := HEARD.get(event.kind):
+            text = () if state == "passed" else (site.redact(event.text),)
+            found[step_names.key(event.step, event.node)] = Answer(state, text, event.id)
 
     return hear
 
 
-def _needed(site: Site, steps: Sequence[Step]) -> dict[str, Found]:
+def _needed(site: Site, steps: Sequence[Step]) -> dict[str, Answer]:
     """Ask the checks of these steps, nodes side by side: what is so already, and what is not."""
     lanes: dict[str, list[Step]] = {}
     for step in steps:
         lanes.setdefault(step.node, []).append(step)
 
-    def ask(lane: list[Step]) -> dict[str, Found]:
+    def ask(lane: list[Step]) -> dict[str, Answer]:
         return {step.key: one(step) for step in lane}
 
-    def one(step: Step) -> Found:
+    def one(step: Step) -> Answer:
         why = (site.ask(probe, step.node) for probe in step.check if step.apply)
         lacking = dict.fromkeys(site.redact(text) for text in why if text is not None)
-        needed = "+" if not step.check or lacking else "="
-        return Found(needed if step.apply else "?", tuple(lacking))
+        needed: State = "needed" if not step.check or lacking else "unchanged"
+        return Answer(needed if step.apply else "unasked", tuple(lacking))
 
     with ThreadPoolExecutor(min(observe.WIDTH, len(lanes) or 1)) as pool:
         return {key: each for lane in pool.map(ask, lanes.values()) for key, each in lane.items()}

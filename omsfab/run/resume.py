@@ -47,6 +47,8 @@ def resume(session: Session, named: str = "", source: str = "", *, stop_init: bo
     session.tell_accepted(accepted)
     again, left = fab("run.resume", run=run.name), recorded.left(plan, past)
     if session.flags.dry:
+        if session.flags.json:
+            session.tell_plan(left, run=run.name, accepted=sorted(accepted))
         return session.print("dry: nothing was contacted; what is so now, --plan asks")
     if session.flags.plan:
         return preview.compare(session, left, again, accepted, run.directory)

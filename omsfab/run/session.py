@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
@@ -17,7 +18,8 @@ from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.metadb import tunnel
-from omsfab.plan import acceptance
+from omsfab.plan import acceptance, overview
+from omsfab.plan.overview import Answer
 from omsfab.plan.procedures.registry import Task
 from omsfab.plan.records import Plan
 from omsfab.plan.stakes import stakes
@@ -27,8 +29,10 @@ from omsfab.run.confirmation import confirm
 from omsfab.run.lifecycle import Order, World
 from omsfab.run.record import journal as journals
 from omsfab.secret import Secret
+from omsfab.show.columns import folded, width
+from omsfab.show.overview import overview_lines
 from omsfab.show.terminal import JsonLines, Show, Terminal
-from omsfab.show.text import accepted_line, stakes_text
+from omsfab.show.text import ASSUMED, accepted_line, plan_lines, stakes_text
 from omsfab.ssh import shell as ssh
 
 
@@ -124,6 +128,39 @@ class Session:
         text = stakes_text(at_stake, plan.title)
         sentence = f"{does[:1].upper()}{does[1:]}: {text[:1].lower()}{text[1:]}" if does else text
         confirm(self.flags, f"{sentence}.", again, word=at_stake.region)
+
+    def tell_plan(
+        self,
+        plan: Plan,
+        answers: Mapping[str, Answer] | None = None,
+        *,
+        fleet: Fleet | None = None,
+        assumed: bool = False,
+        **more: object,
+    ) -> None:
+        """Print the plan: on one screen, whole (``--verbose``), or as one JSON object; a run by
+        ``--json`` tells events alone.  ``fleet`` is the one that is meant, if it is not ours."""
+        regions = (fleet or self.fleet).regions
+        if self.flags.json:
+            if self.flags.looks:
+                file = {"hosts_file": str(self.fleet.origin or ""), "assumed": assumed}
+                said = overview.record(plan, regions, answers, **file, **more)
+                print(self.redact(json.dumps(said, ensure_ascii=False)))
+            return
+        wide = width()
+        guess = folded(ASSUMED, wide) if assumed and wide else [ASSUMED] * assumed
+        if self.flags.verbose:
+            lines = plan_lines(plan, answers, assumed=assumed)
+        else:
+            seen = overview.overview(plan, regions, answers)
+            lines = overview_lines(plan, seen, wide, assumed=assumed)
+        self.print("\n".join([*guess, self._about(), *lines]))
+
+    def _about(self) -> str:
+        """Which file was read, and which OMS it means."""
+        metadb = self.fleet.metadb
+        place = f"MetaDB {metadb.host}:{metadb.port}/{metadb.rm_db}"
+        return " · ".join(filter(None, (str(self.fleet.origin or ""), place)))
 
     def show(self) -> Show:
         return JsonLines(print) if self.flags.json else Terminal(self.console)

@@ -29,7 +29,7 @@ from omsfab.run.record import journal as journals
 from omsfab.run.record.decisions import digest
 from omsfab.run.record.past_run import runs
 from omsfab.run.session import Session, told_safely
-from omsfab.show.text import ASSUMED, accepted_line, plan_lines
+from omsfab.show.text import accepted_line
 
 
 @told_safely
@@ -53,8 +53,9 @@ def start(session: Session, name: str, **args: str) -> None:
             _name_who_deleted(session, error, args)
             raise
         _refuse_unfit(session, task, plan, accepted)
+    if session.flags.dry or (plan.changes and not session.flags.plan):
+        session.tell_plan(plan, assumed=present.assumed, accepted=sorted(accepted))
     if not session.flags.json:
-        _show(session, plan, present)
         session.tell_accepted(accepted, waived)
     if session.flags.dry:
         session.print(f"dry: nothing was contacted{_about(present)}")
@@ -66,12 +67,6 @@ def start(session: Session, name: str, **args: str) -> None:
         _confirmed(session, name, args, present, plan, accepted)
     else:
         preview.only_ask(session, plan)
-
-
-def _show(session: Session, plan: Plan, present: Present) -> None:
-    if (plan.changes or session.flags.dry) and not session.flags.plan:
-        guess = [ASSUMED] if present.assumed else []
-        session.print("\n".join([*guess, *plan_lines(plan, assumed=present.assumed)]))
 
 
 def _confirmed(

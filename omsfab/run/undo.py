@@ -32,7 +32,6 @@ from omsfab.run.record import decisions, replica
 from omsfab.run.record import journal as journals
 from omsfab.run.record.past_run import PastRun, ways_back, whole_name
 from omsfab.run.session import Session, told_safely
-from omsfab.show.text import plan_lines
 from omsfab.ssh import shell as ssh
 
 
@@ -58,14 +57,18 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     accepted |= run.past.accepted
     plan = _plan(session, run, args, accepted)
     recorded.refuse_others(session, run, back=True)
+    meant = run.fleet(session.fleet)
     if not session.flags.json:
-        down = [f"OUTAGE {line}" for line in recorded.outage_of(session, run)]
-        session.print("\n".join([run.of_age, *plan_lines(plan), *down]))
+        session.print(run.of_age)
+    session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
+    if not session.flags.json:
+        for line in recorded.outage_of(session, run):
+            session.print(f"OUTAGE {line}")
     session.tell_accepted(accepted)
     if session.flags.looks:
         return session.print("nothing was changed")
     again = fab(UNDO, run=run.name)
-    session.confirm(f"roll back run {run.name}", plan, again, run.fleet(session.fleet))
+    session.confirm(f"roll back run {run.name}", plan, again, meant)
     rollback = _begin(session, args, plan)
     order = Order(
         rollback.directory,
@@ -134,10 +137,13 @@ def go_on(
     recorded.refuse_others(session, run, back=True)
     recorded.tell_progress(session, rollback, plan, past)
     session.tell_accepted(accepted)
+    left, meant = recorded.left(plan, past), run.fleet(session.fleet)
     if session.flags.looks:
+        if session.flags.json:
+            session.tell_plan(left, fleet=meant, run=run.name, accepted=sorted(accepted))
         return session.print("nothing was changed")
-    again, left = fab(UNDO, run=run.name), recorded.left(plan, past)
-    session.confirm(f"go on rolling back {run.of_age}", left, again, run.fleet(session.fleet))
+    again = fab(UNDO, run=run.name)
+    session.confirm(f"go on rolling back {run.of_age}", left, again, meant)
     order = Order(
         rollback.directory,
         plan,

@@ -48,3 +48,17 @@ def table(
         kept.remove(going.pop(0))
         found = lines()
     yield from found
+
+
+def folded(text: str, wide: int) -> Iterator[str]:
+    """Yield the text in lines of at most ``wide`` columns, folded at blanks; a word that is longer
+    stands whole on a line of its own.  What goes on is indented."""
+    for whole in text.splitlines() or [""]:
+        line = ""
+        for word in whole.split(" "):
+            if line and cell_len(line) + 1 + cell_len(word) > wide:
+                yield line
+                line = f"  {word}"
+            else:
+                line = f"{line} {word}" if line else word
+        yield line

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from omsfab.plan.progress import Progress
+from omsfab.show import columns
 
 WIDTH = 78
 
@@ -56,7 +57,7 @@ def _numbers(found: Sequence[int]) -> str:
 def _said(label: str, lines: Sequence[str]) -> Iterator[str]:
     """Yield the lines behind their label, folded at blanks; nothing is cut."""
     for text in lines:
-        for part in _folded(text, WIDTH - 12):
+        for part in columns.folded(text, WIDTH - 12):
             yield f"  {label:<10}{part}"
             label = ""
 
@@ -64,15 +65,3 @@ def _said(label: str, lines: Sequence[str]) -> Iterator[str]:
 def folded(label: str, text: str) -> Iterator[str]:
     """Yield a fact behind its label, within 80 columns."""
     yield from _said(label, [text])
-
-
-def _folded(text: str, width: int) -> Iterator[str]:
-    for whole in text.splitlines() or [""]:
-        line = ""
-        for word in whole.split(" "):
-            if line and len(line) + 1 + len(word) > width:
-                yield line
-                line = f"  {word}"
-            else:
-                line = f"{line} {word}" if line else word
-        yield line

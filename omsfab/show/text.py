@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from typing_extensions import assert_never
@@ -14,6 +13,7 @@ from omsfab.fleet.mask import plain
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
+from omsfab.plan.overview import Answer, State
 from omsfab.plan.records import (
     Await,
     Bring,
@@ -62,14 +62,14 @@ from omsfab.plan.stakes import STOP_OMS, STOPS, Stakes
 
 
 def plan_lines(
-    plan: Plan, found: Mapping[str, Found] | None = None, *, assumed: bool = False
+    plan: Plan, found: Mapping[str, Answer] | None = None, *, assumed: bool = False
 ) -> Iterator[str]:
-    """Yield the plan as an operator reads it before saying yes.
+    """Yield every step of the plan (``--verbose``).
 
     ``found`` (``--plan``) is what the live fleet said, by step key; ``assumed``: nobody was asked.
     """
     yield f"{plan.task}: {plan.title}"
-    for reason in plan.reasons:
+    for reason in (*plan.reasons, *plan.background):
         yield f"   {'assuming' if assumed else 'because'} {reason}"
     for number, stage in enumerate(plan.stages, 1):
         if not stage.steps:  # a resumed run has done it
@@ -79,13 +79,24 @@ def plan_lines(
         width = max((len(step.node) for step in stage.steps), default=0)
         for step in stage.steps:
             seen = found.get(step.key) if found else None
-            yield f"{f' {seen.sign}' if seen else '':<3}{step.node:<{width}}  {step.title}"
-            lines = step_lines(step) if seen is None or seen.sign in "+?" else ()
+            sign = f" {ANSWERS[seen.state]}" if seen else ""
+            yield f"{sign:<3}{step.node:<{width}}  {step.title}"
+            whole = seen is None or seen.state in ("needed", "unasked")
+            lines = step_lines(step) if whole else ()
             yield from (f"   {'':<{width}}   {line}" for line in lines)
             for text in seen.lacking if seen else ():
                 yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
     yield from outage_lines(plan)
 
+
+ANSWERS: Mapping[State, str] = {
+    "needed": "+",
+    "unchanged": "=",
+    "unasked": "?",
+    "passed": "✓",
+    "warning": "!",
+    "failed": "✗",
+}
 
 ASSUMED = (
     "ASSUMED (nothing was asked): what is so on nodes and in MetaDB is a guess here, in each line"
@@ -124,15 +135,6 @@ def stakes_text(at_stake: Stakes, otherwise: str) -> str:
 def _joined(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a live fleet said to a step: ``+`` is needed, ``=`` is so already, ``?`` was not asked
-    yet; of the preflight, ``✓`` holds, ``!`` is warned of, ``✗`` does not hold."""
-
-    sign: str
-    lacking: tuple[str, ...] = ()
 
 
 def step_lines(step: Step) -> Iterator[str]:

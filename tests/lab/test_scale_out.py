@@ -53,7 +53,7 @@ def test_a_plan_changes_nothing(fleet, scaled):
 
     assert planned.status == 0, planned
     assert (f"http://{fleet.lab.nodes[0].ip}:8088", {"oms1": "running"}, {"RUNNING"}) == untouched
-    assert "physical server" in planned.out
+    assert "DELETES   4 rows of region cn-lab" in planned.out
 
 
 def test_cm_url_in_metadb_is_the_vip(fleet, scaled):

@@ -294,7 +294,7 @@ def test_a_guess_is_headed_as_one(place, capsys):
 
     said = capsys.readouterr().out
     assert said.startswith("ASSUMED (nothing was asked)")
-    assert "   assuming cm_url in MetaDB" in said
+    assert "  assuming  cm_url in MetaDB" in said
     assert "because" not in said
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +14,8 @@ from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts, Present, assumed
 from omsfab.plan.procedures import refusals, regions, scale_out
 from omsfab.plan.records import Job, SaveRows, Write
-from omsfab.show.text import plan_lines
+from tests.unit.test_plans import compare
 
-TEXTS = Path(__file__).parent / "plans"
 OLD = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
 
@@ -58,12 +55,8 @@ def now(package):
 def test_the_plan_of_a_new_region(several, now):
     """Others' rows saved first; cm_region on the old nodes shown and done; nothing stopped."""
     plan = scale_out.scale_out(several, now, region="cn-jiangsu")
-    path = TEXTS / "new_region.txt"
-    text = "\n".join(plan_lines(plan)) + "\n"
-    if os.environ.get("OMSFAB_REWRITE"):
-        path.write_text(text)
 
-    assert path.read_text() == text
+    compare("new_region", plan, several)
 
 
 def test_no_old_node_is_initialised_or_stopped(several, now):

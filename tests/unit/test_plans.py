@@ -16,28 +16,32 @@ from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import steps
 from omsfab.plan.observed import NodeFacts, Present, Reference, assumed
+from omsfab.plan.overview import overview
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, ClearRows, FromAny, Job, Send, Write
 from omsfab.run.engine.runner import stands
 from omsfab.run.record.journal import Past
+from omsfab.show.overview import overview_lines
 from omsfab.show.text import plan_lines
 
 TEXTS = Path(__file__).parent / "plans"
 
 
-def compare(name: str, plan) -> None:
-    """Compare with plans/NAME.txt; OMSFAB_REWRITE=1 writes it anew, to be read in the diff."""
-    path = TEXTS / f"{name}.txt"
-    text = "\n".join(plan_lines(plan)) + "\n"
-    if os.environ.get("OMSFAB_REWRITE"):
-        path.write_text(text)
+def compare(name: str, plan, fleet) -> None:
+    """Compare with plans/NAME.txt (``--verbose``) and NAME.short.txt, at 80 columns;
+    OMSFAB_REWRITE=1 writes them anew, to be read in the diff."""
+    short = overview_lines(plan, overview(plan, fleet.regions), 80)
+    for file, lines in ((f"{name}.txt", plan_lines(plan)), (f"{name}.short.txt", short)):
+        text = "\n".join(lines) + "\n"
+        if os.environ.get("OMSFAB_REWRITE"):
+            (TEXTS / file).write_text(text)
 
-    assert path.read_text() == text
+        assert (TEXTS / file).read_text() == text
 
 
 def test_physical_address_to_vip(fleet, package, present):
     """Guide, physical-address scenario: staging first, then stop, rows, config, init, join."""
-    compare("physical_to_vip", scale_out.scale_out(fleet, present(package)))
+    compare("physical_to_vip", scale_out.scale_out(fleet, present(package)), fleet)
 
 
 def test_third_node_behind_a_vip(fleet, package, present):
@@ -53,12 +57,12 @@ def test_third_node_behind_a_vip(fleet, package, present):
         image=now.image,
     )
 
-    compare("third_node", scale_out.scale_out(fleet, now))
+    compare("third_node", scale_out.scale_out(fleet, now), fleet)
 
 
 def test_first_deployment(fleet, package):
     """A region that MetaDB does not know is deployed node by node; no VIP is asked for."""
-    compare("deploy", scale_out.deploy(fleet, Present(package=package, image=package.image)))
+    compare("deploy", scale_out.deploy(fleet, Present(package=package, image=package.image)), fleet)
 
 
 def test_dry_assumes_the_longer_scenario(fleet, package):
@@ -100,7 +104,7 @@ def test_the_other_way_with_the_rows(fleet, package, present):
     """--rows=update: the same stages, another change, and who refers to the rows."""
     now = replace(present(package), references=(LOOSE, HELD))
 
-    compare("rows_update", scale_out.scale_out(fleet, now, rows="update"))
+    compare("rows_update", scale_out.scale_out(fleet, now, rows="update"), fleet)
 
 
 def test_who_refers_to_rows_is_told_with_the_way_that_keeps_their_ids(fleet, package, present):

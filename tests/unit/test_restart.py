@@ -57,7 +57,7 @@ def carried_out(plan, world) -> list[Event]:
 
 def test_a_region_is_restarted_node_by_node(fleet, now):
     """The plan as it is shown: what is asked first, each node's turn, what is left alone."""
-    compare("oms_restart", restart(fleet, now))
+    compare("oms_restart", restart(fleet, now), fleet)
 
 
 def test_programs_that_did_not_run_are_not_started(fleet, now):

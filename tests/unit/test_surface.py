@@ -50,7 +50,9 @@ def reference() -> str:
         "Common to all that may change something: `--plan` asks the live fleet and changes"
         " nothing, `--yes` does not ask (else one sentence says what is stopped, deleted and added,"
         " and wants a yes; scale.out and run.undo want the region's name where they stop OMS or"
-        " touch rows), `--json` tells events as JSON lines;",
+        " touch rows), `--json` tells events as JSON lines, with `--plan` or `--dry` the plan as"
+        " one object ([json.md](json.md)), `--verbose` tells every step of a plan and every line"
+        " of output;",
         "`fab --dry TASK` prints the plan without contact. `node.*` take `--node`, or `fab -H`"
         " with names or addresses of hosts.yaml.",
         "",
@@ -61,7 +63,9 @@ def reference() -> str:
         task = namespace[name]
         arguments = sorted(task.get_arguments(), key=lambda one: one.name)
         names = {argument.name for argument in arguments}
-        common = {"plan", "yes", "json", "node"} if {"plan", "yes"} <= names else {"node"}
+        common = (
+            {"plan", "yes", "json", "verbose", "node"} if {"plan", "yes"} <= names else {"node"}
+        )
         flags = [
             f"`--{argument.name.strip('_').replace('_', '-')}` {argument.help or ''}".strip()
             for argument in arguments
@@ -96,7 +100,7 @@ def test_dry_makes_no_contact(fleet, monkeypatch, tmp_path, capsys, name):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("OMSFAB_HOME", str(tmp_path))
 
-    start(Session(Flags(dry=True), fleet), name, nodes="", region="")
+    start(Session(Flags(dry=True, verbose=True), fleet), name, nodes="", region="")
 
     assert "docker_init.sh" in capsys.readouterr().out
 
@@ -107,9 +111,11 @@ def test_dry_shows_the_deployment_that_would_run(fleet, package, monkeypatch, tm
     monkeypatch.setattr(image_package, "examine", lambda *_, **__: package)
     install = fleet.install.model_copy(update={"package": Path(package.path)})
 
-    start(Session(Flags(dry=True), fleet.model_copy(update={"install": install})), "oms.deploy")
+    fleet = fleet.model_copy(update={"install": install})
+    start(Session(Flags(dry=True, verbose=True), fleet), "oms.deploy")
 
-    head, _, plan = capsys.readouterr().out.partition("\n")
+    head, _, rest = capsys.readouterr().out.partition("\n")
+    _, _, plan = rest.partition("\n")
     kept = (ROOT / "tests/unit/plans/deploy.txt").read_text()
 
     assert head.startswith("ASSUMED (nothing was asked)")

@@ -36,9 +36,9 @@ def back(fleet, package, present):
     return make
 
 
-def test_a_whole_scale_out_is_taken_back_in_reverse(back):
+def test_a_whole_scale_out_is_taken_back_in_reverse(back, fleet):
     """Containers first, rows before the configuration is initialised, programs last."""
-    compare("undo_scale_out", back())
+    compare("undo_scale_out", back(), fleet)
 
 
 def test_a_new_region_goes_with_its_rows(fleet, package):

@@ -59,7 +59,7 @@ class Task(NamedTuple):
     """Whether run.undo takes it back (undo.py)."""
     any_dates: bool = False
     """Whether a certificate that has expired will do: it must not stop a repair."""
-    flags: tuple[str, ...] = ("plan", "yes", "json")
+    flags: tuple[str, ...] = ("plan", "yes", "json", "verbose")
     accepts: bool = True
     """Whether it takes ``--accept``."""
     by_hand: bool = False

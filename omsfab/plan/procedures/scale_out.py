@@ -59,8 +59,9 @@ def scale_out(
     plan = _scale_out(fleet, present, region, nodes, accept_interruption, manner(rows))
     named = regions.other_names(fleet, present)
     schema = (caveats.OWN_SCHEMA,) if plan.changes else ()
-    notes = (*named, *schema, *caveats.of_image(fleet), *present.notes)
-    return replace(plan, reasons=(*plan.reasons, *notes))
+    notes = (*named, *caveats.of_image(fleet), *present.notes)
+    background = (*plan.background, *schema)
+    return replace(plan, reasons=(*plan.reasons, *notes), background=background)
 
 
 def manner(rows: str) -> Manner:
@@ -159,7 +160,6 @@ def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "")
         f"deploy region {where.name} on {names(where.nodes)}",
         (
             f"MetaDB has no row for location {where.location}",
-            caveats.OWN_SCHEMA,
             *caveats.of_image(fleet),
             *present.notes,
         ),
@@ -170,6 +170,7 @@ def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "")
             *_joining(fleet, where, present, where.nodes),
             _proof(fleet, where, present, where.nodes),
         ),
+        background=(caveats.OWN_SCHEMA,),
     )
 
 
@@ -192,8 +193,6 @@ def _from_physical(
     refusals.containers_kept(fleet, old, present)
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
-        'guide: "The IP address of a physical server is specified for the cm_url parameter"',
-        *present.scopes,
         *_about_rows(region, present, rows),
         *(f"despite {text}" for text in present.traffic),
         *_flags(fleet, old, present),
@@ -213,6 +212,10 @@ def _from_physical(
             _proof(fleet, region, present, new, here, rows=True),
         ),
         initial=old[0].name,
+        background=(
+            'guide: "The IP address of a physical server is specified for the cm_url parameter"',
+            *present.scopes,
+        ),
     )
 
 
@@ -290,10 +293,8 @@ def _behind_vip(
     refusals.containers_kept(fleet, old, present)
     drifts = {node.name: regions.config_drift(region, present.facts(node.name)) for node in old}
     drifted = [node for node in old if drifts[node.name]]
-    reasons = [
-        f"cm_url in MetaDB is {region.cm_url} already",
-        'guide: "A VIP is specified for the cm_url parameter in the initial environment"',
-    ]
+    reasons = [f"cm_url in MetaDB is {region.cm_url} already"]
+    guide = ('guide: "A VIP is specified for the cm_url parameter in the initial environment"',)
     if not new and not drifted:
         reasons.append(f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml")
         if further := [one.name for one in fleet.regions if one.name != region.name]:
@@ -303,6 +304,7 @@ def _behind_vip(
             f"region {region.name} is as hosts.yaml wants it",
             tuple(reasons),
             (_proof(fleet, region, present, new),),
+            background=guide,
         )
     refreshed = tuple(
         step
@@ -335,6 +337,7 @@ def _behind_vip(
             _proof(fleet, region, present, new),
         ),
         initial=old[0].name,
+        background=guide,
     )
 
 

@@ -153,7 +153,7 @@ class Site:
                 if result.status == 0:
                     return None
                 said = result.out.strip() or result.err.strip()
-                return f"{otherwise}: {said}" if said else otherwise
+                return ": ".join(filter(None, (otherwise, said))) or "not so"
             case ConfigSays(path, content):
                 return self._config(node, path, content)
             case CmUrlIs(location, url, old):
