@@ -93,6 +93,28 @@ def _told(error: Any) -> None:
     raise Exit(code=error.exit_code) from None
 
 
+def reads_hosts(body: Body) -> Body:
+    """Add --hosts: the file that is read instead of hosts.yaml."""
+
+    @functools.wraps(body)
+    def call(c: Context, *, hosts: str = "", **kwargs: Any) -> Any:
+        from omsfab.next_line import CALLED
+
+        if hosts:
+            CALLED.hosts = hosts
+        return body(c, **kwargs)
+
+    shape = inspect.signature(body)
+    named = inspect.Parameter("hosts", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="")
+    call.__signature__ = shape.replace(  # type: ignore[attr-defined]
+        parameters=[*shape.parameters.values(), named]
+    )
+    return call
+
+
+HOSTS_HELP = {"hosts": "the file to read; else $OMSFAB_HOSTS, hosts.local.yaml or hosts.yaml"}
+
+
 def _end_with(status: int) -> None:
     if status:
         raise Exit(code=status)
@@ -174,8 +196,8 @@ def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any
                 return None
             return body(c, **kwargs)
 
-        made = task(guarded(call))
-        made.help = words
+        made = task(guarded(reads_hosts(call)), auto_shortflags=False)
+        made.help = words | HOSTS_HELP
         return made
 
     return make
@@ -207,9 +229,11 @@ def node_task(
             named = c.host if isinstance(c, Connection) else node
             return body(c, node=named, **kwargs)
 
-        made = task(guarded(flagged(call, flags, accepts=accepts)))
+        made = task(
+            guarded(reads_hosts(flagged(call, flags, accepts=accepts))), auto_shortflags=False
+        )
         told = {name: FLAGS_HELP[name] for name in flags} | (ACCEPT_HELP if accepts else {})
-        made.help = {"node": "names or addresses, comma separated", **words, **told}
+        made.help = {"node": "names or addresses, comma separated", **words, **told, **HOSTS_HELP}
         return made
 
     return make
@@ -259,12 +283,12 @@ def planned_task(made: Any) -> Any:
 # --- fleet -----------------------------------------------------------------------------------
 
 
-@fleet_task(heeds_dry=True, json=TELLS)
-def show(c: Context, json: bool = False) -> None:
+@fleet_task(heeds_dry=True, json=TELLS, secrets="read them, too: can each be had?")
+def show(c: Context, json: bool = False, secrets: bool = False) -> None:
     """Show what hosts.yaml says, checked, without contact; warns about missing local files."""
     from omsfab.cli import fleet
 
-    fleet.show(as_json=json)
+    fleet.show(as_json=json, secrets=secrets)
 
 
 @fleet_task(json=TELLS, watch="again every 5 seconds, until Ctrl-C")

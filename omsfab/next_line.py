@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from omsfab.errors import Next
+
+
+@dataclass(slots=True)
+class Called:
+    """How this process was called: a line to paste is for the same program and the same file."""
+
+    program: str = "fab"
+    hosts: str = ""
+    """The value of ``--hosts``, as it was typed."""
+
+
+CALLED = Called()
 
 FLAGS = {"words": "command"}
 """Names in the records of runs that are flags of another name."""
@@ -21,7 +33,8 @@ def fab(task: str, *, dry: bool = False, first: str = "", note: str = "", **flag
     A flag that is empty or False is left out, one that is True stands alone.  ``first`` is what a
     person does before it, ``note`` why.
     """
-    words = ["fab", *(["--dry"] if dry else []), task, *_words(flags)]
+    hosts = _words({"hosts": CALLED.hosts})
+    words = [CALLED.program, *(["--dry"] if dry else []), task, *hosts, *_words(flags)]
     return Next(" ".join(words), first, note, task)
 
 
@@ -54,9 +67,10 @@ def shell(*words: str, first: str = "", note: str = "") -> Next:
 
 
 def typed(words: Sequence[str]) -> Next:
-    """Return the line that was typed, behind ``fab``."""
+    """Return the line that was typed, behind ``fab`` or ``omsfab``."""
     return Next(
-        " ".join(["fab", *map(quote, words)]), task=next((w for w in words if w[0:1] != "-"), "")
+        " ".join([CALLED.program, *map(quote, words)]),
+        task=next((w for w in words if w[0:1] != "-"), ""),
     )
 
 

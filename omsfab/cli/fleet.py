@@ -14,7 +14,7 @@ from typing import Any
 
 from omsfab.commands import docker, files, node_checks, oms, supervisor
 from omsfab.errors import Finding, OmsfabError, finding_of, refusal
-from omsfab.fleet import hosts_file, values
+from omsfab.fleet import values
 from omsfab.fleet.mask import one_line, plain
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
@@ -30,7 +30,7 @@ from omsfab.run.engine.runner import Runner
 from omsfab.run.preview import asks_metadb
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
-from omsfab.run.session import home_of, hosts_path, secrets_of
+from omsfab.run.session import home_of, hosts_path, load, secrets_of
 from omsfab.show import columns
 from omsfab.show.differences import difference_line
 from omsfab.show.document import SCHEMA, document
@@ -46,9 +46,9 @@ STALE = 200
 """Seconds after which a heartbeat is old; those of OMS come every ten."""
 
 
-def show(*, as_json: bool = False) -> None:
-    """Print hosts.yaml as it was understood; secrets as ****."""
-    loaded = hosts_file.load(hosts_path())
+def show(*, as_json: bool = False, secrets: bool = False) -> None:
+    """Print hosts.yaml as it was understood; secrets as ****, and only read if that is asked."""
+    loaded = load(secrets=secrets, quiet=True)
     if as_json:
         tree, missing = fleet_tree(loaded)
         return print(document(hosts_file=str(hosts_path()), fleet=tree, missing_files=missing))
@@ -180,7 +180,7 @@ AGAIN = 5.0
 def status(*, as_json: bool = False, watch: bool = False) -> int:
     """Print how each region and each node is; return 0, 5 if something is ill, 3 if a node or
     MetaDB cannot be reached.  ``watch``: again and again, until Ctrl-C."""
-    loaded = hosts_file.load(hosts_path())
+    loaded = load(quiet=as_json)
     home = home_of(loaded)
     while True:
         state = replace(ask(loaded), open_runs=tuple(open_runs(home)))
@@ -409,7 +409,7 @@ def check(region: str) -> int:
     Return 0 as wanted, 5 with differences or findings that would stop a run; a node or MetaDB that
     cannot be reached raises, with all the rest told.
     """
-    loaded = hosts_file.load(hosts_path())
+    loaded = load()
     asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = tunnel.edge(loaded.metadb, shells)

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from omsfab.errors import InputError, Mismatch, Next
-from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line
 from omsfab.metadb import tunnel
 from omsfab.metadb.scope import Scope
@@ -20,7 +19,7 @@ from omsfab.plan import steps
 from omsfab.plan.procedures import regions
 from omsfab.run import jump_host
 from omsfab.run.confirmation import Flags
-from omsfab.run.session import Session, home_of, hosts_path
+from omsfab.run.session import Session, home_of, hosts_path, load
 from omsfab.run.start import start
 from omsfab.show.document import document
 from omsfab.show.text import say
@@ -31,7 +30,7 @@ CARRY_OUT = Flags()
 
 def show(region: str, *, as_json: bool = False) -> None:
     """Print what MetaDB holds of each region, and which rows a scale-out would delete."""
-    loaded = hosts_file.load(hosts_path())
+    loaded = load(quiet=as_json)
     named = regions.named(loaded, region, fab("meta.show")) if region else None
     metadb = tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
     found = metadb.clusters() if metadb.exists() else ()
@@ -90,7 +89,7 @@ def show(region: str, *, as_json: bool = False) -> None:
 
 def save(region: str, flags: Flags = CARRY_OUT) -> None:
     """Back the rows of a region up, verified; nothing is deleted, and nobody is kept waiting."""
-    loaded = hosts_file.load(hosts_path())
+    loaded = load()
     where = regions.named(loaded, region, fab("meta.save"))
     home = home_of(loaded)
     if flags.dry:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from omsfab.errors import InputError, Next, OmsfabError
-from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import one_line, plain
 from omsfab.next_line import fab
 from omsfab.plan.events import Event
@@ -25,7 +24,7 @@ from omsfab.run.record import local_lock
 from omsfab.run.record.outages import History
 from omsfab.run.record.past_run import PastRun, short, whole_name
 from omsfab.run.record.past_run import runs as past_runs
-from omsfab.run.session import home_of, hosts_path
+from omsfab.run.session import home_of, hosts_path, load
 from omsfab.show import columns
 from omsfab.show.document import document
 from omsfab.show.history import log_line, moment, stage_lines
@@ -97,7 +96,7 @@ class RunTold:
 
 
 def _home() -> Path:
-    return home_of(hosts_file.load(hosts_path()))
+    return home_of(load(secrets=False, quiet=True))
 
 
 def told(run: PastRun, history: History, under_way: str) -> RunTold:
@@ -325,7 +324,7 @@ def _planned(run: PastRun) -> Plan | None:
         return None
     try:
         with journals.readable(run.directory):
-            fleet = undo.fleet_of(run.record, hosts_file.load(hosts_path()))
+            fleet = undo.fleet_of(run.record, load(secrets=False, quiet=True))
             return task.planner(fleet, run.present, **run.args)
     except (OmsfabError, NotImplementedError):
         return None

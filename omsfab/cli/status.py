@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 from omsfab import next_line
-from omsfab.fleet import hosts_file
 from omsfab.fleet.model import Fleet
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.run.confirmation import Flags, confirm
 from omsfab.run.record import claims, local_lock
-from omsfab.run.session import home_of, hosts_path
+from omsfab.run.session import home_of, hosts_path, load
 from omsfab.show.document import document
 from omsfab.show.text import say
 from omsfab.ssh import shell as ssh
@@ -24,7 +23,7 @@ def _metadb(loaded: Fleet) -> MetaDbEdge:
 
 def lock(*, as_json: bool = False) -> None:
     """Print who holds the lock, here, in MetaDB and on the nodes."""
-    loaded = hosts_file.load(hosts_path())
+    loaded = load(quiet=as_json)
     found = _asked(loaded)
     if as_json:
         return print(document(hosts_file=str(hosts_path()), **found))
@@ -91,7 +90,7 @@ def break_lock(run: str, flags: Flags) -> None:
     if flags.dry:
         print(f"dry: nothing was contacted; lease and claims of run {run} would be freed")
         return
-    loaded = hosts_file.load(hosts_path())
+    loaded = load()
     metadb = _metadb(loaded)
     holder = metadb.lease_holder()
     leased = bool(holder and holder.run_id == run)

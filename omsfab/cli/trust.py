@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from omsfab import next_line
 from omsfab.errors import SecurityRefusal
-from omsfab.fleet import hosts_file
 from omsfab.next_line import fab
 from omsfab.plan.procedures import node as repair
 from omsfab.run.confirmation import Flags, confirm
-from omsfab.run.session import hosts_path
+from omsfab.run.session import load
 from omsfab.ssh import host_keys
 from omsfab.ssh import shell as ssh
 
@@ -19,7 +18,7 @@ def trust(node: str, replace: str, flags: Flags) -> None:
     ``replace`` is the fingerprint that a changed key must have: it is read off the node's own
     console, so that nobody in between can answer for it.
     """
-    fleet = hosts_file.load(hosts_path())
+    fleet = load(secrets=False)
     nodes = repair.nodes_named(fleet, node, fab("node.trust")) if node else fleet.nodes
     if flags.dry:
         print("dry: nothing was contacted; the keys of these nodes would be shown, then recorded:")

@@ -24,11 +24,21 @@ from omsfab.next_line import chain, edit, fab, shell
 from omsfab.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "hosts.yaml"
+LOCAL = EXAMPLE.with_name("hosts.local.yaml")
+"""A fleet of one's own, which no version control has: `git pull` never touches it."""
 
 
-def load(path: Path) -> Fleet:
+def chosen(named: str = "") -> Path:
+    """Return the file that is read: the one named, else hosts.local.yaml, else hosts.yaml."""
+    path = Path(named) if named else LOCAL if LOCAL.exists() else EXAMPLE
+    here = Path.cwd()
+    return path.relative_to(here) if path.parent == here else path
+
+
+def load(path: Path, *, secrets: bool = True) -> Fleet:
     """Read hosts.yaml, fetch its secrets, and return the Fleet; nothing is contacted.
 
+    Without ``secrets`` none is fetched: each is an empty one then.
     Raises InputError with all faults of the file at once, InputError or SecurityRefusal for a
     secret that cannot be had or is not kept private.
     """
@@ -36,8 +46,8 @@ def load(path: Path) -> Fleet:
     reading = Reading(path.parent)
     if faults := _examine(document, reading):
         raise _refusal(path, faults, document.lines)
-    secrets = _secrets(reading.sources, path.parent)
-    fleet = _fleet(document.data, Reading(path.parent, secrets))
+    had = _secrets(reading.sources, path.parent) if secrets else {}
+    fleet = _fleet(document.data, Reading(path.parent, had))
     return fleet.model_copy(update={"origin": path})
 
 
@@ -118,9 +128,9 @@ def _edit(path: Path) -> Next:
 
 def _begin(path: Path) -> Next:
     """A file that is not there begins as the example; why another cannot be read, `ls` shows."""
-    if path.exists() or path.is_symlink() or path == EXAMPLE:
+    if path.exists() or path.is_symlink() or path.absolute() == EXAMPLE:
         return shell("ls", "-ld", str(path))
-    note = "the commented example; edit it, then look with: fab fleet.show"
+    note = f"the commented example; edit it, then look with: {fab('fleet.show')}"
     return shell("install", "-D", "-m", "600", str(EXAMPLE), str(path), note=note)
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +14,13 @@ from typing import Any, TypeVar, cast
 
 from rich.console import Console
 
+from omsfab import VERSION
 from omsfab.errors import Next, OmsfabError
 from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import Redactor
 from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.metadb import tunnel
+from omsfab.next_line import CALLED
 from omsfab.plan import acceptance, overview
 from omsfab.plan.overview import Answer
 from omsfab.plan.procedures.registry import Task
@@ -37,8 +40,21 @@ from omsfab.ssh import shell as ssh
 
 
 def hosts_path() -> Path:
-    """Return the path of hosts.yaml: $OMSFAB_HOSTS, or hosts.yaml here."""
-    return Path(os.environ.get("OMSFAB_HOSTS", "hosts.yaml"))
+    """Return the file that is read: --hosts, $OMSFAB_HOSTS, hosts.local.yaml, or hosts.yaml."""
+    return hosts_file.chosen(CALLED.hosts or os.environ.get("OMSFAB_HOSTS", ""))
+
+
+def load(*, secrets: bool = True, quiet: bool = False) -> Fleet:
+    """Read the fleet, and say out of which file; ``quiet`` where its own output says that.
+
+    The line goes to standard error: what a task prints stays clean for programs.
+    """
+    path = hosts_path()
+    fleet = hosts_file.load(path, secrets=secrets)
+    if not quiet:
+        metadb = f"{fleet.metadb.host}:{fleet.metadb.port}/{fleet.metadb.rm_db}"
+        print(f"omsfab {VERSION} · {path} · MetaDB {metadb}", file=sys.stderr, flush=True)
+    return fleet
 
 
 def home_of(fleet: Fleet) -> Path:
@@ -84,7 +100,7 @@ class Session:
 
     def __init__(self, flags: Flags, fleet: Fleet | None = None) -> None:
         self.flags = flags
-        self.fleet = fleet or hosts_file.load(hosts_path())
+        self.fleet = fleet or load(quiet=flags.json)
         self.home = home_of(self.fleet)
         self.redact = Redactor(secrets_of(self.fleet))
         self.console = Console(stderr=flags.json)

@@ -55,6 +55,9 @@ def reference() -> str:
         " of output;",
         "`fab --dry TASK` prints the plan without contact. `node.*` take `--node`, or `fab -H`"
         " with names or addresses of hosts.yaml.",
+        "Which file is read: `--hosts FILE` behind the task, else `$OMSFAB_HOSTS`, else"
+        " `hosts.local.yaml` beside hosts.yaml (git ignores it), else hosts.yaml; the first line of"
+        " each screen names it, on standard error.",
         "",
         "| task | what it does | flags of its own |",
         "|---|---|---|",
@@ -63,9 +66,8 @@ def reference() -> str:
         task = namespace[name]
         arguments = sorted(task.get_arguments(), key=lambda one: one.name)
         names = {argument.name for argument in arguments}
-        common = (
-            {"plan", "yes", "json", "verbose", "node"} if {"plan", "yes"} <= names else {"node"}
-        )
+        common = {"node", "hosts"}
+        common |= {"plan", "yes", "json", "verbose"} if {"plan", "yes"} <= names else set()
         flags = [
             f"`--{argument.name.strip('_').replace('_', '-')}` {argument.help or ''}".strip()
             for argument in arguments
