@@ -530,11 +530,42 @@ def lab_demo(c: Context, name: str = "demo", metadb: str = "oceanbase", end: boo
     demo.demo(name, metadb, end=end)
 
 
+GROUPS = {
+    "What is wanted, and what is so": ("fleet",),
+    "Change the fleet": ("scale", "oms", "tsdb"),
+    "Runs: what was done, go on, roll back": ("run", "lock"),
+    "Single nodes": ("node",),
+    "Rows in MetaDB": ("meta",),
+    "A local fleet to try it on": ("lab",),
+}
+"""How `omsfab --list` groups the tasks, by the first part of their names."""
+
+MARKS = {
+    "scale.out": "may stop OMS and delete rows",
+    "oms.restart": "stops OMS",
+    "tsdb.enable": "restarts parts of OMS",
+    "run.resume": "does what that run does",
+    "run.undo": "may stop OMS and delete rows",
+    "node.initialise": "restarts OMS",
+    "node.refresh": "restarts parts of OMS",
+    "node.restart": "stops OMS",
+    "node.stop": "stops OMS",
+    "node.exec": "does what the line does",
+    "meta.restore": "deletes rows",
+    "lock.break": "deletes a lock",
+    "lab.down": "deletes the lab",
+    "lab.demo": "deletes a former one",
+}
+"""Tasks that stop or delete something, as the list says it in front of what they do."""
+
+
 def _tree(groups: dict[str, dict[str, Any]]) -> Collection:
     tree = Collection()
     for name, members in groups.items():
         group = Collection(name)
         for verb, member in members.items():
+            if mark := MARKS.get(f"{name}.{verb}"):
+                member.__doc__ = f"! {mark} · {member.__doc__}"
             group.add_task(member, name=verb)
         tree.add_collection(group)
     return tree

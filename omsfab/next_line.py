@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from omsfab.errors import Next
+
+
+class Cure(TypedDict, total=False):
+    """Words of an error that are only sometimes there."""
+
+    fix: str
 
 
 @dataclass(slots=True)
@@ -77,6 +85,18 @@ def typed(words: Sequence[str]) -> Next:
 def edit(path: str) -> Next:
     """Return the line that opens a file in the operator's editor."""
     return Next(f"${{EDITOR:-vi}} {quote(path)}")
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return the name that ``word`` was probably meant to be, or ""."""
+    return next(iter(difflib.get_close_matches(word, list(names), 1)), "")
+
+
+def meant(words: Sequence[str], names: Iterable[str]) -> Cure:
+    """Return the ``fix`` of an error about words that are none of these names; none is none."""
+    known = list(names)
+    near = [one for word in words if (one := nearest(word, known))]
+    return {"fix": f"did you mean {', '.join(near)}?"} if near else {}
 
 
 def quote(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from omsfab.errors import InputError, Next, OmsfabError
 from omsfab.fleet.mask import one_line, plain
-from omsfab.next_line import fab
+from omsfab.next_line import fab, meant
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
 from omsfab.plan.procedures import undo
@@ -349,7 +349,11 @@ def _named(name: str) -> PastRun:
         if wanted in ("", run.name):
             return run
     raise InputError(
-        "INPUT-025", f"there is no run {name}".rstrip(), where=str(home), next=fab("run.list")
+        "INPUT-025",
+        f"there is no run {name}".rstrip(),
+        where=str(home),
+        **meant([name], [run.name for run in past_runs(home)]),
+        next=fab("run.list"),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omsfab.errors import InputError, PreflightError
-from omsfab.next_line import fab
+from omsfab.next_line import fab, meant
 from omsfab.plan import step_names
 from omsfab.plan.events import RunEnd
 from omsfab.plan.procedures import node as repair
@@ -55,6 +55,7 @@ def unfinished(session: Session, named: str) -> PastRun:
         "INPUT-025",
         f"there is no unfinished run {named}".rstrip(),
         where=str(session.home),
+        **meant([named], [run.name for run in runs(session.home)]),
         next=fab("run.list"),
     )
 
@@ -87,6 +88,7 @@ def changed(session: Session, named: str) -> PastRun:
         "INPUT-008",
         f"there is no run {named or 'that changed something and can be taken back'}",
         where=str(session.home),
+        **meant([named], [run.name for run in runs(session.home)]),
         next=fab("run.list"),
     )
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from rich.console import Console
 
-from omsfab import VERSION
+import omsfab
 from omsfab.errors import Next, OmsfabError
 from omsfab.fleet import hosts_file
 from omsfab.fleet.mask import Redactor
@@ -53,7 +53,7 @@ def load(*, secrets: bool = True, quiet: bool = False) -> Fleet:
     fleet = hosts_file.load(path, secrets=secrets)
     if not quiet:
         metadb = f"{fleet.metadb.host}:{fleet.metadb.port}/{fleet.metadb.rm_db}"
-        print(f"omsfab {VERSION} · {path} · MetaDB {metadb}", file=sys.stderr, flush=True)
+        print(f"omsfab {omsfab.VERSION} · {path} · MetaDB {metadb}", file=sys.stderr, flush=True)
     return fleet
 
 

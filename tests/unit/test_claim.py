@@ -148,7 +148,7 @@ def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):
     """A repair has claims only; that a scale-out holds the lease tells nothing about it."""
     shell = SimpleNamespace(close=lambda: None)
     freed = []
-    monkeypatch.setattr(views.hosts_file, "load", lambda path: SimpleNamespace(nodes=(), ssh=None))
+    monkeypatch.setattr(views, "load", lambda: SimpleNamespace(nodes=(), ssh=None))
     holder = SimpleNamespace(run_id="r2")
     monkeypatch.setattr(views, "_metadb", lambda _: SimpleNamespace(lease_holder=lambda: holder))
     monkeypatch.setattr(views.ssh, "connect", lambda *_: {"oms1": shell})

@@ -25,7 +25,7 @@ def ids_in_code() -> set[str]:
     """Every error id that the program can say, by its literals."""
     return {
         node.value
-        for path in (*(ROOT / "omsfab").rglob("*.py"), ROOT / "tasks.py")
+        for path in (*(ROOT / "omsfab").rglob("*.py"), ROOT / "tasks.py", ROOT / "program.py")
         if "image" not in path.relative_to(ROOT).parts
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant)

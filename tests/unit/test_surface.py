@@ -26,6 +26,21 @@ COMMANDS = ROOT / "docs" / "commands.md"
 
 REMOVAL = """
 
+## omsfab, and completion
+
+`scripts/omsfab` (`.venv/bin/omsfab` once `scripts/setup` has run) is the same tree as a program of
+its own: it works in any directory, `omsfab --list` groups the tasks, `omsfab --version` tells the
+version, `--hosts` may stand anywhere, and what is misspelt (task, flag, node, region, run) is told
+with what was probably meant, exit status 2. `!` marks what stops, restarts or deletes something.
+
+Names of tasks, flags, nodes, regions and runs are completed by Tab, out of the hosts file, without
+contact and without any secret:
+
+```sh
+source <(omsfab --print-completion-script=bash)   # in ~/.bashrc
+source <(omsfab --print-completion-script=zsh)    # in ~/.zshrc, behind compinit
+```
+
 ## What stays in the MetaDB
 
 Locks and markers of runs stand in tables `omsfab_lease` and `omsfab_marker` of `drc_rm_db` (a few

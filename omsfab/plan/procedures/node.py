@@ -9,7 +9,7 @@ from omsfab.command import Command
 from omsfab.commands import docker, node_checks, oms, supervisor
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
-from omsfab.next_line import fab, plus
+from omsfab.next_line import fab, meant, nearest, plus
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import refusals
@@ -30,9 +30,17 @@ def nodes_named(fleet: Fleet, text: str, again: Next, flag: str = "node") -> tup
             f"hosts.yaml has no node {', '.join(missing)}" if missing else "no node was named",
             where="--node or -H" if flag == "node" else "--from",
             evidence="there are: " + ", ".join(f"{n.name} ({n.ip})" for n in fleet.nodes),
-            next=plus(again, **{flag: fleet.nodes[0].name}),
+            **meant(missing, [n.name for n in fleet.nodes]),
+            next=plus(again, **{flag: _corrected(wanted, fleet) or fleet.nodes[0].name}),
         )
     return tuple(dict.fromkeys(found))
+
+
+def _corrected(wanted: Sequence[str], fleet: Fleet) -> str:
+    """The list as it was probably meant, or ""."""
+    names = [word for node in fleet.nodes for word in (node.name, node.ip)]
+    near = [word if word in names else nearest(word, names) for word in wanted]
+    return ",".join(near) if all(near) else ""
 
 
 def _plan(

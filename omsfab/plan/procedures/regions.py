@@ -10,7 +10,7 @@ from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
-from omsfab.next_line import fab, plus
+from omsfab.next_line import fab, meant, nearest, plus
 from omsfab.plan.observed import NodeFacts, Present
 
 
@@ -29,13 +29,14 @@ def named(fleet: Fleet, name: str, again: Next = AGAIN) -> Region:
     found = [region for region in fleet.regions if name in ("", region.name)]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(region.name for region in fleet.regions)
+    known = [region.name for region in fleet.regions]
     raise InputError(
         "INPUT-020",
         f"there is no region {name!r}" if name else "hosts.yaml has several regions",
         where="--region",
-        evidence=f"there are: {known}",
-        next=plus(again, region=fleet.regions[-1].name),
+        evidence=f"there are: {', '.join(known)}",
+        **meant([name], known),
+        next=plus(again, region=nearest(name, known) or fleet.regions[-1].name),
     )
 
 
@@ -79,6 +80,7 @@ def chosen(region: Region, text: str, again: Next = AGAIN) -> tuple[Node, ...]:
             f"hosts.yaml has no node {', '.join(missing)} in region {region.name}",
             where="--nodes",
             evidence=f"there are: {names(region.nodes)}",
+            **meant(missing, [node.name for node in region.nodes]),
             next=plus(again, region=region.name, note="without --nodes: all that are missing"),
         )
     return tuple(node for node in region.nodes if node in found.values())
