@@ -290,7 +290,6 @@ def _told(plan: Plan, said: Mapping[str, Answer], state: State) -> Iterator[Told
             id, title = answer.id or step.fault, step.title.replace(step.node, "the node")
             nodes, texts = found.setdefault((id, title), ([], {}))
             nodes.append(step.node)
-            text = "\n".join(answer.lacking).removeprefix(f"{id} ")
-            texts[text.removeprefix(f"{step.title}: ")] = None
+            texts["\n".join(answer.lacking)] = None
     for (id, title), (nodes, texts) in found.items():
         yield Told(id, title, tuple(nodes), tuple(texts))

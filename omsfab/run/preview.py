@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def asked(
 
 def only_ask(session: Session, plan: Plan) -> None:
     """Run a plan that changes nothing: no lock, no journal."""
-    show = session.show()
+    show = session.show(plan, whole=True)
     site = Site("", session.home, session.shells, session.metadb, secrets=secrets_of(session.fleet))
     try:
         with show:
@@ -66,14 +66,19 @@ def compare(
     preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
     rest = [step for stage in plan.stages[len(preflight) :] for step in stage.steps]
     refused: OmsfabError | None = None
-    found: dict[str, Answer] = {}
+    ended: dict[str, Event] = {}
+
+    def hear(event: Event) -> None:
+        if event.kind in HEARD:
+            ended[step_names.key(event.step, event.node)] = event
+
+    runner = Runner(site, hear, accepted=accepted)
     try:
         try:
-            hear = _hearer(site, found)
-            Runner(site, hear, accepted=accepted).carry_out(replace(plan, stages=tuple(preflight)))
+            runner.carry_out(replace(plan, stages=tuple(preflight)))
         except OmsfabError as error:
             refused = error
-        found |= _needed(site, rest)
+        found = _heard(site, plan, ended, refused, runner.warnings) | _needed(site, rest)
     finally:
         session.hang_up()
     session.tell_plan(
@@ -99,15 +104,28 @@ HEARD: Mapping[str, State] = {"done": "passed", "warning": "warning", "failed": 
 """Kinds of events with which a question ends."""
 
 
-def _hearer(site: Site, found: dict[str, Answer]) -> Callable[[Event], None]:
-    """Return what keeps the answers to the preflight's questions."""
-
-    def hear(event: Event) -> None:
-        if state := HEARD.get(event.kind):
-            text = () if state == "passed" else (site.redact(event.text),)
-            found[step_names.key(event.step, event.node)] = Answer(state, text, event.id)
-
-    return hear
+def _heard(
+    site: Site,
+    plan: Plan,
+    ended: Mapping[str, Event],
+    refused: OmsfabError | None,
+    warnings: Sequence[Finding],
+) -> dict[str, Answer]:
+    """Return what the questions of the preflight came to: how each ended, and what was found."""
+    errors = (refused.parts or (refused,)) if refused else ()
+    found: dict[str, Answer] = {}
+    for step in plan.steps:
+        if step.key not in ended:
+            continue
+        event = ended[step.key]
+        state = HEARD[event.kind]
+        texts: list[str] = []
+        if state == "warning":
+            texts = [w.found for w in warnings if (w.node, w.what) == (step.node, step.title)]
+        if state == "failed":
+            texts = [e.evidence for e in errors if (e.node, e.id) == (step.node, event.id)]
+        found[step.key] = Answer(state, tuple(map(site.redact, texts)), event.id)
+    return found
 
 
 def _needed(site: Site, steps: Sequence[Step]) -> dict[str, Answer]:

@@ -85,8 +85,15 @@ def plan_lines(
             lines = step_lines(step) if whole else ()
             yield from (f"   {'':<{width}}   {line}" for line in lines)
             for text in seen.lacking if seen else ():
-                yield from (f"   {'':<{width}}   · {line}" for line in text.splitlines())
+                yield from (f"   {'':<{width}}   · {line}" for line in _lacks(seen, text))
     yield from outage_lines(plan)
+
+
+def _lacks(seen: Answer | None, text: str) -> Iterator[str]:
+    lines = text.splitlines()
+    if seen and seen.id and lines:
+        lines[0] = f"{seen.id} {lines[0]}"
+    yield from lines
 
 
 ANSWERS: Mapping[State, str] = {

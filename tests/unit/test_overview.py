@@ -48,10 +48,9 @@ def answers_of(plan):
     said = {}
     for step in plan.stages[0].steps:
         if step.name == "advice":
-            text = f"HOST-010 {step.title}: 2 CPUs, 8 or more are advised"
-            said[step.key] = Answer("warning", (text,), "HOST-010")
+            said[step.key] = Answer("warning", ("2 CPUs, 8 or more are advised",), "HOST-010")
         elif step.name == "habits" and step.node in ("oms2", "oms5"):
-            text = f"HOST-010 {step.title}: live-restore of docker is off ({step.node})"
+            text = f"live-restore of docker is off ({step.node})"
             said[step.key] = Answer("warning", (text,), "HOST-010")
         else:
             said[step.key] = Answer("passed")
