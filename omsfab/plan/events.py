@@ -92,8 +92,9 @@ class Event:
     ``states`` (program -> state), ``uptime`` (program -> seconds) and ``settled`` (when what
     started them had ended); of the first "run" ``serving`` (region -> nodes), of the last one
     ``end`` (RunEnd), of one that ends a session ``left`` (failed, detached); of "failed" and
-    "warning" ``id``, the id of the error; of "stage" ``number`` and ``title``; of "state"
-    ``phase``, of "progress" ``bytes`` (there, all).
+    "warning" ``id``, the id of the error; of "stage" ``number``, ``title`` and
+    ``steps`` (node -> how many); of "state" ``phase``, or ``alive`` (seconds) where it only says
+    that a step goes on; of "progress" ``bytes`` (there, all).
     """
 
     at: float

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from omsfab.errors import InputError, Next
 from omsfab.next_line import plus
+from omsfab.show import columns
+
+ANSWER = 12
+"""Columns that are left behind the question for what is typed."""
 
 TRIES = 3
 """Answers that are neither what is wanted nor no before that counts as no."""
@@ -54,7 +61,7 @@ def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
     if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
         raise InputError("INPUT-023", "there is no terminal to ask on", where=line.line, next=first)
     asks = f"Type {word} to continue: " if word else "Continue? [yes/no] "
-    prompt = f"{stakes} {asks}"
+    prompt = folded(stakes, asks)
     for _ in range(TRIES):
         answer = _answer(prompt)
         if answer == word if word else answer.lower() == "yes":
@@ -63,6 +70,14 @@ def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
             break
         prompt = asks if word else "Please type yes or no: "
     raise InputError("INPUT-024", "not confirmed", where=line.line, next=shown)
+
+
+def folded(stakes: str, asks: str) -> str:
+    """Return both as they fit on the terminal: folded between words, the question in one piece."""
+    wide = shutil.get_terminal_size().columns
+    *lines, last = columns.folded(stakes, wide)
+    room = cell_len(last) + 1 + cell_len(asks) + ANSWER <= wide
+    return "\n".join([*lines, f"{last} {asks}" if room else f"{last}\n{asks}"])
 
 
 def _answer(prompt: str) -> str:

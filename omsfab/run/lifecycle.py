@@ -195,7 +195,7 @@ class Live:
             one.guard = self._guard
         self._journal = journals.Journal(order.directory)
         self._blind = False
-        self._heard = _heard_before(order)
+        self._heard = heard_before(order)
         initial = order.plan.initial
         shell = world.shells.get(initial) if initial else None
         self._mirror = Mirror(shell, order.directory, self._mirror_says) if shell else None
@@ -261,7 +261,7 @@ class Live:
         text = self._redacted(event)
         clean = event if text == event.text else replace(event, text=text)
         self._journal.write(clean)
-        if event.kind == "programs" or event.data:
+        if event.kind in ("programs", "run"):  # what an outage is measured from
             self._heard.append(clean)
         if event.kind == "stage" and self._mirror:
             self._mirror.refresh()
@@ -515,7 +515,7 @@ def _summary(task: str, tally: Tally, took: float) -> str:
     return text
 
 
-def _heard_before(order: Order) -> list[Event]:
+def heard_before(order: Order) -> list[Event]:
     """What earlier sessions, and the run that is rolled back, tell of the programs."""
     earlier = list(order.past.events) if order.past else []
     if order.undoes is None:

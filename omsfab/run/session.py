@@ -22,14 +22,16 @@ from omsfab.fleet.model import Fleet, Install, Tsdb
 from omsfab.metadb import tunnel
 from omsfab.next_line import CALLED
 from omsfab.plan import acceptance, overview
+from omsfab.plan.events import Event
 from omsfab.plan.overview import Answer
 from omsfab.plan.procedures.registry import Task
 from omsfab.plan.records import Plan
 from omsfab.plan.stakes import stakes
-from omsfab.run import jump_host, lifecycle
+from omsfab.run import clock, jump_host, lifecycle
 from omsfab.run.confirmation import Flags as Flags
 from omsfab.run.confirmation import confirm
 from omsfab.run.lifecycle import Order, World
+from omsfab.run.record import holders
 from omsfab.run.record import journal as journals
 from omsfab.secret import Secret
 from omsfab.show.columns import folded, width
@@ -127,7 +129,9 @@ class Session:
         return self.fleet.tsdb if task.tsdb else self.fleet.install
 
     def execute(self, order: Order) -> None:
-        world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), self.show())
+        whole = order.plan.task in holders.FREE
+        show = self.show(order.plan, lifecycle.heard_before(order), whole=whole)
+        world = World(self.home, self.shells, self.metadb, secrets_of(self.fleet), show)
         try:
             if order.lease:
                 jump_host.tell_time(self.metadb, self.print)
@@ -170,7 +174,8 @@ class Session:
         else:
             seen = overview.overview(plan, regions, answers)
             lines = overview_lines(plan, seen, wide, assumed=assumed)
-        self.print("\n".join([*guess, self._about(), *lines]))
+        about = folded(self._about(), wide) if wide else [self._about()]
+        self.print("\n".join([*guess, *about, *lines]))
 
     def _about(self) -> str:
         """Which file was read, and which OMS it means."""
@@ -178,8 +183,13 @@ class Session:
         place = f"MetaDB {metadb.host}:{metadb.port}/{metadb.rm_db}"
         return " · ".join(filter(None, (str(self.fleet.origin or ""), place)))
 
-    def show(self) -> Show:
-        return JsonLines(print) if self.flags.json else Terminal(self.console)
+    def show(self, plan: Plan, heard: Sequence[Event] = (), *, whole: bool = False) -> Show:
+        """Return who looks at the events of this plan; ``heard`` are those of before that tell of
+        an outage.  With ``whole`` what commands say is what was asked for."""
+        if self.flags.json:
+            return JsonLines(print)
+        whole = whole or self.flags.verbose
+        return Terminal(self.console, plan, heard, whole=whole, wall=clock.now)
 
     def print(self, text: str) -> None:
         self.console.print(self.redact(text), highlight=False, markup=False, soft_wrap=True)

@@ -62,7 +62,9 @@ FOREIGN = {
     "run/record/past_run.py short": "the id of a run, whose end an operator types",
     "run/record/replica.py": "what a node says of copies, which may be in other hands",
     "show/report.py title": "--nodes, as an operator typed it",
-    "show/progress.py _folded": "where a line of the screen ends",
+    "show/columns.py folded": "where a line of the screen ends",
+    "show/live.py clipped": "where a line of the screen ends",
+    "show/overview.py _follows": "names of nodes, as hosts.yaml has them",
     "ssh": "what OpenSSH and its files say",
 }
 """Where a text is taken apart -> whose text it is.  A room, a file, or a function of a file."""

@@ -151,13 +151,15 @@ def follow(
     ending: Next | None = None,
     stop: bool = False,
     on_phase: Callable[[str, str], None] | None = None,
+    on_alive: Callable[[float, str], None] | None = None,
 ) -> JobResult:
     """Start the attempt unless it was started, and hand on its lines until it ends.
 
     The attempt is a name that is never used for another try.  Called again with it, goes on with
     what runs or ran, from byte ``offset`` of its output.  Lines come without the ``secrets``.
     ``ending`` is the line that ends one that hangs; with ``stop`` one that runs is ended.
-    ``on_phase`` gets "step 2 of 5" and what is said of it, which is else a state as any other.
+    ``on_phase`` gets "step 2 of 5" and what is said of it, ``on_alive`` for how many seconds it has
+    run, and a sign of life; without them both are states as any other.
 
     Raises Locked INIT-010 when another attempt holds the lock, or an initialisation by hand does
     not end (habit "always"), StepFailed INIT-011 (it failed), INIT-012 (a signal, or lost; Ended
@@ -167,7 +169,7 @@ def follow(
     job goes on in any other case.
     """
     it = _Attempt(shell, job, attempt, on_line, on_state, secrets, offset, pace, ending)
-    it.on_phase = on_phase or it.on_phase
+    it.on_phase, it.on_alive = on_phase or it.on_phase, on_alive or it.on_alive
     if stop:
         it.stop()
     return it.follow()
@@ -252,6 +254,7 @@ class _Attempt:
         self._shell, self._job, self._attempt, self._pace = shell, job, attempt, pace
         self._on_line, self._on_state = on_line, on_state
         self.on_phase: Callable[[str, str], None] = lambda phase, text: on_state(text)
+        self.on_alive: Callable[[float, str], None] = lambda spent, text: on_state(text)
         self._hide = Redactor(secrets)
         self._script = words.script_name(job.argv)
         self._directory = f"{job.directory}/{attempt}"
@@ -272,7 +275,7 @@ class _Attempt:
                 "INIT-012",
                 f"{self._script} was ended on request",
                 where=f"{self._job.container} on {self._shell.node}",
-                evidence=f"{self._shell.node}:{self._directory}/output",
+                evidence=self._output,
             )
 
     def follow(self) -> JobResult:
@@ -314,7 +317,7 @@ class _Attempt:
             while time.monotonic() < until:
                 seen = self._poll(0)
                 if seen.age is not None:
-                    self._on_state(f"{self._script} started (attempt {self._attempt})")
+                    self._on_state(f"{self._script} started; all that it says: {self._output}")
                     return None
                 if seen.refused is not None:
                     return seen.refused
@@ -551,6 +554,11 @@ class _Attempt:
         return time.monotonic() - self._began
 
     @property
+    def _output(self) -> str:
+        """Where all that it says is kept."""
+        return f"{self._shell.node}:{self._directory}/output"
+
+    @property
     def _how_to_end(self) -> str:
         return f"; to end it: {self._ending}" if self._ending else ""
 
@@ -558,9 +566,10 @@ class _Attempt:
         self._beat = time.monotonic()
         last = self._reading.last[-1][:200] if self._reading.last else "nothing said yet"
         text = f"{self._elapsed():.0f} s, {self._offset} bytes, last line: {last}"
-        if since:
-            text = f"{self._script} (pid {since}) is running since {text}{self._how_to_end}"
-        self._on_state(text)
+        if not since:
+            return self.on_alive(self._elapsed(), text)
+        text = f"{self._script} (pid {since}) is running since {text}{self._how_to_end}"
+        return self._on_state(f"{text}; all that it says: {self._output}")
 
     def _sign_of_life(self) -> None:
         elapsed = self._elapsed()
@@ -582,9 +591,7 @@ class _Attempt:
             "INIT-022",
             f"{self._script} still runs after {self._elapsed():.0f} s; it was not touched",
             where=f"{self._job.container} on {self._shell.node}",
-            evidence="\n".join(
-                (f"{self._shell.node}:{self._directory}/output", *self._reading.last)
-            ),
+            evidence="\n".join((self._output, *self._reading.last)),
             next=self._ending,
         )
 

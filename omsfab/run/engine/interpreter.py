@@ -241,7 +241,8 @@ class Site:
                 return "; ".join(filter(None, (f"{why} (asked for {now - began:.0f} s)", down)))
             if now - told >= SIGN_EVERY:
                 told = now
-                tell("state", f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}")
+                text = f"waiting, {now - began:.0f} s of {limit:.0f} s: {why}"
+                tell("state", text, {"alive": now - began})
             time.sleep(every)
         return None
 
@@ -493,6 +494,7 @@ class Site:
                     on_line=on_line,
                     on_state=lambda text: tell("state", text),
                     on_phase=lambda phase, text: tell("state", text, {"phase": phase}),
+                    on_alive=lambda spent, text: tell("state", text, {"alive": spent}),
                     secrets=self._secrets,
                     ending=self._ending,
                     stop=self._stop_init,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -189,8 +190,7 @@ class Runner:
             )
             if not steps:
                 continue
-            said = {"number": number, "title": stage.title}
-            self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}", said)
+            self._say_stage(number, stage, steps, plan)
             errors = self._stage(stage, steps)
             while not errors and (again := self._no_longer_proven(stage, steps, plan)):
                 errors = self._stage(stage, again)
@@ -203,6 +203,12 @@ class Runner:
         if self._dropped:
             raise self._without_some()
         return self.tally
+
+    def _say_stage(self, number: int, stage: Stage, steps: Sequence[Step], plan: Plan) -> None:
+        """A stage begins, with so many steps of each node."""
+        each = Counter(step.node for step in steps)
+        data = {"number": number, "title": stage.title, "steps": dict(each)}
+        self._say("", "", "stage", f"{number}/{len(plan.stages)} {stage.title}", data)
 
     def _with_what_it_lacks(self, past: Past, plan: Plan) -> Past:
         """A copy of a journal may lag behind.  Where docker_init.sh was begun, all that stands
@@ -329,7 +335,9 @@ class Runner:
         for node, (step, since) in list(self._going.items()):
             if now - max(since, self._heard.get(node, 0.0)) >= SIGN_EVERY:
                 with contextlib.suppress(OmsfabError):  # its own lane tells that
-                    self._say(node, step.name, "state", f"{step.title}: {now - since:.0f} s so far")
+                    spent = now - since
+                    text = f"{step.title}: {spent:.0f} s so far"
+                    self._say(node, step.name, "state", text, {"alive": spent})
 
     def _together(self, stage: Stage, errors: Iterable[OmsfabError]) -> OmsfabError:
         """Return one error for all; an unknown outcome stays one, whatever else failed."""
