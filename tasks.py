@@ -331,6 +331,64 @@ def trust(c: Context, node: str = "", replace: str = "", *, flags: Any) -> None:
     keys.trust(node, replace, flags)
 
 
+@node_task(flags=("json",))
+def node_status(c: Context, node: str = "", *, flags: Any) -> None:
+    """Show container, programs and health of nodes; exit status 5: one is ill, 3: unreachable."""
+    from omsfab.cli import nodes
+
+    _end_with(nodes.status(node, flags))
+
+
+@node_task(
+    flags=("json",),
+    component="of these alone: init, container, supervisord, nginx, console, ghana, web, api,"
+    " alarm, scheduler, integration, ha, cm, supervisor, store, connector",
+    lines="how many of each log: 50; 10000 with --since or --grep",
+    since="those written since: 90m, 12h, 7d, 2026-11-25T18:04 (UTC)",
+    grep="those that hold this text, in any case",
+    follow="go on with what comes, until Ctrl-C",
+)
+def node_logs(
+    c: Context,
+    node: str = "",
+    component: str = "",
+    lines: int = 0,
+    since: str = "",
+    grep: str = "",
+    follow: bool = False,
+    *,
+    flags: Any,
+) -> None:
+    """Show the newest lines of the logs: where faults show first, or of the components named."""
+    from omsfab.cli import nodes
+
+    want = nodes.Chosen(component, lines, since, grep)
+    _end_with(nodes.show_logs(node, flags, want, follow=follow))
+
+
+# --- diag ------------------------------------------------------------------------------------
+
+
+@fleet_task(
+    node="of these nodes alone, names or addresses, comma separated",
+    since="logs written since: 24h, 7d, 2026-11-25T18:04 (UTC)",
+    out="the archive to write; in the state directory without it",
+)
+def bundle(c: Context, node: str = "", since: str = "24h", out: str = "") -> None:
+    """Pack logs, docker inspect, config.yaml, rows, runs, versions for a support case, masked."""
+    from omsfab.cli import diag
+
+    diag.bundle(node, since, out)
+
+
+@fleet_task(out="the file to write, 0600; on standard output without it")
+def obdiag(c: Context, out: str = "") -> None:
+    """Write the config.yml with which the vendor's obdiag gathers logs of this fleet."""
+    from omsfab.cli import diag
+
+    diag.obdiag(out)
+
+
 # --- meta ------------------------------------------------------------------------------------
 
 
@@ -536,6 +594,7 @@ GROUPS = {
     "Runs: what was done, go on, roll back": ("run", "lock"),
     "Single nodes": ("node",),
     "Rows in MetaDB": ("meta",),
+    "For a support case": ("diag",),
     "A local fleet to try it on": ("lab",),
 }
 """How `omsfab --list` groups the tasks, by the first part of their names."""
@@ -583,7 +642,8 @@ namespace = _tree(
     _with_procedures(
         {
             "fleet": {"show": show, "status": status, "check": check, "schema": schema},
-            "node": {"trust": trust},
+            "node": {"trust": trust, "status": node_status, "logs": node_logs},
+            "diag": {"bundle": bundle, "obdiag": obdiag},
             "meta": {"show": show_rows, "save": save_rows, "restore": restore_rows},
             "run": {
                 "list": list_runs,

@@ -181,11 +181,8 @@ def status(*, as_json: bool = False, watch: bool = False) -> int:
     """Print how each region and each node is; return 0, 5 if something is ill, 3 if a node or
     MetaDB cannot be reached.  ``watch``: again and again, until Ctrl-C."""
     loaded = load(quiet=as_json)
-    home = home_of(loaded)
     while True:
-        state = replace(ask(loaded), open_runs=tuple(open_runs(home)))
-        found = summaries(loaded, state, History(home))
-        code = exit_code(state, found)
+        state, found, code = _judged(loaded)
         if as_json:
             print(json.dumps(record(state, found, code), ensure_ascii=False), flush=True)
         else:
@@ -196,6 +193,18 @@ def status(*, as_json: bool = False, watch: bool = False) -> int:
         if not watch:
             return code
         time.sleep(AGAIN)
+
+
+def told(loaded: Fleet) -> dict[str, Any]:
+    """Return the state of the fleet as ``--json`` has it."""
+    return record(*_judged(loaded))
+
+
+def _judged(loaded: Fleet) -> tuple[State, list[Summary], int]:
+    home = home_of(loaded)
+    state = replace(ask(loaded), open_runs=tuple(open_runs(home)))
+    found = summaries(loaded, state, History(home))
+    return state, found, exit_code(state, found)
 
 
 def open_runs(home: Path) -> Iterator[str]:
@@ -372,13 +381,13 @@ def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:
         if runs != "true":
             return replace(row, container="stopped")
         states = supervisor.states(shell.run(supervisor.status(install.container)).out)
-        health = _health(node, install, shell)
-        return replace(row, container="running", states=states, health=health)
+        return replace(row, container="running", states=states, health=health(node, install, shell))
     except OmsfabError as error:
         return replace(row, container="", error=f"{error.what} ({error.id})")
 
 
-def _health(node: Node, install: Install, shell: Shell) -> str:
+def health(node: Node, install: Install, shell: Shell) -> str:
+    """healthy, unhealthy; of an OMS without a health page: CM answers, CM is silent."""
     page = shell.run(files.http_get(oms.health_url(node, install)))
     cm = oms.page_of_cm(node.ip, install)
     if cm is not None and no_health_page(page):

@@ -161,17 +161,29 @@ def runs(*, region: str, task: str, state: str, since: str, as_json: bool) -> No
         records = [one.record() for one in found]
         print(document(hosts_file=str(hosts_path()), runs=records))
         return
-    if not found:
-        print(f"none of {len(every)} runs in {home} is so" if every else f"no runs in {home}")
-        return
-    names = _ids([run.name for run in every])
-    rows = [_cells(one, names[one.run]) for one in found]
-    for line in columns.table(HEADS, rows, columns.width(), GOES_FIRST):
+    for line in _lines(found, [run.name for run in every], history):
         print(plain(line))
+
+
+def lines(home: Path) -> Iterator[str]:
+    """Yield what ``run.list`` prints of all runs."""
+    history, every = History(home), list(past_runs(home))
+    found = [told(run, history, local_lock.under_way(home)) for run in every]
+    yield from _lines(found, [run.name for run in every], history)
+
+
+def _lines(found: Sequence[RunTold], every: Sequence[str], history: History) -> Iterator[str]:
+    home = _home()
+    if not found:
+        yield f"none of {len(every)} runs in {home} is so" if every else f"no runs in {home}"
+        return
+    names = _ids(every)
+    rows = [_cells(one, names[one.run]) for one in found]
+    yield from columns.table(HEADS, rows, columns.width(), GOES_FIRST)
     for one in (each for each in found if not each.recorded or (each.outage and each.outage.down)):
         for label, text in _outage(one, history, home / one.run):
-            print(f"{label}  {names[one.run]}: {text}")
-    print(f"Details: {fab('run.show', run=names[found[0].run])}")
+            yield f"{label}  {names[one.run]}: {text}"
+    yield f"Details: {fab('run.show', run=names[found[0].run])}"
 
 
 def _cells(one: RunTold, id: str) -> list[str]:

@@ -170,6 +170,7 @@ def drop_part(dest: str) -> Command:
 
 _MACHINE_ID = script_text("machine_id")
 _CLOCK = script_text("clock")
+_HOST_FACTS = script_text("host_facts")
 _ADDRESSES = script_text("addresses")
 
 
@@ -180,6 +181,11 @@ def machine_id() -> Command:
 def clock() -> Command:
     """Print the node's time, e.g. ``1795341432.517000000 +0000``."""
     return script(_CLOCK)
+
+
+def host_facts() -> Command:
+    """Print what a support case asks of a host: system, memory, disks, ports, containers."""
+    return script(_HOST_FACTS, limit=120)
 
 
 def addresses() -> Command:

@@ -17,18 +17,6 @@ ATTEMPTS = "omsfab"
 
 _REFRESH = script_text("refresh")
 _COMPONENTS = script_text("component_files")
-_RECENT = script_text("recent_logs")
-_STATUS = script_text("status")
-
-
-def recent_logs(install: Install, lines: int) -> Command:
-    """Show the last lines of the logs where faults show first (OMS docs, log files)."""
-    return script(_RECENT, install.container, str(lines), install.mounts.logs, limit=60)
-
-
-def status(node: Node, install: Install) -> tuple[Command, ...]:
-    """Show container, programs and health; a node without a container is no failure."""
-    return (script(_STATUS, install.container), files.http_get(health_url(node, install)))
 
 
 READERS = ("oms_console", "oms_drc_supervisor")

@@ -28,6 +28,8 @@ _ROW = re.compile(
     r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b", re.MULTILINE
 )
 
+_REMARK = re.compile(r"^(\S+)[ \t]+(?!RUNNING)[A-Z]+[ \t]+(\S.*)$", re.MULTILINE)
+
 _UPTIME = re.compile(r"^(\S+)\s+RUNNING\b.*\buptime (?:(\d+) days?, )?(\d+):(\d+):(\d+)", re.M)
 
 
@@ -73,3 +75,9 @@ def uptimes(text: str) -> dict[str, float]:
         name: ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60.0 + int(seconds)
         for name, days, hours, minutes, seconds in _UPTIME.findall(text)
     }
+
+
+def remarks(text: str) -> dict[str, str]:
+    """Return program -> what is said of it, of those that are not RUNNING, out of the same text."""
+    known = states(text)
+    return {name: said.strip() for name, said in _REMARK.findall(text) if name in known}

@@ -39,7 +39,7 @@ WHOLE, WORD = 8, 6
 LONGEST = 256
 """A longer secret is the content of a file: nobody prints it on one line, its lines are masked."""
 
-KEYS = "oms_meta_password password_original passwd passphrase pwd drc_password secret"
+KEYS = "oms_meta_password password_original passwd passphrase pwd drc_password secret access_key"
 """A secret that is a part of these would take the keys away by which others are found."""
 
 # --- what a terminal would obey ------------------------------------------------------------------
@@ -102,7 +102,7 @@ _QUOTED = r"""
 _BY_KEY = re.compile(
     rf"""
     (?<![A-Za-z0-9])(?<!using\ )
-    (?P<key>["']?[\w.\-]{{0,40}}(?:passw(?:or)?d|passphrase|pwd|secret)[\w.\-]{{0,40}})
+    (?P<key>["']?[\w.\-]{{0,40}}(?:passw(?:or)?d|passphrase|pwd|secret|access_?key)[\w.\-]{{0,40}})
     (?:\\*["'])? [ \t]* (?:=>|:=|[:=]|%3[aAdD])
     [ \t]* (?:(?P<block>[|>][+-]?[0-9]?)?[ \t]*\n[ \t]*)?
     (?P<value>
@@ -113,7 +113,7 @@ _BY_KEY = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _YAML_LINE = re.compile(
-    r"^[ \t-]*[\w.]*(?:passw(?:or)?d|passphrase|pwd)[\w.]*:[ \t]+"
+    r"^[ \t-]*[\w.]*(?:passw(?:or)?d|passphrase|pwd|access_?key)[\w.]*:[ \t]+"
     r"(?P<value>[^\s\[{|>&*!%#'\"][^\n#]*?)[ \t]*(?:[ \t]\#|$)",
     re.MULTILINE | re.IGNORECASE,
 )
@@ -127,12 +127,15 @@ _OTHER_PLACES = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _AWAITED = re.compile(
-    r"""(?:passw(?:or)?d|passphrase|pwd|secret)[\w.\-]*\\*["']?[ \t]*[:=][ \t]*[|>]?[+-]?\Z""",
+    r"""(?:passw(?:or)?d|passphrase|pwd|secret|access_?key)"""
+    r"""[\w.\-]*\\*["']?[ \t]*[:=][ \t]*[|>]?[+-]?\Z""",
     re.IGNORECASE,
 )
 """The value of a key may follow on the next line."""
 
-_MAY_HOLD = re.compile(r"passw|pwd|passphrase|secret|://|identified|authorization", re.IGNORECASE)
+_MAY_HOLD = re.compile(
+    r"passw|pwd|passphrase|secret|access_?key|://|identified|authorization", re.IGNORECASE
+)
 
 
 def _by_key(text: str) -> Iterator[tuple[int, int]]:

@@ -45,6 +45,7 @@ HARD: Mapping[str, str] = {
         "INPUT-001 INPUT-002 INPUT-003 INPUT-008 INPUT-010 INPUT-011 INPUT-012 INPUT-013 INPUT-014"
         " INPUT-020 INPUT-021 INPUT-022 INPUT-023 INPUT-024 INPUT-025 INPUT-026 INPUT-027 INPUT-028"
         " INPUT-029 INPUT-030 INPUT-031 INPUT-033 INPUT-040 INPUT-041 INPUT-042 INPUT-043"
+        " INPUT-044 INPUT-045"
         " TPL-001 TPL-002 TPL-003 TPL-004"
         " CERT-001"
         " CERT-004 TSDB-001 TSDB-002 TSDB-005 IMG-003 IMG-004 IMG-005 RUN-027 FAIL-001"
@@ -94,7 +95,7 @@ ROLLED_BACK = ("RUN-003", "RUN-005", "VER-004")
 """What a rollback only warns of, since all that it could put back is back by then."""
 
 
-WITHOUT = ("node.exec", "node.logs", "node.status", "meta.restore")
+WITHOUT = ("node.exec", "meta.restore")
 """Tasks that carry a plan out and take no ``--accept``: what they do, nothing else hangs on."""
 
 

@@ -98,7 +98,8 @@ def of_node(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
     """All questions to one node, whatever is to happen to it."""
     runs = present.facts(node.name).container == "running"
     more = _of_running(fleet, node) if runs else _of_new(fleet, node, present)
-    asked = (*_of_all(fleet, node, present), *more, *_vip_of(fleet, node, runs=runs))
+    metrics = (steps.tsdb_login(fleet.tsdb, node),) if fleet.tsdb else ()
+    asked = (*_of_all(fleet, node, present), *more, *_vip_of(fleet, node, runs=runs), *metrics)
     return tuple(_fixable(fleet, step) for step in asked)
 
 
@@ -480,7 +481,8 @@ def _vip_of(fleet: Fleet, node: Node, *, runs: bool) -> tuple[Step, ...]:
         return (replace(steps.vip_answers(fleet, region, node), warn=True, next=look),)
     others = [one for one in region.nodes if one != node]
     asked, *own = _of_vip(fleet, region, node, (node,), others)
-    return (replace(asked, next=look), *own)
+    is_oms = _vip_is_oms(fleet, region, node, (node.name,))
+    return (replace(asked, next=look), *own, is_oms, _vip_healthy(fleet, region, node))
 
 
 # --- helpers ---------------------------------------------------------------------------------

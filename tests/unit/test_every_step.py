@@ -75,8 +75,6 @@ def plans(fleet, package, present, several, two_regions, measured, running_all):
                 ("push-config", node.push_config),
                 ("initialise", node.initialise),
                 ("check", node.check),
-                ("status", node.status),
-                ("logs", node.logs),
             )
         },
         f"node.exec {NODE} --command=x": [node.execute(fleet, vip, node="oms1", words="x")],

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from omsfab.commands import docker, init_job, node_checks, oms, scripts
+from omsfab.commands import docker, init_job, node_checks, scripts
 from omsfab.commands import files as posix
 from omsfab.commands.scripts import script_text
 from omsfab.plan.events import Event, RunEnd
@@ -485,30 +485,6 @@ def test_the_images_user_may_read_a_new_config_yaml(node, tmp_path, mode, group,
     assert 0 == node(docker.share_config(install), group).returncode
     assert 0 == node(docker.config_shared(install), group).returncode
     assert wanted == (path.stat().st_mode & 0o777, path.stat().st_gid)
-
-
-def test_recent_logs_are_those_that_oms_writes(node, tmp_path):
-    """oms-reality 3.1, 3.4: a file per stream of each program; the newest docker_init.log."""
-    for at, name in enumerate(
-        (
-            "docker_init.log.2026-01-04.10:42:11", "docker_init.log", "oms_console_stdout.log",
-            "oms_nginx_stderr.log", "supervisord.log", "tengine.pid",
-        )
-    ):  # fmt: skip
-        (tmp_path / name).write_text(f"line of {name}\n")
-        os.utime(tmp_path / name, (at, at))
-    install = INSTALL.model_copy(
-        update={"mounts": INSTALL.mounts.model_copy(update={"logs": str(tmp_path)})}
-    )
-
-    shown = node(oms.recent_logs(install, 5), "echo from docker").stdout
-
-    assert [
-        "from docker", f"==> {tmp_path}/docker_init.log", "line of docker_init.log",
-        f"==> {tmp_path}/supervisord.log", "line of supervisord.log",
-        f"==> {tmp_path}/oms_console_stdout.log", "line of oms_console_stdout.log",
-        f"==> {tmp_path}/oms_nginx_stderr.log", "line of oms_nginx_stderr.log",
-    ] == shown.splitlines()  # fmt: skip
 
 
 def test_a_package_brought_by_hand_is_used_and_stays(node, tmp_path):

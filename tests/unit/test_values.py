@@ -25,6 +25,7 @@ CUTS = {
 FOREIGN = {
     "cli/completion.py": "a line that is being typed",
     "cli/fleet.py _row": "what docker says of a container",
+    "cli/nodes.py": "what docker and logs say; --component, as an operator types it",
     "cli/runs.py wanted": "--task, as an operator types it",
     "cli/runs.py _regions": "--node, as an operator typed it",
     "cli/runs.py log": "--node, as an operator types it",

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Yes: TypeAlias = str
 """A parameter that is a switch: "yes", or ""; a run records words alone."""
-Count: TypeAlias = str
-"""A parameter that is a number."""
 
 Scope: TypeAlias = Literal["region", "members", "node", "fleet", "metadb"]
 """What is observed: a region with MetaDB, the nodes of one alone, the nodes named, all, MetaDB."""
@@ -110,6 +108,4 @@ def _parameter(arg: ast.arg, default: ast.expr | None, called: Mapping[str, str]
     kind = arg.annotation.id if isinstance(arg.annotation, ast.Name) else ""
     if kind == "Yes":
         value = bool(value)
-    if kind == "Count":
-        value = int(value or 0)
     return Parameter(arg.arg, called.get(arg.arg, arg.arg), value)

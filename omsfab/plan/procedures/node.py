@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omsfab.command import Command
-from omsfab.commands import docker, node_checks, oms, supervisor
+from omsfab.commands import docker, node_checks, supervisor
 from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
 from omsfab.next_line import fab, meant, nearest, plus
 from omsfab.plan import questions, step_names, steps
 from omsfab.plan.observed import Present
 from omsfab.plan.procedures import refusals
-from omsfab.plan.procedures.declared import Count, procedure
+from omsfab.plan.procedures.declared import procedure
 from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
 
 
@@ -313,31 +312,14 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
 )
 def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
     """Run a line in the container and show what it says."""
-    return _look_plan(
-        "exec",
-        fleet,
-        node,
-        docker.inside(fleet.install.container, "sh", "-c", words, limit=600),
-        touches=present,
-    )
+    container = fleet.install.container
+    line = docker.inside(container, "sh", "-c", words, limit=600)
 
+    def build(one: Node) -> tuple[Step, ...]:
+        title = f"exec in {container}"
+        return (Step("exec", one.name, title, kind="once-only", apply=(Run(line),)),)
 
-@procedure(
-    "node.logs",
-    "node",
-    flags=("json",),
-    accepts=False,
-    words={"lines": "how many lines of each log"},
-)
-def logs(fleet: Fleet, present: Present, *, node: str, lines: Count = "50") -> Plan:
-    """Show the newest lines of the logs where faults show first."""
-    return _look_plan("logs", fleet, node, oms.recent_logs(fleet.install, int(lines)))
-
-
-@procedure("node.status", "node", flags=("json",), accepts=False)
-def status(fleet: Fleet, present: Present, *, node: str) -> Plan:
-    """Show container, programs and health of a node."""
-    return _look_plan("status", fleet, node, None)
+    return _plan("exec", fleet, node, build, touches=present)
 
 
 @procedure("node.check", "node", flags=("json",))
@@ -358,24 +340,3 @@ def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
     plan = _plan("check", fleet, node, build)
     return replace(plan, stages=tuple(replace(stage, gather=True) for stage in plan.stages))
-
-
-def _look_plan(
-    verb: str, fleet: Fleet, node: str, command: Command | None, *, touches: Present | None = None
-) -> Plan:
-    """Return a plan whose only outcome is what its commands say; ``touches`` as above."""
-    container = fleet.install.container
-
-    def build(one: Node) -> tuple[Step, ...]:
-        words = (command,) if command else oms.status(one, fleet.install_of(one))
-        return (
-            Step(
-                verb,
-                one.name,
-                f"{verb} in {container}",
-                kind="once-only" if touches else "read-only",
-                apply=tuple(Run(each, any_status=not touches) for each in words),
-            ),
-        )
-
-    return _plan(verb, fleet, node, build, touches=touches)
