@@ -498,6 +498,7 @@ def test_a_config_of_somebody_else_is_not_overwritten(world, capsys):
     path.write_text("obcluster: mine\n")
 
     assert 2 == fab("diag.obdiag", f"--out={path}")
+    assert "INPUT-045" in capsys.readouterr().err
     assert "obcluster: mine\n" == path.read_text()
 
     path.unlink()
