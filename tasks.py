@@ -299,12 +299,20 @@ def status(c: Context, json: bool = False, watch: bool = False) -> None:
     _end_with(fleet.status(as_json=json, watch=watch))
 
 
-@fleet_task(region="only this one")
-def check(c: Context, region: str = "") -> None:
-    """Tell every difference of nodes and MetaDB from hosts.yaml; exit status 5 with one."""
+@fleet_task(region="only this one", json=TELLS)
+def check(c: Context, region: str = "", json: bool = False) -> None:
+    """Tell what is not as hosts.yaml wants it, and the fix; exit status 5: something, 3: silent."""
     from omsfab.cli import fleet
 
-    _end_with(fleet.check(region))
+    _end_with(fleet.check(region, as_json=json))
+
+
+@fleet_task(file="the file to write, whole at once, for node_exporter's textfile collector")
+def metrics(c: Context, file: str = "") -> None:
+    """Write the figures of fleet.status as Prometheus text, on standard output or into a file."""
+    from omsfab.cli import fleet
+
+    fleet.metrics(file)
 
 
 @fleet_task(heeds_dry=True)
@@ -641,7 +649,13 @@ def _with_procedures(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
 namespace = _tree(
     _with_procedures(
         {
-            "fleet": {"show": show, "status": status, "check": check, "schema": schema},
+            "fleet": {
+                "show": show,
+                "status": status,
+                "check": check,
+                "metrics": metrics,
+                "schema": schema,
+            },
             "node": {"trust": trust, "status": node_status, "logs": node_logs},
             "diag": {"bundle": bundle, "obdiag": obdiag},
             "meta": {"show": show_rows, "save": save_rows, "restore": restore_rows},

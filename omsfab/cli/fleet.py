@@ -5,17 +5,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omsfab.commands import docker, files, node_checks, oms, supervisor
-from omsfab.errors import Finding, OmsfabError, finding_of, refusal
+from omsfab.errors import (
+    Finding,
+    LostSession,
+    MetaDbAway,
+    NoAnswer,
+    OmsfabError,
+    Unreachable,
+    finding_of,
+    refusal,
+)
 from omsfab.fleet import values
-from omsfab.fleet.mask import one_line, plain
+from omsfab.fleet.mask import Redactor, one_line, plain
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
 from omsfab.next_line import fab
@@ -32,9 +43,10 @@ from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
 from omsfab.run.session import home_of, hosts_path, load, secrets_of
 from omsfab.show import columns
-from omsfab.show.differences import difference_line
+from omsfab.show.check import check_lines, of_differences, of_findings
 from omsfab.show.document import SCHEMA, document
 from omsfab.show.fleet import fleet_lines, fleet_tree
+from omsfab.show.metrics import metrics_text
 from omsfab.show.text import outage_text, say
 from omsfab.ssh import shell as ssh
 from omsfab.ssh.protocol import Shell
@@ -412,31 +424,84 @@ def _vip(region: Region, rows: list[Row], shells: Mapping[str, Shell]) -> bool |
 # --- where it differs from hosts.yaml ------------------------------------------------------------
 
 
-def check(region: str) -> int:
-    """Print every difference between hosts.yaml and what is so, a line each.
+def check(region: str, *, as_json: bool = False) -> int:
+    """Print what is not as hosts.yaml wants it, each thing once with the nodes that have it.
 
-    Return 0 as wanted, 5 with differences or findings that would stop a run; a node or MetaDB that
-    cannot be reached raises, with all the rest told.
+    Return 0 as wanted; 5 with differences, or findings that would stop a run; 3 where a node or
+    MetaDB cannot be asked (10 where a key forbids it), with all the others told.
     """
-    loaded = load()
+    loaded = load(quiet=as_json)
     asked = (regions.named(loaded, region, fab("fleet.check")),) if region else loaded.regions
+    errors, findings, found, checks = _compared(loaded, asked)
+    away = {error.node for error in errors}
+    known = {node.name: node.ip for node in loaded.nodes}
+    groups = [
+        *of_findings(
+            (finding_of(one) for one in errors if isinstance(one, AWAY)),
+            known,
+            weight="unreachable",
+        ),
+        *of_findings((finding_of(one) for one in errors if not isinstance(one, AWAY)), known),
+        *of_differences(
+            (
+                one
+                for one in differences(loaded, found)
+                if (one.node or METADB) not in away
+                and not (one.kind == "host row" and METADB in away)
+            ),
+            known,
+        ),
+        *of_findings((one for one in findings if one.node not in away), known),
+    ]
+    wrong = any(one.weight in ("hard", "difference") for one in groups)
+    code = refusal(errors).exit_code if errors else ILL if wrong else AS_WANTED
+    nodes = sum(len(one.nodes) for one in asked)
+    redact = Redactor(secrets_of(loaded))
+    if as_json:
+        said = document(
+            hosts_file=str(hosts_path()),
+            exit=code,
+            regions=[one.name for one in asked],
+            asked_nodes=nodes,
+            checks=checks,
+            groups=[one.record() for one in groups],
+        )
+        print(redact(said))
+        return code
+    for line in check_lines(groups, nodes, checks, code, [region] if region else []):
+        say(redact(line))
+    return code
+
+
+AWAY = (Unreachable, MetaDbAway, LostSession, NoAnswer)
+"""Errors by which it is not known how a node or MetaDB is."""
+
+
+def _compared(
+    loaded: Fleet, asked: Sequence[Region]
+) -> tuple[list[OmsfabError], list[Finding], dict[str, Present], int]:
+    """Return what could not be asked, what the preflight finds, what is so by region, and how many
+    questions that were; a node that is silent once is asked nothing more."""
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = tunnel.edge(loaded.metadb, shells)
     found: dict[str, Present] = {}
     errors: list[OmsfabError] = []
     told: dict[Finding, None] = {}
+    checks = 0
     site = Site("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
     try:
         for where in asked:
             found[where.name], wrong = observe.at_region(loaded, where, shells, metadb, None)
             errors += wrong
+            away = {error.node for error in wrong if isinstance(error, AWAY)}
             runner = Runner(site, lambda event: None)
             stage = scale_out.preflight(loaded, where, found[where.name])
+            steps = tuple(step for step in stage.steps if step.node not in away)
             if any(error.node == METADB for error in wrong):  # told once
-                steps = (step for step in stage.steps if not asks_metadb(step))
-                stage = replace(stage, steps=tuple(steps))
+                steps = tuple(step for step in steps if not asks_metadb(step))
+            checks += len(steps)
             try:
-                runner.carry_out(Plan("fleet.check", "", (), (stage,)))
+                runner.carry_out(Plan("fleet.check", "", (), (replace(stage, steps=steps),)))
             except OmsfabError as error:
                 parts = error.parts or (error,)
                 told |= dict.fromkeys(finding_of(part) for part in parts)
@@ -444,13 +509,29 @@ def check(region: str) -> int:
     finally:
         for shell in shells.values():
             shell.close()
-    if errors:
-        raise refusal(errors, told)
-    for one in told:
-        say("\n".join(one.lines()))
-    differ = tuple(differences(loaded, found))
-    for difference in differ:
-        say(difference_line(difference))
-    count = "1 difference" if len(differ) == 1 else f"{len(differ)} differences"
-    print(f"fleet.check: {count} from {hosts_path()}; {len(told)} findings (✗ would stop a run)")
-    return ILL if differ or any(one.weight == "hard" for one in told) else AS_WANTED
+    return errors, list(told), found, checks
+
+
+# --- for Prometheus ------------------------------------------------------------------------------
+
+
+def metrics(file: str) -> None:
+    """Print the figures of ``status`` as Prometheus text, or put them into a file, whole at once:
+    whoever reads it never sees a half."""
+    text = metrics_text(told(load(quiet=True)), time.time())
+    if not file:
+        return print(text, end="")
+    path = Path(file).expanduser()
+    fd, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(part, 0o644)  # the collector is another user
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    return None

@@ -1,19 +1,19 @@
-"""Differences between a fleet and hosts.yaml as text: a line each."""
+"""A difference between a fleet and hosts.yaml, in words."""
 
 from __future__ import annotations
 
-from omsfab.next_line import fab
 from omsfab.plan.differences import Difference
+from omsfab.plan.procedures.regions import ContainerDrift
 
 
-def difference_line(one: Difference) -> str:
-    """Return e.g. ``MetaDB: location 1: cm_url http://10.0.0.1:8088 -> http://10.0.0.9:8088``."""
+def difference_text(one: Difference) -> str:
+    """Return e.g. ``600 -> 644``; its node and its key stand beside it."""
     if one.node:
-        return f"{one.node}: {_of_node(one)}"
+        return _of_node(one)
     if one.kind == "images":
         told = (f"{image} on {', '.join(nodes)}" for image, nodes in one.images)
         return f"nodes run different images: {'; '.join(told)}"
-    return f"MetaDB: {_of_metadb(one)}"
+    return _of_metadb(one)
 
 
 def _of_metadb(one: Difference) -> str:
@@ -24,7 +24,7 @@ def _of_metadb(one: Difference) -> str:
     if one.kind == "location":
         named = one.key or "without a name"
         return f"location {one.location} ({named}, {one.have}) is not in hosts.yaml"
-    return f"location {one.location}: {one.key} {one.have} -> {one.want}"
+    return f"location {one.location}: {one.have} -> {one.want}"
 
 
 def _of_node(one: Difference) -> str:
@@ -32,8 +32,12 @@ def _of_node(one: Difference) -> str:
         case "container":
             return f"container {one.key} is {one.have}"
         case "stale":
-            cure = fab("node.restart", node=one.node)
-            return f"the container sees a former config.yaml, replaced since: {cure}"
+            return "the container sees a former config.yaml, replaced since"
+        case "drift" if one.drift and not isinstance(one.drift, ContainerDrift):
+            have, want = (
+                "(absent)" if each is None else each for each in (one.drift.have, one.drift.want)
+            )
+            return f"{have} -> {want}"
         case "drift":
             return str(one.drift)
         case "mount":

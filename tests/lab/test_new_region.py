@@ -168,7 +168,7 @@ def test_nothing_is_left_to_do(fleet, joined):
     assert "scale.out: 0 changes" in again.out
     assert "location 1 is called cn-default in MetaDB, cn-lab in hosts.yaml" in again.out
     assert "location 1: cm_region cn-default -> cn-lab" in checked.out
-    assert "fleet.check: 1 difference from" in checked.out
+    assert " checks: 1 difference" in checked.out
 
 
 def consoles(fleet):

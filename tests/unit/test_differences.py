@@ -11,7 +11,7 @@ from omsfab.fleet.model import Node, Region
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.differences import differences
 from omsfab.plan.observed import NodeFacts, Present
-from omsfab.show.differences import difference_line
+from omsfab.show.check import of_differences
 from tests.unit.conftest import IMAGE, INSTALL
 
 OTHER = "sha256:" + "cd" * 32
@@ -69,7 +69,10 @@ def found(js1=None, **changes):
 
 def told(found):
     """The lines of ``fab fleet.check``."""
-    return [difference_line(one) for one in found]
+    known = {"oms1": "10.0.0.1", "js1": "10.1.0.1"}
+    return [
+        f"{', '.join(one.nodes)}: {one.label}: {one.what}" for one in of_differences(found, known)
+    ]
 
 
 def test_a_fleet_as_wanted_has_none(both):
@@ -87,17 +90,18 @@ def test_a_region_without_a_name_is_no_difference(both):
     [
         (
             {"clusters": {1: CmUrl("10.0.0.1", 8088), 2: SECOND}},
-            f"MetaDB: location 1: cm_url http://10.0.0.1:8088 -> {FIRST}",
+            f"MetaDB: cm_url: location 1: http://10.0.0.1:8088 -> {FIRST}",
         ),
         (
             {"regions": {1: "cn-OTHER", 2: "cn-jiangsu"}},
-            "MetaDB: location 1: cm_region cn-OTHER -> cn-hangzhou",
+            "MetaDB: cm_region: location 1: cn-OTHER -> cn-hangzhou",
         ),
-        ({"defaults": (1, 2)}, "MetaDB: location 2: cm_is_default true -> false"),
-        ({"defaults": ()}, "MetaDB: location 1: cm_is_default false -> true"),
+        ({"defaults": (1, 2)}, "MetaDB: cm_is_default: location 2: true -> false"),
+        ({"defaults": ()}, "MetaDB: cm_is_default: location 1: false -> true"),
         (
             {"clusters": {1: FIRST, 2: SECOND, 9: CmUrl("9.9.9.9", 8088)}},
-            "MetaDB: location 9 (without a name, http://9.9.9.9:8088) is not in hosts.yaml",
+            "MetaDB: cluster_info: location 9 (without a name, http://9.9.9.9:8088)"
+            " is not in hosts.yaml",
         ),
     ],
 )
@@ -110,7 +114,7 @@ def test_one_image_is_compared_over_all_regions(both):
     """Guide, IMAGE_TAG: one OMS runs one image, by its id."""
     there = found(running("10.1.0.1", image=OTHER, loaded=OTHER))
 
-    line = f"nodes run different images: {IMAGE} on oms1; {OTHER} on js1"
+    line = f"MetaDB: image: nodes run different images: {IMAGE} on oms1; {OTHER} on js1"
 
     assert [line] == told(differences(both, there))
 
@@ -131,4 +135,6 @@ def test_a_container_from_another_image_than_hosts_yaml_names_is_told(fleet, ima
         nodes={"oms1": running("10.0.0.1", loaded=loaded)},
     )
 
-    assert [f"oms1: image {IMAGE} -> {OTHER}"] == told(differences(one, {"cn-hangzhou": now}))
+    assert [f"oms1: image: image {IMAGE} -> {OTHER}"] == told(
+        differences(one, {"cn-hangzhou": now})
+    )

@@ -22,7 +22,7 @@ from omsfab.run.record import journal as journals
 from omsfab.run.recorded import unfinished
 from omsfab.run.session import Session
 from omsfab.run.start import _refuse_held
-from omsfab.show.differences import difference_line
+from omsfab.show.check import of_differences
 from omsfab.ssh.protocol import Result
 from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
 
@@ -78,10 +78,10 @@ def test_a_config_yaml_replaced_by_rename_leads_to_a_restart(fleet, present):
     asked = next(step for step in before if step.name == "seen")
     now = present(oms1=replace(present().nodes["oms1"], stale=True))
     found = differences(fleet, {"cn-hangzhou": now})
-    (line,) = [difference_line(one) for one in found if one.kind == "stale"]
+    (one,) = of_differences([one for one in found if one.kind == "stale"], {"oms1": "10.0.0.1"})
 
     assert "CFG-006" == written.fault
-    assert all("fab node.restart --node=oms1" in said for said in (written.fix, asked.fix, line))
+    assert all("fab node.restart --node=oms1" in said for said in (written.fix, asked.fix, one.fix))
 
 
 # --- a run that has not ended --------------------------------------------------------------------
