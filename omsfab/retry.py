@@ -59,9 +59,23 @@ def call(
         if not again(error):
             raise
         first = error
+    pause = sleep or (lambda seconds: time.sleep(seconds))
+    return _again(act, first, on, iter(waits), again, on_wait, pause)
+
+
+def _again(
+    act: Callable[[], T],
+    first: E,
+    on: tuple[type[E], ...],
+    pauses: Iterator[float],
+    again: Callable[[E], bool],
+    on_wait: Callable[[E, float], None],
+    sleep: Callable[[float], None],
+) -> T:
+    """Go on after the first try has failed with ``first``."""
     from tenacity import RetryCallState, Retrying, retry_if_exception  # 30 ms that few tasks need
 
-    failed, pauses = [first], iter(waits)
+    failed = [first]
 
     def once_more() -> T:
         if failed:
@@ -81,6 +95,6 @@ def call(
         wait=lambda _: next(pauses, math.inf),
         stop=lambda state: state.upcoming_sleep == math.inf,
         before_sleep=tell,
-        sleep=sleep or (lambda seconds: time.sleep(seconds)),
+        sleep=sleep,
         reraise=True,
     )(once_more)

@@ -79,8 +79,8 @@ GUARDS = (
     Guard(
         "the scope: only this region's rows",
         "omsfab/metadb/scope.py",
-        "where, why = _where(link, table, found, location, regions)",
-        'where, why = "1 = 1", ""',
+        "return _where(link, table, found, location, regions)",
+        'return "1 = 1", ""',
         f"{DB}only_this_regions_rows_go",
     ),
     Guard(
@@ -683,7 +683,7 @@ GUARDS = (
     Guard(
         "a docker_init.sh that repeats itself is waited for",
         "omsfab/plan/procedures/scale_out.py",
-        "                    steps.inits_over(fleet, node),\n",
+        "        steps.inits_over(fleet, node),\n",
         "",
         "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[repeats-itself]",
     ),

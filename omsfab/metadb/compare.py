@@ -96,6 +96,27 @@ def rows_back(
     """Which rows that went are not back by their natural key, or have another id while something
     refers to them; with the line that mends it.  None if all is well."""
     found = scopes.look(link, [table.table for table in backup.tables])
+    lines, mends, moved = _lacking(link, backup, found, old, new)
+    for line, mend in _dangling(link, backup, found, moved):
+        lines.append(line)
+        mends.append(mend)
+    if not lines:
+        return None
+    path = directory / f"region-{backup.location}-mend.sql"
+    text = "".join(f"{mend};\n" for mend in mends)
+    files.write_private(path, f"{MEND_HEAD}{text}COMMIT;\n".encode())
+    metadb = link.server.metadb
+    line_ = shell(
+        "mysql", "-h", metadb.host, "-P", str(metadb.port), "-u", metadb.user, "-p",
+        "-e", f"source {path}", note="puts them right; read the file first",
+    )  # fmt: skip
+    return "\n".join([*lines, str(line_)])
+
+
+def _lacking(
+    link: Link, backup: Backup, found: Mapping[str, Found], old: CmUrl | None, new: CmUrl
+) -> tuple[list[str], list[str], dict[str, dict[bytes, bytes]]]:
+    """What is not back, what mends it, and by table the former ids with what they are now."""
     lines: list[str] = []
     mends: list[str] = []
     moved: dict[str, dict[bytes, bytes]] = {}
@@ -110,6 +131,16 @@ def rows_back(
             lines.append(f"{table.table} {identity.key(table, row)} is not back")
             mends.append(_insert(table, row, moved, old, new))
         moved[table.table] = others
+    return lines, mends, moved
+
+
+def _dangling(
+    link: Link,
+    backup: Backup,
+    found: Mapping[str, Found],
+    moved: Mapping[str, dict[bytes, bytes]],
+) -> Iterator[tuple[str, str]]:
+    """Yield what refers to former ids, and the statement that moves it."""
     scope = scopes.Scope(
         backup.location, (),
         tuple(
@@ -125,22 +156,11 @@ def rows_back(
         rows = sql.count(sql.name(pointer.schema, pointer.table), sql.among(pointer.name, [*ids]))
         count = int(link.rows(rows)[0][0])
         if count:
-            lines.append(
-                f"{pointer.place}: {count} rows refer to former ids of {pointer.to.table}:"
-                + ", ".join(f" {a.decode()} is {b.decode()} now" for a, b in sorted(ids.items()))
+            now = ", ".join(f" {a.decode()} is {b.decode()} now" for a, b in sorted(ids.items()))
+            yield (
+                f"{pointer.place}: {count} rows refer to former ids of {pointer.to.table}:{now}",
+                sql.move_ids(sql.name(pointer.schema, pointer.table), pointer.name, ids),
             )
-            mends.append(sql.move_ids(sql.name(pointer.schema, pointer.table), pointer.name, ids))
-    if not lines:
-        return None
-    path = directory / f"region-{backup.location}-mend.sql"
-    text = "".join(f"{mend};\n" for mend in mends)
-    files.write_private(path, f"{MEND_HEAD}{text}COMMIT;\n".encode())
-    metadb = link.server.metadb
-    line = shell(
-        "mysql", "-h", metadb.host, "-P", str(metadb.port), "-u", metadb.user, "-p",
-        "-e", f"source {path}", note="puts them right; read the file first",
-    )  # fmt: skip
-    return "\n".join([*lines, str(line)])
 
 
 def _compare(table: TableRows, now: Sequence[Cells]) -> tuple[list[Cells], dict[bytes, bytes]]:

@@ -86,8 +86,7 @@ def clear(
     mirror: Mirror,
     allow_empty: bool = False,
 ) -> Cleared:
-    """Back up and delete (or change) the rows of a region; doing it again for the same run changes
-    nothing.
+    """Back up and delete (or change) the rows of a region; once more by the same run is no change.
 
     ``undoes`` are the steps whose markers go, so that the same run could restore again.
 
@@ -96,26 +95,15 @@ def clear(
     not those that were shown, DB-013 when they are neither as before nor as after, DB-012 when
     nobody can tell yet.
     """
-    location = record.location
     late: Exception | None = None
     notes, moved = _writers(server, record), list[str]()
     for _ in range(2):
         work = _Work(lease.run_id, step, lease)
 
         def change(link: Link, work: _Work = work) -> None:
-            work.scope = scope_of(link, location, record.tables, by_value=record.rows == "update")
-            work.backup = _read(link, work.scope, work, lock=True)
-            _expect_one_region_row(server, work.backup, allow_empty)
-            moved[:] = _expect_shown(server, work.backup, record.shown)
-            _refuse_oversize(link, work.backup)
-            work.paths = files.save(work.backup, directory, stem(location))
-            for path in work.paths:
-                _copy(path, mirror)
-            work.changing = True
-            _change(link, work.scope, work.backup, record)
-            after = _remains(link, work.backup)
-            detail = {"file": work.paths[0].name, "sha256": work.backup.sha256, "after": after}
-            _mark(link, work, undoes, detail)
+            rows = _shown_rows(server, link, work, record, moved, allow_empty=allow_empty)
+            _saved(work, rows, directory, stem(record.location), mirror)
+            _change_and_mark(link, work, record, undoes)
 
         try:
             done = _transact(server, work, change)
@@ -123,11 +111,14 @@ def clear(
             late = exc
             continue
         if done == "already":
-            return _already(server, work, location, directory)
-        return Cleared(
-            work.backup.counts if work.backup else {}, work.paths, notes=(*notes, *moved)
-        )
-    raise Mismatch(
+            return _already(server, work, record.location, directory)
+        assert work.backup  # noqa: S101 - read by change
+        return Cleared(work.backup.counts, work.paths, notes=(*notes, *moved))
+    raise _written_twice(server, late)
+
+
+def _written_twice(server: Server, late: Exception | None) -> Mismatch:
+    return Mismatch(
         "DB-016",
         f"{late}; processes not stopped?",
         where=server.where,
@@ -135,6 +126,41 @@ def clear(
         evidence=_who_is_there(server),
         fix="stop what writes (fab fleet.status)",
     )
+
+
+def _shown_rows(
+    server: Server,
+    link: Link,
+    work: _Work,
+    record: ClearRows,
+    moved: list[str],
+    *,
+    allow_empty: bool,
+) -> Backup:
+    """Lock and read the rows, which have to be those that were shown; ``moved`` gets what else has
+    changed in them."""
+    work.scope = scope_of(link, record.location, record.tables, by_value=record.rows == "update")
+    rows = work.backup = _read(link, work.scope, work, lock=True)
+    _expect_one_region_row(server, rows, allow_empty)
+    moved[:] = _expect_shown(server, rows, record.shown)
+    _refuse_oversize(link, rows)
+    return rows
+
+
+def _saved(work: _Work, rows: Backup, directory: Path, name: str, mirror: Mirror) -> None:
+    """Save them here and on the second machine: nothing is changed before."""
+    work.paths = files.save(rows, directory, name)
+    for path in work.paths:
+        _copy(path, mirror)
+
+
+def _change_and_mark(link: Link, work: _Work, record: ClearRows, undoes: Sequence[str]) -> None:
+    assert work.scope and work.backup  # noqa: S101 - read and saved before
+    work.changing = True
+    _change(link, work.scope, work.backup, record)
+    after = _remains(link, work.backup)
+    detail = {"file": work.paths[0].name, "sha256": work.backup.sha256, "after": after}
+    _mark(link, work, undoes, detail)
 
 
 def _writers(server: Server, record: ClearRows) -> tuple[str, ...]:
@@ -246,12 +272,8 @@ def keep(
         except DbError as exc:
             raise server.error(exc, "reading the marker") from exc
     if cleared is None:
-        raise Mismatch(
-            "DB-044",
-            f"this run has not changed the rows of cm_location {location}, or they were put back",
-            where=server.where,
-            next=fab("run.undo"),
-        )
+        what = f"this run has not changed the rows of cm_location {location}, or they were put back"
+        raise Mismatch("DB-044", what, where=server.where, next=fab("run.undo"))
     backup = load(directory / str(cleared["file"]), server)
     expected = _pairs(cleared.get("after", ()))
     paths: tuple[Path, ...] = ()
@@ -264,14 +286,18 @@ def keep(
         return Cleared(backup.counts, paths)
     mark = _Work(lease.run_id, dirty, lease)
     _transact(server, mark, lambda link: _mark(link, mark, [again], {"came": came[:20]}))
-    raise Mismatch(
+    raise _not_as_left(server, came, lease.run_id)
+
+
+def _not_as_left(server: Server, came: Sequence[str], run: str) -> Mismatch:
+    return Mismatch(
         "DB-044",
         f"rows are not as this run has left them: {came[0]}",
         where=server.where,
         evidence="\n".join([*came, _who_is_there(server)]).strip(),
         next=fab(
             "run.resume",
-            run=lease.run_id,
+            run=run,
             first="stop what writes them",
             note="what came is saved and taken out once more; docker_init.sh has not run",
         ),
@@ -289,12 +315,10 @@ def _once_more(
 
     def change(link: Link) -> None:
         work.scope = _remaining_scope(link, backup)
-        work.backup = _read(link, work.scope, work, lock=True)
-        work.paths = files.save(work.backup, directory, f"{stem(record.location)}-came-back")
-        for path in work.paths:
-            _copy(path, mirror)
+        rows = work.backup = _read(link, work.scope, work, lock=True)
+        _saved(work, rows, directory, f"{stem(record.location)}-came-back", mirror)
         work.changing = True
-        _change(link, work.scope, work.backup, record)
+        _change(link, work.scope, rows, record)
         after.append(_remains(link, backup))
         _mark(link, work, [dirty], {"file": work.paths[0].name, "after": after[-1]})
 

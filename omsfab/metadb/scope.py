@@ -223,22 +223,33 @@ def scope_of(
             continue
         here = found[table]
         total = _limited(link, here)
-        try:
-            where, why = _where(link, table, found, location, regions)
-        except OmsfabError as unclear:
-            if unclear.id != "DB-026" or not (by_value or known):
-                raise
-            where, why = (
-                (known[table], "as they were found when they were saved")
-                if known and table in known
-                else _where_it_names(link, here, found["cluster_info"], location)
-            )
+        where, why = _where_or_named(link, table, found, location, regions, by_value, known)
         rows = _count(link, here, where)
         prose = f"{here.schema}.{here.name}: {rows} of {total} rows, {why}"
         scopes.append(TableScope(here, where, False, rows, prose))
     if "host" in wanted and "host" in found:
         stays += _of_no_region(link, found, location)
     return Scope(location, tuple(sorted(regions)), tuple(scopes), tuple(stays))
+
+
+def _where_or_named(
+    link: Link,
+    table: str,
+    found: dict[str, Found],
+    location: int,
+    regions: set[str],
+    by_value: bool,
+    known: Mapping[str, str] | None,
+) -> tuple[str, str]:
+    """The condition for the region's rows of a table, and why it is that one."""
+    try:
+        return _where(link, table, found, location, regions)
+    except OmsfabError as unclear:
+        if unclear.id != "DB-026" or not (by_value or known):
+            raise
+        if known and table in known:
+            return known[table], "as they were found when they were saved"
+        return _where_it_names(link, found[table], found["cluster_info"], location)
 
 
 def _of_no_region(link: Link, found: dict[str, Found], location: int) -> list[str]:

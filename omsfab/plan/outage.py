@@ -68,20 +68,7 @@ def outage(
     """
     told = list(events)
     end = now if now is not None else max((event.at for event in told), default=0.0)
-    regions: dict[str, Sequence[str]] = {}
-    nodes: dict[str, _Node] = {}
-    seen = 0.0
-    for event in told:
-        data = event.data or {}
-        regions |= data.get("serving", {})
-        if event.kind == "programs":
-            seen = min(event.at, end)
-            nodes.setdefault(event.node, _Node()).hear(seen, data)
-    for event in later:
-        node = nodes.get(event.node)
-        if event.kind == "programs" and node and node.down:
-            seen = min(event.at, end)
-            node.hear(seen, event.data or {})
+    regions, nodes, seen = _heard(told, later, end)
     served = {node: region for region, names in regions.items() for node in names}
     found = {
         name: [(begin, over) for begin, over in node.spans if over is None or over > begin]
@@ -109,6 +96,27 @@ def outage(
         whole=all(name in concerned for region in hit for name in regions[region]),
         seen=seen,
     )
+
+
+def _heard(
+    told: Iterable[Event], later: Iterable[Event], end: float
+) -> tuple[dict[str, Sequence[str]], dict[str, _Node], float]:
+    """What was serving by region, what was heard of each node's programs, and when last."""
+    regions: dict[str, Sequence[str]] = {}
+    nodes: dict[str, _Node] = {}
+    seen = 0.0
+    for event in told:
+        data = event.data or {}
+        regions |= data.get("serving", {})
+        if event.kind == "programs":
+            seen = min(event.at, end)
+            nodes.setdefault(event.node, _Node()).hear(seen, data)
+    for event in later:
+        node = nodes.get(event.node)
+        if event.kind == "programs" and node and node.down:
+            seen = min(event.at, end)
+            node.hear(seen, event.data or {})
+    return regions, nodes, seen
 
 
 @dataclass

@@ -251,7 +251,6 @@ def _keeps(node: Node) -> Step:
 
 def _of_running(fleet: Fleet, node: Node) -> tuple[Step, ...]:
     install, metadb = fleet.install_of(node), fleet.metadb
-    open_ = (steps.SUPERVISORD_WEB, install.ports.cm, install.ports.supervisor)
     return (
         steps.no_init_runs(fleet, node),
         _kept(fleet, node),
@@ -265,33 +264,42 @@ def _of_running(fleet: Fleet, node: Node) -> tuple[Step, ...]:
             fix=fab("node.logs", node=node.name),
             wanted="/root/docker_init.sh, and a python that imports omsflow from /root",
         ),
-        _step(
-            "supervisord",
-            node,
-            f"supervisorctl in {install.container} reaches supervisord",
-            Succeeds(supervisor.answers(install.container), "it does not"),
-            "RUN-042",
-            fix=_first(
-                f"see why: docker exec {install.container} supervisorctl status",
-                fab("node.check", node=node.name),
-            ),
-            wanted="an answer: without one no program of OMS can be asked, stopped or started",
-        ),
+        _supervisord(install.container, node),
         _metadb_login(metadb, install.container, node),
-        _step(
-            "guarded",
-            node,
-            "no port of OMS without a password is open to this jump host",
-            Guarded(node.ip, open_),
-            "HOST-011",
-            fix=_first(
-                f"let only the nodes of OMS reach {', '.join(map(str, open_))}"
-                f" of {node.name}: a firewall", fab("node.check", node=node.name),
-            ),
-            warn=True,
-            wanted="supervisord, CM and agent ask for no password: whoever gets there commands OMS",
+        _guarded(node, (steps.SUPERVISORD_WEB, install.ports.cm, install.ports.supervisor)),
+    )
+
+
+def _supervisord(container: str, node: Node) -> Step:
+    return _step(
+        "supervisord",
+        node,
+        f"supervisorctl in {container} reaches supervisord",
+        Succeeds(supervisor.answers(container), "it does not"),
+        "RUN-042",
+        fix=_first(
+            f"see why: docker exec {container} supervisorctl status",
+            fab("node.check", node=node.name),
         ),
-    )  # fmt: skip
+        wanted="an answer: without one no program of OMS can be asked, stopped or started",
+    )
+
+
+def _guarded(node: Node, ports: tuple[int, ...]) -> Step:
+    return _step(
+        "guarded",
+        node,
+        "no port of OMS without a password is open to this jump host",
+        Guarded(node.ip, ports),
+        "HOST-011",
+        fix=_first(
+            f"let only the nodes of OMS reach {', '.join(map(str, ports))} of {node.name}:"
+            " a firewall",
+            fab("node.check", node=node.name),
+        ),
+        warn=True,
+        wanted="supervisord, CM and agent ask for no password: whoever gets there commands OMS",
+    )
 
 
 def _kept(fleet: Fleet, node: Node) -> Step:

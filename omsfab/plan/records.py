@@ -254,11 +254,14 @@ class Await:
     every: float = 1.0
 
 
+OfMetaDb: TypeAlias = (
+    "CmUrlIs | OtherUrls | RowsShown | RowsBack | NothingLeftOver | OthersUnchanged | RowsKept"
+    " | RowsAsSaved | HostsOnline | MetaDbQuick | MetaDbVersion"
+)
+
 Probe: TypeAlias = (
-    "Says | Succeeds | ConfigSays | CmUrlIs | OthersUnchanged | RowsAsSaved | HostsOnline"
-    " | OtherUrls | RowsShown | RowsBack | NothingLeftOver | RowsKept | ReachesMember | Quick"
-    " | SameTime | Programs | NothingRuns | Healthy | Await"
-    " | MetaDbQuick | LetsIn | MetaDbVersion | Guarded | FromAny | IsOms | InitOver"
+    "Says | Succeeds | ConfigSays | ReachesMember | Quick | SameTime | Programs | NothingRuns"
+    " | Healthy | Await | LetsIn | Guarded | FromAny | IsOms | InitOver | OfMetaDb"
 )
 
 

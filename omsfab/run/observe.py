@@ -21,7 +21,7 @@ from omsfab.plan import steps
 from omsfab.plan.observed import ContainerState, NodeFacts, Present
 from omsfab.plan.procedures import caveats, regions
 from omsfab.plan.records import METADB
-from omsfab.ssh.protocol import Shell
+from omsfab.ssh.protocol import Result, Shell
 
 WIDTH = 50
 """Nodes asked side by side."""
@@ -153,69 +153,79 @@ def _at_node(
     against it goes to ``errors``."""
     version = shell.run(node_checks.docker_fits(package=package))
     if version.status != 0:
-        unfit = version.status == node_checks.UNFIT
-        said = version.out.strip() or version.err.strip()
-        cure = "change" if unfit else "start"
-        if "permission denied" in said:
-            cure = "ssh.sudo: true in hosts.yaml, or the user in the group of"
-        errors.append(
-            PreflightError(
-                "HOST-006" if unfit else "HOST-001",
-                "this docker cannot run OMS" if unfit else "docker does not answer",
-                where=node.name,
-                evidence=said,
-                fix=f"{cure} docker on {node.name}",
-                next=fab("node.check", node=node.name),
-            )
-        )
-        if not unfit:
+        errors.append(_docker_refused(node, version))
+        if version.status != node_checks.UNFIT:
             return None
     inspected = shell.run(docker.inspect(fleet.install.container))
     has = shell.run(docker.image_id(wanted))
     named = shell.run(docker.image_id(fleet.install.image))
     config = shell.run(files.read_file(fleet.install.mounts.config))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
-    drift: tuple[oms_config.Drift, ...] = ()
-    unknown: tuple[str, ...] = ()
-    cm_nodes: tuple[str, ...] = ()
+    of_config: dict[str, Any] = {}
     if config.status == 0 and container:
-        try:
-            origin = f"{node.name}:{fleet.install.mounts.config}"
-            have = oms_config.read(config.out, origin=origin)
-        except OmsfabError as error:
-            errors.append(error)
-            have = {}
-        want = oms_config.wanted(fleet, fleet.region_of(node))
-        found = have.get("cm_nodes")
-        cm_nodes = tuple(str(ip) for ip in found) if isinstance(found, list) else ()
-        drift = oms_config.differences({**have, "cm_nodes": want["cm_nodes"]}, want) if have else ()
-        unknown = tuple(sorted(set(oms_config.unknown(have)) - set(want)))
+        of_config = _config_facts(fleet, node, config.out, errors)
     facts = _container(container)
-    programs: dict[str, str] = {}
-    stores: tuple[str, ...] = ()
-    if facts.get("container") == "running":
-        install = fleet.install
-        programs = supervisor.states(shell.run(supervisor.status(install.container)).out)
-        listed = shell.run(processes.listing(install.container, install.ports))
-        stores = processes.stores(processes.found(listed.out))
+    runs = facts.get("container") == "running"
     return NodeFacts(
         docker="" if version.status else version.out.strip(),
         **facts,
-        programs=tuple(name for name, state in programs.items() if state == "RUNNING"),
-        states=programs,
-        stores=stores,
+        **(_programs(fleet, shell) if runs else {}),
         has_image=has.status == 0,
         loaded=has.out.strip() if has.status == 0 else "",
         tagged=named.out.strip() if named.status == 0 else "",
-        drift=drift,
-        cm_nodes=cm_nodes,
-        unknown_keys=unknown,
+        **of_config,
         config_sha256=_seal(config.out) if config.out else "",
         machine=shell.run(files.machine_id()).out.strip(),
         config_mode=shell.run(node_checks.mode(fleet.install.mounts.config)).out.strip(),
-        stale=facts.get("container") == "running" and config.status == 0 and _stale(fleet, shell),
+        stale=runs and config.status == 0 and _stale(fleet, shell),
         addresses=tuple(shell.run(files.addresses()).out.split()),
     )
+
+
+def _docker_refused(node: Node, version: Result) -> PreflightError:
+    """HOST-006 for a docker that cannot run OMS, HOST-001 for one that does not answer."""
+    unfit = version.status == node_checks.UNFIT
+    said = version.out.strip() or version.err.strip()
+    cure = "change" if unfit else "start"
+    if "permission denied" in said:
+        cure = "ssh.sudo: true in hosts.yaml, or the user in the group of"
+    return PreflightError(
+        "HOST-006" if unfit else "HOST-001",
+        "this docker cannot run OMS" if unfit else "docker does not answer",
+        where=node.name,
+        evidence=said,
+        fix=f"{cure} docker on {node.name}",
+        next=fab("node.check", node=node.name),
+    )
+
+
+def _programs(fleet: Fleet, shell: Shell) -> dict[str, Any]:
+    """What NodeFacts has of a running container's programs, and of Stores and connectors."""
+    install = fleet.install
+    states = supervisor.states(shell.run(supervisor.status(install.container)).out)
+    listed = shell.run(processes.listing(install.container, install.ports))
+    return {
+        "programs": tuple(name for name, state in states.items() if state == "RUNNING"),
+        "states": states,
+        "stores": processes.stores(processes.found(listed.out)),
+    }
+
+
+def _config_facts(fleet: Fleet, node: Node, text: str, errors: list[OmsfabError]) -> dict[str, Any]:
+    """What NodeFacts has of config.yaml: drift, cm_nodes, keys that omsfab does not know."""
+    try:
+        have = oms_config.read(text, origin=f"{node.name}:{fleet.install.mounts.config}")
+    except OmsfabError as error:
+        errors.append(error)
+        have = {}
+    want = oms_config.wanted(fleet, fleet.region_of(node))
+    nodes = have.get("cm_nodes")
+    same_nodes = {**have, "cm_nodes": want["cm_nodes"]}
+    return {
+        "cm_nodes": tuple(str(ip) for ip in nodes) if isinstance(nodes, list) else (),
+        "drift": oms_config.differences(same_nodes, want) if have else (),
+        "unknown_keys": tuple(sorted(set(oms_config.unknown(have)) - set(want))),
+    }
 
 
 def _stale(fleet: Fleet, shell: Shell) -> bool:

@@ -44,7 +44,7 @@ FOREIGN = {
     "plan/procedures/node.py build": "a mount, as docker says it",
     "plan/procedures/node.py nodes_named": "--node, as an operator types it",
     "plan/procedures/regions.py": "--nodes, as typed; images and mounts, as docker says them",
-    "plan/procedures/scale_out.py _proof": "an image of hosts.yaml",
+    "plan/procedures/scale_out.py _proof_of": "an image of hosts.yaml",
     "plan/procedures/scale_out.py changed_config": "keys of config.yaml",
     "plan/procedures/undo.py _put_back": "a path",
     "plan/questions.py _of_new": "an image of hosts.yaml",

@@ -80,12 +80,7 @@ def manner(rows: str) -> Manner:
 
 
 def _scale_out(
-    fleet: Fleet,
-    present: Present,
-    region: str,
-    nodes: str,
-    accept_interruption: str,
-    rows: Manner,
+    fleet: Fleet, present: Present, region: str, nodes: str, accept_interruption: str, rows: Manner
 ) -> Plan:
     where = regions.named(fleet, region)
     old, new = regions.nodes_by_state(where, present, nodes)
@@ -286,6 +281,9 @@ def _initialised_again(
     )
 
 
+VIP_BEFORE = 'guide: "A VIP is specified for the cm_url parameter in the initial environment"'
+
+
 def _behind_vip(
     fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
 ) -> Plan:
@@ -293,19 +291,8 @@ def _behind_vip(
     refusals.containers_kept(fleet, old, present)
     drifts = {node.name: regions.config_drift(region, present.facts(node.name)) for node in old}
     drifted = [node for node in old if drifts[node.name]]
-    reasons = [f"cm_url in MetaDB is {region.cm_url} already"]
-    guide = ('guide: "A VIP is specified for the cm_url parameter in the initial environment"',)
     if not new and not drifted:
-        reasons.append(f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml")
-        if further := [one.name for one in fleet.regions if one.name != region.name]:
-            reasons.append(f"not looked at: {', '.join(further)} (--region)")
-        return Plan(
-            "scale.out",
-            f"region {region.name} is as hosts.yaml wants it",
-            tuple(reasons),
-            (_proof(fleet, region, present, new),),
-            background=guide,
-        )
+        return _as_wanted(fleet, region, present, old)
     refreshed = tuple(
         step
         for node in drifted
@@ -319,7 +306,7 @@ def _behind_vip(
         "scale.out",
         title if new else f"bring region {region.name} to the values of hosts.yaml",
         (
-            *reasons,
+            f"cm_url in MetaDB is {region.cm_url} already",
             *(f"{name}: {one}" for name, drift in drifts.items() for one in drift),
             *_flags(fleet, old, present),
             *_not_running(old, present),
@@ -329,16 +316,33 @@ def _behind_vip(
             *((_staging(fleet, region, present, new),) if new else ()),
             *((Stage("back up the rows of MetaDB", (steps.save_rows(region),)),) if new else ()),
             *_joining(fleet, region, present, new, apart=True),
-            *(
-                (Stage("cm_nodes on the old nodes, 1 node at a time", refreshed, width=1),)
-                if refreshed
-                else ()
-            ),
+            *one_at_a_time("cm_nodes on the old nodes, 1 node at a time", refreshed),
             _proof(fleet, region, present, new),
         ),
         initial=old[0].name,
-        background=guide,
+        background=(VIP_BEFORE,),
     )
+
+
+def _as_wanted(fleet: Fleet, region: Region, present: Present, old: Sequence[Node]) -> Plan:
+    """Nothing to do but to prove it."""
+    further = [one.name for one in fleet.regions if one.name != region.name]
+    return Plan(
+        "scale.out",
+        f"region {region.name} is as hosts.yaml wants it",
+        (
+            f"cm_url in MetaDB is {region.cm_url} already",
+            f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml",
+            *((f"not looked at: {', '.join(further)} (--region)",) if further else ()),
+        ),
+        (_proof(fleet, region, present, ()),),
+        background=(VIP_BEFORE,),
+    )
+
+
+def one_at_a_time(title: str, made: tuple[Step, ...]) -> tuple[Stage, ...]:
+    """A stage that has one node after another; none where there is nothing to do."""
+    return (Stage(title, made, width=1),) if made else ()
 
 
 def _stopped(fleet: Fleet, node: Node) -> Step:
@@ -360,44 +364,20 @@ def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
     """
     new = region.nodes
     others = [other for other in fleet.regions if other.location != region.location]
-    theirs = [
-        node
-        for other in others
-        for node in other.nodes
-        if present.facts(node.name).container == "running"
-    ]
+    theirs = [node for other in others for node in regions.running(other, present)]
     refusals.others_at_their_cm_url(others, present)
     refusals.one_image(theirs, present)
     changed = changed_config(fleet, present, theirs)
+    touched = [node for node in theirs if node.name in changed.drifts]
     return Plan(
         "scale.out",
         f"new region {region.name} (location {region.location}) on {names(new)}",
+        (*_why_new(fleet, region, present), *changed.reasons),
         (
-            *_why_new(fleet, region, present),
-            *changed.reasons,
-        ),
-        (
-            questions.stage(
-                fleet,
-                region,
-                present,
-                [n for n in theirs if n.name in changed.drifts],
-                new,
-                vip=False,
-            ),
+            questions.stage(fleet, region, present, touched, new, vip=False),
             _staging(fleet, region, present, new),
             Stage("rows of the other regions", (steps.save_rows(region),)),
-            *(
-                (
-                    Stage(
-                        "config.yaml of the other regions, 1 node at a time",
-                        changed.steps,
-                        width=1,
-                    ),
-                )
-                if changed.steps
-                else ()
-            ),
+            *one_at_a_time("config.yaml of the other regions, 1 node at a time", changed.steps),
             *_joining(fleet, region, present, new),
             _proof(fleet, region, present, new, others=True),
         ),
@@ -432,22 +412,8 @@ def changed_config(
     """
     refusals.keys_known(nodes, present)
     refusals.fixed_keys(nodes, present)
-    drifts: dict[str, tuple[Drift, ...]] = {}
-    made: list[Step] = []
-    for region in fleet.regions:
-        here = tuple(node for node in region.nodes if node in nodes)
-        where = region.model_copy(update={"nodes": here})
-        for node in here:
-            facts = present.facts(node.name)
-            unasked = present.assumed and bool(only)
-            drift = () if unasked else regions.config_drift(where, facts)
-            if drift or unasked:
-                drifts[node.name] = drift
-                made += [
-                    steps.config(fleet, where, node, facts),
-                    steps.refresh(fleet, node, facts),
-                    _as_before(steps.healthy(fleet, node), steps.BEHIND_PAGE, facts),
-                ]
+    changed = _differing(fleet, present, nodes, asked_only=bool(only))
+    drifts = changed.drifts
     further = [
         f"{name}: {one}"
         for name, drift in drifts.items()
@@ -464,6 +430,29 @@ def changed_config(
             next=fab("scale.out", plan=True, note="brings the rest; one thing at a time"),
         )
     refusals.containers_kept(fleet, [node for node in nodes if node.name in drifts], present)
+    return changed
+
+
+def _differing(
+    fleet: Fleet, present: Present, nodes: Sequence[Node], *, asked_only: bool
+) -> Changed:
+    """Each node whose config.yaml differs, or, without contact, may differ."""
+    drifts: dict[str, tuple[Drift, ...]] = {}
+    made: list[Step] = []
+    for region in fleet.regions:
+        here = tuple(node for node in region.nodes if node in nodes)
+        where = region.model_copy(update={"nodes": here})
+        for node in here:
+            facts = present.facts(node.name)
+            unasked = present.assumed and asked_only
+            drift = () if unasked else regions.config_drift(where, facts)
+            if drift or unasked:
+                drifts[node.name] = drift
+                made += [
+                    steps.config(fleet, where, node, facts),
+                    steps.refresh(fleet, node, facts),
+                    _as_before(steps.healthy(fleet, node), steps.BEHIND_PAGE, facts),
+                ]
     return Changed(drifts, tuple(made))
 
 
@@ -590,36 +579,35 @@ def _proof(
     cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then,
     ``rows`` where they were deleted or changed.
     """
-    image, shown = present.image, present.pair(region).shown
     return Stage(
         "final verification",
         (
             *(
                 step
                 for node in region.nodes
-                for step in (
-                    *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
-                    steps.inits_over(fleet, node),
-                    steps.programs_run(fleet, node, _before(node, new, present)),
-                    steps.programs_all(fleet, node),
-                    _as_before(
-                        steps.healthy(fleet, node, shown if node in new else ""),
-                        steps.BEHIND_PAGE,
-                        present.facts(node.name),
-                    ),
-                    _as_before(
-                        steps.host_online(region, node),
-                        steps.BEHIND_BEAT,
-                        present.facts(node.name),
-                    ),
-                    *_vip_last(fleet, region, node, new),
-                )
+                for step in _proof_of(fleet, region, present, new, node)
             ),
             _last(steps.cm_url(region, old_url)),
             *((_last(steps.others_unchanged(region)),) if others else ()),
             *((steps.rows_back(region, old_url), steps.nothing_left_over()) if rows else ()),
             *((steps.other_urls(region, old_url),) if rows else ()),
         ),
+    )
+
+
+def _proof_of(
+    fleet: Fleet, region: Region, present: Present, new: Sequence[Node], node: Node
+) -> tuple[Step, ...]:
+    image, shown, facts = present.image, present.pair(region).shown, present.facts(node.name)
+    healthy = steps.healthy(fleet, node, shown if node in new else "")
+    return (
+        *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
+        steps.inits_over(fleet, node),
+        steps.programs_run(fleet, node, _before(node, new, present)),
+        steps.programs_all(fleet, node),
+        _as_before(healthy, steps.BEHIND_PAGE, facts),
+        _as_before(steps.host_online(region, node), steps.BEHIND_BEAT, facts),
+        *_vip_last(fleet, region, node, new),
     )
 
 

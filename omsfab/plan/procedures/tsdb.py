@@ -5,6 +5,7 @@ Source: OMS docs "Deploy a time-series database", and the guide's tsdb_* paramet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from omsfab.commands import docker, influx, node_checks
@@ -92,6 +93,7 @@ def enable(fleet: Fleet, present: Present) -> Plan:
             "PLAN-013", "no node runs OMS yet", where="all nodes", next=fab("oms.deploy", plan=True)
         )
     plans = scale_out.changed_config(fleet, present, there, only="tsdb_")
+    touched = [node for node in there if node.name in plans.drifts]
     waiting = [node for node in fleet.nodes if node not in there]
     return Plan(
         "tsdb.enable",
@@ -107,28 +109,23 @@ def enable(fleet: Fleet, present: Present) -> Plan:
                 "every node gets in, and takes its config.yaml",
                 (
                     *(steps.tsdb_login(tsdb, node) for node in there),
-                    *questions.to_change(
-                        fleet, [n for n in there if n.name in plans.drifts], present
-                    ),
+                    *questions.to_change(fleet, touched, present),
                 ),
                 gather=True,
             ),
-            *(
-                (Stage("config.yaml and components, 1 node at a time", plans.steps, width=1),)
-                if plans.steps
-                else ()
-            ),
-            Stage(
-                "final verification",
-                tuple(
-                    step
-                    for node in there
-                    for step in (steps.programs_run(fleet, node), steps.healthy(fleet, node))
-                )
-                + steps.tsdb_points(tsdb, there[0], there),
-            ),
+            *scale_out.one_at_a_time("config.yaml and components, 1 node at a time", plans.steps),
+            _serving(fleet, tsdb, there),
         ),
     )
+
+
+def _serving(fleet: Fleet, tsdb: Tsdb, there: Sequence[Node]) -> Stage:
+    running = (
+        step
+        for node in there
+        for step in (steps.programs_run(fleet, node), steps.healthy(fleet, node))
+    )
+    return Stage("final verification", (*running, *steps.tsdb_points(tsdb, there[0], there)))
 
 
 def host_of(fleet: Fleet, tsdb: Tsdb) -> Node:

@@ -208,7 +208,18 @@ def undo(
     """
     where = regions.named(fleet, region) if region or len(fleet.regions) == 1 else None
     it = _Begun(fleet, present, run, where, begun, made_ids or {}, aside, without_init)
-    stages = (
+    left = _left(it.made, bool(it.rows) or it.saved, present)
+    return Plan(
+        "run.undo",
+        f"roll back run {run}",
+        ("images and data directories stay", *left),
+        tuple(stage for stage in _in_order(it) if stage.steps),
+        initial=it.stopped[0].name if it.stopped else "",
+    )
+
+
+def _in_order(it: _Begun) -> tuple[Stage, ...]:
+    return (
         _still_own(it),
         _inits_over(it),
         _made_removed(it),
@@ -218,16 +229,6 @@ def undo(
         *_initialised_again(it),
         *_programs_back(it),
         _proof(it),
-    )
-    return Plan(
-        "run.undo",
-        f"roll back run {run}",
-        (
-            "images and data directories stay",
-            *_left(it.made, bool(it.rows) or it.saved, present),
-        ),
-        tuple(stage for stage in stages if stage.steps),
-        initial=it.stopped[0].name if it.stopped else "",
     )
 
 

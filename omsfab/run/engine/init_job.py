@@ -449,8 +449,7 @@ class _Attempt:
 
     def _to_its_end(self, *, going: bool) -> JobResult:  # noqa: C901  (to be split)
         """``going``: it was begun by an earlier session, or before the line dropped."""
-        pause, quiet = self._pace.fastest, time.monotonic()
-        skipped = False
+        pause, quiet, skipped = self._pace.fastest, time.monotonic(), False
         self._began = time.monotonic() - (self._poll(self._offset).age or 0)
         while True:
             seen = self._poll(self._offset)

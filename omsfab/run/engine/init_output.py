@@ -144,10 +144,7 @@ def verdict(
         proof = "its banner"
     elif flag and not reading.traceback:
         proof = "a fresh flag file"
-    if status is None:
-        ended = "without an exit status"
-    else:
-        ended = f"by signal {status - 128}" if status > 128 else f"with status {status}"
+    ended = _ended(status)
     if reading.failed:
         error: OmsfabError = StepFailed(
             "INIT-011",
@@ -162,6 +159,19 @@ def verdict(
         if status != 0:
             return Well(seen, f"{script} ended {ended} although it had ended with {proof}")
         return Well(seen, "" if reading.banner else f"{script} ended with {proof} and no banner")
+    return _without_proof(status, reading, script, node, tail)
+
+
+def _ended(status: int | None) -> str:
+    if status is None:
+        return "without an exit status"
+    return f"by signal {status - 128}" if status > 128 else f"with status {status}"
+
+
+def _without_proof(
+    status: int | None, reading: Reading, script: str, node: str, tail: str
+) -> OmsfabError:
+    """It has shown neither banner nor flag file, and has not said that it failed."""
     if status is None or status > 128:
         lost = " or with its container: it left no exit status" if status is None else ""
         return StepFailed(

@@ -53,6 +53,7 @@ from omsfab.plan.records import (
     MetaDbVersion,
     NothingLeftOver,
     NothingRuns,
+    OfMetaDb,
     OthersUnchanged,
     OtherUrls,
     Probe,
@@ -149,13 +150,41 @@ class Site:
                 said = result.out.strip()
                 return None if (result.status, said) == (0, text) else _words(command, result)
             case Succeeds(command, otherwise):
-                result = self._shells[node].run(command)
-                if result.status == 0:
-                    return None
-                said = result.out.strip() or result.err.strip()
-                return ": ".join(filter(None, (otherwise, said))) or "not so"
+                return _failure(self._shells[node].run(command), otherwise)
             case ConfigSays(path, content):
                 return self._config(node, path, content)
+            case ReachesMember(host, port, members):
+                return self._arrives(node, host, port, members)
+            case Quick(limit):
+                return self._quick(node, limit)
+            case Programs():
+                return self._programs(probe, node, tell)
+            case NothingRuns(container, command):
+                return self._left_over(node, container, command, tell)
+            case SameTime(command, apart, zone):
+                return self._same_time(node, command, apart, zone=zone)
+            case LetsIn():
+                return self._metadb.kept_out(node)
+            case Guarded(host, ports):
+                found = [str(port) for port in ports if reached(host, port)]
+                return f"{host} answers on {', '.join(found)}" if found else None
+            case FromAny():
+                return self._from_any(probe, node)
+            case IsOms(page, cm):
+                return self._is_oms(node, page, cm)
+            case Healthy(command, cm, _):
+                return self._healthy(self._shells[node], command, cm, tell)
+            case InitOver(job):
+                return jobs.wait_over(
+                    self._shells[node], job, lambda text: tell("state", text), self._ending
+                )
+            case Await(inner, limit, every):
+                return self._await(inner, node, limit, every, tell)
+            case _:
+                return self._ask_metadb(probe)
+
+    def _ask_metadb(self, probe: OfMetaDb) -> str | None:  # noqa: C901  (a case a kind)
+        match probe:
             case CmUrlIs(location, url, old):
                 return self._metadb.check_cm_url(location, url, old)
             case OtherUrls(location, url, old):
@@ -176,44 +205,20 @@ class Site:
                 return self._rows_as_saved(location)
             case HostsOnline(location, heartbeat_db, ips, beat_age):
                 return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
-            case ReachesMember(host, port, members):
-                return self._arrives(node, host, port, members)
-            case Quick(limit):
-                return self._quick(node, limit)
-            case Programs(command):
-                result = self._shells[node].run(command)
-                self._seen(node, result, tell)
-                if not supervisor.states(result.out):
-                    self._states.pop(node, None)
-                return programs_say(result, probe)
-            case NothingRuns(container, command):
-                return self._left_over(node, container, command, tell)
-            case SameTime(command, apart, zone):
-                return self._same_time(node, command, apart, zone=zone)
             case MetaDbQuick(limit):
                 took = self._metadb.statement_time()
                 return None if took <= limit else f"a statement took {took * 1000:.0f} ms"
-            case LetsIn():
-                return self._metadb.kept_out(node)
             case MetaDbVersion(version):
                 return _other_version(version, self._metadb.oms_versions())
-            case Guarded(host, ports):
-                found = [str(port) for port in ports if reached(host, port)]
-                return f"{host} answers on {', '.join(found)}" if found else None
-            case FromAny():
-                return self._from_any(probe, node)
-            case IsOms(page, cm):
-                return self._is_oms(node, page, cm)
-            case Healthy(command, cm, _):
-                return self._healthy(self._shells[node], command, cm, tell)
-            case InitOver(job):
-                return jobs.wait_over(
-                    self._shells[node], job, lambda text: tell("state", text), self._ending
-                )
-            case Await(inner, limit, every):
-                return self._await(inner, node, limit, every, tell)
             case _:
                 assert_never(probe)
+
+    def _programs(self, probe: Programs, node: str, tell: Tell) -> str | None:
+        result = self._shells[node].run(probe.command)
+        self._seen(node, result, tell)
+        if not supervisor.states(result.out):
+            self._states.pop(node, None)
+        return programs_say(result, probe)
 
     def _rows_as_saved(self, location: int) -> str | None:
         """A run that was killed before it had saved a row has deleted none: its marker says so."""
@@ -406,23 +411,8 @@ class Site:
     def perform(self, effect: Effect, step: Step, attempt: int, tell: Tell) -> None:  # noqa: C901  (a case a kind)
         """Carry the effect out, or raise what stands in its way."""
         match effect:
-            case Run(words, any_status, programs):
-                command = docker.by_run(words, self._run_id)
-                if programs in ("stop", "restart"):
-                    self._states.pop(step.node, None)
-                    tell("programs", "all programs are being stopped", {"act": "stop"})
-                with self._lines(tell) as on_line:
-                    result = self._shells[step.node].run(command, on_line)
-                if result.status != 0 and not any_status:
-                    raise OmsfabError(
-                        "CMD-001",
-                        f"a command ended with {result.status}: {shown(command)}",
-                        evidence=self.redact(result.err.strip() or result.out.strip())[-2000:],
-                        fix=step.fix,
-                        next=step.next,
-                    )
-                if programs in ("start", "restart"):
-                    self._settled[step.node] = clock.now()
+            case Run():
+                self._run(effect, step, tell)
             case Write(path, content, mode):
                 self._write(step.node, path, content, mode)
             case Bring(source, path, sha256, mode):
@@ -440,22 +430,7 @@ class Site:
             case EndInit(job):
                 jobs.end(self._shells[step.node], job, lambda text: tell("state", text))
             case ClearRows() | KeepRows():
-
-                def mirror(path: Path) -> None:
-                    self._mirror(path)
-                    tell("state", f"{path.name}: saved, verified, copied")
-
-                if isinstance(effect, KeepRows):
-                    kept = self._metadb.keep_region(
-                        effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
-                    )
-                    return tell("state", kept_text(kept))
-                cleared = self._metadb.clear_region(
-                    effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
-                )
-                for note in cleared.notes:
-                    tell("warning", note)
-                tell("state", cleared_text(cleared, effect.rows))
+                self._rows(effect, tell)
             case SaveRows(location, tables):
                 saved = self._metadb.save(location, self._backup, self._run_id, tables, fresh=True)
                 for file in saved.files:
@@ -466,21 +441,59 @@ class Site:
                     effect, lease=self._held(), backup_dir=self._backup
                 )
                 tell("state", cleared_text(dropped))
-            case RestoreRows(_, source):
-                lease = self._held()
-                deleted = self._metadb.deleted_by(lease.run_id, effect.location)
-                if not deleted and not source and not effect.saved:
-                    return tell("state", "the run deleted no row, so none is put back")
-                restored = self._metadb.restore_region(
-                    effect,
-                    lease=lease,
-                    backup_dir=self._backup,
-                    source=Path(source) if source else None,
-                    attempt=attempt if effect.once_more else 0,
-                )
-                tell("state", restored_text(restored))
+            case RestoreRows():
+                self._restore(effect, attempt, tell)
             case _:
                 assert_never(effect)
+
+    def _run(self, effect: Run, step: Step, tell: Tell) -> None:
+        command = docker.by_run(effect.command, self._run_id)
+        if effect.programs in ("stop", "restart"):
+            self._states.pop(step.node, None)
+            tell("programs", "all programs are being stopped", {"act": "stop"})
+        with self._lines(tell) as on_line:
+            result = self._shells[step.node].run(command, on_line)
+        if result.status != 0 and not effect.any_status:
+            raise OmsfabError(
+                "CMD-001",
+                f"a command ended with {result.status}: {shown(command)}",
+                evidence=self.redact(result.err.strip() or result.out.strip())[-2000:],
+                fix=step.fix,
+                next=step.next,
+            )
+        if effect.programs in ("start", "restart"):
+            self._settled[step.node] = clock.now()
+
+    def _restore(self, effect: RestoreRows, attempt: int, tell: Tell) -> None:
+        lease, source = self._held(), effect.source
+        deleted = self._metadb.deleted_by(lease.run_id, effect.location)
+        if not deleted and not source and not effect.saved:
+            return tell("state", "the run deleted no row, so none is put back")
+        restored = self._metadb.restore_region(
+            effect,
+            lease=lease,
+            backup_dir=self._backup,
+            source=Path(source) if source else None,
+            attempt=attempt if effect.once_more else 0,
+        )
+        tell("state", restored_text(restored))
+
+    def _rows(self, effect: ClearRows | KeepRows, tell: Tell) -> None:
+        def mirror(path: Path) -> None:
+            self._mirror(path)
+            tell("state", f"{path.name}: saved, verified, copied")
+
+        if isinstance(effect, KeepRows):
+            kept = self._metadb.keep_region(
+                effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
+            )
+            return tell("state", kept_text(kept))
+        cleared = self._metadb.clear_region(
+            effect, lease=self._held(), backup_dir=self._backup, mirror=mirror
+        )
+        for note in cleared.notes:
+            tell("warning", note)
+        tell("state", cleared_text(cleared, effect.rows))
 
     def _job(self, job: Job, step: Step, attempt: str, tell: Tell) -> None:
         """Follow it to its end, and see what the programs do then, however it ended."""
@@ -624,6 +637,13 @@ def _minutes(offset: str) -> int:
 
 def _zone(minutes: int) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def _failure(result: Result, otherwise: str) -> str | None:
+    if result.status == 0:
+        return None
+    said = result.out.strip() or result.err.strip()
+    return ": ".join(filter(None, (otherwise, said))) or "not so"
 
 
 def _words(command: Command, result: Result) -> str:

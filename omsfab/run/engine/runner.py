@@ -262,7 +262,7 @@ class Runner:
 
     # --- a stage ---
 
-    def _stage(self, stage: Stage, steps: Sequence[Step]) -> list[OmsfabError]:  # noqa: C901  (to be split)
+    def _stage(self, stage: Stage, steps: Sequence[Step]) -> list[OmsfabError]:
         lanes: dict[str, list[Step]] = {}
         for step in steps:
             lanes.setdefault(step.node, []).append(step)
@@ -274,27 +274,8 @@ class Runner:
                 for step in lane:
                     if self.let_go or (stage.width and _blocks(stage, errors)):
                         return  # one at a time: the next node is not begun after a failure
-                    self._going[step.node] = step, time.monotonic()
-                    try:
-                        self._step(step)
-                    except OmsfabError as failure:
-                        error = self._lost_instead(failure)
-                        error.where = error.where or f"{step.node}, step {step.name}"
-                        error.changed = self.changed
-                        error.node = step.node
-                        if isinstance(error, PreflightError) and self.changed != "nothing":
-                            error.exit_code = StepFailed.exit_code  # 3: nothing was changed
-                        errors.append(error)
-                        lost = isinstance(error, LockLost)  # that is no failure of this node
-                        says: Kind = "state" if lost else "failed"
-                        self._say_failed(step, f"{error.id} {error.what}", says, error.id)
-                        if not _asks_on(stage, error):
-                            return None
-                    except (Exception, SystemExit) as defect:
-                        errors.append(_defect(defect, step, self.changed))
-                        return self._say_failed(step, repr(defect))
-                    finally:
-                        self._going.pop(step.node, None)
+                    if not self._goes_on(stage, step, errors):
+                        return
 
         # Daemon threads: Ctrl-C must be able to leave; what runs on the nodes goes on there.
         threads = [
@@ -312,6 +293,31 @@ class Runner:
             _wait_for_transactions(lanes, threads)
             raise
         return errors
+
+    def _goes_on(self, stage: Stage, step: Step, errors: list[OmsfabError]) -> bool:
+        """Carry a step out; whether its node has the next one."""
+        self._going[step.node] = step, time.monotonic()
+        try:
+            self._step(step)
+        except OmsfabError as failure:
+            error = self._lost_instead(failure)
+            error.where = error.where or f"{step.node}, step {step.name}"
+            error.changed = self.changed
+            error.node = step.node
+            if isinstance(error, PreflightError) and self.changed != "nothing":
+                error.exit_code = StepFailed.exit_code  # 3: nothing was changed
+            errors.append(error)
+            lost = isinstance(error, LockLost)  # that is no failure of this node
+            says: Kind = "state" if lost else "failed"
+            self._say_failed(step, f"{error.id} {error.what}", says, error.id)
+            return _asks_on(stage, error)
+        except (Exception, SystemExit) as defect:
+            errors.append(_defect(defect, step, self.changed))
+            self._say_failed(step, repr(defect))
+            return False
+        finally:
+            self._going.pop(step.node, None)
+        return True
 
     def _lost_instead(self, failure: OmsfabError) -> OmsfabError:
         """The lost lock, if it is lost: then nobody knows whose failure this is."""

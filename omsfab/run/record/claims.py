@@ -48,32 +48,42 @@ def take(
 
     def ask(shell: Shell) -> OmsfabError | None:
         try:
-            held = shell.run(claim.held()).out.splitlines()
-            if len(held) > 1 and held[0] != run and held[1] == owner:
-                error = open_run(held[0], shell.node)
-                if error:
-                    return error
-            done = shell.run(claim.take(run, owner, since))
+            return _take_one(shell, run, owner, since, open_run)
         except Unreachable as error:
             return None if again else error
         except OmsfabError as error:
             return error
-        if done.status == claim.TAKEN:
-            return _taken(shell.node, done.out.splitlines())
-        if done.status:
-            return PreflightError(
-                "LOCK-003",
-                f"{shell.node} cannot be claimed",
-                where=f"{shell.node}:{claim.PLACE}",
-                evidence=done.err.strip(),
-                next=shell.by_hand(f'install -d -o "$USER" {claim.PLACE}'),
-            )
-        return None
 
-    targets = list(shells)
-    errors = [error for error in _side_by_side(ask, targets) if error]
+    errors = [error for error in _side_by_side(ask, list(shells)) if error]
     if errors:
         raise next((error for error in errors if isinstance(error, Locked)), errors[0])
+
+
+def _take_one(
+    shell: Shell,
+    run: str,
+    owner: str,
+    since: str,
+    open_run: Callable[[str, str], OmsfabError | None],
+) -> OmsfabError | None:
+    """Claim this node; return what stands against it."""
+    held = shell.run(claim.held()).out.splitlines()
+    if len(held) > 1 and held[0] != run and held[1] == owner:
+        error = open_run(held[0], shell.node)
+        if error:
+            return error
+    done = shell.run(claim.take(run, owner, since))
+    if done.status == claim.TAKEN:
+        return _taken(shell.node, done.out.splitlines())
+    if done.status:
+        return PreflightError(
+            "LOCK-003",
+            f"{shell.node} cannot be claimed",
+            where=f"{shell.node}:{claim.PLACE}",
+            evidence=done.err.strip(),
+            next=shell.by_hand(f'install -d -o "$USER" {claim.PLACE}'),
+        )
+    return None
 
 
 def free(shells: Iterable[Shell], run: str) -> None:
