@@ -174,14 +174,7 @@ class Session:
         else:
             seen = overview.overview(plan, regions, answers)
             lines = overview_lines(plan, seen, wide, assumed=assumed)
-        about = folded(self._about(), wide) if wide else [self._about()]
-        self.print("\n".join([*guess, *about, *lines]))
-
-    def _about(self) -> str:
-        """Which file was read, and which OMS it means."""
-        metadb = self.fleet.metadb
-        place = f"MetaDB {metadb.host}:{metadb.port}/{metadb.rm_db}"
-        return " · ".join(filter(None, (str(self.fleet.origin or ""), place)))
+        self.print("\n".join([*guess, *lines]))
 
     def show(self, plan: Plan, heard: Sequence[Event] = (), *, whole: bool = False) -> Show:
         """Return who looks at the events of this plan; ``heard`` are those of before that tell of
