@@ -71,7 +71,7 @@ class Terminal:
     ) -> None:
         self._console = console
         self._whole = whole
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._looking = threading.Lock()
         """Of the view: what draws it holds rich's lock, which a line that is printed waits for."""
         self._view = View(plan or Plan("", ""), time.monotonic(), heard, wall)
@@ -109,7 +109,7 @@ class Terminal:
             if event.kind == "line":
                 self._keep(event)
                 return
-            self._flush()
+            self._write()
             if event.kind == "progress":
                 self._tenth(event)
             elif self._stays(event):
@@ -136,9 +136,11 @@ class Terminal:
         """Lines of output are written together; the first of them within ``TOGETHER``."""
         if not self._whole or not event.text.strip("-"):  # frames of dashes say nothing
             return
+        if self._live is None:
+            return self._print(event_line(event), STYLES["line"])
         self._kept.append(event_line(event))
         if len(self._kept) >= MOST:
-            self._flush()
+            self._write()
         elif self._timer is None:
             self._timer = threading.Timer(TOGETHER, self._flush)
             self._timer.daemon = True
@@ -146,12 +148,15 @@ class Terminal:
 
     def _flush(self) -> None:
         with self._lock:
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
-            kept, self._kept = self._kept, []
-            if kept:
-                self._print("\n".join(kept), STYLES["line"])
+            self._write()
+
+    def _write(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        kept, self._kept = self._kept, []
+        if kept:
+            self._print("\n".join(kept), STYLES["line"])
 
     def _print(self, text: str, style: str) -> None:
         """Folded between words where somebody looks on, and only there."""

@@ -376,10 +376,10 @@ def _kept() -> dict[str, Any]:
     fleets: dict[Any, Any] = {}
     texts: dict[Any, Any] = {}
 
-    def load_once(path: Path) -> Any:
-        key = path.read_bytes()
+    def load_once(path: Path, *, secrets: bool = True) -> Any:
+        key = path.read_bytes(), secrets
         if key not in fleets:
-            fleets[key] = load(path)
+            fleets[key] = load(path, secrets=secrets)
         return fleets[key]
 
     def render_once(fleet: Any, region: Any) -> Any:

@@ -139,6 +139,12 @@ def test_text_is_cut_behind_a_whole_word(text, room, left):
     assert cell_len(clipped(text, room)) <= room
 
 
+@pytest.fixture
+def xterm(monkeypatch):
+    """A terminal that can be drawn anew."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 class Screen(io.StringIO):
     """A terminal that counts how often it is written to."""
 
@@ -167,7 +173,7 @@ def flooded(plan, *, whole):
     return screen, screen.writes - before, kept
 
 
-def test_a_flood_of_output_is_no_flood_on_the_screen(plan):
+def test_a_flood_of_output_is_no_flood_on_the_screen(plan, xterm):
     """Folded: not a line of 50,000 is written for good; it is drawn by the clock, not by lines."""
     screen, writes, kept = flooded(plan, whole=False)
 
@@ -177,7 +183,7 @@ def test_a_flood_of_output_is_no_flood_on_the_screen(plan):
     assert LINE[:20] in screen.getvalue()
 
 
-def test_a_flood_that_is_wanted_whole_is_written_in_portions(plan):
+def test_a_flood_that_is_wanted_whole_is_written_in_portions(plan, xterm):
     """--verbose: each line is there, and memory is bounded."""
     screen, writes, kept = flooded(plan, whole=True)
 
@@ -219,9 +225,8 @@ def test_a_dumb_terminal_gets_lines_alone(plan, monkeypatch):
     assert "nginx" not in text
 
 
-def test_no_color_means_none(plan, monkeypatch):
+def test_no_color_means_none(plan, monkeypatch, xterm):
     """NO_COLOR: attributes such as bold may stay, colours not."""
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
 
     assert [] == re.findall(r"\x1b\[[0-9;]*3[0-7]m", plain(plan))

@@ -533,10 +533,8 @@ class _Attempt:
 
     def _skip_to(self, offset: int) -> None:
         self._say(self._lines.rest())
-        self._on_line(
-            f"… {offset - self._offset} bytes of output skipped here; all of it is in "
-            f"{self._shell.node}:{self._directory}/output …"
-        )
+        size = offset - self._offset
+        self._on_state(f"{size} bytes of output skipped here; all of it: {self._output}")
         self._offset = offset
 
     def _lives(self, seen: Glimpse) -> bool:
