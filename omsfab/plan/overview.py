@@ -161,13 +161,27 @@ def record(
     **more: object,
 ) -> dict[str, Any]:
     """Return the plan for JSON (docs/json.md); ``more`` are keys of the caller's own."""
-    seen = overview(plan, regions, answers)
     return {
         "schema": SCHEMA,
         "task": plan.task,
         "title": plan.title,
         **more,
         "reasons": [*plan.reasons, *plan.background],
+        **_seen_record(overview(plan, regions, answers)),
+        "stages": [
+            {
+                "number": number,
+                "title": stage.title,
+                "outage": stage.outage,
+                "steps": [_step_record(one, (answers or {}).get(one.key)) for one in stage.steps],
+            }
+            for number, stage in enumerate(plan.stages, 1)
+        ],
+    }
+
+
+def _seen_record(seen: Overview) -> dict[str, Any]:
+    return {
         "nodes": {"stay": [*seen.stays], "add": [*seen.adds], "remove": [*seen.removes]},
         "cm_url": {"from": seen.cm_url[0] or None, "to": seen.cm_url[1]} if seen.cm_url else None,
         "rows": [
@@ -195,17 +209,6 @@ def record(
         },
         "changes": seen.changes,
         "unchanged": seen.unchanged,
-        "stages": [
-            {
-                "number": number,
-                "title": stage.title,
-                "outage": stage.outage,
-                "steps": [
-                    _step_record(step, (answers or {}).get(step.key)) for step in stage.steps
-                ],
-            }
-            for number, stage in enumerate(plan.stages, 1)
-        ],
     }
 
 

@@ -296,3 +296,12 @@ def test_the_job_starts_detached_without_terminal():
         "/home/admin/logs/lock", "docker_init.sh", "omsflow.scripts.units",
         "bash", "/root/docker_init.sh",
     ) == cmd.argv  # fmt: skip
+
+
+def test_frames_take_no_line_of_the_evidence():
+    """Of twenty last lines, six were dashes of 195 columns, three lines of a screen each."""
+    reading = Reading()
+    for line in ("-" * 195, "# 【步骤三】创建 OMS 各组件的配置文件", "-" * 195, "init failed!"):
+        reading.line(line, line)
+
+    assert ["# 【步骤三】创建 OMS 各组件的配置文件", "init failed!"] == list(reading.last)

@@ -101,7 +101,7 @@ class Reading:
             said = part.strip(" \t\ufeff\u3000#")
             if said:
                 self._say(said)
-        if shown.strip():
+        if shown.strip(" -#=*\r"):  # frames say nothing
             self.last.append(ANSI.sub("", shown).rstrip().rpartition("\r")[2][-LONG:])
         return self.step != before
 
