@@ -315,6 +315,45 @@ def metrics(c: Context, file: str = "") -> None:
     fleet.metrics(file)
 
 
+@operator_task(
+    flags=("plan", "yes"),
+    from_="USER@ADDRESS[:PORT] of nodes where OMS runs, comma separated; MetaDB tells the others",
+    container="its name, where several may be the OMS",
+    key="a private key, if ~/.ssh/config and the agent have none",
+    known_hosts="where host keys are kept, if not in ~/.ssh/known_hosts",
+    out="the file to write; else hosts.local.yaml",
+    force="overwrite it unasked; what it said is kept beside it",
+)
+def discover(
+    c: Context,
+    from_: str = "",
+    container: str = "",
+    key: str = "",
+    known_hosts: str = "",
+    out: str = "",
+    force: bool = False,
+    *,
+    flags: Any,
+) -> None:
+    """Write the hosts.yaml of an OMS that is there, however it was made; change nothing there."""
+    from omsfab.cli import adopt
+
+    asked = adopt.Asked(from_, container, key, known_hosts)
+    adopt.discover(asked, out, flags, force=force or flags.yes)
+
+
+@operator_task(
+    flags=("plan",),
+    out="the file to write; else hosts.local.yaml",
+    force="overwrite it unasked; what it said is kept beside it",
+)
+def init(c: Context, out: str = "", force: bool = False, *, flags: Any) -> None:
+    """Ask the few questions for a fleet from nothing, and write its hosts.yaml."""
+    from omsfab.cli import adopt
+
+    adopt.init(out, flags, force=force)
+
+
 @fleet_task(heeds_dry=True)
 def schema(c: Context) -> None:
     """Print the JSON schema of hosts.yaml, for editors."""
@@ -655,6 +694,8 @@ namespace = _tree(
                 "check": check,
                 "metrics": metrics,
                 "schema": schema,
+                "discover": discover,
+                "init": init,
             },
             "node": {"trust": trust, "status": node_status, "logs": node_logs},
             "diag": {"bundle": bundle, "obdiag": obdiag},

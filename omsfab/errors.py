@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 PLACES = {
-    "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 RUN-004",
+    "docker run": "HOST-002 HOST-003 HOST-004 CFG-002 CFG-009 CFG-015 RUN-004",
     "docker run, IMAGE_TAG": "IMG-008 IMG-009 IMG-004 IMG-006 IMG-007",
     "docker run, notice": "CERT-005 VER-003",
     "docker run, notices": "CFG-008 CFG-014",

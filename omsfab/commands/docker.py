@@ -151,6 +151,28 @@ def inspect(container: str) -> Command:
     return command("docker", "inspect", "--type", "container", "--format", "{{json .}}", container)
 
 
+_CONTAINERS = script_text("containers")
+
+
+def containers() -> Command:
+    """Print all containers of the node, running or not, as one JSON list."""
+    return script(_CONTAINERS)
+
+
+_CONFIG_INSIDE = script_text("config_inside")
+
+
+def config_inside(container: str, path: str = CONFIG) -> Command:
+    """Print a config.yaml as the container sees it, running or not; it holds the password."""
+    return script(_CONFIG_INSIDE, container, path)
+
+
+def image_tags(image: str) -> Command:
+    """Print the names of an image with their tags, a line each; none for one without."""
+    form = "{{range .RepoTags}}{{println .}}{{end}}"
+    return command("docker", "image", "inspect", "--format", form, image)
+
+
 def image_id(reference: str) -> Command:
     """Print the id of an image, ``sha256:…``, or fail if it is not there."""
     return command("docker", "image", "inspect", "--format", "{{.Id}}", reference)

@@ -188,6 +188,11 @@ def host_facts() -> Command:
     return script(_HOST_FACTS, limit=120)
 
 
+def machine_name() -> Command:
+    """Print the host name of this node."""
+    return command("uname", "-n")
+
+
 def addresses() -> Command:
     """Print the addresses of this node, one a line."""
     return script(_ADDRESSES)

@@ -51,6 +51,15 @@ def load(path: Path, *, secrets: bool = True) -> Fleet:
     return fleet.model_copy(update={"origin": path})
 
 
+def faults(text: str, base: Path) -> list[Fault]:
+    """Return what is wrong in the text of a hosts.yaml that would stand in ``base``."""
+    try:
+        document = yaml_reader.load(text)
+    except YamlFault as fault:
+        return [Fault((), f"line {fault.line}: {fault.what}")]
+    return _examine(document, Reading(base))
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON schema of hosts.yaml, for editors: shape and single values, not the cross checks."""
     return {

@@ -44,8 +44,8 @@ HARD: Mapping[str, str] = {
     "hosts.yaml, a flag, a file or a template is wrong: correct it, there is nothing to accept": (
         "INPUT-001 INPUT-002 INPUT-003 INPUT-008 INPUT-010 INPUT-011 INPUT-012 INPUT-013 INPUT-014"
         " INPUT-020 INPUT-021 INPUT-022 INPUT-023 INPUT-024 INPUT-025 INPUT-026 INPUT-027 INPUT-028"
-        " INPUT-029 INPUT-030 INPUT-031 INPUT-033 INPUT-040 INPUT-041 INPUT-042 INPUT-043"
-        " INPUT-044 INPUT-045"
+        " INPUT-029 INPUT-030 INPUT-031 INPUT-033 INPUT-034 INPUT-040 INPUT-041 INPUT-042"
+        " INPUT-043 INPUT-044 INPUT-045"
         " TPL-001 TPL-002 TPL-003 TPL-004"
         " CERT-001"
         " CERT-004 TSDB-001 TSDB-002 TSDB-005 IMG-003 IMG-004 IMG-005 RUN-027 FAIL-001"
@@ -60,13 +60,16 @@ HARD: Mapping[str, str] = {
         " DB-005 HOST-001 IMG-001 RUN-023 RUN-024 RUN-042 LAB-001 LAB-002 LAB-003 BUG-001"
         " BUG-002 ENV-003 ENV-004"
     ),
+    "what fleet.discover did not find cannot be written": (
+        "FIND-001 FIND-002 FIND-003 FIND-004 FIND-005"
+    ),
     "it protects the rows of MetaDB": (
         "DB-010 DB-011 DB-012 DB-013 DB-014 DB-015 DB-016 DB-017 DB-018 DB-020 DB-021 DB-022 DB-023"
         " DB-024 DB-025 DB-026 DB-027 DB-028 DB-029 DB-040 DB-041 DB-042 DB-044 PLAN-003 PLAN-006"
         " PLAN-007 PLAN-009 RUN-035 RUN-040 PLAN-010 PLAN-012 CFG-011 RUN-002 VER-002 VER-004"
     ),
     "it protects another container, another file, or keys that only they hold": (
-        "HOST-003 HOST-004 CFG-001 CFG-002"
+        "HOST-003 HOST-004 CFG-001 CFG-002 CFG-015"
     ),
     "it protects the record of what was done, without which nothing can be rolled back": (
         "JRN-001 JRN-002 JRN-003 JRN-004 ENV-002 ENV-005 RUN-022 PLAN-004"

@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal[
     "location",  # a location that hosts.yaml does not have; key is its name
     "host",  # a host that hosts.yaml does not have
     "container",  # it does not run; key is its name
+    "name",  # OMS runs in a container of another name; key is that of hosts.yaml
     "stale",  # the container sees a former config.yaml
     "drift",  # a key of config.yaml, or of the container
     "mount",  # one beside those of the guide
@@ -102,7 +103,10 @@ def _word(value: bool) -> str:
 def _of_node(fleet: Fleet, region: Region, node: Node, present: Present) -> Iterator[Difference]:
     facts, name = present.facts(node.name), node.name
     if facts.container != "running":
-        yield Difference("container", name, key=fleet.install.container, have=facts.container)
+        there = ", ".join(facts.others)
+        kind: Kind = "name" if there else "container"
+        have = there or facts.container
+        yield Difference(kind, name, key=fleet.install.container, have=have)
         return
     if facts.stale:
         yield Difference("stale", name)

@@ -57,6 +57,8 @@ class NodeFacts:
     stale: bool = False
     """Its container sees another config.yaml than lies there: one that was replaced by rename."""
     addresses: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """Where the container of hosts.yaml is not there: those in which an OMS runs by its mounts."""
     flags: tuple[str, ...] = ()
     """Where its container runs with other flags than the guide's, in words."""
 

@@ -17,7 +17,7 @@ from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
-from omsfab.plan import steps
+from omsfab.plan import adoption, steps
 from omsfab.plan.observed import ContainerState, NodeFacts, Present
 from omsfab.plan.procedures import caveats, regions
 from omsfab.plan.records import METADB
@@ -159,11 +159,14 @@ def _at_node(
     inspected = shell.run(docker.inspect(fleet.install.container))
     has = shell.run(docker.image_id(wanted))
     named = shell.run(docker.image_id(fleet.install.image))
-    config = shell.run(files.read_file(fleet.install.mounts.config))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
+    # Where the container has it: hosts.yaml may name another file, which is told as such.
+    mounted = {mount["Destination"]: mount["Source"] for mount in container.get("Mounts") or ()}
+    place = mounted.get(docker.CONFIG) or fleet.install.mounts.config
+    config = shell.run(files.read_file(place))
     of_config: dict[str, Any] = {}
     if config.status == 0 and container:
-        of_config = _config_facts(fleet, node, config.out, errors)
+        of_config = _config_facts(fleet, node, place, config.out, errors)
     facts = _container(container)
     runs = facts.get("container") == "running"
     return NodeFacts(
@@ -176,8 +179,9 @@ def _at_node(
         **of_config,
         config_sha256=_seal(config.out) if config.out else "",
         machine=shell.run(files.machine_id()).out.strip(),
-        config_mode=shell.run(node_checks.mode(fleet.install.mounts.config)).out.strip(),
-        stale=runs and config.status == 0 and _stale(fleet, shell),
+        config_mode=shell.run(node_checks.mode(place)).out.strip(),
+        stale=runs and config.status == 0 and _stale(fleet, shell, place),
+        others=() if container else _others(shell),
         addresses=tuple(shell.run(files.addresses()).out.split()),
     )
 
@@ -211,14 +215,18 @@ def _programs(fleet: Fleet, shell: Shell) -> dict[str, Any]:
     }
 
 
-def _config_facts(fleet: Fleet, node: Node, text: str, errors: list[OmsfabError]) -> dict[str, Any]:
+def _config_facts(
+    fleet: Fleet, node: Node, place: str, text: str, errors: list[OmsfabError]
+) -> dict[str, Any]:
     """What NodeFacts has of config.yaml: drift, cm_nodes, keys that omsfab does not know."""
     try:
-        have = oms_config.read(text, origin=f"{node.name}:{fleet.install.mounts.config}")
+        have = oms_config.read(text, origin=f"{node.name}:{place}")
     except OmsfabError as error:
         errors.append(error)
         have = {}
     want = oms_config.wanted(fleet, fleet.region_of(node))
+    if have and len(fleet.regions) == 1:  # then a region needs no name (guide)
+        have = {key: want[key] for key in ("cm_region", "cm_region_cn")} | have
     nodes = have.get("cm_nodes")
     same_nodes = {**have, "cm_nodes": want["cm_nodes"]}
     return {
@@ -228,10 +236,16 @@ def _config_facts(fleet: Fleet, node: Node, text: str, errors: list[OmsfabError]
     }
 
 
-def _stale(fleet: Fleet, shell: Shell) -> bool:
+def _others(shell: Shell) -> tuple[str, ...]:
+    """The containers in which another name hides an OMS that runs: known by their mounts."""
+    said = shell.run(docker.containers())
+    found = adoption.containers(said.out) if said.status == 0 else ()
+    return tuple(one.name for one in found if one.runs and one.by == "mounts")
+
+
+def _stale(fleet: Fleet, shell: Shell, place: str) -> bool:
     """Whether the container sees another config.yaml: its bind mount holds an inode."""
-    install = fleet.install
-    seen = node_checks.same_inside(install.container, install.mounts.config, docker.CONFIG)
+    seen = node_checks.same_inside(fleet.install.container, place, docker.CONFIG)
     return "another inode" in shell.run(seen).out
 
 

@@ -94,7 +94,8 @@ def compare(
         session.print(f"{plan.task}: {what}nothing was changed")
     else:
         apply = plus(again, accept=",".join(sorted(accepted)))
-        session.print(f"Nothing was changed.{'' if refused else f' Apply with: {apply}'}")
+        apart = "Nothing was changed." if plan.changes else "No changes."
+        session.print(f"{apart}{f' Apply with: {apply}' if plan.changes and not refused else ''}")
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)
         raise refused

@@ -18,7 +18,7 @@ from omsfab.next_line import fab, recorded
 from omsfab.plan import acceptance, outage, step_names
 from omsfab.plan.observed import Present, assumed
 from omsfab.plan.procedures import node as repair
-from omsfab.plan.procedures import regions, scale_out, undo
+from omsfab.plan.procedures import refusals, regions, scale_out, undo
 from omsfab.plan.procedures.registry import TASKS, UNDO, Task, is_repair
 from omsfab.plan.records import METADB, Bring, Plan
 from omsfab.run import lifecycle, observe, preview, recheck
@@ -113,6 +113,7 @@ def _planned(
 ) -> tuple[Plan, Present, tuple[OmsfabError, ...]]:
     """Return the plan and what was accepted of all that stands against it, or raise all of it,
     with what the preflight finds on the nodes that answer."""
+    refusals.called_otherwise(session.fleet, present)
     plan: Plan | None = None
     refused = tuple(errors)
     if all(error.id in accepted for error in errors):
@@ -129,6 +130,8 @@ def _planned(
     if any(error.node == METADB for error in errors):  # told once
         asked = (step for step in stage.steps if not preview.asks_metadb(step))
         stage = replace(stage, steps=tuple(asked))
+    hidden = refusals.mistaken(session.fleet, present)
+    stage = replace(stage, steps=tuple(one for one in stage.steps if one.node not in hidden))
     with session.console.status("asking everything else that the plan would need"):
         found, warnings = preview.asked(session, stage, accepted)
     raise refusal([*(hard or refused), *found], warnings)

@@ -9,6 +9,7 @@ from typing import Any
 from omsfab.errors import Finding
 from omsfab.next_line import fab
 from omsfab.plan.differences import Difference
+from omsfab.plan.procedures.refusals import FIXED
 from omsfab.plan.procedures.regions import ContainerDrift
 from omsfab.show.differences import difference_text
 
@@ -86,16 +87,7 @@ def _together(groups: Iterable[Group], known: Mapping[str, str]) -> list[Group]:
     found: dict[tuple[str, ...], list[Group]] = {}
     for one in groups:
         found.setdefault(_shape(one, known), []).append(one)
-    order = [*known]
-    return [
-        _joined(sorted(members, key=lambda one: _place(one, order))) for members in found.values()
-    ]
-
-
-def _place(one: Group, order: Sequence[str]) -> int:
-    """Nodes stand in the order of hosts.yaml, whoever answered first."""
-    name = one.nodes[0] if one.nodes else ""
-    return order.index(name) if name in order else -1
+    return [_joined(members) for members in found.values()]
 
 
 def _shape(one: Group, known: Mapping[str, str]) -> tuple[str, ...]:
@@ -162,6 +154,7 @@ LABELS = {
     "no row": "cluster_info",
     "location": "cluster_info",
     "host": "host",
+    "name": "container",
     "stale": "config.yaml",
     "flag": "docker run",
     "images": "image",
@@ -202,6 +195,10 @@ def _fix(one: Difference) -> str:
         return str(fab("node.start", node=one.node))
     if one.kind == "stale":
         return str(fab("node.restart", node=one.node, note="when OMS there may be away"))
+    if one.kind == "name":
+        return f"set oms.container to {one.have} in hosts.yaml, if it is this OMS"
+    if one.drift and one.key in FIXED:
+        return f"correct hosts.yaml: {one.drift.have} is where the data of that node is"
     if isinstance(one.drift, ContainerDrift):
         return "correct hosts.yaml; what a container was started with never changes"
     if one.kind == "drift":

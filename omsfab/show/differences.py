@@ -31,6 +31,8 @@ def _of_node(one: Difference) -> str:
     match one.kind:
         case "container":
             return f"container {one.key} is {one.have}"
+        case "name":
+            return f"runs as {one.have}, not {one.key}"
         case "stale":
             return "the container sees a former config.yaml, replaced since"
         case "drift" if one.drift and not isinstance(one.drift, ContainerDrift):

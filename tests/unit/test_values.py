@@ -23,6 +23,7 @@ CUTS = {
 }
 
 FOREIGN = {
+    "cli/adopt.py": "--from and answers, as an operator types them; the name of a machine",
     "cli/completion.py": "a line that is being typed",
     "cli/fleet.py _row": "what docker says of a container",
     "cli/nodes.py": "what docker and logs say; --component, as an operator types it",
@@ -34,6 +35,7 @@ FOREIGN = {
     "fleet": "hosts.yaml, config.yaml, a package: written by others",
     "metadb": "what MetaDB says",
     "plan/acceptance.py parsed": "--accept, as an operator types it",
+    "plan/adoption.py": "what docker says of containers",
     "plan/events.py end": "journals of 0.1.0, which say it in words alone",
     "plan/events.py id": "journals of 0.1.0, which say it in words alone",
     "plan/events.py left": "journals of 0.1.0, which say it in words alone",
@@ -62,6 +64,7 @@ FOREIGN = {
     "run/record/journal.py read": "bytes of a file, line by line",
     "run/record/past_run.py short": "the id of a run, whose end an operator types",
     "run/record/replica.py": "what a node says of copies, which may be in other hands",
+    "show/hosts_yaml.py": "a value of hosts.yaml",
     "show/report.py title": "--nodes, as an operator typed it",
     "show/columns.py folded": "where a line of the screen ends",
     "show/live.py clipped": "where a line of the screen ends",

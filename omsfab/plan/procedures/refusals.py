@@ -122,8 +122,40 @@ def held_rows(region: Region, present: Present, rows: str) -> None:
         )
 
 
+def called_otherwise(fleet: Fleet, present: Present) -> None:
+    """An OMS in a container of another name is the one that is meant, or a second one: either way
+    nothing is planned, or the one would be ended for the other."""
+    found = {
+        node.name: facts.others
+        for node in fleet.nodes
+        if (facts := present.facts(node.name)).container == "absent" and facts.others
+    }
+    if found:
+        told = sorted({name for names in found.values() for name in names})
+        raise PreflightError(
+            "CFG-015",
+            f"OMS runs in container {', '.join(told)}, not in {fleet.install.container}",
+            where=", ".join(found),
+            evidence="\n".join(f"{node}: {', '.join(names)}" for node, names in found.items()),
+            fix=f"set oms.container to {told[0]} in hosts.yaml, if that is this OMS; if it is"
+            " another one, this node cannot have a second",
+            next=fab("fleet.check"),
+        )
+
+
 WRITTEN = (docker.CONFIG, docker.LOGS)
 """What omsfab itself writes on the host for the container: elsewhere it would not be seen."""
+
+
+def mistaken(fleet: Fleet, present: Present) -> frozenset[str]:
+    """Return the nodes whose container is not the one that hosts.yaml describes: called otherwise,
+    or with config.yaml elsewhere.  What else is asked there by hosts.yaml misleads."""
+    return frozenset(
+        node.name
+        for node in fleet.nodes
+        if (facts := present.facts(node.name)).others
+        or any(drift.key in WRITTEN for drift in regions.container_drift(fleet, node, facts))
+    )
 
 
 def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
@@ -359,8 +391,27 @@ def keys_known(old: Sequence[Node], present: Present) -> None:
         )
 
 
-def not_deployed(region: Region, running: Sequence[Node]) -> PreflightError:
+def not_deployed(
+    fleet: Fleet, region: Region, running: Sequence[Node], present: Present
+) -> PreflightError:
     """``running`` nodes tell that OMS was there: then to deploy it anew would be wrong."""
+    other = {
+        node.name: drift.have
+        for node in running
+        for drift in present.facts(node.name).drift
+        if drift.key == "drc_rm_db"
+    }
+    if other:
+        name = next(iter(other.values()))
+        return PreflightError(
+            "PLAN-002",
+            f"metadb.rm_db is {fleet.metadb.rm_db}, which has no cluster_info;"
+            f" {', '.join(other)} {'uses' if len(other) == 1 else 'use'} {name}",
+            where="metadb.rm_db",
+            evidence="\n".join(f"{node}: drc_rm_db: {have}" for node, have in other.items()),
+            fix=f"set metadb.rm_db to {name} in hosts.yaml",
+            next=fab("fleet.check"),
+        )
     if running:
         return PreflightError(
             "PLAN-002",

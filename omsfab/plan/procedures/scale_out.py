@@ -90,8 +90,11 @@ def _scale_out(
     )
     here = present.clusters.get(where.location)
     if here is None and not present.clusters:
-        refusals.fixed_keys(regions.running(where, present), present)
-        raise refusals.not_deployed(where, regions.running(where, present))
+        running = regions.running(where, present)
+        missing = refusals.not_deployed(fleet, where, running, present)
+        if missing.where != "metadb.rm_db":
+            refusals.fixed_keys(running, present)
+        raise missing
     refusals.identity(fleet, where, present)
     if here is None:
         return _new_region(fleet, where, present)
