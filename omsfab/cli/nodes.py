@@ -196,7 +196,8 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
         return NodeTold(*named, container="absent", **common)
     record = json.loads(there.out)
     state, runs = record["State"], bool(record["State"]["Running"])
-    tag = str(record["Config"]["Image"])
+    tagged = shell.run(docker.running_from(install.container)).out.split()
+    tag = tagged[1] if len(tagged) > 1 else str(record["Config"]["Image"])
     common |= {
         "container": "running" if runs else "stopped",
         "since": str(state["StartedAt" if runs else "FinishedAt"]).partition(".")[0],

@@ -290,7 +290,7 @@ def _show_lines(
         yield from folded("accepted", id)
     if run.past.torn:
         yield from folded("note", "the last line of its journal is torn: it counts as not written")
-    yield from stage_lines(stages)
+    yield from stage_lines(stages, running=one.outcome == "running")
     yield f"every word of it: {fab('run.log', run=run.name)}"
     yield f"its files: {run.directory}"
 

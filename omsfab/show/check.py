@@ -87,7 +87,16 @@ def _together(groups: Iterable[Group], known: Mapping[str, str]) -> list[Group]:
     found: dict[tuple[str, ...], list[Group]] = {}
     for one in groups:
         found.setdefault(_shape(one, known), []).append(one)
-    return [_joined(members) for members in found.values()]
+    order = [*known]
+    return [
+        _joined(sorted(members, key=lambda one: _place(one, order))) for members in found.values()
+    ]
+
+
+def _place(one: Group, order: Sequence[str]) -> int:
+    """Nodes stand in the order of hosts.yaml, whoever answered first."""
+    name = one.nodes[0] if one.nodes else ""
+    return order.index(name) if name in order else -1
 
 
 def _shape(one: Group, known: Mapping[str, str]) -> tuple[str, ...]:

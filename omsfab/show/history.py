@@ -23,8 +23,12 @@ COUNTED = (
 )
 
 
-def stage_lines(stages: Sequence[StageTold]) -> Iterator[str]:
-    """Yield a line per stage, and below it its steps but for those that changed nothing."""
+def stage_lines(stages: Sequence[StageTold], *, running: bool = False) -> Iterator[str]:
+    """Yield a line per stage, and below it its steps but for those that changed nothing.
+
+    ``running``: what was begun and has no end is under way.
+    """
+    words = dict(COUNTED) | ({"unknown": "under way"} if running else {})
     for stage in stages:
         took = f"  {seconds(stage.seconds)}" if stage.seconds else ""
         if not stage.begun:
@@ -32,7 +36,7 @@ def stage_lines(stages: Sequence[StageTold]) -> Iterator[str]:
             continue
         counts = [
             f"{count} {word}"
-            for state, word in COUNTED
+            for state, word in words.items()
             if (count := stage.count(state))  # type: ignore[arg-type]
         ]
         yield f"  {stage.number} {stage.title}: {', '.join(counts)}{took}"

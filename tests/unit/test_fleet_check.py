@@ -34,8 +34,8 @@ def finding(on, **more):
 
 
 def test_what_several_nodes_have_in_common_is_told_once_for_all_of_them():
-    """The line to paste names all of them."""
-    (group,) = of_findings([finding("oms1"), finding("oms2"), finding("oms10")], KNOWN)
+    """In the order of hosts.yaml, whoever answered first; the line to paste names all of them."""
+    (group,) = of_findings([finding("oms2"), finding("oms10"), finding("oms1")], KNOWN)
 
     assert ("oms1", "oms2", "oms10") == group.nodes
     assert group.fix.endswith("fab node.check --node=oms1,oms2,oms10")
@@ -174,6 +174,15 @@ def test_no_finding_shows_the_password(checked):
         _, said = checked((), [finding("oms1", found="pw s3cret-pw-of-oms")], words=words)
         assert "s3cret" not in said
         assert "****" in said
+
+
+def test_our_own_words_are_not_masked(checked):
+    """ "CM asks for no password: whoever gets there commands OMS"."""
+    wanted = "CM asks for no password: whoever gets there commands OMS"
+
+    _, said = checked((), [finding("oms1", wanted=wanted)])
+
+    assert wanted in said
 
 
 # --- fleet.metrics ---

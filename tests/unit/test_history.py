@@ -144,6 +144,10 @@ def test_a_run_whose_process_lives_is_running(home, capsys):
 
     with local_lock.held(home, LATER, "wu@jump1", "now"):
         assert [LATER] == listed(capsys, "--state=running")
+        fab("run.show")
+    said = capsys.readouterr().out
+    assert "1 under way" in said
+    assert f"next: fab run.log --run={LATER} --follow" in said
 
 
 def test_show_tells_stages_with_what_was_done_and_what_was_left(home, capsys):
