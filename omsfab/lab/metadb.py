@@ -58,7 +58,7 @@ def start(lab: Lab) -> None:
             log,
         )
     wait_for("MetaDB", lambda: answers(db.host, db.port), 60, log)
-    wait_for("the administrator of MetaDB", lambda: _settled(lab), 60, log)
+    wait_for("the administrator of MetaDB", lambda: settled(lab), 60, log)
 
 
 def engine_path() -> Path | None:
@@ -120,7 +120,7 @@ exec mariadbd --no-defaults --user=root --datadir="$1/data" --port=3306 --bind-a
 """
 
 
-def _settled(lab: Lab) -> bool:
+def settled(lab: Lab) -> bool:
     """The administrator has his password, OMS's user exists, the clock is this machine's."""
     import pymysql
 
