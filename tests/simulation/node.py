@@ -972,11 +972,6 @@ def _recent(c: Call) -> Answer:
     return said("==> docker_init.log\nnothing to see")
 
 
-def _oms_status(c: Call) -> Answer:
-    container = c.node.containers.get(c.args[0])
-    return said(_status_text(c, container)) if container and container.state == "running" else OK
-
-
 def _http(c: Call) -> Answer:
     url = c.args[0]
     return c.node.fleet.page(url)
@@ -1481,13 +1476,11 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         docker._GONE_OR_OTHERS: d(_gone_or_others),
         docker._NONE_OF_OTHERS: d(_none_of_others),
         docker._ABSENT: d(_absent),
-        docker._CONTAINERS: lambda c: Answer(0, "[]\n"),  # no OMS under another name
+        docker._CONTAINERS: lambda c: said("[]"),  # no OMS under another name
         docker._DOWN: d(_down),
         supervisor._ANSWERS: d(_answers),
         oms._REFRESH: d(_refresh),
         oms._COMPONENTS: d(_components),
-        oms._RECENT: d(_recent),
-        oms._STATUS: d(_oms_status),
         init_job._PREPARE: _prepare,
         init_job._POLL: _poll,
         init_job._ITSELF: d(_itself),
