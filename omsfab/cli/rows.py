@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.table import Table
 from omsfab.errors import InputError, Mismatch, Next
 from omsfab.fleet.mask import one_line
 from omsfab.metadb import tunnel
+from omsfab.metadb.client import ClusterRow, HostRow
 from omsfab.metadb.scope import Scope
 from omsfab.next_line import fab, shell
 from omsfab.plan import steps
@@ -36,37 +38,52 @@ def show(region: str, *, as_json: bool = False) -> None:
     found = metadb.clusters() if metadb.exists() else ()
     hosts = {row.code: metadb.hosts(row.code) for row in found}
 
-    def scopes() -> Iterator[tuple[str, Scope]]:
-        for one in (named,) if named else loaded.regions:
-            if one.location in hosts:
-                yield one.name, metadb.scope(one.location, steps.TABLES)
-
+    scopes = (
+        (one.name, metadb.scope(one.location, steps.TABLES))
+        for one in ((named,) if named else loaded.regions)
+        if one.location in hosts
+    )
     if as_json:
-        print(
-            document(
-                hosts_file=str(hosts_path()),
-                locations=[
-                    {
-                        "location": row.code,
-                        "region": row.region,
-                        "cm_url": str(row.cm_url),
-                        "default": row.is_default,
-                        "hosts": [{"ip": one.ip, "status": one.status} for one in hosts[row.code]],
-                    }
-                    for row in found
-                ],
-                rows=[
-                    {
-                        "region": name,
-                        "location": scope.location,
-                        "tables": {one.table: one.rows for one in scope.tables},
-                        "stays": list(scope.stays),
-                    }
-                    for name, scope in scopes()
-                ],
-            )
-        )
+        print(_document(found, hosts, scopes))
         return
+    Console().print(_table(found, hosts))
+    for name, scope in scopes:
+        print(f"rows of region {name}:")
+        for line in scope.prose:
+            say(f"  {line}")
+
+
+Hosts: TypeAlias = Mapping[int, Sequence[HostRow]]
+
+
+def _document(
+    found: Sequence[ClusterRow], hosts: Hosts, scopes: Iterable[tuple[str, Scope]]
+) -> str:
+    return document(
+        hosts_file=str(hosts_path()),
+        locations=[
+            {
+                "location": row.code,
+                "region": row.region,
+                "cm_url": str(row.cm_url),
+                "default": row.is_default,
+                "hosts": [{"ip": one.ip, "status": one.status} for one in hosts[row.code]],
+            }
+            for row in found
+        ],
+        rows=[
+            {
+                "region": name,
+                "location": scope.location,
+                "tables": {one.table: one.rows for one in scope.tables},
+                "stays": list(scope.stays),
+            }
+            for name, scope in scopes
+        ],
+    )
+
+
+def _table(found: Sequence[ClusterRow], hosts: Hosts) -> Table:
     table = Table(title="cluster_info", title_justify="left")
     for head in ("location", "region", "cm_url", "default", "hosts"):
         table.add_column(head)
@@ -79,12 +96,7 @@ def show(region: str, *, as_json: bool = False) -> None:
             ", ".join(f"{host.ip} {host.status}" for host in hosts[row.code]) or "none",
         )
         table.add_row(*(escape(one_line(cell)) for cell in cells))
-    console = Console()
-    console.print(table)
-    for name, scope in scopes():
-        print(f"rows of region {name}:")
-        for line in scope.prose:
-            say(f"  {line}")
+    return table
 
 
 def save(region: str, flags: Flags = CARRY_OUT) -> None:

@@ -78,15 +78,6 @@ def break_lock(run: str, flags: Flags) -> None:
     A lease must have expired by the clock of MetaDB, and lie still.  A claim has no life of its
     own, so a run that holds nothing but claims is asked about.
     """
-
-    def wait(span: float) -> None:
-        print(
-            f"the lease of run {run} has expired; it is watched for {span:.0f} s, in case that run"
-            " lives after all (Ctrl-C: nothing is changed)",
-            flush=True,
-        )
-        time.sleep(span)
-
     if flags.dry:
         print(f"dry: nothing was contacted; lease and claims of run {run} would be freed")
         return
@@ -97,7 +88,7 @@ def break_lock(run: str, flags: Flags) -> None:
     if leased and flags.plan:
         metadb.lease_breakable(run)
     elif leased:
-        metadb.lease_break(run, wait=wait)
+        metadb.lease_break(run, wait=lambda span: _watch(run, span))
         print(f"the lease of run {run} is free")
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     try:
@@ -117,6 +108,15 @@ def break_lock(run: str, flags: Flags) -> None:
             shell.close()
     if nodes:
         print(f"the claims of run {run} are free: {', '.join(nodes)}")
+
+
+def _watch(run: str, span: float) -> None:
+    print(
+        f"the lease of run {run} has expired; it is watched for {span:.0f} s, in case that run"
+        " lives after all (Ctrl-C: nothing is changed)",
+        flush=True,
+    )
+    time.sleep(span)
 
 
 def _holdings(run: str, nodes: list[str], *, leased: bool) -> str:

@@ -81,24 +81,31 @@ def compare(
         found = _heard(site, plan, ended, refused, runner.warnings) | _needed(site, rest)
     finally:
         session.hang_up()
-    session.tell_plan(
-        plan,
-        found,
-        run=run or None,
-        accepted=sorted(accepted),
-        error=refused.id if refused else None,
-    )
-    if session.flags.verbose:
-        would = sum(one.state == "needed" for one in found.values())
-        what = f"{would} changes would be made (+); what is so already stands with =; "
-        session.print(f"{plan.task}: {what}nothing was changed")
-    else:
-        apply = plus(again, accept=",".join(sorted(accepted)))
-        apart = "Nothing was changed." if plan.changes else "No changes."
-        session.print(f"{apart}{f' Apply with: {apply}' if plan.changes and not refused else ''}")
+    stopped = refused.id if refused else None
+    session.tell_plan(plan, found, run=run or None, accepted=sorted(accepted), error=stopped)
+    session.print(_last_line(session, plan, found, again, accepted, refused=refused is not None))
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)
         raise refused
+
+
+def _last_line(
+    session: Session,
+    plan: Plan,
+    found: Mapping[str, Answer],
+    again: Next,
+    accepted: frozenset[str],
+    *,
+    refused: bool,
+) -> str:
+    if session.flags.verbose:
+        would = sum(one.state == "needed" for one in found.values())
+        what = f"{would} changes would be made (+); what is so already stands with =; "
+        return f"{plan.task}: {what}nothing was changed"
+    if not plan.changes:
+        return "No changes."
+    apply = plus(again, accept=",".join(sorted(accepted)))
+    return f"Nothing was changed.{'' if refused else f' Apply with: {apply}'}"
 
 
 HEARD: Mapping[str, State] = {"done": "passed", "warning": "warning", "failed": "failed"}

@@ -22,8 +22,7 @@ from omsfab.run.session import Session, told_safely
 def resume(session: Session, named: str = "", source: str = "", *, stop_init: bool = False) -> None:
     """Finish a run that has not ended: the newest, or the one named.
 
-    ``source`` is a node with a copy of the run, for a jump host that has none.  With
-    ``stop_init`` a docker_init.sh of the run that still runs is ended, and another one begun.
+    ``source`` is a node with a copy of it.  With ``stop_init`` a docker_init.sh of it is ended.
     """
     accepted = session.accepted(fab("run.resume", run=named, from_=source))
     session.ready()

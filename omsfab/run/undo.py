@@ -18,6 +18,7 @@ from omsfab.errors import (
     RollbackIncomplete,
     RolledBack,
 )
+from omsfab.fleet.model import Fleet
 from omsfab.next_line import fab, plus
 from omsfab.plan import acceptance, outage
 from omsfab.plan.events import Event, RunEnd
@@ -58,13 +59,7 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     plan = _plan(session, run, args, accepted)
     recorded.refuse_others(session, run, back=True)
     meant = run.fleet(session.fleet)
-    if not session.flags.json:
-        session.print(run.of_age)
-    session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
-    if not session.flags.json:
-        for line in recorded.outage_of(session, run):
-            session.print(f"OUTAGE {line}")
-    session.tell_accepted(accepted)
+    _tell(session, run, plan, meant, accepted)
     if session.flags.looks:
         return session.print("nothing was changed")
     again = fab(UNDO, run=run.name)
@@ -79,6 +74,18 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
         accepted=accepted,
     )
     _carry_out(session, order, run)
+
+
+def _tell(
+    session: Session, run: PastRun, plan: Plan, meant: Fleet, accepted: frozenset[str]
+) -> None:
+    if not session.flags.json:
+        session.print(run.of_age)
+    session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
+    if not session.flags.json:
+        for line in recorded.outage_of(session, run):
+            session.print(f"OUTAGE {line}")
+    session.tell_accepted(accepted)
 
 
 def _meant(session: Session, named: str, source: str) -> PastRun:

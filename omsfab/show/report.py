@@ -133,27 +133,11 @@ def html(
     what can be done with it now."""
     bars = list(_bars(events))
     axis = Axis.of(events)
-    ended = next((event.end for event in reversed(events) if event.kind == "run"), None)
-    resumed = _sessions(events) - 1
-    changed = sum(bar.kind == "done" for bar in bars)
-    same = sum(bar.kind == "satisfied" for bar in bars)
     warnings = _warnings(events)
-    stopped = "not at all" if recorded else "not recorded"
-    if outage:
-        stopped = clock_span(outage.seconds) + (", still down" if outage.down else "")
-    facts = (
-        ("outcome", *OUTCOMES[ended.outcome if ended else ""]),
-        ("took", "", seconds(axis.whole) if events else "no time"),
-        ("OMS was down", "bad" if outage and outage.down else "", stopped),
-        ("changed", "", str(changed)),
-        ("unchanged", "", str(same)),
-        ("warnings", "", str(len(warnings))),
-    )
-    begun = _clock(events[0].at, "%Y-%m-%d %H:%M:%S") if events else "never"
-    again = f", resumed {resumed} time{'s' * (resumed > 1)}" if resumed else ""
+    facts = _figures(events, bars, axis, outage, recorded=recorded)
     return Template(TEMPLATE.read_text()).substitute(
         title=escape(title(record) if record else name),
-        meta=escape(f"Run {name}, begun {begun} UTC by {owner}{again}"),
+        meta=escape(f"Run {name}, begun {_begun(events)} by {owner}{_resumed(events)}"),
         outage=f'<p class="bad">OUTAGE {escape(line)}</p>' if outage and outage.down else "",
         facts="".join(
             f'<div><span>{label}</span><b class="{kind}">{escape(text)}</b></div>'
@@ -169,6 +153,42 @@ def html(
         legend="blue: changed · grey: asked, or unchanged · red: failed"
         + (" · shaded: OMS was down" if outage else ""),
     )
+
+
+def _figures(
+    events: Sequence[Event],
+    bars: Sequence[Bar],
+    axis: Axis,
+    outage: Outage | None,
+    *,
+    recorded: bool,
+) -> tuple[tuple[str, str, str], ...]:
+    """Label, class of CSS, and text of each."""
+    stopped = "not at all" if recorded else "not recorded"
+    if outage:
+        stopped = clock_span(outage.seconds) + (", still down" if outage.down else "")
+    return (
+        ("outcome", *_outcome(events)),
+        ("took", "", seconds(axis.whole) if events else "no time"),
+        ("OMS was down", "bad" if outage and outage.down else "", stopped),
+        ("changed", "", str(sum(bar.kind == "done" for bar in bars))),
+        ("unchanged", "", str(sum(bar.kind == "satisfied" for bar in bars))),
+        ("warnings", "", str(len(_warnings(events)))),
+    )
+
+
+def _outcome(events: Sequence[Event]) -> tuple[str, str]:
+    ended = next((event.end for event in reversed(events) if event.kind == "run"), None)
+    return OUTCOMES[ended.outcome if ended else ""]
+
+
+def _begun(events: Sequence[Event]) -> str:
+    return f"{_clock(events[0].at, '%Y-%m-%d %H:%M:%S') if events else 'never'} UTC"
+
+
+def _resumed(events: Sequence[Event]) -> str:
+    again = _sessions(events) - 1
+    return f", resumed {again} time{'s' * (again > 1)}" if again else ""
 
 
 def _bars(events: Sequence[Event]) -> Iterator[Bar]:
