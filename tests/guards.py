@@ -35,6 +35,20 @@ class Guard:
 
 GUARDS = (
     Guard(
+        "an OMS in a container of another name is no absent one",
+        "omsfab/plan/procedures/refusals.py",
+        '== "absent" and facts.others',
+        '== "absent" and not facts.others',
+        "tests/unit/test_adoption.py::test_an_oms_of_another_name_is_no_absent_one",
+    ),
+    Guard(
+        "what is discovered overwrites no file unasked",
+        "omsfab/cli/adopt.py",
+        "        if not force:",
+        "        if not file:",
+        "tests/lab/test_discover.py::test_a_file_that_is_there_is_kept",
+    ),
+    Guard(
         "rows deleted are counted against rows saved",
         "omsfab/metadb/rows.py",
         "if deleted != saved:",
