@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from omsfab.cli import fleet as looks
 from omsfab.commands import claim, docker, init_job, logs, oms, supervisor
-from omsfab.errors import InputError, OmsfabError
+from omsfab.errors import InputError, OmsfabError, SecurityRefusal
 from omsfab.fleet import values
 from omsfab.fleet.mask import Lines, Redactor, one_line
 from omsfab.fleet.model import Fleet, Node
@@ -158,7 +158,8 @@ def status(node: str, flags: Flags) -> int:
         )
         for one, answer in zip(nodes, asked.values(), strict=True)
     ]  # fmt: skip
-    code = _exit(found)
+    refused = [answer for answer in asked.values() if isinstance(answer, OmsfabError)]
+    code = _exit(found, refused)
     if flags.json:
         records = [one.record() for one in found]
         print(document(hosts_file=str(hosts_path()), exit=code, nodes=records))
@@ -166,10 +167,14 @@ def status(node: str, flags: Flags) -> int:
     rows = [row for one in found for row in one.rows()]
     for line in columns.table(HEADS, rows, None):
         say(line)
+    for line in dict.fromkeys(str(one) for error in refused for one in error.next):
+        say(f"next: {line}")
     return code
 
 
-def _exit(found: Sequence[NodeTold]) -> int:
+def _exit(found: Sequence[NodeTold], refused: Sequence[OmsfabError]) -> int:
+    if forbidden := [error for error in refused if isinstance(error, SecurityRefusal)]:
+        return forbidden[0].exit_code
     if any(one.error for one in found):
         return UNREACHABLE
     return WELL if all(one.healthy for one in found) else ILL

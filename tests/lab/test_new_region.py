@@ -107,7 +107,7 @@ def joined(fleet):
     write(fleet)
     fleet.lab.enter("oms2", ["ip", "addr", "replace", f"{vip(fleet)}/24", "dev", "eth0"])
     before = rows(fleet)
-    planned = fleet.fab("scale.out", "--plan")
+    planned = fleet.fab("scale.out", "--plan", "--verbose")
     killed = fleet.fab("scale.out", "--yes", OMSFAB_FAILPOINT="initialise@oms3:before:kill")
     return planned, killed, fleet.fab("run.resume", "--yes"), before
 
@@ -167,7 +167,7 @@ def test_nothing_is_left_to_do(fleet, joined):
 
     assert "scale.out: 0 changes" in again.out
     assert "location 1 is called cn-default in MetaDB, cn-lab in hosts.yaml" in again.out
-    assert "location 1: cm_region cn-default -> cn-lab" in checked.out
+    assert "location 1: cn-default -> cn-lab" in checked.out
     assert " checks: 1 difference" in checked.out
 
 

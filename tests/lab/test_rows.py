@@ -97,7 +97,7 @@ def test_references_are_counted_and_an_update_keeps_what_they_refer_to(on_engine
     shaped(fleet, REFERENCES=1)
     before = identity(fleet)
 
-    planned = fleet.fab("scale.out", "--plan")
+    planned = fleet.fab("scale.out", "--plan", "--verbose")
     said = fleet.fab("scale.out", "--rows=update", "--yes")
     after = identity(fleet)
     rolled_back(fleet)

@@ -49,7 +49,7 @@ def test_the_third_node_joins_without_an_outage(fleet, joined):
 
 def test_the_plan_says_which_scenario_and_why(joined):
     """cm_url is the VIP already."""
-    assert "A VIP is specified" in joined[0].out
+    assert "cm_url in MetaDB is" in joined[0].out
 
 
 def test_all_nodes_have_all_cm_nodes_and_know_it(fleet, joined):

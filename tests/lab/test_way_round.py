@@ -354,7 +354,7 @@ def test_a_program_that_is_broken_before_stops_nothing_in_the_outage(another, pr
     now = broken(crash, program, how)
     before = crash.outcome()
 
-    planned = crash.fleet.fab("scale.out", "--plan")
+    planned = crash.fleet.fab("scale.out", "--plan", "--verbose")
     said = crash.fleet.fab("scale.out", "--yes")
     urls = crash.fleet.cm_urls()[1]
     back = crash.fleet.fab("run.undo", "--yes")

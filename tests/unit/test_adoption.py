@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from omsfab.cli import adopt
+from omsfab.commands import docker
 from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hosts_file, oms_config
 from omsfab.fleet.values import CmUrl
@@ -19,6 +20,7 @@ from omsfab.plan.procedures import refusals
 from omsfab.run.confirmation import Flags
 from omsfab.secret import Secret
 from omsfab.show.hosts_yaml import hosts_text
+from omsfab.ssh.protocol import Result
 
 IMAGE = "reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce"
 ID = "sha256:" + "a" * 64
@@ -296,6 +298,70 @@ def test_the_rm_db_that_the_nodes_use_is_named(fleet):
     error = refusals.not_deployed(fleet, region, region.nodes[:1], present)
 
     assert ("PLAN-002", "set metadb.rm_db to my_rm in hosts.yaml") == (error.id, error.fix)
+
+
+# --- what cannot be adopted ----------------------------------------------------------------------
+
+NODE = Seen("db-1", "10.0.0.1", "root")
+ASKED = adopt.Asked("root@10.0.0.1")
+
+
+def test_a_node_without_oms_is_told_with_what_runs_there():
+    """FIND-001: nothing has the mounts or the image."""
+    with pytest.raises(PreflightError) as error:
+        adopt._chosen(NODE, found(inspected("web", "", image="nginx:1")), ASKED)
+
+    assert ("FIND-001", True) == (error.value.id, "no container has" in error.value.render())
+
+
+def test_a_container_that_is_named_and_not_there_is_told():
+    """FIND-001: --container, with those that are there."""
+    with pytest.raises(PreflightError) as error:
+        adopt._chosen(NODE, found(inspected()), adopt.Asked("root@10.0.0.1", container="oms_x"))
+
+    assert "no container oms_x" == error.value.what
+    assert "oms_prod  running" in error.value.render()
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "cannot be read"), ("a: 1\n", "lacks oms_meta")])
+def test_a_config_yaml_that_is_none_is_told(text, says, monkeypatch):
+    """FIND-003: neither an empty file nor one without what every OMS has."""
+    monkeypatch.setattr(sys, "argv", ["fab", "fleet.discover", "--from=root@10.0.0.1"])
+
+    class Answers:
+        node = "10.0.0.1"
+
+        def run(self, command, *_):
+            listed = command == docker.containers()
+            return Result(0, json.dumps([inspected()]) if listed else text, "")
+
+    with pytest.raises(PreflightError) as error:
+        adopt._seen(NODE, Answers(), ASKED)
+
+    assert ("FIND-003", True) == (error.value.id, says in error.value.what)
+
+
+def test_a_deployment_that_is_known_in_part_is_not_written(tmp_path, monkeypatch):
+    """FIND-004: a region of which no node was read; no file is made."""
+    js = row(location=2, region="cn-js", default=False, hosts=("10.1.0.1",))
+    made = adoption.deployment([seen(), Seen("b", "10.1.0.1", error="away")], [row(), js], {})
+    monkeypatch.setattr(adopt, "look", lambda asked, nodes: made)
+
+    with pytest.raises(PreflightError, match="FIND-004"):
+        adopt.discover(ASKED, str(tmp_path / "new.yaml"), Flags())
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_what_hosts_yaml_may_not_say_is_not_written(tmp_path):
+    """FIND-005: a location that OMS has not, with its key."""
+    tree = adoption.deployment([seen()], [row(location=999)], {}).tree
+
+    with pytest.raises(PreflightError) as error:
+        adopt._write(tree, "test", tmp_path / "new.yaml", Flags(), force=False)
+
+    assert ("FIND-005", True) == (error.value.id, "location" in error.value.render())
+    assert [] == list(tmp_path.iterdir())
 
 
 # --- a fleet from nothing -------------------------------------------------------------------------

@@ -81,11 +81,14 @@ def test_a_wrong_rm_db_is_told_and_deploys_nothing(fleet, package, present, task
     assert not any("oms.deploy" in line for line in said.part("next"))
 
 
-def test_rows_that_a_run_has_deleted_are_put_back_by_its_rollback(fleet, tmp_path):
+def test_rows_that_a_run_has_deleted_are_put_back_by_its_rollback(
+    fleet, package, present, tmp_path
+):
     """After run.abandon: the run is named, and the line that brings its rows back."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb", region="")
     lifecycle.close(run, RunEnd("abandoned"), "abandoned by the operator")
-    error = refusals.not_deployed(fleet.regions[0], fleet.regions[0].nodes)
+    region = fleet.regions[0]
+    error = refusals.not_deployed(fleet, region, region.nodes, present(package))
     here = Session.__new__(Session)
     here.flags, here.home, here.fleet = Flags(plan=True), tmp_path, fleet
     here.metadb = SimpleNamespace(deleted_by=lambda name, location: name == FORWARD)
