@@ -551,7 +551,7 @@ def resume(
 def undo(
     c: Context, run: str = "", from_: str = "", stop_init: bool = False, *, flags: Any
 ) -> None:
-    """Take back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
+    """Roll back what a run did, in reverse; exit 8 if that run had failed, 0 if it ended well."""
     from omsfab.run.session import Session
     from omsfab.run.undo import undo
 

@@ -13,7 +13,7 @@ OmsfabError            6  a step failed
 │  ├─ LostSession      7  one SSH session ended without an exit status
 │  └─ LockLost         7  the lock was lost: somebody else may have acted meanwhile
 ├─ RolledBack          8  failed, and everything is as before, verified
-├─ RollbackIncomplete  9  failed, and the way back too
+├─ RollbackIncomplete  9  failed, and the rollback too
 ├─ SecurityRefusal    10  host key, secret file: never skipped by a flag
 ├─ PartOfFleet        11  some nodes are done, others failed
 └─ Detached          130  the operator let go; docker_init.sh goes on
@@ -343,7 +343,7 @@ class RolledBack(OmsfabError):
 
 
 class RollbackIncomplete(OmsfabError):
-    """Failed, and the way back failed too; the rest is for hands."""
+    """Failed, and the rollback failed too; the rest is for hands."""
 
     exit_code = 9
 

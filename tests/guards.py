@@ -19,7 +19,7 @@ JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
 RUN = "tests/unit/test_runner.py::test_"
-BACK = "tests/unit/test_ways_back.py::test_"
+BACK = "tests/unit/test_undo_runs.py::test_"
 
 
 @dataclass(frozen=True)
@@ -371,14 +371,14 @@ GUARDS = (
         f"{RUN}nothing_begins_after_ctrl_c",
     ),
     Guard(
-        "a way back that changed nothing leaves the run open",
+        "a rollback that changed nothing leaves the run open",
         "omsfab/run/lifecycle.py",
         "        if undoes is None:\n            return self._end(end, text)\n",
         "        return self._end(end, text)\n",
         f"{BACK}a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
     ),
     Guard(
-        "a run that is being taken back is not resumed",
+        "a run that is being rolled back is not resumed",
         "omsfab/run/resume.py",
         "        if way.past.begun:\n",
         "        if False:\n",
@@ -427,7 +427,7 @@ GUARDS = (
         f"{BACK}deleted_rows_are_put_back_whoever_stopped_the_programs",
     ),
     Guard(
-        "a way back waits for docker_init.sh of the run",
+        "a rollback waits for docker_init.sh of the run",
         "omsfab/plan/procedures/undo.py",
         'if it.has(step_names.INITIALISE, one.name))\n    return Stage(',
         "if False)\n    return Stage(",
@@ -493,9 +493,9 @@ GUARDS = (
     Guard(
         "nobody is begun while an initialisation may still run",
         "omsfab/run/engine/runner.py",
-        "    return any(not stage.apart or isinstance(error, OutcomeUnknown) for error in errors)",
-        "    return any(not stage.apart for error in errors)",
-        "tests/unit/test_apart.py::test_nobody_is_begun_while_an_initialisation_may_still_run",
+        "    return any(not stage.tolerate_failures or isinstance(error, OutcomeUnknown) for error in errors)",
+        "    return any(not stage.tolerate_failures for error in errors)",
+        "tests/unit/test_partial_failure.py::test_nobody_is_begun_while_an_initialisation_may_still_run",
     ),
     Guard(
         "hosts that hosts.yaml does not name stop the plan",
@@ -741,7 +741,7 @@ GUARDS = (
         "omsfab/run/lifecycle.py",
         "            self._keeper.stop()\n",
         "",
-        "tests/unit/test_ways_back.py::test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
+        "tests/unit/test_undo_runs.py::test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was",
     ),
     Guard(
         "nothing gets into a bundle but through the redactor",
@@ -916,7 +916,7 @@ GUARDS = (
         "omsfab/run/record/journal.py",
         "return bool(self.begun) or self.copied",
         "return bool(self.begun)",
-        "tests/unit/test_ways_back.py::test_a_copy_that_names_no_step_may_have_begun_all_the_same",
+        "tests/unit/test_undo_runs.py::test_a_copy_that_names_no_step_may_have_begun_all_the_same",
     ),
     Guard(
         "init: auto waits for a script that is about to initialise",

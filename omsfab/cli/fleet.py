@@ -31,12 +31,12 @@ from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
 from omsfab.next_line import fab
 from omsfab.plan.differences import differences
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.outage import Outage
 from omsfab.plan.procedures import refusals, regions, scale_out
 from omsfab.plan.records import METADB, Plan
 from omsfab.run import observe
-from omsfab.run.engine.interpreter import Site, health_says, no_health_page
+from omsfab.run.engine.interpreter import Interpreter, health_says, no_health_page
 from omsfab.run.engine.runner import Runner
 from omsfab.run.preview import asks_metadb
 from omsfab.run.record import journal as journals
@@ -480,16 +480,16 @@ AWAY = (Unreachable, MetaDbAway, LostSession, NoAnswer)
 
 def _compared(
     loaded: Fleet, asked: Sequence[Region]
-) -> tuple[list[OmsfabError], list[Finding], dict[str, Present], int]:
+) -> tuple[list[OmsfabError], list[Finding], dict[str, Observed], int]:
     """Return what could not be asked, what the preflight finds, what is so by region, and how many
     questions that were; a node that is silent once is asked nothing more."""
     shells = ssh.connect(loaded.nodes, loaded.ssh)
     metadb = tunnel.edge(loaded.metadb, shells)
-    found: dict[str, Present] = {}
+    found: dict[str, Observed] = {}
     errors: list[OmsfabError] = []
     told: dict[Finding, None] = {}
     checks = 0
-    site = Site("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
+    site = Interpreter("", home_of(loaded), shells, metadb, secrets=secrets_of(loaded))
     try:
         for where in asked:
             found[where.name], wrong = observe.at_region(loaded, where, shells, metadb, None)

@@ -32,7 +32,7 @@ from omsfab.metadb import references as referring
 from omsfab.metadb import rows as surgery
 from omsfab.metadb import scope as scopes
 from omsfab.metadb.connection import Connect, DbError, Limits, Link, OnStatement, Server
-from omsfab.metadb.lease import Holder, Keeper, Lease
+from omsfab.metadb.lease import Holder, Lease, LeaseKeeper
 from omsfab.metadb.rows import Cleared, Mirror
 from omsfab.metadb.scope import Scope
 from omsfab.next_line import fab
@@ -40,7 +40,7 @@ from omsfab.plan.observed import Shown
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 
 __all__ = [
-    "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Keeper", "Lease", "Limits",
+    "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Lease", "LeaseKeeper", "Limits",
     "MetaDbEdge", "Mirror", "Scope",
 ]  # fmt: skip
 
@@ -455,9 +455,9 @@ class MetaDbEdge:
             on_wait=lambda error, pause: say(),
         )
 
-    def lease_keep(self, lease: Lease, *, every: float = leases.RENEW) -> Keeper:
+    def lease_keep(self, lease: Lease, *, every: float = leases.RENEW) -> LeaseKeeper:
         """A context in which the lease is renewed from a thread; ``check()`` tells if lost."""
-        return Keeper(self._server, lease, every=every)
+        return LeaseKeeper(self._server, lease, every=every)
 
     def lease_renew(self, lease: Lease, *, life: int = leases.LIFE) -> None:
         leases.renew(self._server, lease, life)

@@ -434,7 +434,7 @@ def _busy(server: Server) -> Busy:
 def lost_lease(
     server: Server, lease: Lease, held: Holder | None, *, asked: bool = True
 ) -> LockLost:
-    """The error of a run whose lock is gone.  It names no way back: what is there now may be the
+    """The error of a run whose lock is gone.  It names no rollback: what is there now may be the
     work of others, and ``run.resume`` asks them first.  ``asked`` is False where the MetaDB has not
     answered, so that nobody knows whose the lock is now."""
     at = f"{datetime.now(timezone.utc):%H:%M:%SZ}"
@@ -467,7 +467,7 @@ def _awake() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-class Keeper:
+class LeaseKeeper:
     """Renews a lease from a thread of its own while the ``with`` block runs.
 
     ``check()`` raises LockLost DB-031 once the lease is lost: broken, taken over, or not renewed
@@ -518,7 +518,7 @@ class Keeper:
         except (OmsfabError, pymysql.Error, OSError):
             pass  # a MetaDB that is away for a while; check() counts the seconds
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> LeaseKeeper:
         self._thread.start()
         return self
 

@@ -227,7 +227,7 @@ ASSUMPTIONS = (
     ),
     Assumption(
         "A23",
-        "docker_init.sh works with the former config.yaml on the way back",
+        "docker_init.sh works with the former config.yaml in the rollback",
         "guide, step 5: it may be repeated",
         "warning",
         "rows and file are restored, what ran is started, and what was not done is told",

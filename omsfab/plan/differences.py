@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures.regions import config_drift, container_drift, further_mounts
 
 Kind: TypeAlias = Literal[
@@ -45,7 +45,7 @@ class Difference:
     """Each image with the nodes that run it."""
 
 
-def differences(fleet: Fleet, found: Mapping[str, Present]) -> Iterator[Difference]:
+def differences(fleet: Fleet, found: Mapping[str, Observed]) -> Iterator[Difference]:
     """Yield each thing that is not as hosts.yaml wants it.
 
     ``found`` is what is so, by the name of each region that was asked.
@@ -70,7 +70,7 @@ def differences(fleet: Fleet, found: Mapping[str, Present]) -> Iterator[Differen
         yield Difference("images", images=tuple((one, tuple(on)) for one, on in images.items()))
 
 
-def _of_metadb(region: Region, present: Present) -> Iterator[Difference]:
+def _of_metadb(region: Region, present: Observed) -> Iterator[Difference]:
     location = region.location
     here = present.clusters.get(location)
     if here is None:
@@ -100,7 +100,7 @@ def _word(value: bool) -> str:
     return str(value).lower()
 
 
-def _of_node(fleet: Fleet, region: Region, node: Node, present: Present) -> Iterator[Difference]:
+def _of_node(fleet: Fleet, region: Region, node: Node, present: Observed) -> Iterator[Difference]:
     facts, name = present.facts(node.name), node.name
     if facts.container != "running":
         there = ", ".join(facts.others)

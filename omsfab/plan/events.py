@@ -55,7 +55,7 @@ class RunEnd:
     """How a run ended: the exit status of omsfab then, the error by which, or the run that rolled
     it back; ``at`` is seconds since the epoch.
 
-    A run can end twice: it is done, and then undone.  ``unchanged``: it had nothing to take back.
+    A run can end twice: it is done, and then undone.  ``unchanged``: it had nothing to roll back.
     ``failed``: a repair, which is not gone on with but done again as a whole.
     """
 

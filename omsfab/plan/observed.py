@@ -95,7 +95,7 @@ Shown: TypeAlias = "tuple[tuple[str, str, str], ...]"
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class Observed:
     """MetaDB and nodes as they are; ``assumed`` when nothing was asked (``--dry``)."""
 
     assumed: bool = False
@@ -138,8 +138,8 @@ class Present:
         return asdict(self) | {"clusters": {code: str(url) for code, url in self.clusters.items()}}
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Present:
-        """Return the Present that ``record()`` wrote into a run's directory (through JSON)."""
+    def of(cls, record: Mapping[str, Any]) -> Observed:
+        """Return the Observed that ``record()`` wrote into a run's directory (through JSON)."""
 
         def facts(row: Mapping[str, Any]) -> NodeFacts:
             fields: dict[str, Any] = {
@@ -174,7 +174,7 @@ class Present:
 
 def assumed(
     fleet: Fleet, region: Region, package: Package | None, *, deployed: bool = True
-) -> Present:
+) -> Observed:
     """Return what ``--dry`` plans upon: the guide's longer scenario, first node deployed.
 
     A region that is not the default one is taken for new, the default one for deployed.
@@ -182,11 +182,11 @@ def assumed(
     """
     image = package.image if package else fleet.install.image
     if not deployed:
-        return Present(assumed=True, package=package, image=image)
+        return Observed(assumed=True, package=package, image=image)
     home = next((one for one in fleet.regions if one.default), region)
     first = home.nodes[0]
     here = CmUrl(first.ip, fleet.install.ports.cm) if home == region else home.cm_url
-    return Present(
+    return Observed(
         assumed=True,
         clusters={home.location: here},
         regions={home.location: home.name},

@@ -13,7 +13,7 @@ from typing import Any
 
 from omsfab.fleet.model import Fleet
 from omsfab.plan.events import Event
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 
 ALIVE = ("RUNNING", "STARTING", "BACKOFF", "STOPPING")
 """States of a program that supervisord keeps going; any other does no work."""
@@ -46,7 +46,7 @@ class Outage:
         return self.until is None
 
 
-def serving(fleet: Fleet, present: Present) -> dict[str, list[str]]:
+def serving(fleet: Fleet, present: Observed) -> dict[str, list[str]]:
     """Return region -> nodes on which OMS served, or may have, where nobody asked."""
     return {
         region.name: [

@@ -16,23 +16,23 @@ from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, MetaDb, Node, Region
 from omsfab.next_line import fab, shell
 from omsfab.plan import steps
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.records import (
     METADB,
     Await,
+    ExitsZero,
     FromAny,
     Guarded,
     Healthy,
     IsOms,
     LetsIn,
-    MetaDbQuick,
+    MetaDbAnswersWithin,
     MetaDbVersion,
+    OutputIs,
     Probe,
     SameTime,
-    Says,
     Stage,
     Step,
-    Succeeds,
 )
 
 COPIES = 50_000_000
@@ -48,7 +48,7 @@ CGROUP_2 = (4, 2, 4)
 def stage(
     fleet: Fleet,
     region: Region,
-    present: Present,
+    present: Observed,
     old: Sequence[Node],
     new: Sequence[Node],
     *,
@@ -84,7 +84,7 @@ def stage(
     return Stage("preflight", tuple(told), gather=True)
 
 
-def to_change(fleet: Fleet, nodes: Sequence[Node], present: Present) -> tuple[Step, ...]:
+def to_change(fleet: Fleet, nodes: Sequence[Node], present: Observed) -> tuple[Step, ...]:
     """What is asked of running nodes whose config.yaml is to be written, before any of it is."""
     return tuple(
         step
@@ -94,7 +94,7 @@ def to_change(fleet: Fleet, nodes: Sequence[Node], present: Present) -> tuple[St
     )
 
 
-def of_node(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+def of_node(fleet: Fleet, node: Node, present: Observed) -> tuple[Step, ...]:
     """All questions to one node, whatever is to happen to it."""
     runs = present.facts(node.name).container == "running"
     more = _of_running(fleet, node) if runs else _of_new(fleet, node, present)
@@ -113,7 +113,7 @@ def _of_metadb(fleet: Fleet) -> tuple[Step, ...]:
         node=METADB,
         title=f"a statement takes MetaDB at most {STATEMENT * 1000:.0f} ms",
         kind="read-only",
-        verify=(MetaDbQuick(STATEMENT),),
+        verify=(MetaDbAnswersWithin(STATEMENT),),
         fault="DB-008",
         fix=_first("look at its load and at the way there", fab("fleet.check")),
         warn=True,
@@ -140,7 +140,7 @@ def _of_metadb(fleet: Fleet) -> tuple[Step, ...]:
 # --- every node ------------------------------------------------------------------------------
 
 
-def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+def _of_all(fleet: Fleet, node: Node, present: Observed) -> tuple[Step, ...]:
     metadb = fleet.metadb
     running = present.facts(node.name).container == "running"
     return (
@@ -152,7 +152,7 @@ def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             "habits",
             node,
             "the host suits docker and this OMS",
-            Succeeds(asks.habits(old=_before_cgroup_2(fleet)), ""),
+            ExitsZero(asks.habits(old=_before_cgroup_2(fleet)), ""),
             "HOST-010",
             warn=True,
         ),
@@ -160,7 +160,7 @@ def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             "one-oms",
             node,
             "no other OMS runs on this host",
-            Succeeds(asks.one_oms(fleet.install.container), "there is one"),
+            ExitsZero(asks.one_oms(fleet.install.container), "there is one"),
             "HOST-007",
             fix=_first(
                 f"end the other one on {node.name}", fab("node.check", node=node.name)
@@ -172,7 +172,7 @@ def _of_all(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             "metadb-way",
             node,
             f"MetaDB answers on {metadb.host}:{metadb.port}",
-            Succeeds(node_checks.connects(metadb.host, metadb.port), "it does not"),
+            ExitsZero(node_checks.connects(metadb.host, metadb.port), "it does not"),
             "DB-006",
             fix=shell(
                 "ssh", node.ip, f"nc -vz {metadb.host} {metadb.port}",
@@ -224,7 +224,7 @@ def _runs(fleet: Fleet, node: Node) -> Step:
         "runs",
         node,
         f"{container} runs, as it did when this was planned",
-        Says(docker.running(container), "true"),
+        OutputIs(docker.running(container), "true"),
         "RUN-004",
         fix=shell("ssh", node.ip, f"docker start {container}"),
     )
@@ -236,8 +236,8 @@ def _keeps(node: Node) -> Step:
         node,
         f"{PLACE} takes claims and the copy of a run",
         (
-            Succeeds(asks.takes(PLACE), "it cannot be written"),
-            Succeeds(asks.keeps(COPIES), "not enough free disk space"),
+            ExitsZero(asks.takes(PLACE), "it cannot be written"),
+            ExitsZero(asks.keeps(COPIES), "not enough free disk space"),
         ),
         "HOST-008",
         fix=shell("ssh", node.ip, f"df -h {PLACE}; lsattr -d {PLACE}", first="make it writable"),
@@ -259,7 +259,7 @@ def _of_running(fleet: Fleet, node: Node) -> tuple[Step, ...]:
             "omsflow",
             node,
             f"docker_init.sh and omsflow are in {install.container}",
-            Succeeds(asks.omsflow(install.container), ""),
+            ExitsZero(asks.omsflow(install.container), ""),
             "INIT-017",
             fix=fab("node.logs", node=node.name),
             wanted="/root/docker_init.sh, and a python that imports omsflow from /root",
@@ -275,7 +275,7 @@ def _supervisord(container: str, node: Node) -> Step:
         "supervisord",
         node,
         f"supervisorctl in {container} reaches supervisord",
-        Succeeds(supervisor.answers(container), "it does not"),
+        ExitsZero(supervisor.answers(container), "it does not"),
         "RUN-042",
         fix=_first(
             f"see why: docker exec {container} supervisorctl status",
@@ -314,9 +314,9 @@ def _kept(fleet: Fleet, node: Node) -> Step:
         node,
         f"{path} can be written, and a copy beside it",
         (
-            Succeeds(node_checks.writable(path), "config.yaml cannot be written"),
-            Succeeds(asks.takes(path), "config.yaml cannot be written"),
-            Succeeds(node_checks.space(0, room), "not enough free disk space"),
+            ExitsZero(node_checks.writable(path), "config.yaml cannot be written"),
+            ExitsZero(asks.takes(path), "config.yaml cannot be written"),
+            ExitsZero(node_checks.space(0, room), "not enough free disk space"),
         ),
         "CFG-009",
         fix=shell("ssh", node.ip, f"lsattr -d {home} {path}; findmnt -T {path}; df -h {home}"),
@@ -330,7 +330,7 @@ def _seen(fleet: Fleet, node: Node) -> Step:
         "seen",
         node,
         f"the container sees {path} as it is on the host",
-        Succeeds(node_checks.same_inside(install.container, path, docker.CONFIG), "it does not"),
+        ExitsZero(node_checks.same_inside(install.container, path, docker.CONFIG), "it does not"),
         "CFG-009",
         fix=fab(
             "node.restart",
@@ -345,7 +345,7 @@ def _metadb_login(metadb: MetaDb, container: str, node: Node) -> Step:
         "metadb-login",
         node,
         f"{metadb.user} logs in to MetaDB from {container}",
-        Succeeds(asks.metadb_login(container, metadb), "it does not"),
+        ExitsZero(asks.metadb_login(container, metadb), "it does not"),
         "DB-007",
         fix=_first(
             f"ask the DBA to let {metadb.user} in from {node.ip}", fab("node.check", node=node.name)
@@ -370,7 +370,7 @@ def _metadb_lets_in(metadb: MetaDb, node: Node) -> Step:
 # --- a new node ------------------------------------------------------------------------------
 
 
-def _of_new(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+def _of_new(fleet: Fleet, node: Node, present: Observed) -> tuple[Step, ...]:
     install = fleet.install_of(node)
     mounts = install.mounts
     name = str(install.image)
@@ -382,7 +382,7 @@ def _of_new(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
             "place",
             node,
             "config.yaml and the mount directories can be written",
-            Succeeds(
+            ExitsZero(
                 asks.takes(mounts.config, mounts.logs, mounts.store, mounts.run), "they cannot"
             ),
             "CFG-009",
@@ -394,7 +394,7 @@ def _of_new(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
                     "tag",
                     node,
                     f"no other image has the name {name}",
-                    Succeeds(asks.tag(name, present.image), "another one has"),
+                    ExitsZero(asks.tag(name, present.image), "another one has"),
                     "IMG-008",
                     fix=shell(
                         "ssh", node.ip, f"docker tag {name} {name}-former",

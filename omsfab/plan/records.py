@@ -25,7 +25,7 @@ METADB = step_names.METADB
 
 
 @dataclass(frozen=True, slots=True)
-class Says:
+class OutputIs:
     """The command ends with 0 and prints ``text`` (stripped); anything else is "not so"."""
 
     command: Command
@@ -33,7 +33,7 @@ class Says:
 
 
 @dataclass(frozen=True, slots=True)
-class Succeeds:
+class ExitsZero:
     """The command ends with 0; ``otherwise`` is what it means when it does not; empty: what it
     says then."""
 
@@ -138,7 +138,7 @@ class ReachesMember:
 
 
 @dataclass(frozen=True, slots=True)
-class Quick:
+class AnswersWithin:
     """The node answers the shortest command within ``limit`` seconds."""
 
     limit: float
@@ -198,7 +198,7 @@ class SameTime:
 
 
 @dataclass(frozen=True, slots=True)
-class MetaDbQuick:
+class MetaDbAnswersWithin:
     """A statement takes MetaDB no longer than ``limit`` seconds, as seen from here."""
 
     limit: float
@@ -231,7 +231,7 @@ class FromAny:
     Backends of some balancers cannot reach their own VIP although everybody else does.
     """
 
-    probe: Succeeds | IsOms
+    probe: ExitsZero | IsOms
     nodes: tuple[str, ...]
     host: str = ""
     port: int = 0
@@ -249,19 +249,19 @@ class IsOms:
 class Await:
     """The probe holds within ``limit`` seconds, asked every ``every`` seconds."""
 
-    probe: Says | Succeeds | CmUrlIs | HostsOnline | Programs | NothingRuns | Healthy | FromAny
+    probe: OutputIs | ExitsZero | CmUrlIs | HostsOnline | Programs | NothingRuns | Healthy | FromAny
     limit: float
     every: float = 1.0
 
 
 OfMetaDb: TypeAlias = (
     "CmUrlIs | OtherUrls | RowsShown | RowsBack | NothingLeftOver | OthersUnchanged | RowsKept"
-    " | RowsAsSaved | HostsOnline | MetaDbQuick | MetaDbVersion"
+    " | RowsAsSaved | HostsOnline | MetaDbAnswersWithin | MetaDbVersion"
 )
 
 Probe: TypeAlias = (
-    "Says | Succeeds | ConfigSays | ReachesMember | Quick | SameTime | Programs | NothingRuns"
-    " | Healthy | Await | LetsIn | Guarded | FromAny | IsOms | InitOver | OfMetaDb"
+    "OutputIs | ExitsZero | ConfigSays | ReachesMember | AnswersWithin | SameTime | Programs"
+    " | NothingRuns | Healthy | Await | LetsIn | Guarded | FromAny | IsOms | InitOver | OfMetaDb"
 )
 
 
@@ -394,7 +394,7 @@ class KeepRows:
 @dataclass(frozen=True, slots=True)
 class SaveRows:
     """Back up the rows of all regions, verified, and delete none: what OthersUnchanged proves, and
-    what a way back restores.  A table that is not there yet has none."""
+    what a rollback restores.  A table that is not there yet has none."""
 
     location: int
     tables: tuple[str, ...]
@@ -440,7 +440,7 @@ class Step:
     """One node, one outcome.
 
     ``check`` asks whether the outcome is there already: all probes hold = nothing to do; an empty
-    check = always needed.  ``verify`` proves the outcome afterwards.  How it is taken back is
+    check = always needed.  ``verify`` proves the outcome afterwards.  How it is rolled back is
     plan/procedures/undo.py's.
     """
 
@@ -467,7 +467,7 @@ class Step:
     spare: tuple[Effect, ...] = ()
     """What is done where ``apply`` comes to a known bad end, or to something else than wanted: this
     step is then not the only way, so it warns, and what was not done is told at the end."""
-    lasting: bool = False
+    recheck_on_resume: bool = False
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""
     until: str = ""
@@ -492,7 +492,7 @@ class Stage:
     width: int = 0
     outage: bool = False
     """True while the OMS processes of production are stopped."""
-    apart: bool = False
+    tolerate_failures: bool = False
     """Each node for itself: one that fails drops out of the plan, the others go on."""
     gather: bool = False
     """Every step is asked, whatever the others said: all that is not so is told at once."""

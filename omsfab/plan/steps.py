@@ -19,14 +19,16 @@ from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab, shell
 from omsfab.plan import step_names
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.records import (
     METADB,
+    AnswersWithin,
     Await,
     Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    ExitsZero,
     FromAny,
     Healthy,
     HostsOnline,
@@ -36,17 +38,15 @@ from omsfab.plan.records import (
     NothingRuns,
     OthersUnchanged,
     OtherUrls,
+    OutputIs,
     Programs,
-    Quick,
     ReachesMember,
     RowsBack,
     RowsShown,
     Run,
     SaveRows,
-    Says,
     Send,
     Step,
-    Succeeds,
     Write,
 )
 
@@ -72,7 +72,7 @@ def docker_answers(node: Node) -> Step:
         node=node.name,
         title="docker answers",
         kind="read-only",
-        verify=(Succeeds(node_checks.docker_fits(), "docker does not answer"),),
+        verify=(ExitsZero(node_checks.docker_fits(), "docker does not answer"),),
         fault="HOST-001",
     )
 
@@ -85,7 +85,7 @@ def advised(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title="the node meets the OMS hardware recommendations",
         kind="read-only",
-        verify=(Succeeds(node_checks.advice(mounts.logs, mounts.store, mounts.run), ""),),
+        verify=(ExitsZero(node_checks.advice(mounts.logs, mounts.store, mounts.run), ""),),
         fault="HOST-010",
         warn=True,
     )
@@ -98,7 +98,7 @@ def quick(node: Node) -> Step:
         node=node.name,
         title="SSH latency is low (under 1 s)",
         kind="read-only",
-        verify=(Quick(1.0),),
+        verify=(AnswersWithin(1.0),),
         fault="NET-004",
         warn=True,
     )
@@ -124,13 +124,15 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
         title="address, free ports and disk space",
         kind="read-only",
         verify=(
-            Succeeds(node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
-            Succeeds(node_checks.ports_free(*taken), "a port of OMS is taken"),
+            ExitsZero(
+                node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"
+            ),
+            ExitsZero(node_checks.ports_free(*taken), "a port of OMS is taken"),
             *_processor(package),
-            Succeeds(node_checks.config_place(install.mounts.config), "config.yaml has no place"),
-            Succeeds(node_checks.space(size * 5 // 2, room), "not enough room"),
+            ExitsZero(node_checks.config_place(install.mounts.config), "config.yaml has no place"),
+            ExitsZero(node_checks.space(size * 5 // 2, room), "not enough room"),
             *(
-                (Succeeds(node_checks.files(*certs), "a certificate file is missing"),)
+                (ExitsZero(node_checks.files(*certs), "a certificate file is missing"),)
                 if certs
                 else ()
             ),
@@ -139,13 +141,13 @@ def ready(fleet: Fleet, node: Node, package: Package | None) -> Step:
     )
 
 
-def _processor(package: Package | None) -> tuple[Succeeds, ...]:
+def _processor(package: Package | None) -> tuple[ExitsZero, ...]:
     if package is None or not package.architecture:
         return ()
-    return (Succeeds(node_checks.machine(package.architecture), "another processor"),)
+    return (ExitsZero(node_checks.machine(package.architecture), "another processor"),)
 
 
-def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) -> Step:
+def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: OutputIs) -> Step:
     """A node can take the time-series database, beside OMS perhaps; asked unless it ``runs``."""
     size = package.size if package else 0
     room = {str(PurePosixPath(tsdb.data).parent): size, tsdb.data: RESERVE}
@@ -156,10 +158,12 @@ def ready_for_tsdb(node: Node, tsdb: Tsdb, package: Package | None, runs: Says) 
         kind="read-only",
         check=(runs,),
         verify=(
-            Succeeds(node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"),
-            Succeeds(node_checks.ports_free(tsdb.port, influx.BACKUPS), "a port of it is taken"),
+            ExitsZero(
+                node_checks.has_address(node.ip), f"{node.ip} is not an address of this node"
+            ),
+            ExitsZero(node_checks.ports_free(tsdb.port, influx.BACKUPS), "a port of it is taken"),
             *_processor(package),
-            Succeeds(node_checks.space(size * 5 // 2, room), "not enough room"),
+            ExitsZero(node_checks.space(size * 5 // 2, room), "not enough room"),
         ),
         fault="HOST-002",
     )
@@ -174,7 +178,7 @@ def no_init_runs(fleet: Fleet, node: Node) -> Step:
         node=node.name,
         title=f"no docker_init.sh runs in {container}",
         kind="read-only",
-        verify=(Succeeds(over, "docker_init.sh already runs"),),
+        verify=(ExitsZero(over, "docker_init.sh already runs"),),
         fault="INIT-010",
         fix="wait for its end",
     )
@@ -189,7 +193,7 @@ def vip_answers(fleet: Fleet, region: Region, node: Node, *, last: bool = False)
     """
     ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
     asked = tuple(
-        Succeeds(
+        ExitsZero(
             node_checks.connects(region.cm_url.host, port), f"{region.cm_url.host}:{port} is silent"
         )
         for port in ports
@@ -218,7 +222,7 @@ def vip_reached(
     names = tuple(one.name for one in others if one != node)
     ports = (fleet.install.ports.cm, fleet.install.ports.nginx)
     asked = tuple(
-        FromAny(Succeeds(node_checks.connects(region.cm_url.host, port), f"{port} is silent"), names,  # noqa: E501
+        FromAny(ExitsZero(node_checks.connects(region.cm_url.host, port), f"{port} is silent"), names,  # noqa: E501
                 region.cm_url.host, port)
         for port in ports
     )  # fmt: skip
@@ -268,7 +272,7 @@ def cm_url_held(fleet: Fleet, region: Region, node: Node) -> Step:
         node=node.name,
         title=f"{host} is assigned (port {port} connects or refuses)",
         kind="read-only",
-        verify=(Succeeds(node_checks.held(host, port), f"nobody holds {host}"),),
+        verify=(ExitsZero(node_checks.held(host, port), f"nobody holds {host}"),),
         fault="VIP-001",
         fix=f"bind {host} on a machine of the region, or correct cm_url in hosts.yaml",
         next=shell("nc", "-vz", host, str(port)),
@@ -282,9 +286,9 @@ def tsdb_login(tsdb: Tsdb, node: Node) -> Step:
     lets users in is not public, so there it is only asked whether it listens.
     """
     asked = (
-        Succeeds(influx.login(tsdb), f"{tsdb.username} does not get in")
+        ExitsZero(influx.login(tsdb), f"{tsdb.username} does not get in")
         if tsdb.service == "INFLUXDB"
-        else Succeeds(node_checks.connects(tsdb.host, tsdb.port), "it does not listen")
+        else ExitsZero(node_checks.connects(tsdb.host, tsdb.port), "it does not listen")
     )
     return Step(
         name="tsdb",
@@ -302,7 +306,7 @@ def tsdb_points(tsdb: Tsdb, node: Node, nodes: Sequence[Node]) -> tuple[Step, ..
     have none to write.  What OMS writes into CeresDB, nobody can be asked."""
     if tsdb.service != "INFLUXDB":
         return ()
-    came = Succeeds(
+    came = ExitsZero(
         influx.points(tsdb, [n.ip for n in nodes]), "an OMS without work may write none"
     )
     return (
@@ -329,10 +333,10 @@ def directories(fleet: Fleet, node: Node) -> Step:
         name="directories",
         node=node.name,
         title="make the mount directories",
-        check=(Succeeds(node_checks.directories(*paths), "they are missing"),),
+        check=(ExitsZero(node_checks.directories(*paths), "they are missing"),),
         apply=(Run(node_checks.make_directories(*paths)),),
-        verify=(Succeeds(node_checks.directories(*paths), "they are missing"),),
-        lasting=True,
+        verify=(ExitsZero(node_checks.directories(*paths), "they are missing"),),
+        recheck_on_resume=True,
     )
 
 
@@ -358,7 +362,7 @@ def loaded(
 
     ``part`` of hosts.yaml names image and package.
     """
-    there = Says(docker.image_id(wanted), wanted)
+    there = OutputIs(docker.image_id(wanted), wanted)
     if package is None:
         return Step(
             name=step_names.IMAGE,
@@ -369,7 +373,7 @@ def loaded(
             fault="IMG-001",
             fix=f"write its package as {part}.package in hosts.yaml",
             next=fab("fleet.show"),
-            lasting=True,
+            recheck_on_resume=True,
         )
     copy = f"{place}/{PurePosixPath(package.path).name}"
     dest = sent_as(place, package)
@@ -386,7 +390,7 @@ def loaded(
         ),
         verify=(there,),
         fault="IMG-002",
-        lasting=True,
+        recheck_on_resume=True,
     )
 
 
@@ -395,7 +399,7 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
     path = fleet.install.mounts.config
     content = oms_config.render(fleet, region)
     inside = (
-        (Succeeds(node_checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
+        (ExitsZero(node_checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"
         else ()
     )
@@ -409,11 +413,11 @@ def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
         fault="CFG-006",
         fix=f"docker restart {fleet.install.container} on {node.name} where its container sees the"
         " former file, then: fab run.resume",
-        lasting=True,
+        recheck_on_resume=True,
     )
 
 
-def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> tuple[Step, ...]:
+def certificate(fleet: Fleet, region: Region, node: Node, present: Observed) -> tuple[Step, ...]:
     """Certificate and key are on the node, where the region brings them: two steps, or none.
 
     Whether they could work is judged when such a plan is made (session.py), and not again.
@@ -428,7 +432,7 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> t
     )
 
     def step(name: str, path: str, source: Path, digest: str, mode: int) -> Step:
-        there = Succeeds(node_checks.file_is(path, digest, mode), "not this file")
+        there = ExitsZero(node_checks.file_is(path, digest, mode), "not this file")
         return Step(
             name=name,
             node=node.name,
@@ -440,7 +444,7 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Present) -> t
             ),
             verify=(there,),
             fault="CERT-003",
-            lasting=True,
+            recheck_on_resume=True,
         )
 
     return tuple(
@@ -508,7 +512,7 @@ def left_over(fleet: Fleet, node: Node) -> Step:
 
 def cleared(
     region: Region,
-    present: Present,
+    present: Observed,
     rows: Literal["delete", "update"],
     tables: tuple[str, ...] = TABLES,
 ) -> ClearRows:
@@ -609,7 +613,7 @@ def other_urls(region: Region, old_url: CmUrl | None) -> Step:
 def save_rows(region: Region, tables: tuple[str, ...] = TABLES) -> Step:
     """The rows of all regions are on file before a new node is initialised.
 
-    A new region writes rows of its own only; this is what proves it afterwards.  A way back takes
+    A new region writes rows of its own only; this is what proves it afterwards.  A rollback takes
     out what was not there then.
     """
     return Step(
@@ -680,9 +684,9 @@ def others_unchanged(region: Region) -> Step:
 def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
     """The OMS container runs with the guide's flags, from this very image."""
     install = fleet.install_of(node)
-    runs = Says(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
+    runs = OutputIs(docker.state(install.container), f"{docker.spec(node, install, wanted)} true")
     # A run that was killed behind docker run has left the file closed to oms_drc_supervisor.
-    shared = Succeeds(docker.config_shared(install), "config.yaml is closed to the user ds")
+    shared = ExitsZero(docker.config_shared(install), "config.yaml is closed to the user ds")
     left_over = (
         (Run(docker.remove_unstarted(install.container)),) if facts.container == "created" else ()
     )  # a start that failed leaves the name taken
@@ -696,10 +700,10 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
             Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
             Run(docker.share_config(install)),
         ),
-        verify=(Succeeds(node_checks.stays_up(install.container), "it ended"), runs, shared),
+        verify=(ExitsZero(node_checks.stays_up(install.container), "it ended"), runs, shared),
         fault="RUN-004",
         next=fab("node.logs", node=node.name),
-        lasting=True,
+        recheck_on_resume=True,
     )
 
 
@@ -753,7 +757,7 @@ def inits_over(fleet: Fleet, node: Node) -> Step:
     return replace(
         no_init_runs(fleet, node),
         name="init-runs-last",
-        verify=(Await(Succeeds(over, "docker_init.sh runs again"), limit=600, every=5),),
+        verify=(Await(ExitsZero(over, "docker_init.sh runs again"), limit=600, every=5),),
         next=fab("node.logs", node=node.name),
     )
 
@@ -788,7 +792,7 @@ def start_processes(fleet: Fleet, node: Node, facts: NodeFacts) -> Step:
         apply=(Run(docker.up(container)), Run(run, any_status=True, programs="start")),
         verify=(Await(up, limit=180),),
         fault="RUN-003",
-        lasting=True,
+        recheck_on_resume=True,
         next=fab("node.logs", node=node.name, note="why a program does not start"),
     )
 
@@ -819,7 +823,7 @@ def healthy(fleet: Fleet, node: Node, shown: str = "", limit: float = HEALTHY) -
         kind="read-only",
         verify=(
             Await(page, limit=limit),
-            *((Succeeds(only, "not HTTPS only"),) if install.https else ()),
+            *((ExitsZero(only, "not HTTPS only"),) if install.https else ()),
         ),
         fault="RUN-005",
         next=fab("node.logs", node=node.name),
@@ -853,7 +857,7 @@ def same_image(fleet: Fleet, node: Node, wanted: str) -> Step:
         node=node.name,
         title=f"{fleet.install.container} runs from {wanted[:19]}",
         kind="read-only",
-        verify=(Says(docker.image_of(fleet.install.container), wanted),),
+        verify=(OutputIs(docker.image_of(fleet.install.container), wanted),),
         fault="IMG-006",
         next=fab("fleet.check"),
     )

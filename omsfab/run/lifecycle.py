@@ -27,7 +27,7 @@ from omsfab.errors import (
     StepFailed,
     Unreachable,
 )
-from omsfab.metadb.client import Keeper, MetaDbEdge
+from omsfab.metadb.client import LeaseKeeper, MetaDbEdge
 from omsfab.next_line import after_loss, fab, plus, recorded
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import ENDED, Event, Kind, Left, RunEnd
@@ -36,7 +36,7 @@ from omsfab.plan.procedures.registry import UNDOABLE, is_repair
 from omsfab.plan.records import Plan
 from omsfab.run import clock, signals
 from omsfab.run.engine import failpoint
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.engine.runner import Runner, Tally
 from omsfab.run.record import claims, holders, local_lock
 from omsfab.run.record import journal as journals
@@ -64,7 +64,7 @@ class World:
 class Order:
     """What a session wants carried out.
 
-    ``undoes`` is the directory of the run whose work is taken back: its lease, its markers and its
+    ``undoes`` is the directory of the run whose work is rolled back: its lease, its markers and its
     backups are used.  ``fresh`` is asked under the lock, before anything happens.
     """
 
@@ -118,7 +118,7 @@ def owner(home: Path) -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}#{path.read_text()}"
 
 
-def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | None:
+def _lock(stack: ExitStack, world: World, order: Order, since: str) -> LeaseKeeper | None:
     """Take the lease in MetaDB and claim the nodes; a run retakes its own at once.
 
     A new run that may not begin leaves nothing behind.
@@ -139,7 +139,7 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> Keeper | 
         )
     except (OmsfabError, KeyboardInterrupt):
         if order.past is None:
-            # What is taken back keeps its locks, unless it had come to its end, without any.
+            # What is rolled back keeps its locks, unless it had come to its end, without any.
             if order.undoes is None or _over(order.undoes):
                 claims.free(nodes, run)
                 if lease:
@@ -187,7 +187,7 @@ def _again(order: Order) -> Next:
 class Live:
     """A run that acts: its journal is open for writing, its locks are held, its copy is kept."""
 
-    def __init__(self, world: World, order: Order, keeper: Keeper | None) -> None:
+    def __init__(self, world: World, order: Order, keeper: LeaseKeeper | None) -> None:
         self._world, self._order, self._keeper = world, order, keeper
         self._run = order.directory.name
         self._guard = keeper.check if keeper else lambda: None
@@ -200,7 +200,7 @@ class Live:
         shell = world.shells.get(initial) if initial else None
         self._mirror = Mirror(shell, order.directory, self._mirror_says) if shell else None
         self._metadb = world.metadb.running(on_statement=self._unless_let_go)
-        self._site = Site(
+        self._site = Interpreter(
             self._run,
             order.undoes or order.directory,
             world.shells,
@@ -298,7 +298,7 @@ class Live:
 
     def _free(self) -> None:
         nodes = claims.nodes_of(self._order.plan, self._world.shells)
-        if self._order.undoes:  # the run taken back may have claimed more than it touched
+        if self._order.undoes:  # the run rolled back may have claimed more than it touched
             nodes = list(self._world.shells.values())
         claims.free(nodes, _identity(self._order))
         if self._keeper:
@@ -306,14 +306,14 @@ class Live:
             self._metadb.lease_release(self._keeper.lease)
 
     def _close(self, undone: Path) -> None:
-        """The run that was taken back is over, also for whoever has only its copy on the node."""
+        """The run that was rolled back is over, also for whoever has only its copy on the node."""
         close(undone, RunEnd("undone", by=self._run), f"undone by {self._run}")
         shell = self._world.shells.get(PastRun(undone).initial)
         if shell:
             Mirror(shell, undone, self._mirror_says).refresh_now()
 
     def _end_unchanged(self, status: int, error: str) -> None:
-        """Nothing was changed.  A way back leaves the run that it was for as it is: half done, with
+        """Nothing was changed.  A rollback leaves the run that it was for as it is: half done, with
         its locks, or at its end, without."""
         end, text = RunEnd("unchanged", status, error), "nothing was changed"
         undoes = self._order.undoes
@@ -377,7 +377,7 @@ class Live:
         hears of it."""
         if self._runner.changed == "nothing":
             error.exit_code = Locked.exit_code
-        if self._order.undoes:  # the lock bears the name of the run that is taken back
+        if self._order.undoes:  # the lock bears the name of the run that is rolled back
             error.next = (after_loss(_again(self._order)),)
         self._leave("failed", f"failed: {error.id}")
 

@@ -1,4 +1,4 @@
-"""Ask MetaDB and nodes what is so now: the Present that a planner needs.  Read-only."""
+"""Ask MetaDB and nodes what is so now: the Observed that a planner needs.  Read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
 from omsfab.plan import adoption, steps
-from omsfab.plan.observed import ContainerState, NodeFacts, Present
+from omsfab.plan.observed import ContainerState, NodeFacts, Observed
 from omsfab.plan.procedures import caveats, regions
 from omsfab.plan.records import METADB
 from omsfab.ssh.protocol import Result, Shell
@@ -27,7 +27,7 @@ WIDTH = 50
 """Nodes asked side by side."""
 
 
-Seen: TypeAlias = "tuple[Present, list[OmsfabError]]"
+Seen: TypeAlias = "tuple[Observed, list[OmsfabError]]"
 """What is so, as far as it could be asked, and all that stands against it."""
 
 
@@ -60,12 +60,12 @@ def at_region(
 def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen:
     """What MetaDB says of the region; a question that fails hides no other's answer."""
     errors: list[OmsfabError] = []
-    seen = Present()
+    seen = Observed()
     try:
         rows = metadb.clusters() if metadb.exists() else ()
         clusters = {row.code: row.cm_url for row in rows}
         facts = metadb.facts()
-        seen = Present(
+        seen = Observed(
             clusters=clusters,
             regions={row.code: row.region for row in rows},
             defaults=tuple(row.code for row in rows if row.is_default),

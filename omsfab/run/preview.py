@@ -14,7 +14,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.overview import Answer, State
 from omsfab.plan.records import METADB, Plan, SameTime, Stage, Step
 from omsfab.run import observe
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.engine.runner import Runner
 from omsfab.run.session import Session, secrets_of
 
@@ -23,7 +23,9 @@ def asked(
     session: Session, stage: Stage, accepted: frozenset[str]
 ) -> tuple[list[OmsfabError], list[Finding]]:
     """Return what the questions of a stage find: refusals, and warnings."""
-    site = Site("", session.home, session.shells, session.metadb, secrets=secrets_of(session.fleet))
+    site = Interpreter(
+        "", session.home, session.shells, session.metadb, secrets=secrets_of(session.fleet)
+    )
     runner = Runner(site, lambda event: None, accepted=accepted)
     try:
         runner.carry_out(Plan("preflight", "", (), (stage,)))
@@ -37,7 +39,9 @@ def asked(
 def only_ask(session: Session, plan: Plan) -> None:
     """Run a plan that changes nothing: no lock, no journal."""
     show = session.show(plan, whole=True)
-    site = Site("", session.home, session.shells, session.metadb, secrets=secrets_of(session.fleet))
+    site = Interpreter(
+        "", session.home, session.shells, session.metadb, secrets=secrets_of(session.fleet)
+    )
     try:
         with show:
             runner = Runner(site, lambda e: show(replace(e, text=site.redact(e.text))))
@@ -62,7 +66,9 @@ def compare(
     ``again`` is the line of the task, ``directory`` that of a run which is looked at.
     """
     run, place = (directory.name, directory) if directory else ("", session.home)
-    site = Site(run, place, session.shells, session.metadb, secrets=secrets_of(session.fleet))
+    site = Interpreter(
+        run, place, session.shells, session.metadb, secrets=secrets_of(session.fleet)
+    )
     preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
     rest = [step for stage in plan.stages[len(preflight) :] for step in stage.steps]
     refused: OmsfabError | None = None
@@ -113,7 +119,7 @@ HEARD: Mapping[str, State] = {"done": "passed", "warning": "warning", "failed": 
 
 
 def _heard(
-    site: Site,
+    site: Interpreter,
     plan: Plan,
     ended: Mapping[str, Event],
     refused: OmsfabError | None,
@@ -136,7 +142,7 @@ def _heard(
     return found
 
 
-def _needed(site: Site, steps: Sequence[Step]) -> dict[str, Answer]:
+def _needed(site: Interpreter, steps: Sequence[Step]) -> dict[str, Answer]:
     """Ask the checks of these steps, nodes side by side: what is so already, and what is not."""
     lanes: dict[str, list[Step]] = {}
     for step in steps:

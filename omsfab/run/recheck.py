@@ -10,13 +10,13 @@ from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.records import ClearRows, Plan
 from omsfab.run import observe
 from omsfab.ssh.protocol import Shell
 
 
-def same_machines(present: Present, shells: Mapping[str, Shell], *, run: str) -> None:
+def same_machines(present: Observed, shells: Mapping[str, Shell], *, run: str) -> None:
     """Raise SSH-011 if a node's name leads to another machine than when it was planned.
 
     A node that is away now is asked when a step needs it.
@@ -29,7 +29,7 @@ def same_machines(present: Present, shells: Mapping[str, Shell], *, run: str) ->
 
 
 def as_planned(
-    fleet: Fleet, present: Present, shells: Mapping[str, Shell], metadb: MetaDbEdge, plan: Plan
+    fleet: Fleet, present: Observed, shells: Mapping[str, Shell], metadb: MetaDbEdge, plan: Plan
 ) -> None:
     """Raise PLAN-004 if cm_url, rows, a container or a config.yaml is not what it was at
     planning."""

@@ -61,7 +61,7 @@ def unfinished(session: Session, named: str) -> PastRun:
 
 
 def changed(session: Session, named: str) -> PastRun:
-    """The run to take back; a newer one that changed something stands in its way."""
+    """The run to roll back; a newer one that changed something stands in its way."""
     newer = ""
     for run in runs(session.home):
         open_ = run.undoable and run.past.changed and not run.past.undone
@@ -70,7 +70,7 @@ def changed(session: Session, named: str) -> PastRun:
                 "RUN-027",
                 f"run {named} has nothing to roll back"
                 if run.undoable
-                else f"what {run.task} does cannot be taken back",
+                else f"what {run.task} does cannot be rolled back",
                 where=str(run.directory),
                 next=fab("run.show", run=named),
             )
@@ -86,7 +86,7 @@ def changed(session: Session, named: str) -> PastRun:
         newer = newer or (run.name if open_ else "")
     raise InputError(
         "INPUT-008",
-        f"there is no run {named or 'that changed something and can be taken back'}",
+        f"there is no run {named or 'that changed something and can be rolled back'}",
         where=str(session.home),
         **meant([named], [run.name for run in runs(session.home)]),
         next=fab("run.list"),
@@ -187,7 +187,7 @@ def refuse_others(session: Session, run: PastRun, *, back: bool) -> None:
 def taken_back(run: PastRun, way: PastRun) -> PreflightError:
     return PreflightError(
         "RUN-029",
-        f"run {run.name} is being taken back, by {way.name}",
+        f"run {run.name} is being rolled back, by {way.name}",
         where=str(run.directory),
         next=fab("run.undo", run=run.name),
     )

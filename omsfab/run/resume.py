@@ -7,7 +7,7 @@ from dataclasses import replace
 from omsfab.errors import PreflightError
 from omsfab.next_line import fab
 from omsfab.plan.events import RunEnd
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures.registry import TASKS, UNDO, Task
 from omsfab.plan.records import Plan
 from omsfab.run import preview, recheck, recorded, undo
@@ -61,7 +61,7 @@ def resume(session: Session, named: str = "", source: str = "", *, stop_init: bo
     session.execute(replace(order, stop_init=stop_init))
 
 
-def _planned(session: Session, run: PastRun) -> tuple[Task, Present, Plan]:
+def _planned(session: Session, run: PastRun) -> tuple[Task, Observed, Plan]:
     """Plan once more, from what was so then."""
     with journals.readable(run.directory):
         task = TASKS[run.task]
@@ -81,7 +81,7 @@ def _refuse_line(run: PastRun) -> None:
 
 
 def _refuse_undone(run: PastRun) -> None:
-    """What a way back has changed, steps that are done would not do again."""
+    """What a rollback has changed, steps that are done would not do again."""
     for way in ways_back(run):
         if way.past.begun:
             raise recorded.taken_back(run, way)
@@ -108,7 +108,7 @@ def _refuse_changed(session: Session, run: PastRun, plan: Plan) -> None:
     raise refused
 
 
-def _with_package(session: Session, task: Task, present: Present) -> Present:
+def _with_package(session: Session, task: Task, present: Observed) -> Observed:
     """The same package may lie elsewhere on another jump host."""
     part = session.part(task)
     path = part.package if part else None

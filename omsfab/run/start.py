@@ -16,7 +16,7 @@ from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node
 from omsfab.next_line import fab, recorded
 from omsfab.plan import acceptance, outage, step_names
-from omsfab.plan.observed import Present, assumed
+from omsfab.plan.observed import Observed, assumed
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import refusals, regions, scale_out, undo
 from omsfab.plan.procedures.registry import TASKS, UNDO, Task, is_repair
@@ -73,7 +73,7 @@ def _confirmed(
     session: Session,
     name: str,
     args: Mapping[str, str],
-    present: Present,
+    present: Observed,
     plan: Plan,
     accepted: frozenset[str],
 ) -> None:
@@ -106,11 +106,11 @@ def _name_who_deleted(session: Session, error: PreflightError, args: Mapping[str
 def _planned(
     session: Session,
     task: Task,
-    present: Present,
+    present: Observed,
     errors: Sequence[OmsfabError],
     args: Mapping[str, str],
     accepted: frozenset[str],
-) -> tuple[Plan, Present, tuple[OmsfabError, ...]]:
+) -> tuple[Plan, Observed, tuple[OmsfabError, ...]]:
     """Return the plan and what was accepted of all that stands against it, or raise all of it,
     with what the preflight finds on the nodes that answer."""
     refusals.called_otherwise(session.fleet, present)
@@ -183,19 +183,19 @@ def _present(
             )
     if task.scope == "metadb":
         rows = () if session.flags.dry else session.metadb.clusters()
-        return Present(clusters={row.code: row.cm_url for row in rows}), []
+        return Observed(clusters={row.code: row.cm_url for row in rows}), []
     nodes = _asked_nodes(session, task, args)
     part = session.part(task) or session.fleet.install
     if session.flags.dry:
         image = package.image if package else part.image
-        return Present(assumed=True, package=package, image=image), []
+        return Observed(assumed=True, package=package, image=image), []
     with session.console.status("asking the nodes"):
         facts, errors = observe.ask_nodes(session.fleet, nodes, session.shells, package, part.image)
     image = observe.wanted_image(session.fleet, facts, package)
     if task.tsdb and not package:  # what runs is OMS; the id of this image is asked for
         found = {one.loaded for one in facts.values() if one.loaded}
         image = found.pop() if len(found) == 1 else part.image
-    return Present(nodes=facts, package=package, image=image), errors
+    return Observed(nodes=facts, package=package, image=image), errors
 
 
 def _asked_nodes(session: Session, task: Task, args: Mapping[str, str]) -> Sequence[Node]:
@@ -237,7 +237,7 @@ def _refuse_second(session: Session, name: str) -> None:
         raise holders.refusal(found)
 
 
-def _refuse_held(session: Session, name: str, plan: Plan, present: Present, again: Next) -> None:
+def _refuse_held(session: Session, name: str, plan: Plan, present: Observed, again: Next) -> None:
     """A repair changes nothing on a node where docker_init.sh runs (INIT-010), or that a run
     which has not ended holds (RUN-020).
 
@@ -278,7 +278,7 @@ def _new_run(
     session: Session,
     name: str,
     args: Mapping[str, str],
-    present: Present,
+    present: Observed,
     plan: Plan,
     accepted: frozenset[str],
 ) -> None:
@@ -315,9 +315,9 @@ def _new_run(
 
 
 def planned(
-    planner: Callable[..., Plan], fleet: Fleet, present: Present, args: Mapping[str, str]
-) -> tuple[Plan | None, Present, tuple[OmsfabError, ...]]:
-    """Return the plan, the Present that gives it, and all refusals that stand against it.
+    planner: Callable[..., Plan], fleet: Fleet, present: Observed, args: Mapping[str, str]
+) -> tuple[Plan | None, Observed, tuple[OmsfabError, ...]]:
+    """Return the plan, the Observed that gives it, and all refusals that stand against it.
 
     Each refusal is waived and the planner asked again, so that all are told at once; the caller
     goes on only if every one of them is accepted.  None is returned where one cannot be left out.
@@ -346,5 +346,5 @@ def _offering(name: str, args: Mapping[str, str], accepted: frozenset[str]) -> I
         raise
 
 
-def _about(present: Present) -> str:
+def _about(present: Observed) -> str:
     return "; MetaDB and nodes are assumed, ask them with --plan" if present.assumed else ""

@@ -38,9 +38,9 @@ from omsfab.ssh import shell as ssh
 
 @told_safely
 def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool = False) -> None:
-    """Take back what a run did: the newest one that changed something, or the one named.
+    """Roll back what a run did: the newest one that changed something, or the one named.
 
-    With ``stop_init`` a docker_init.sh that still runs is ended, and the way back runs none.
+    With ``stop_init`` a docker_init.sh that still runs is ended, and the rollback runs none.
     """
     accepted = session.accepted(fab("run.undo", run=named, from_=source))
     session.ready()
@@ -89,7 +89,7 @@ def _tell(
 
 
 def _meant(session: Session, named: str, source: str) -> PastRun:
-    """The run to take back; it comes along with the copy of its rollback, if that is the newest."""
+    """The run to roll back; it comes along with the copy of its rollback, if that is the newest."""
     if not source:
         return recorded.changed(session, named)
     run = recorded.fetch(session, UNDO, named, source)
@@ -164,7 +164,7 @@ def go_on(
 
 
 def _carry_out(session: Session, order: Order, run: PastRun) -> None:
-    """A way back that fails is the worst case, so it has an exit status of its own; and so has
+    """A rollback that fails is the worst case, so it has an exit status of its own; and so has
     the good end of a run that had failed, which must not pass for its success."""
     well = run.anew.past.well
     try:
@@ -210,7 +210,7 @@ def _tell_not_done(session: Session, told: Sequence[Event]) -> None:
 
 
 def _undo_idle(session: Session, run: PastRun) -> None:
-    """Its lease and its claims are all there is to take back."""
+    """Its lease and its claims are all there is to roll back."""
     if not session.flags.json:
         session.print(f"{run.of_age} had begun nothing: only its locks are to be freed")
     if session.flags.looks:
@@ -234,7 +234,7 @@ def _back_again(order: Order, run: PastRun, error: OmsfabError) -> tuple[Next, .
 
 
 def _not_as_before(run: PastRun, told: Sequence[Event]) -> Mismatch:
-    """The way back is at its end, and once more would do nothing else."""
+    """The rollback is at its end, and once more would do nothing else."""
     last = {(event.node, event.step): event for event in told}
     nodes = dict.fromkeys(event.node for event in last.values() if event.node != METADB)
     observe = [fab("node.logs", node=node, note="why it does not run") for node in nodes]

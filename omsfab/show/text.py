@@ -15,6 +15,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
 from omsfab.plan.overview import Answer, State
 from omsfab.plan.records import (
+    AnswersWithin,
     Await,
     Bring,
     ClearRows,
@@ -23,6 +24,7 @@ from omsfab.plan.records import (
     DropHosts,
     Effect,
     EndInit,
+    ExitsZero,
     FromAny,
     Guarded,
     Healthy,
@@ -32,17 +34,17 @@ from omsfab.plan.records import (
     Job,
     KeepRows,
     LetsIn,
-    MetaDbQuick,
+    MetaDbAnswersWithin,
     MetaDbVersion,
     NothingLeftOver,
     NothingRuns,
     OthersUnchanged,
     OtherUrls,
+    OutputIs,
     Plan,
     Probe,
     Programs,
     PutBack,
-    Quick,
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
@@ -52,10 +54,8 @@ from omsfab.plan.records import (
     Run,
     SameTime,
     SaveRows,
-    Says,
     Send,
     Step,
-    Succeeds,
     Write,
 )
 from omsfab.plan.stakes import STOP_OMS, STOPS, Stakes
@@ -201,9 +201,9 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
 
 def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
     match probe:
-        case Says(command, text):
+        case OutputIs(command, text):
             return f"{shown(command)} says {text}"
-        case Succeeds(command, _):
+        case ExitsZero(command, _):
             return shown(command)
         case ConfigSays(path, _):
             return f"{path} has the values of hosts.yaml"
@@ -229,7 +229,7 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
             return f"hosts of location {location} ONLINE, beats fresh: {', '.join(ips)}"
         case ReachesMember(host, port, members):
             return f"a connection to {host}:{port} arrives at one of {', '.join(members)}"
-        case Quick(limit):
+        case AnswersWithin(limit):
             return f"it answers within {limit:g} s"
         case Programs(command, "STOPPED"):
             return f"{shown(command)}: no program has a process"
@@ -240,7 +240,7 @@ def probe_text(probe: Probe) -> str:  # noqa: C901  (a case a kind)
         case SameTime(command, apart, zone):
             and_zone = ", and its zone" if zone else ""
             return f"{shown(command)} is MetaDB's time, {apart:.0f} s more or less{and_zone}"
-        case MetaDbQuick(limit):
+        case MetaDbAnswersWithin(limit):
             return f"a statement takes MetaDB at most {limit * 1000:.0f} ms"
         case LetsIn():
             return "MetaDB lets its user in from there"

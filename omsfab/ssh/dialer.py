@@ -95,7 +95,7 @@ class Dialer:
         for gateway in gateways.values():
             gateway.close()
 
-    def by_hand(self, node: Node, text: str, note: str = "") -> Next:
+    def ssh_line(self, node: Node, text: str, note: str = "") -> Next:
         """Return a line to paste that does this on the node as root."""
         target = self.target(node)
         if target.config.user == "root":

@@ -47,7 +47,7 @@ def _refusal(shell: Shell, path: str, done: Result) -> OmsfabError:
             "CFG-002",
             f"{path} is a directory (docker -v creates one when the file is missing)",
             where=node,
-            next=shell.by_hand(shown(command("rmdir", path))),
+            next=shell.ssh_line(shown(command("rmdir", path))),
         )
     what = {
         files.NOT_STAGED: "no new file can be written beside it; it is untouched",

@@ -62,7 +62,7 @@ class Shell(Protocol):
         ``on_lost`` hears of a line that dropped, and of nothing else.
         """
 
-    def by_hand(self, text: str, note: str = "") -> Next:
+    def ssh_line(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""
 
     def close(self) -> None:

@@ -125,9 +125,9 @@ class SshShell:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
         transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
 
-    def by_hand(self, text: str, note: str = "") -> Next:
+    def ssh_line(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""
-        return self._dialer.by_hand(self._target, text, note)
+        return self._dialer.ssh_line(self._target, text, note)
 
     def forward(self, host: str, port: int) -> socket.socket:
         """Return a TCP connection from the node to there, which its sshd forwards.
@@ -179,7 +179,7 @@ class SshShell:
                         f"{self.node} opens no session",
                         where=self.node,
                         evidence=str(error) or type(error).__name__,
-                        next=self.by_hand("sshd -T", "maxsessions, maxstartups; and its load"),
+                        next=self.ssh_line("sshd -T", "maxsessions, maxstartups; and its load"),
                     ) from error
         raise AssertionError("unreachable")
 
@@ -209,7 +209,7 @@ class SshShell:
             where=self.node,
             evidence=noise,
             fix="give the user a POSIX login shell, and no forced command in authorized_keys",
-            next=self.by_hand("true"),
+            next=self.ssh_line("true"),
         )
 
     def _refuse_if_sudo_did(self, result: Result) -> None:
@@ -221,7 +221,7 @@ class SshShell:
                     f"sudo on {self.node} {says}",
                     where=f"{user} on {self.node}",
                     evidence=result.err.strip(),
-                    next=self.by_hand(
+                    next=self.ssh_line(
                         "visudo -f /etc/sudoers.d/omsfab", f"add: {user} ALL=(root) NOPASSWD: ALL"
                     ),
                 )

@@ -187,7 +187,7 @@ def _checked(shell: Pipe, dest: str, result: Result) -> Result:
             "XFER-006",
             f"{dest} is a directory",
             where=shell.node,
-            next=shell.by_hand(shown(command("rmdir", dest))),
+            next=shell.ssh_line(shown(command("rmdir", dest))),
         )
     if "No space left" in result.err or "quota exceeded" in result.err:
         raise _full(shell, dest, result)

@@ -153,7 +153,7 @@ shown_by(
     "I18",
     "an old kernel, cgroup 2, odd sysctl",
     "only warned of",
-    "tests/unit/test_apart.py::test_a_warning_is_told_and_nothing_is_refused",
+    "tests/unit/test_partial_failure.py::test_a_warning_is_told_and_nothing_is_refused",
 )
 shown_by(
     "X03b",

@@ -430,7 +430,7 @@ class Ground:
             raise Miss(f"production was touched: {changed}")
 
     def as_before(self) -> None:
-        """What was taken back is gone: rows, files and containers are those of the beginning, and
+        """What was rolled back is gone: rows, files and containers are those of the beginning, and
         the programs run that did."""
         now = oracle.snapshot(self.lab)
         kept = {k: v for k, v in self._before.items() if not k.endswith(" inits")}

@@ -70,7 +70,7 @@ def echoed(g: Ground) -> None:
 
 
 @fault("C08", "docker_init.sh runs already", "started by hand on oms1 before")
-def by_hand(g: Ground) -> None:
+def ssh_line(g: Ground) -> None:
     g.lab.knob(g.first, INIT_SECONDS=20)
     sh(g, g.first, "docker exec -d oms_427 bash /root/docker_init.sh")
     if not oracle.wait(lambda: g.lab.counters(g.first)["running"], 10):
@@ -160,7 +160,7 @@ def power_cut(g: Ground) -> None:
 
 @fault(
     "C24b",
-    "the old node loses power in the middle of docker_init.sh, and the run is taken back",
+    "the old node loses power in the middle of docker_init.sh, and the run is rolled back",
     "as C24, then fab run.undo",
 )
 def power_cut_undone(g: Ground) -> None:
@@ -175,7 +175,7 @@ def power_cut_undone(g: Ground) -> None:
 
 @fault(
     "C24c",
-    "the old node loses power when its processes have been stopped, and the run is taken back",
+    "the old node loses power when its processes have been stopped, and the run is rolled back",
     "SIGKILL of omsfab and of all processes of oms1, then fab run.undo",
 )
 def power_cut_before(g: Ground) -> None:

@@ -1,4 +1,4 @@
-"""What each knob of the stand-in image does to a scale-out, and to the way back.
+"""What each knob of the stand-in image does to a scale-out, and to the rollback.
 
 The list of knobs is the image's own (its README); tests/unit/test_knobs.py holds that each of them
 stands here, so that a new one is tried as well.
@@ -38,9 +38,9 @@ class Case:
     hangs: bool = False
     """docker_init.sh does not end: omsfab is killed meanwhile, and it is ended on request."""
     broken: tuple[str, ...] = ()
-    """Programs of oms1 that cannot run while the knob is on, also not on the way back."""
+    """Programs of oms1 that cannot run while the knob is on, also not in the rollback."""
     back: str = ""
-    """What the way back is to tell, while the knob is on."""
+    """What the rollback is to tell, while the knob is on."""
     quick: bool = False
     """Tried by scripts/test as well; all of them by scripts/crash."""
 

@@ -132,7 +132,7 @@ def test_a_run_that_is_killed_at_every_step_in_turn_ends_the_same(crash, scenari
         left = [point for point in left if point not in killed]
 
 
-# --- taken back ------------------------------------------------------------------------------
+# --- rolled back ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_what_was_taken_back_can_be_done_again(crash, scenario, golden, before):
     indirect=["scenario"],
 )
 def test_a_way_back_that_was_killed_goes_on(crash, scenario, golden, before, point):
-    """run.undo once more; no initialisation beside those of the run and the one of the way back."""
+    """run.undo once more; no initialisation beside those of the run and the one of the rollback."""
     crash.reset(images=False)
     done = crash.fleet.fab(scenario.task, "--yes")
     killed = crash.kill_at(f"{point}:kill", "run.undo", "--yes")

@@ -74,7 +74,7 @@ def rolled_back(fleet: Fleet) -> None:
 @pytest.mark.parametrize("way", ["delete", "update"])
 @pytest.mark.parametrize("manner", ["keep", "rewrite", "add"])
 def test_each_manner_of_an_initialisation_ends_in_service(fleet, manner, way):
-    """Whatever docker_init.sh does with rows that are there; and the way back puts rows back."""
+    """Whatever docker_init.sh does with rows that are there; and the rollback puts rows back."""
     shaped(fleet, ROWS=manner, MOVING_COLUMNS=1)
     before = identity(fleet)
 
@@ -129,7 +129,7 @@ def test_rows_that_were_deleted_are_made_anew_and_put_back(on_engine, engine):
 
 
 def test_after_a_delete_what_refers_to_former_ids_is_told(fleet):
-    """The ids are others: told with the SQL that mends it; the way back brings the former ones."""
+    """The ids are others: told with the SQL that mends it; the rollback brings the former ones."""
     shaped(fleet, REFERENCES=1)
     before = identity(fleet)
 

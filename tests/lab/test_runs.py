@@ -1,4 +1,4 @@
-"""Runs that are let go, taken back, moved to another jump host, or raced for."""
+"""Runs that are let go, rolled back, moved to another jump host, or raced for."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_finished_run_is_taken_back(fresh):
 
 
 def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
-    """C14: exit 6, both ways printed; the way back restores everything, cm_url too: exit 8."""
+    """C14: exit 6, both ways printed; the rollback restores everything, cm_url too: exit 8."""
     crash, before = fresh
     crash.fleet.lab.knob("oms1", INIT_FAIL_STEP=4)
     first = crash.fleet.fab("scale.out", "--yes")
@@ -117,7 +117,7 @@ def test_an_initialisation_that_fails_twice_leaves_two_ways(fresh):
     "point", [pytest.param("restore-rows:after", marks=LONG), "initialise:mid"]
 )
 def test_an_interrupted_way_back_goes_on(fresh, point):
-    """run.undo again continues the same way back: no second initialisation beside the first."""
+    """run.undo again continues the same rollback: no second initialisation beside the first."""
     crash, before = fresh
     crash.kill_at("config@oms1:after:kill")  # oms2 is claimed, too
     killed = crash.kill_at(f"{point}:kill", "run.undo", "--yes")
@@ -217,7 +217,7 @@ def test_letting_go_leaves_docker_init_alone(fresh, number):
 def test_letting_go_in_the_surgery_rolls_back(fresh):
     """J04: rows are locked and about to be deleted; Ctrl-C leaves every one in place.
 
-    So the way back has nothing to initialise.
+    So the rollback has nothing to initialise.
     """
     crash, before = fresh
     process = crash.fleet.start("scale.out", "--yes", OMSFAB_FAILPOINT="clear-rows:mid:hang")
@@ -373,7 +373,7 @@ def test_production_that_a_reboot_has_started_is_stopped_again(fresh):
 
 def test_a_holder_that_wakes_in_an_initialisation_judges_nothing(fresh):
     """SIGSTOP while docker_init.sh runs; another jump host rolls back and scales out anew; SIGCONT:
-    exit 7, DB-031, no failure of a node, no way back, and nothing is touched, copies included."""
+    exit 7, DB-031, no failure of a node, no rollback, and nothing is touched, copies included."""
     crash, _ = fresh
     sleeper = crash.fleet.start("scale.out", "--yes")
     started(sleeper, r"oms1 .*step 1 of 5")

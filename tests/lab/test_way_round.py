@@ -1,8 +1,8 @@
-"""The way back does not hang on the script that has just failed, nor on anything else that a knob
+"""The rollback does not hang on the script that has just failed, nor on anything else that a knob
 of the stand-in image can do.
 
 Judged past omsfab: rows, config.yaml, containers and programs are as before, whatever makes
-docker_init.sh fail on the way there and, since the knob stays, on the way back as well.  Some are
+docker_init.sh fail on the way there and, since the knob stays, in the rollback as well.  Some are
 tried here, all of them by `scripts/crash`.
 """
 

@@ -104,10 +104,10 @@ FOCUS: dict[str, Focus] = {
     "a journal that cannot be written stops the run": Focus(
         "physical", ("disk-full",), (*OUTAGE, *INITS), BACK, more=("kill",)
     ),
-    "a way back that changed nothing leaves the run open": Focus(
+    "a rollback that changed nothing leaves the run open": Focus(
         "physical", ("kill",), (*OUTAGE, *INITS), BACK, more=("away", "lost")
     ),
-    "a run that is being taken back is not resumed": Focus(
+    "a run that is being rolled back is not resumed": Focus(
         "physical", ("kill",), (*OUTAGE, "restore-rows@metadb"),
         (("fab scale.out", "undo", "resume", "next"),), more=("kill",),
     ),
@@ -134,7 +134,7 @@ FOCUS: dict[str, Focus] = {
     "deleted rows are put back whoever stopped the programs": Focus(
         "physical", ("stop-programs",), ("image@oms2", "rows-shown@metadb"), BACK
     ),
-    "a way back waits for docker_init.sh of the run": Focus("physical", ("kill",), INITS, BACK),
+    "a rollback waits for docker_init.sh of the run": Focus("physical", ("kill",), INITS, BACK),
     "exit 3 says that nothing was changed": Focus(
         "physical", ("away", "silent", "disk-full"), (*OUTAGE, *INITS), FORWARD
     ),

@@ -189,7 +189,7 @@ class SimShell:
     ) -> None:
         transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
 
-    def by_hand(self, text: str, note: str = "") -> Next:
+    def ssh_line(self, text: str, note: str = "") -> Next:
         return next_line.shell("ssh", self._there.ip, text, note=note)
 
 

@@ -442,7 +442,7 @@ class _Run:
 
     def _out_of_order(self, one: Operator) -> bool:
         """Whether something that a rollback needs does not answer now, or has not just before:
-        nothing is taken back that the jump host's own disk has no room to write down."""
+        nothing is rolled back that the jump host's own disk has no room to write down."""
         if self._held_by_a_dba():
             return True
         last = max(
@@ -454,7 +454,7 @@ class _Run:
         return last > max(0.0, self.world.now - 60)
 
     def _ended_well(self, undo: Said) -> bool:
-        """Whether a line before had ended with 0, so that something good was taken back."""
+        """Whether a line before had ended with 0, so that something good was rolled back."""
         return (
             any(
                 said.status == 0 and said.ended <= undo.began
@@ -494,7 +494,7 @@ class _Run:
         if others or re.search(r"  ! [A-Z]+-\d{3} [^$]*^scale\.out: 0 changes$", said.out, re.M):
             return  # it says that it has done nothing, and warns of what it saw
         if self._by_hand("lie") and any(s.line.startswith("fab run.undo") for s in self._lines()):
-            return  # a known gap: what a forged journal hides is not taken back, nor seen again
+            return  # a known gap: what a forged journal hides is not rolled back, nor seen again
         wrong = self._golden()
         edited = {"dba-host", "dba-url", "dba-delete", "metadb-yesterday", "docker-rm",
                   "docker-stop", "program-fatal"}  # fmt: skip

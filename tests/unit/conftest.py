@@ -10,7 +10,7 @@ from omsfab.commands import docker
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Install, MetaDb, Node, Region
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.secret import Secret
 from tests.pasting import every_error_can_be_pasted  # noqa: F401  # a fixture of all tests
 
@@ -49,12 +49,12 @@ def package() -> Package:
 
 
 @pytest.fixture
-def present() -> Callable[..., Present]:
+def present() -> Callable[..., Observed]:
     """Return a maker: one node deployed at ``url``, unless said otherwise."""
 
     def make(
         package: Package | None = None, *, url: str = "http://10.0.0.1:8088", **nodes: NodeFacts
-    ) -> Present:
+    ) -> Observed:
         first = NodeFacts(
             container="running",
             has_image=True,
@@ -63,7 +63,7 @@ def present() -> Callable[..., Present]:
             binds=tuple(":".join(pair) for pair in docker.mounts(INSTALL)),
             cm_nodes=("10.0.0.1",),
         )
-        return Present(
+        return Observed(
             clusters={1: CmUrl.read(url)},
             hosts={"10.0.0.1": "ONLINE"},
             nodes={"oms1": first, **nodes},

@@ -17,7 +17,7 @@ from omsfab.plan import acceptance
 from omsfab.plan.events import Event, Kind
 from omsfab.plan.procedures import scale_out
 from omsfab.plan.procedures.registry import TASKS
-from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.plan.records import ExitsZero, Plan, Run, Stage, Step
 from omsfab.run.engine.runner import Runner
 from omsfab.run.record import journal as journals
 from omsfab.run.start import planned
@@ -54,7 +54,7 @@ def test_ids_may_be_written_with_blanks_and_in_small_letters():
 
 def asked(fault):
     """A question that does not hold."""
-    return Step("q", "oms1", "q", verify=(Succeeds(command("q"), "no"),), fault=fault)
+    return Step("q", "oms1", "q", verify=(ExitsZero(command("q"), "no"),), fault=fault)
 
 
 def carried_out(*steps, accepted=(), broken=None):
@@ -78,7 +78,7 @@ def test_an_accepted_answer_is_a_warning():
 
 def test_an_accepted_failure_still_has_its_outcome_asked():
     """CMD-001: the command ended badly; what it was to reach is asked, and then counts."""
-    wants = (Succeeds(command("there"), "no"),)
+    wants = (ExitsZero(command("there"), "no"),)
     step = Step("a", "oms1", "a", apply=(Run(command("a")),), verify=wants)
     broken = StepFailed("CMD-001", "it ended with 1")
 

@@ -15,7 +15,7 @@ from omsfab.fleet import hosts_file, oms_config
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import adoption
 from omsfab.plan.adoption import Row, Seen
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import refusals
 from omsfab.run.confirmation import Flags
 from omsfab.secret import Secret
@@ -272,7 +272,7 @@ def test_the_text_is_a_valid_hosts_yaml(tmp_path):
 def test_an_oms_of_another_name_is_no_absent_one(fleet):
     """No task plans with it; fleet.check names it, and asks nothing that a new node needs."""
     facts = NodeFacts(container="absent", others=("oms_prod",))
-    present = Present(clusters={1: CmUrl.read("http://10.0.0.1:8088")}, nodes={"oms1": facts})
+    present = Observed(clusters={1: CmUrl.read("http://10.0.0.1:8088")}, nodes={"oms1": facts})
 
     with pytest.raises(PreflightError) as caught:
         refusals.called_otherwise(fleet, present)
@@ -284,7 +284,7 @@ def test_an_oms_of_another_name_is_no_absent_one(fleet):
 
 def test_a_node_without_any_oms_is_not_called_so(fleet):
     """It is new, and all that it needs is asked."""
-    present = Present(nodes={"oms1": NodeFacts(), "oms2": NodeFacts(container="running")})
+    present = Observed(nodes={"oms1": NodeFacts(), "oms2": NodeFacts(container="running")})
 
     refusals.called_otherwise(fleet, present)
     assert set() == refusals.mistaken(fleet, present)
@@ -293,7 +293,7 @@ def test_a_node_without_any_oms_is_not_called_so(fleet):
 def test_the_rm_db_that_the_nodes_use_is_named(fleet):
     """PLAN-002: not that OMS was never there, nor that its rows were deleted."""
     drift = oms_config.Drift("drc_rm_db", "my_rm", fleet.metadb.rm_db)
-    present = Present(nodes={"oms1": NodeFacts(container="running", drift=(drift,))})
+    present = Observed(nodes={"oms1": NodeFacts(container="running", drift=(drift,))})
     region = fleet.regions[0]
     error = refusals.not_deployed(fleet, region, region.nodes[:1], present)
 

@@ -18,10 +18,10 @@ from omsfab.errors import InputError, PreflightError, SecurityRefusal, StepFaile
 from omsfab.fleet import certificate
 from omsfab.fleet.model import Https
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import node, scale_out, undo
 from omsfab.plan.records import Bring
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.record.decisions import digest
 from omsfab.run.session import Flags, Session
 from omsfab.run.start import start
@@ -166,7 +166,7 @@ def secured(fleet, pair):
 
 def test_a_new_node_gets_certificate_and_key_before_its_container(secured, package):
     """Both are staged, the key for root alone, and both are mounted where the guide says."""
-    plan = scale_out.deploy(secured(), Present(package=package, image=package.image))
+    plan = scale_out.deploy(secured(), Observed(package=package, image=package.image))
     writes = {
         (e.path, e.mode)
         for s in plan.steps
@@ -182,7 +182,7 @@ def test_a_new_node_gets_certificate_and_key_before_its_container(secured, packa
 
 def test_health_is_asked_by_https_then(secured, package):
     """With a certificate NGINX serves HTTPS only (guide, docker run parameters)."""
-    plan = scale_out.deploy(secured(), Present(package=package, image=package.image))
+    plan = scale_out.deploy(secured(), Observed(package=package, image=package.image))
     titles = [step.title for step in plan.steps if step.name == "health"]
 
     assert "https://10.0.0.1:8089/oms/health says healthy" == titles[0]
@@ -199,7 +199,7 @@ def test_nginx_reads_a_renewed_certificate(secured):
     binds = tuple(":".join(p) for p in (("/data/oms/https_crt", "/etc/pki/nginx/oms_server.crt"),))
     facts = NodeFacts(container="running", image="sha256:1", host_ip="10.0.0.1", binds=binds)
 
-    plan = node.push_certs(secured(), Present(nodes={"oms1": facts}), node="oms1")
+    plan = node.push_certs(secured(), Observed(nodes={"oms1": facts}), node="oms1")
 
     assert ["https-crt", "https-key", "nginx", "health"] == [step.name for step in plan.steps]
 
@@ -207,7 +207,7 @@ def test_nginx_reads_a_renewed_certificate(secured):
 def test_without_a_certificate_there_is_nothing_to_push(fleet):
     """The key to write is named."""
     with pytest.raises(InputError, match="CERT-004"):
-        node.push_certs(fleet, Present(), node="oms1")
+        node.push_certs(fleet, Observed(), node="oms1")
 
 
 EXPIRED = {"first": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)}
@@ -271,9 +271,9 @@ def test_a_resumed_run_has_the_plan_that_was_confirmed(secured, fleet, package, 
     """Certificate expired or renewed since, or another jump host without it."""
     before = secured()
     seen = certificate.pairs(before.regions)
-    now = Present(package=package, image=package.image, certificates=seen)
+    now = Observed(package=package, image=package.image, certificates=seen)
     planned = digest(scale_out.deploy(before, now), "r")
-    stored = Present.of(json.loads(json.dumps(now.record())))
+    stored = Observed.of(json.loads(json.dumps(now.record())))
     after = {"expired": lambda: secured(**EXPIRED), "renewed": secured}.get(
         change, lambda: before
     )()
@@ -302,13 +302,13 @@ class Node:
 
 @pytest.fixture
 def site(tmp_path):
-    return Site("r", tmp_path, {"oms1": Node()}, None)
+    return Interpreter("r", tmp_path, {"oms1": Node()}, None)
 
 
 def test_the_files_arrive_as_they_are(secured, package, site):
     """The very text of both files."""
     fleet = secured()
-    now = Present(package=package, certificates=certificate.pairs(fleet.regions))
+    now = Observed(package=package, certificates=certificate.pairs(fleet.regions))
     for step, effect in brought(fleet, now):
         site.perform(effect, step, 1, lambda *_: None)
     https = fleet.regions[0].https
@@ -322,7 +322,7 @@ def test_the_files_arrive_as_they_are(secured, package, site):
 def test_no_other_certificate_is_sent_than_the_one_confirmed(secured, package, site, how):
     """What was confirmed is what is run; the way out is said."""
     fleet = secured()
-    now = Present(package=package, certificates=certificate.pairs(fleet.regions))
+    now = Observed(package=package, certificates=certificate.pairs(fleet.regions))
     effects = brought(fleet, now)
     if how == "renewed":
         secured()

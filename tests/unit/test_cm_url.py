@@ -7,7 +7,7 @@ import json
 import pytest
 
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 
 OLD, NEW = CmUrl("10.0.0.1", 8088), CmUrl("vip.example", 8088)
 
@@ -85,7 +85,7 @@ def test_what_is_no_url_is_carried_by_nothing(text):
 
 def test_a_record_of_a_run_has_it_as_text():
     """run.json is read by other versions of omsfab, and by people."""
-    record = json.loads(json.dumps(Present(clusters={1: CmUrl.read("http://A:1/")}).record()))
+    record = json.loads(json.dumps(Observed(clusters={1: CmUrl.read("http://A:1/")}).record()))
 
     assert {"1": "http://A:1/"} == record["clusters"]
-    assert CmUrl.read("http://A:1/") == Present.of(record).clusters[1]
+    assert CmUrl.read("http://A:1/") == Observed.of(record).clusters[1]

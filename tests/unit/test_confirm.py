@@ -105,7 +105,7 @@ def test_a_scale_out_names_who_stops_what_goes_and_who_comes(fleet, now):
 
 
 def test_a_rollback_names_what_it_stops_puts_back_and_removes(fleet, now):
-    """The same for the way back."""
+    """The same for the rollback."""
     there = scale_out.scale_out(fleet, now)
     begun = {step.key for step in there.steps if step.apply}
     text = (

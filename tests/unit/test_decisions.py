@@ -13,9 +13,9 @@ import pytest
 from omsfab.command import command, script
 from omsfab.errors import PreflightError
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import scale_out, undo
-from omsfab.plan.records import Job, Run, Send, Step, Succeeds, Write
+from omsfab.plan.records import ExitsZero, Job, Run, Send, Step, Write
 from omsfab.run.record import decisions
 from omsfab.run.record import journal as journals
 from omsfab.run.record.decisions import FORM, VERSION, changed, digest
@@ -39,7 +39,7 @@ def updated(plan):
         return one
 
     def step(one):
-        asks = (Succeeds(command("true"), "?"),)
+        asks = (ExitsZero(command("true"), "?"),)
         acts = tuple(map(effect, one.apply))
         more = (Run(command("true")),) if acts else ()
         return replace(
@@ -48,7 +48,7 @@ def updated(plan):
 
     def stage(one):
         question = Step(
-            "new-question", one.steps[0].node, "?", verify=(Succeeds(command("x"), "y"),)
+            "new-question", one.steps[0].node, "?", verify=(ExitsZero(command("x"), "y"),)
         )
         return replace(one, title="newly", steps=(*map(step, one.steps), question))
 
@@ -113,7 +113,7 @@ def test_every_decision_tells(plan, fleet, package, present):
 
 
 def test_a_changed_value_is_named(plan, fleet):
-    """What to take back stands there."""
+    """What to roll back stands there."""
     region = fleet.regions[0].model_copy(update={"cm_url": CmUrl("10.0.0.101", 8088)})
     now = fleet.model_copy(update={"regions": (region,)})
 
@@ -154,7 +154,7 @@ def test_a_run_of_an_older_omsfab_is_read_and_says_why_it_cannot_go_on(fleet, pa
     """Recorded by bba7584: its digest is made of titles and scripts, so nothing can be compared."""
     record = journals.load_record(OLD)
     past = journals.read(OLD / "journal.jsonl")
-    present = Present.of(record["present"])
+    present = Observed.of(record["present"])
     plan = scale_out.scale_out(fleet, present, **record["args"])
 
     why = changed(record, plan, fleet, OLD.name)

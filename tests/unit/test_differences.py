@@ -10,7 +10,7 @@ from omsfab.commands import docker
 from omsfab.fleet.model import Node, Region
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.differences import differences
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.show.check import of_differences
 from tests.unit.conftest import IMAGE, INSTALL
 
@@ -54,12 +54,12 @@ def found(js1=None, **changes):
         "defaults": (1,),
     }
     return {
-        "cn-hangzhou": Present(
+        "cn-hangzhou": Observed(
             **(rows | changes),
             hosts={"10.0.0.1": "ONLINE"},
             nodes={"oms1": running("10.0.0.1")},
         ),
-        "cn-jiangsu": Present(
+        "cn-jiangsu": Observed(
             **(rows | changes),
             hosts={"10.1.0.1": "ONLINE"},
             nodes={"js1": js1 or running("10.1.0.1")},
@@ -127,7 +127,7 @@ def test_a_container_from_another_image_than_hosts_yaml_names_is_told(fleet, ima
     first = fleet.regions[0].model_copy(update={"nodes": fleet.regions[0].nodes[:1]})
     install = fleet.install.model_copy(update={"image": image})
     one = fleet.model_copy(update={"regions": (first,), "install": install})
-    now = Present(
+    now = Observed(
         clusters={1: FIRST},
         regions={1: "cn-hangzhou"},
         defaults=(1,),

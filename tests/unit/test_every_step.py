@@ -11,7 +11,7 @@ from omsfab.errors import OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.model import Https
 from omsfab.lab import pasted
 from omsfab.next_line import fab
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import node, scale_out, tsdb, undo
 from omsfab.plan.records import Plan
 from omsfab.run import lifecycle
@@ -23,7 +23,7 @@ from tests.unit.test_new_region import several  # noqa: F401
 from tests.unit.test_next_lines import NoCopy, NothingIsSo, rolled_back
 from tests.unit.test_tsdb import measured  # noqa: F401
 from tests.unit.test_tsdb import running as running_all  # noqa: F401
-from tests.unit.test_ways_back import FORWARD, made, world
+from tests.unit.test_undo_runs import FORWARD, made, world
 
 NODE = "--node=oms1"
 
@@ -55,8 +55,8 @@ def plans(fleet, package, present, several, two_regions, measured, running_all):
             scale_out.scale_out(fleet, now, rows="update"),
             scale_out.scale_out(several, two_regions, region="cn-jiangsu"),
         ],
-        "oms.deploy": [scale_out.deploy(fleet, Present(package=package, image=package.image))],
-        "tsdb.deploy": [tsdb.deploy(measured, Present(nodes={"oms3": NodeFacts()}))],
+        "oms.deploy": [scale_out.deploy(fleet, Observed(package=package, image=package.image))],
+        "tsdb.deploy": [tsdb.deploy(measured, Observed(nodes={"oms3": NodeFacts()}))],
         "tsdb.enable": [tsdb.enable(measured, running_all)],
         f"run.undo --run={FORWARD}": [
             undo.undo(fleet, now, run=FORWARD, region="", begun=begun),

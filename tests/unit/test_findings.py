@@ -22,14 +22,16 @@ from omsfab.next_line import fab
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import scale_out
-from omsfab.plan.records import Plan, Stage, Step, Succeeds
+from omsfab.plan.records import ExitsZero, Plan, Stage, Step
 from omsfab.run.engine.runner import Runner
 from omsfab.run.start import planned
 from tests.unit.test_runner import FakeWorld
 
 
 def question(word, node, **fields):
-    made = Step(word, node, f"{word} is so", verify=(Succeeds(command(word), "no"),), fault="A-001")
+    made = Step(
+        word, node, f"{word} is so", verify=(ExitsZero(command(word), "no"),), fault="A-001"
+    )
     return dataclasses.replace(made, **fields)
 
 

@@ -15,7 +15,7 @@ from omsfab.errors import Finding, SecurityRefusal, Unreachable
 from omsfab.fleet import hosts_file
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab as next_line
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.show.check import check_lines, of_findings
 from tests.unit.conftest import IMAGE
 from tests.unit.test_fleet_status import node, silent
@@ -97,7 +97,7 @@ def as_wanted(**nodes):
         )  # fmt: skip
 
     region = loaded.regions[0]
-    return Present(
+    return Observed(
         clusters={1: CmUrl.read(str(region.cm_url))},
         regions={1: region.name},
         defaults=(1,),
@@ -142,7 +142,7 @@ def test_a_silent_metadb_makes_no_row_a_difference(checked):
     error = Unreachable("DB-001", "MetaDB refused the connection")
     error.node = "metadb"
     nothing = as_wanted()
-    nothing = Present(nodes=nothing.nodes)
+    nothing = Observed(nodes=nothing.nodes)
 
     code, said = checked([error], (), nothing)
 

@@ -8,7 +8,7 @@ from omsfab.command import Command
 from omsfab.commands import files, oms
 from omsfab.fleet.model import Install
 from omsfab.plan.records import Healthy, IsOms
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.ssh.protocol import Result
 
 PAGE = files.http_get("http://10.0.0.1:8089/oms/health")
@@ -30,7 +30,7 @@ class Node:
 
 def asked(tmp_path, page: Result, cm: int, *, known: bool = False) -> tuple[str | None, list[str]]:
     told: list[str] = []
-    site = Site("r", tmp_path, {"oms1": Node(page, cm)}, None)
+    site = Interpreter("r", tmp_path, {"oms1": Node(page, cm)}, None)
     probe = Healthy(PAGE, None if known else CM)
     return site.ask(probe, "oms1", lambda kind, text, *_: told.append(text)), told
 
@@ -92,6 +92,6 @@ def test_the_version_says_whether_another_page_may_count(tag, another):
 )
 def test_an_oms_that_is_ill_is_one_all_the_same(tmp_path, page, cm, is_oms):
     """R2b.6: VIP-002 said of a MetaDB that is away that something else was behind the VIP."""
-    site = Site("r", tmp_path, {"oms1": Node(page, cm)}, None)
+    site = Interpreter("r", tmp_path, {"oms1": Node(page, cm)}, None)
 
     assert is_oms is (site.ask(IsOms(PAGE, CM), "oms1") is None)

@@ -11,7 +11,7 @@ from omsfab.commands import node_checks
 from omsfab.errors import PreflightError
 from omsfab.fleet import hosts_file, values
 from omsfab.fleet.model import Ports
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import caveats, scale_out
 from omsfab.run import observe
 from omsfab.secret import Secret
@@ -152,7 +152,7 @@ def test_what_the_name_of_the_image_tells_stands_in_the_plan(
     this = fleet.model_copy(update={"install": fleet.install.model_copy(update=install)})
     plans = (
         scale_out.scale_out(this, present(package)),
-        scale_out.deploy(this, Present(package=package, image=package.image)),
+        scale_out.deploy(this, Observed(package=package, image=package.image)),
     )
     told = [[text for text in plan.reasons if text.startswith("note: ")] for plan in plans]
 

@@ -6,7 +6,7 @@ import pytest
 
 from omsfab.commands import init_job as words
 from omsfab.errors import Mismatch, OmsfabError, StepFailed
-from omsfab.run.engine.init_job import Glimpse, Itself, Pace, parse, parse_itself
+from omsfab.run.engine.init_job import Pace, Poll, SelfInit, parse, parse_itself
 from omsfab.run.engine.init_output import Reading, Well, verdict
 
 ZH = "# 【结束】全部初始化步骤执行成功"
@@ -207,11 +207,11 @@ def test_steps_are_seen_in_both_languages():
 def test_a_poll_is_read_back():
     """Bytes stand in base64, so half a character does no harm."""
     text = "claimed 12\npid 7 4711\nstatus 0\nsize 5\nbytes 5L2g5Q==\n"
-    expected = Glimpse(age=12.0, pid=("7", "4711"), status=0, size=5, data=b"\xe4\xbd\xa0\xe5")
+    expected = Poll(age=12.0, pid=("7", "4711"), status=0, size=5, data=b"\xe4\xbd\xa0\xe5")
 
     assert expected == parse(text)
-    assert Glimpse() == parse("")
-    assert Glimpse(refused="812 since Sun Nov 22 10:02:11 2026") == parse(
+    assert Poll() == parse("")
+    assert Poll(refused="812 since Sun Nov 22 10:02:11 2026") == parse(
         "refused 812 since Sun Nov 22 10:02:11 2026\n"
     )
 
@@ -242,7 +242,7 @@ def test_a_flag_from_before_the_start_proves_nothing():
     """A restarted container still has the flag of its first initialisation."""
     old = f"flag 1795330000\ninitlog 1795330000\nsaid {ZH}\n"
 
-    assert Itself(up=True, age=60.0) == parse_itself(UP + old)
+    assert SelfInit(up=True, age=60.0) == parse_itself(UP + old)
 
 
 def test_a_step_of_its_own_start_is_no_initialisation():

@@ -1,4 +1,4 @@
-"""Every knob of the stand-in image is tried upon a scale-out and its way back."""
+"""Every knob of the stand-in image is tried upon a scale-out and its rollback."""
 
 from __future__ import annotations
 

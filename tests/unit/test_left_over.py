@@ -15,7 +15,7 @@ from omsfab.fleet.model import Ports
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import node, scale_out, undo
 from omsfab.plan.records import NothingRuns
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.ssh.shell import Result
 
 LISTEN = """
@@ -127,7 +127,7 @@ class Node:
     def run(self, cmd):
         return Result(0, self.said, "")
 
-    def by_hand(self, text, note=""):
+    def ssh_line(self, text, note=""):
         return Next(text, note=note)
 
 
@@ -137,7 +137,7 @@ def test_the_warning_names_pid_user_command_and_the_line_that_ends_it(tmp_path):
         (*STORES, row(733, "ds", "oms_drc_supervisor", "9000"), "outside\t8088\t44 socat")
     )
     told = []
-    site = Site("", tmp_path, {"oms1": Node(said)}, None)
+    site = Interpreter("", tmp_path, {"oms1": Node(said)}, None)
     probe = NothingRuns("oms_427", processes.listing("oms_427", Ports()))
 
     why = site.ask(probe, "oms1", lambda *words: told.append(words))
@@ -152,7 +152,7 @@ def test_the_warning_names_pid_user_command_and_the_line_that_ends_it(tmp_path):
 
 
 def test_it_is_looked_at_wherever_production_is_stopped(fleet, package, present):
-    """R2.7: right behind the stop on each node, before rows go; on the way back and in node.stop
+    """R2.7: right behind the stop on each node, before rows go; in the rollback and in node.stop
     too.  The plan counts the Stores."""
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
     now = replace(now, nodes={**now.nodes, "oms1": replace(now.facts("oms1"), stores=("store7",))})

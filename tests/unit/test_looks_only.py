@@ -17,7 +17,7 @@ from omsfab.errors import InputError, StepFailed
 from omsfab.fleet import hosts_file
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.events import Event
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.progress import progress
 from omsfab.run.confirmation import Flags, confirm
@@ -57,7 +57,7 @@ def half_done(fleet):
     """A scale-out that has stopped OMS on its first node, and was killed in the next step."""
     region = fleet.regions[0]
     first = region.nodes[0]
-    present = Present(
+    present = Observed(
         clusters={region.location: CmUrl(first.ip, 8088)},
         hosts={first.ip: "ONLINE"},
         nodes={
@@ -277,7 +277,7 @@ def test_a_stage_that_is_done_in_part_names_the_nodes_that_are_left(place):
     fleet = hosts_file.load(HOSTS)
     past = journals.read(home_of(fleet) / RUN / "journal.jsonl")
     record = journals.load_record(home_of(fleet) / RUN)
-    plan = scale_out.scale_out(fleet, Present.of(record["present"]), **record["args"])
+    plan = scale_out.scale_out(fleet, Observed.of(record["present"]), **record["args"])
     how = progress(plan, past.events)
 
     lines = list(progress_lines(how, run=RUN, of="fab scale.out", by="li", now=how.began + 200))

@@ -30,7 +30,7 @@ class Node:
             return Result(0, base64.b64encode(b"{}").decode(), "")
         return Result(0, "".join(f"{name}\n" for name in self.runs), "")
 
-    def by_hand(self, text, note=""):
+    def ssh_line(self, text, note=""):
         return shell("ssh", "oms1", text, note=note)
 
 

@@ -11,7 +11,7 @@ from omsfab.fleet.model import Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab
-from omsfab.plan.observed import NodeFacts, Present, assumed
+from omsfab.plan.observed import NodeFacts, Observed, assumed
 from omsfab.plan.procedures import refusals, regions, scale_out
 from omsfab.plan.records import Job, SaveRows, Write
 from tests.unit.test_plans import compare
@@ -42,7 +42,7 @@ def now(package):
         cm_nodes=OLD,
         drift=tuple(Drift(key, None, "cn-hangzhou") for key in ("cm_region", "cm_region_cn")),
     )
-    return Present(
+    return Observed(
         clusters={1: CmUrl("10.0.0.100", 8088)},
         regions={1: "cn-default"},
         defaults=(1,),

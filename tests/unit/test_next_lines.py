@@ -41,7 +41,7 @@ from omsfab.run.start import _name_who_deleted
 from omsfab.ssh.protocol import Result
 from tests.unit.test_looks_only import Terminal, half_done, place  # noqa: F401  # a fixture
 from tests.unit.test_looks_only import fab as typed
-from tests.unit.test_ways_back import BACK, FORWARD, made, the_plan, world
+from tests.unit.test_undo_runs import BACK, FORWARD, made, the_plan, world
 
 
 def judged(error: OmsfabError, asked: str) -> pasted.Told:

@@ -17,7 +17,7 @@ from omsfab.plan.outage import Outage, outage
 from omsfab.plan.records import Await, Plan, Programs, Run, Stage, Step
 from omsfab.run.engine import interpreter as site_module
 from omsfab.run.engine import runner as runner_module
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.engine.runner import Runner
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History, cure
@@ -356,7 +356,7 @@ def heard(site, work):
 
 def test_the_interpreter_tells_what_the_programs_do(tmp_path):
     """Once for each change that it sees, not once for each question."""
-    site = Site("r", tmp_path, {"oms1": Container(UP, UP, DOWN, UP)}, None)
+    site = Interpreter("r", tmp_path, {"oms1": Container(UP, UP, DOWN, UP)}, None)
     asked = Programs(supervisor.status("oms"))
 
     told = heard(site, lambda site, tell: [site.ask(asked, "oms1", tell) for _ in range(4)])
@@ -367,7 +367,7 @@ def test_the_interpreter_tells_what_the_programs_do(tmp_path):
 
 def test_the_intent_of_a_stop_is_told_before_it(tmp_path):
     """It is the earliest bound of the outage, also for a run that is killed in it."""
-    site = Site("r", tmp_path, {"oms1": Container("")}, None)
+    site = Interpreter("r", tmp_path, {"oms1": Container("")}, None)
     stopping = Run(supervisor.stop_all("oms"), programs="stop")
 
     told = heard(site, lambda site, tell: site.perform(stopping, Step("s", "oms1", "s"), 1, tell))
@@ -380,7 +380,9 @@ def test_a_wait_says_what_it_waits_for(tmp_path, monkeypatch):
     seconds = iter(range(0, 10_000, 4))
     monkeypatch.setattr(site_module.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(site_module.time, "sleep", lambda span: None)
-    site = Site("r", tmp_path, {"oms1": Container(DOWN.replace("STOPPED", "STARTING"))}, None)
+    site = Interpreter(
+        "r", tmp_path, {"oms1": Container(DOWN.replace("STOPPED", "STARTING"))}, None
+    )
     said = []
 
     def tell(kind, text, data=None):

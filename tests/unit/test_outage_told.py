@@ -14,7 +14,7 @@ from omsfab.run.lifecycle import Order
 from omsfab.run.record import journal as journals
 from omsfab.run.session import home_of
 from tests.unit.test_looks_only import HOSTS, RUN, THEN, fab, place  # noqa: F401  # a fixture
-from tests.unit.test_ways_back import the_plan, world
+from tests.unit.test_undo_runs import the_plan, world
 
 FROM_THEN = "OMS of cn-hangzhou is DOWN for 1:30 (since 00:00:10Z)"
 ENDS = {

@@ -15,7 +15,7 @@ from omsfab.fleet import hosts_file
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import steps
-from omsfab.plan.observed import NodeFacts, Present, Reference, assumed
+from omsfab.plan.observed import NodeFacts, Observed, Reference, assumed
 from omsfab.plan.overview import overview
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, ClearRows, FromAny, Job, Send, Write
@@ -49,7 +49,7 @@ def test_third_node_behind_a_vip(fleet, package, present):
     both = ("10.0.0.1", "10.0.0.2")
     there = NodeFacts(container="running", has_image=True, host_ip="10.0.0.2", cm_nodes=both)
     now = present(package, url="http://10.0.0.100:8088/", oms2=there)
-    now = Present(
+    now = Observed(
         clusters=now.clusters,
         hosts={"10.0.0.1": "ONLINE", "10.0.0.2": "ONLINE"},
         nodes=now.nodes,
@@ -62,7 +62,9 @@ def test_third_node_behind_a_vip(fleet, package, present):
 
 def test_first_deployment(fleet, package):
     """A region that MetaDB does not know is deployed node by node; no VIP is asked for."""
-    compare("deploy", scale_out.deploy(fleet, Present(package=package, image=package.image)), fleet)
+    compare(
+        "deploy", scale_out.deploy(fleet, Observed(package=package, image=package.image)), fleet
+    )
 
 
 def test_dry_assumes_the_longer_scenario(fleet, package):
@@ -80,7 +82,7 @@ def test_nothing_to_do_changes_nothing(fleet):
     facts = {
         f"oms{n}": NodeFacts(container="running", has_image=True, cm_nodes=ips) for n in (1, 2, 3)
     }
-    now = Present(
+    now = Observed(
         clusters={1: CmUrl("10.0.0.100", 8088)}, hosts=dict.fromkeys(ips, "ONLINE"), nodes=facts
     )
 
@@ -229,7 +231,7 @@ def test_nodes_limits_who_joins_and_what_cm_nodes_say(fleet, package, present):
 def test_the_record_of_the_present_gives_the_same_plan(fleet, package, present):
     """What is stored with a run, through JSON, is enough to plan again."""
     now = present(package)
-    again = Present.of(json.loads(json.dumps(now.record())))
+    again = Observed.of(json.loads(json.dumps(now.record())))
 
     assert scale_out.scale_out(fleet, now) == scale_out.scale_out(fleet, again)
 
@@ -249,7 +251,7 @@ def test_a_present_that_fits_no_scenario_is_refused(fleet, package, id, change, 
     fields = {"clusters": now.clusters, "hosts": now.hosts, "nodes": now.nodes} | change
 
     with pytest.raises(PreflightError) as caught:
-        scale_out.scale_out(fleet, Present(package=package, image=now.image, **fields))
+        scale_out.scale_out(fleet, Observed(package=package, image=now.image, **fields))
 
     assert id == caught.value.id
     assert caught.value.fix or caught.value.next
@@ -289,7 +291,7 @@ def test_a_cm_url_in_metadb_that_is_none_is_refused(fleet, package, present, url
 def test_no_two_steps_of_a_plan_share_a_key(fleet, package, present):
     """A resumed run skips what is done by its key: a second question must not pass as the first."""
     now = present(package)
-    plans = (scale_out.scale_out(fleet, now), scale_out.deploy(fleet, Present(package=package)))
+    plans = (scale_out.scale_out(fleet, now), scale_out.deploy(fleet, Observed(package=package)))
 
     assert [] == [
         key

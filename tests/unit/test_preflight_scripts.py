@@ -288,7 +288,7 @@ def test_memory_that_the_programs_of_oms_do_not_fit_in_is_told_of(asked, tmp_pat
 
 def test_a_port_without_a_password_that_answers_here_is_told_of(tmp_path):
     """R3: 8084, 8088, 9000 are open to whoever gets there."""
-    site = interpreter.Site("r", tmp_path, {}, None)
+    site = interpreter.Interpreter("r", tmp_path, {}, None)
     with socket.socket() as held, socket.socket() as free:
         held.bind(("127.0.0.1", 0))
         held.listen()
@@ -306,7 +306,7 @@ def test_a_slow_metadb_is_told_of(fleet, present, tmp_path, took, said):
     """R3: 60 ms a statement is the vendor's limit."""
     stage = questions.stage(fleet, fleet.regions[0], present(), (), (), vip=False)
     (step,) = (one for one in stage.steps if one.name == "metadb-quick")
-    site = interpreter.Site("r", tmp_path, {}, SimpleNamespace(statement_time=lambda: took))
+    site = interpreter.Interpreter("r", tmp_path, {}, SimpleNamespace(statement_time=lambda: took))
 
     assert said == site.ask(step.verify[0], step.node)
     assert step.warn
@@ -317,7 +317,7 @@ def test_the_login_is_asked_from_every_node(fleet, package, present, tmp_path):
     now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
     asked = [s for s in scale_out.scale_out(fleet, now).steps if s.name == "metadb-login"]
     metadb = SimpleNamespace(kept_out={"oms2": "Access denied", "oms3": None}.get)
-    site = interpreter.Site("r", tmp_path, {}, metadb)
+    site = interpreter.Interpreter("r", tmp_path, {}, metadb)
 
     assert ["oms1", "oms2", "oms3"] == sorted(step.node for step in asked)
     assert not any(step.warn for step in asked)

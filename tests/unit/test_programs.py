@@ -12,7 +12,7 @@ import pytest
 from omsfab.command import shown
 from omsfab.commands import docker, supervisor
 from omsfab.plan import steps
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, Programs
 from omsfab.run.engine import interpreter as sites
@@ -116,7 +116,7 @@ def test_what_docker_init_does_not_start_is_started(fleet, ill):
 
 
 def test_a_rollback_waits_for_what_ran_before_only(fleet, ill):
-    """R1.1b: FATAL is no dead end on the way back either."""
+    """R1.1b: FATAL is no dead end in the rollback either."""
     begun = {"stop-processes@oms1", "clear-rows@metadb", "initialise@oms1"}
     plan = undo.undo(fleet, ill, run="r", region="", begun=begun)
     (step,) = (step for step in plan.steps if step.name == "start-processes")
@@ -192,7 +192,7 @@ def test_a_program_that_nobody_starts_is_not_waited_for_to_the_end(
     monkeypatch.setattr(sites, "time", clock)
     said = listed(sshd="FATAL", nginx=others) if others else Result(1, "", "refused")
     node = SimpleNamespace(run=lambda *_: said)
-    site = sites.Site("r", tmp_path, {"oms1": node}, None)
+    site = sites.Interpreter("r", tmp_path, {"oms1": node}, None)
 
     why = site.ask(Await(Programs(STATUS), limit=180, every=1), "oms1")
 
@@ -214,7 +214,7 @@ def test_a_page_that_cannot_come_is_not_waited_for(
     fleet, tmp_path, monkeypatch, console, seen, waited
 ):
     """R6: up to 900 s as the vendor's deployer, but not behind a console that is down for good:
-    on the way back that is told at once, where it was known before."""
+    in the rollback that is told at once, where it was known before."""
     clock = Clock()
     monkeypatch.setattr(sites, "time", clock)
     (probe, *_) = steps.healthy(fleet, fleet.nodes[0]).verify
@@ -225,7 +225,7 @@ def test_a_page_that_cannot_come_is_not_waited_for(
             states if cmd == probe.probe.behind.command else Result(7, "", "refused")
         )
     )
-    site = sites.Site("r", tmp_path, {"oms1": node}, None)
+    site = sites.Interpreter("r", tmp_path, {"oms1": node}, None)
     if seen:
         site.ask(probe.probe.behind, "oms1")
 
@@ -254,7 +254,7 @@ def test_a_rollback_waits_less_for_a_page_that_is_only_told(fleet, ill):
 
 def test_states_survive_the_run_directory(ill):
     """A resumed run plans with what was so then: through JSON and back."""
-    assert ill.nodes == Present.of(ill.record()).nodes
+    assert ill.nodes == Observed.of(ill.record()).nodes
 
 
 def test_the_containers_own_socket_goes_before_the_port_of_the_host(tmp_path):

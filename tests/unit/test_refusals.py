@@ -12,7 +12,7 @@ from omsfab.fleet.oms_config import Drift
 from omsfab.plan.acceptance import ACCEPTABLE
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import node, scale_out
-from omsfab.plan.records import Succeeds
+from omsfab.plan.records import ExitsZero
 from tests.guards import GUARDS, ROOT
 
 VIP = "10.0.0.100"
@@ -204,7 +204,7 @@ def test_a_running_container_must_see_what_was_written(fleet, package, present):
     """A bind mount holds an inode: the digest inside the container is compared before init."""
     plan = scale_out.scale_out(fleet, present(package))
     config = next(s for s in plan.steps if (s.name, s.node) == ("config", "oms1"))
-    asked = [probe.command for probe in config.verify if isinstance(probe, Succeeds)]
+    asked = [probe.command for probe in config.verify if isinstance(probe, ExitsZero)]
 
     assert [node_checks.same_inside("oms_427", "/data/config.yaml", docker.CONFIG)] == asked
 

@@ -24,7 +24,7 @@ from omsfab.run.session import Session
 from omsfab.run.start import _refuse_held
 from omsfab.show.check import of_differences
 from omsfab.ssh.protocol import Result
-from tests.unit.test_ways_back import BACK, FORWARD, Shell, made, world
+from tests.unit.test_undo_runs import BACK, FORWARD, Shell, made, world
 
 TOUCHING = {
     "node.stop": repair.stop,

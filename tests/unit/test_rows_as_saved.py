@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omsfab.plan.records import RowsAsSaved
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 
 
 class Rows:
@@ -23,11 +23,11 @@ class Rows:
 
 
 def test_a_run_that_saved_no_row_has_deleted_none(tmp_path):
-    """Killed before: no backup is asked for, and the way back does not end with 9."""
-    assert None is Site("r", tmp_path, {}, Rows(deleted=False)).ask(RowsAsSaved(1), "metadb")
+    """Killed before: no backup is asked for, and the rollback does not end with 9."""
+    assert None is Interpreter("r", tmp_path, {}, Rows(deleted=False)).ask(RowsAsSaved(1), "metadb")
 
 
 def test_rows_that_were_deleted_want_their_backup(tmp_path):
     """The marker says that there was one, and it is not here: that is no success."""
     with pytest.raises(FileNotFoundError):
-        Site("r", tmp_path, {}, Rows(deleted=True)).ask(RowsAsSaved(1), "metadb")
+        Interpreter("r", tmp_path, {}, Rows(deleted=True)).ask(RowsAsSaved(1), "metadb")

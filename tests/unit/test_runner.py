@@ -29,7 +29,7 @@ from omsfab.errors import (
 )
 from omsfab.next_line import fab
 from omsfab.plan.events import Event, RunEnd
-from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.plan.records import ExitsZero, Plan, Run, Stage, Step
 from omsfab.run import clock
 from omsfab.run.engine import failpoint
 from omsfab.run.engine.runner import Runner, stands
@@ -66,7 +66,7 @@ class FakeWorld:
 
 
 def step(word, node="oms1", **fields):
-    probe = (Succeeds(command(word), "no"),)
+    probe = (ExitsZero(command(word), "no"),)
     return Step(
         word,
         node,
@@ -104,7 +104,7 @@ def test_what_is_there_is_left_alone(events):
 
 def test_an_effect_whose_outcome_is_not_proven_is_no_success(events):
     """The command said 0, the outcome is not there: Mismatch, exit 5."""
-    other = (Succeeds(command("other"), "no"),)
+    other = (ExitsZero(command("other"), "no"),)
 
     with pytest.raises(Mismatch) as caught:
         Runner(FakeWorld(), events.append).carry_out(plan((step("a", verify=other),)))
@@ -153,7 +153,7 @@ def test_nothing_begins_after_ctrl_c(events):
 
 
 def test_an_unknown_outcome_stays_one_whatever_else_failed(events):
-    """Exit 7, and each failure once: else the way back would be offered beside a running init."""
+    """Exit 7, and each failure once: else the rollback would be offered beside a running init."""
     known, unknown = StepFailed("INIT-011", "x"), OutcomeUnknown("INIT-021", "away")
     runner = Runner(FakeWorld(), events.append)
     runner._changed = ["something"]
@@ -176,7 +176,7 @@ def test_a_preflight_that_fails_has_changed_nothing(events):
 
 def test_a_preflight_tells_all_that_stands_in_the_way(events):
     """Two probes of one question do not hold: both are told, to be cured at once."""
-    both = (Succeeds(command("port"), "taken"), Succeeds(command("room"), "little"))
+    both = (ExitsZero(command("port"), "taken"), ExitsZero(command("room"), "little"))
     question = step("ready", check=(), apply=(), kind="read-only", fault="HOST-002", verify=both)
 
     with pytest.raises(PreflightError) as caught:
@@ -434,7 +434,11 @@ def test_a_resumed_run_does_not_repeat_what_is_done(tmp_path):
 def test_a_resumed_run_makes_again_what_is_gone(tmp_path):
     """An image that was pruned, a file that was edited; but what is true only for a while, and what
     cannot be asked, counts as done."""
-    lasting, passing, silent = step("a", lasting=True), step("b"), step("c", "oms2", lasting=True)
+    lasting, passing, silent = (
+        step("a", recheck_on_resume=True),
+        step("b"),
+        step("c", "oms2", recheck_on_resume=True),
+    )
     the_plan = plan((lasting, passing, silent), (step("d"),))
     first = FakeWorld()
     first.broken["d"] = [StepFailed("X-001", "no")]
@@ -478,7 +482,7 @@ def test_what_came_out_otherwise_is_done_in_the_other_way(events, bad):
     world = FakeWorld()
     world.broken["script"] = [StepFailed(bad, "no")] if bad else []
     spare = (Run(command("rows")),)
-    init = step("script", check=(), verify=(Succeeds(command("rows"), "no"),), spare=spare)
+    init = step("script", check=(), verify=(ExitsZero(command("rows"), "no"),), spare=spare)
 
     Runner(world, events.append).carry_out(plan((init,)))
 
@@ -490,7 +494,7 @@ def test_what_came_out_otherwise_is_done_in_the_other_way(events, bad):
 
 def test_what_a_step_needs_elsewhere_is_asked_right_before_it(tmp_path):
     """The programs of another node run again: RUN-040, and no row is touched."""
-    needed = (("oms1", Succeeds(command("stopped"), "no")),)
+    needed = (("oms1", ExitsZero(command("stopped"), "no")),)
     the_plan = plan((step("other"),), (step("rows", "m", needs=needed),))
     world, good = FakeWorld(), FakeWorld("stopped")
 
@@ -528,7 +532,7 @@ def test_another_attempt_only_after_a_known_end(tmp_path, error, attempt):
 def test_a_wrong_outcome_is_looked_at_again_without_doing_it_again(tmp_path):
     """VER-001 after an initialisation: the operator mends, resume finds attempt 1 and verifies."""
     world = FakeWorld()
-    other = (Succeeds(command("other"), "no"),)
+    other = (ExitsZero(command("other"), "no"),)
     one = plan((step("a", check=(), verify=other, fault="VER-001"),))
     with pytest.raises(Mismatch):
         run_into(tmp_path, world, one)
@@ -635,7 +639,7 @@ def test_what_is_seen_after_the_lock_was_lost_is_nobodys_failure(events, ends):
             raise lost[0]
 
     world.perform = perform
-    verify = (Succeeds(command("other" if ends == "is not proven" else "a"), "no"),)
+    verify = (ExitsZero(command("other" if ends == "is not proven" else "a"), "no"),)
     one = step("a", verify=verify, kind="once-only")
 
     with pytest.raises(LockLost) as error:
@@ -887,7 +891,7 @@ def copied(*done, begun=()):
     return journals.Past((), frozenset(done), frozenset(begun), {}, False, False, "", copied=True)
 
 
-def surgery(*, apart=False):
+def surgery(*, tolerate_failures=False):
     """Stop, rows, rows once more, the initialisation: what a scale-out does to the first node."""
     stages = plan(
         (step("stop", check=(), until="init@oms1"),),
@@ -895,7 +899,7 @@ def surgery(*, apart=False):
         (step("quiet", "metadb", check=(), kind="transaction"),),
         (step("init", kind="once-only"),),
     )
-    last = dataclasses.replace(stages.stages[-1], apart=apart)
+    last = dataclasses.replace(stages.stages[-1], tolerate_failures=tolerate_failures)
     return dataclasses.replace(stages, stages=(*stages.stages[:-1], last))
 
 
@@ -939,7 +943,7 @@ def test_a_node_that_joins_and_is_away_keeps_nobody_from_going_on(events):
 
     world.begun = away
 
-    Runner(world, events.append, copied()).carry_out(surgery(apart=True))
+    Runner(world, events.append, copied()).carry_out(surgery(tolerate_failures=True))
 
     assert ["stop", "rows", "quiet"] == world.done
 

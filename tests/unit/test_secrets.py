@@ -15,7 +15,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.observed import assumed
 from omsfab.plan.procedures import node, scale_out
 from omsfab.plan.records import Run, Step
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.record import journal as journals
 from omsfab.run.record.decisions import digest
 from omsfab.secret import Secret
@@ -118,7 +118,7 @@ def test_an_error_has_its_five_parts():
 def test_a_secret_within_another_leaves_nothing_of_it(tmp_path):
     """X01: the longer one is hidden first."""
     secrets = (Secret("oms-2024"), Secret("oms-2024-tsdb!"))
-    site = Site("r", tmp_path, {}, None, secrets=secrets)
+    site = Interpreter("r", tmp_path, {}, None, secrets=secrets)
 
     assert "password=****" == site.redact("password=oms-2024-tsdb!")
 
@@ -144,7 +144,9 @@ def test_what_a_line_in_the_container_says_is_fit_for_a_screen(tmp_path):
         "7f3-of-oms end",
     )
     told = []
-    site = Site("r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3-of-oms")])
+    site = Interpreter(
+        "r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3-of-oms")]
+    )
     step = Step("exec", "oms1", "exec", apply=(Run(command("x"), any_status=True),))
 
     site.perform(step.apply[0], step, 1, lambda kind, text: told.append((kind, text)))
@@ -159,7 +161,7 @@ def test_what_a_line_in_the_container_says_is_fit_for_a_screen(tmp_path):
 def test_an_error_quotes_no_escape_and_no_secret(tmp_path):
     """The output of a command that failed is its evidence."""
     said = ("\x1b[2Jpassword=x\x9b0m", "%43ANARY-7f3")
-    site = Site("r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3")])
+    site = Interpreter("r", tmp_path, {"oms1": Talker(*said)}, None, secrets=[Secret("CANARY-7f3")])
     step = Step("exec", "oms1", "exec", apply=(Run(command("x")),))
 
     with pytest.raises(OmsfabError) as caught:

@@ -16,13 +16,13 @@ from omsfab.lab import pasted
 from omsfab.metadb import rows as metadb_surgery
 from omsfab.metadb import tunnel
 from omsfab.next_line import shell
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Job, PutBack
 from omsfab.run.confirmation import Flags
 from omsfab.run.engine import init_job as jobs
 from omsfab.run.engine.failpoint import Failpoint
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.record import journal as journals
 from omsfab.run.record.replica import Mirror
 from omsfab.secret import Secret
@@ -46,7 +46,7 @@ class Node1:
     def run(self, cmd, on_line=None):
         return self.answer
 
-    def by_hand(self, text, note=""):
+    def ssh_line(self, text, note=""):
         return shell("ssh", "10.0.0.1", text, note=note)
 
     def write(self, *_):
@@ -128,7 +128,7 @@ def test_metrics_want_an_oms(measured):  # noqa: F811
     """PLAN-013: oms.deploy comes first."""
     nodes = {node.name: NodeFacts() for node in measured.nodes}
     with pytest.raises(OmsfabError) as error:
-        tsdb.enable(measured, Present(nodes=nodes))
+        tsdb.enable(measured, Observed(nodes=nodes))
 
     judged(error.value, "PLAN-013", "tsdb.enable")
 
@@ -251,7 +251,7 @@ def test_a_config_yaml_that_is_not_written_is_told(node, id):
 @pytest.mark.parametrize(("status", "id"), [(posix.NOT_OURS, "CFG-013"), (1, "CFG-007")])
 def test_a_file_that_cannot_be_put_back_is_told(tmp_path, status, id):
     """Somebody else's, or no right."""
-    site = Site("r", tmp_path, {"oms1": Node1(status)}, None)
+    site = Interpreter("r", tmp_path, {"oms1": Node1(status)}, None)
 
     with pytest.raises(OmsfabError) as error:
         site._put_back("oms1", PutBack("/data/c", "/data/c.bak"), lambda *_: None)

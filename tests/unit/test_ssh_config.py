@@ -45,7 +45,7 @@ def target(name: str = "oms1", **ssh: object) -> Target:
 
 def way(name: str = "oms1") -> str:
     """How the machine is reached, e.g. ``-J li@bastion:22 -p 22 li@oms1``."""
-    line = Dialer(Ssh()).by_hand(Node(name=name, ip="10.0.0.1", address=name), "true")
+    line = Dialer(Ssh()).ssh_line(Node(name=name, ip="10.0.0.1", address=name), "true")
     words = shlex.split(line.line)
     return " ".join(words[words.index("-J" if "-J" in words else "-p") : -1])
 

@@ -13,7 +13,7 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Tsdb
 from omsfab.fleet.oms_config import Drift
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, tsdb
 from omsfab.plan.records import Run, Write
 from omsfab.run import resume
@@ -42,7 +42,7 @@ def running():
         cm_nodes=IPS,
         drift=(Drift("tsdb_enabled", "false", "true"), Drift("tsdb_url", "x", "y")),
     )
-    return Present(nodes={f"oms{n}": facts for n in (1, 2, 3)}, image=ID)
+    return Observed(nodes={f"oms{n}": facts for n in (1, 2, 3)}, image=ID)
 
 
 def test_the_flags_are_the_vendors(measured):
@@ -77,7 +77,7 @@ def test_a_login_has_no_password_in_its_words(measured):
 def test_it_is_deployed_on_the_node_of_its_url(measured):
     """From its package, with authentication proven both ways."""
     package = Package("packages/influxdb_1.8.tar.gz", 1, "ef" * 32, ID)
-    plan = tsdb.deploy(measured, Present(package=package, image=ID))
+    plan = tsdb.deploy(measured, Observed(package=package, image=ID))
     words = [e.command.argv for s in plan.steps for e in s.apply if isinstance(e, Run)]
 
     assert {"oms3"} == {step.node for step in plan.steps}
@@ -88,7 +88,7 @@ def test_it_is_deployed_on_the_node_of_its_url(measured):
 def test_ports_room_and_processor_are_asked_before_anything_is_sent(measured):
     """A port that is taken, another machine, a full disk: known before gigabytes travel."""
     package = Package("packages/influxdb_1.8.tar.gz", 1000, "ef" * 32, ID, "arm64")
-    plan = tsdb.deploy(measured, Present(package=package, image=ID))
+    plan = tsdb.deploy(measured, Observed(package=package, image=ID))
     asked = [shown(probe.command) for s in plan.stages[0].steps for probe in s.verify]
 
     assert not any(step.apply for step in plan.stages[0].steps)
@@ -99,7 +99,7 @@ def test_ports_room_and_processor_are_asked_before_anything_is_sent(measured):
 
 def test_a_database_that_runs_is_not_in_its_own_way(measured):
     """The second tsdb.deploy finds its own ports taken, and need not ask."""
-    plan = tsdb.deploy(measured, Present(image=ID))
+    plan = tsdb.deploy(measured, Observed(image=ID))
     container = next(step for step in plan.steps if step.name == "container")
 
     assert container.check == plan.stages[0].steps[-1].check != ()
@@ -107,7 +107,7 @@ def test_a_database_that_runs_is_not_in_its_own_way(measured):
 
 def test_without_a_package_the_key_of_its_own_part_is_named(measured):
     """tsdb.package, not oms.package."""
-    plan = tsdb.deploy(measured, Present(image="influxdb:1.8"))
+    plan = tsdb.deploy(measured, Observed(image="influxdb:1.8"))
     (asked,) = (step for step in plan.steps if step.name == "image")
 
     assert ("IMG-001", True) == (asked.fault, "tsdb.package in hosts.yaml" in asked.fix)
@@ -136,7 +136,7 @@ def test_what_omsfab_does_not_deploy_is_said(measured, id, change):
     fleet = measured.model_copy(update={"tsdb": measured.tsdb.model_copy(update=change)})
 
     with pytest.raises(InputError, match=id):
-        tsdb.deploy(fleet, Present(image=ID))
+        tsdb.deploy(fleet, Observed(image=ID))
 
 
 def test_every_node_gets_in_before_any_config_is_written(measured, running):
@@ -172,7 +172,7 @@ def test_nothing_else_changes_along_the_way(measured, running):
     other = NodeFacts(container="running", cm_nodes=IPS, drift=(Drift("cm_url", "a", "b"),))
 
     with pytest.raises(PreflightError, match="CFG-012") as caught:
-        tsdb.enable(measured, Present(nodes={**running.nodes, "oms2": other}))
+        tsdb.enable(measured, Observed(nodes={**running.nodes, "oms2": other}))
 
     assert "oms2: cm_url: a -> b" in caught.value.evidence
 
@@ -183,7 +183,7 @@ def test_a_node_that_waits_to_join_is_named(measured, running):
         name: NodeFacts(container="running", cm_nodes=IPS[:2], drift=facts.drift)
         for name, facts in running.nodes.items()
     }
-    plan = tsdb.enable(measured, Present(nodes={**nodes, "oms3": NodeFacts()}))
+    plan = tsdb.enable(measured, Observed(nodes={**nodes, "oms3": NodeFacts()}))
 
     assert "oms3 has no container: it gets this when it joins" in plan.reasons
     assert "oms3" not in {step.node for step in plan.steps}
@@ -193,7 +193,7 @@ def test_enabled_twice_changes_nothing(measured, running):
     """The second time every config.yaml has it."""
     same = {name: NodeFacts(container="running", cm_nodes=IPS) for name in running.nodes}
 
-    assert not tsdb.enable(measured, Present(nodes=same)).changes
+    assert not tsdb.enable(measured, Observed(nodes=same)).changes
 
 
 def test_a_joining_node_must_get_in_first(measured, package, present):
@@ -226,7 +226,7 @@ def test_a_scale_out_without_a_new_node_asks_for_the_database_as_well(measured, 
 def test_without_a_database_there_is_nothing_to_do(fleet):
     """The guide: optional.  What to write is said."""
     with pytest.raises(InputError, match="TSDB-005"):
-        tsdb.enable(fleet, Present())
+        tsdb.enable(fleet, Observed())
 
 
 def test_a_resumed_run_keeps_the_package_of_its_own_part(measured, monkeypatch, tmp_path):
@@ -242,7 +242,7 @@ def test_a_resumed_run_keeps_the_package_of_its_own_part(measured, monkeypatch, 
         }
     )
     session = Session(Flags(), both)
-    there = Present(package=Package("/there/influx.tar.gz", 1, "ef" * 32, ID))
+    there = Observed(package=Package("/there/influx.tar.gz", 1, "ef" * 32, ID))
 
     moved = resume._with_package(session, TASKS["tsdb.deploy"], there)
 

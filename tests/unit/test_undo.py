@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from omsfab.fleet.values import CmUrl
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import METADB, DropHosts, Job, PutBack, RestoreRows
 from omsfab.run.record import replica
@@ -26,7 +26,7 @@ def begun(plan):
 
 @pytest.fixture
 def back(fleet, package, present):
-    """The way back of a whole scale-out, or of one that had begun these steps only."""
+    """The rollback of a whole scale-out, or of one that had begun these steps only."""
 
     def make(*keys):
         now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
@@ -49,7 +49,7 @@ def test_a_new_region_goes_with_its_rows(fleet, package):
     )
     new = region.model_copy(update={"nodes": region.nodes[1:], "default": False})
     both = fleet.model_copy(update={"regions": (other, new)})
-    now = Present(clusters={9: CmUrl("10.0.0.1", 8088)}, package=package, image=package.image)
+    now = Observed(clusters={9: CmUrl("10.0.0.1", 8088)}, package=package, image=package.image)
     begun = {"save-rows@metadb", "container@oms2", "container@oms3", "initialise@oms2"}
 
     plan = undo.undo(both, now, run="r", region=new.name, begun=begun)
@@ -106,7 +106,7 @@ def test_whose_it_is_now_is_asked_before_anything_is_rolled_back(back):
     assert first.asks_only
     assert {"own-container@oms2", "own-container@oms3"} <= {step.key for step in first.steps}
     assert {f"own-files@oms{n}" for n in (1, 2, 3)} <= {step.key for step in first.steps}
-    assert all(step.lasting for step in first.steps)
+    assert all(step.recheck_on_resume for step in first.steps)
 
 
 @pytest.mark.parametrize("saving", ["clear-rows@metadb", "save-rows@metadb"])
@@ -155,7 +155,7 @@ def test_the_last_word_of_a_run_is_in_its_copy(tmp_path):
 
 @pytest.fixture
 def joined(fleet, package, present):
-    """The way back of nodes that joined behind a VIP, as far as these steps were begun."""
+    """The rollback of nodes that joined behind a VIP, as far as these steps were begun."""
 
     def make(*keys):
         now = present(package, url="http://10.0.0.100:8088")
@@ -183,8 +183,8 @@ def test_host_rows_of_the_nodes_that_joined_go_with_their_containers(joined):
 
 @pytest.mark.parametrize("url", ["", "http://10.0.0.100:8088"])
 def test_rows_are_saved_before_a_new_node_may_write_any(fleet, package, present, url):
-    """What a way back takes out is what was not there then: first deployment, behind a VIP."""
-    fresh = Present(package=package, image=package.image)
+    """What a rollback takes out is what was not there then: first deployment, behind a VIP."""
+    fresh = Observed(package=package, image=package.image)
     plan = (
         scale_out.scale_out(fleet, present(package, url=url))
         if url
@@ -202,7 +202,7 @@ def test_without_a_container_no_host_row_is_touched(joined):
 
 def test_a_deployment_is_taken_back_to_an_empty_region(fleet, package):
     """There was no row, nor a table perhaps: all rows of the region go; there are no others."""
-    now = Present(package=package, image=package.image)
+    now = Observed(package=package, image=package.image)
     plan = undo.undo(fleet, now, run=RUN, region="", begun=begun(scale_out.deploy(fleet, now)))
     rows = [step for step in plan.steps if step.node == METADB]
 
@@ -225,7 +225,7 @@ def test_programs_that_did_not_run_before_are_not_started(fleet, present):
     facts = NodeFacts(container="running", host_ip="10.0.0.1", programs=("nginx", "sshd"))
     now = present(oms1=facts)
     plan = undo.undo(
-        fleet, Present.of(json.loads(json.dumps(now.record()))),
+        fleet, Observed.of(json.loads(json.dumps(now.record()))),
         run=RUN, region="", begun=frozenset({"stop-processes@oms1"}),
     )  # fmt: skip
 

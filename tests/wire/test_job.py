@@ -21,7 +21,7 @@ from omsfab.commands import init_job as words
 from omsfab.errors import Ended, Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.next_line import fab
 from omsfab.plan.records import Job
-from omsfab.run.engine.init_job import JobResult, Pace, follow
+from omsfab.run.engine.init_job import InitResult, Pace, follow
 from omsfab.secret import Secret
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
@@ -75,7 +75,7 @@ class Container:
             f"{text}\nstatus=$?\nrmdir running; exit $status\n"
         )
 
-    def follow(self, attempt: str = "r1-1", **changes: object) -> JobResult:
+    def follow(self, attempt: str = "r1-1", **changes: object) -> InitResult:
         on_line: Callable[[str], object] = changes.pop("on_line", lambda line: None)
 
         def line(text: str) -> None:
@@ -235,7 +235,7 @@ def test_two_racing_runs_never_overlap(container):
     for thread in threads:
         thread.join()
 
-    assert ["JobResult", "Locked"] == sorted(type(end).__name__ for end in ends)
+    assert ["InitResult", "Locked"] == sorted(type(end).__name__ for end in ends)
     assert (1, False) == (container.executions, container.overlaps)
 
 

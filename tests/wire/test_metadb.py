@@ -33,7 +33,7 @@ from omsfab.errors import (
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import backup, sql
 from omsfab.metadb.backup import BadBackup
-from omsfab.metadb.client import Keeper, Lease, MetaDbEdge
+from omsfab.metadb.client import Lease, LeaseKeeper, MetaDbEdge
 from omsfab.metadb.connection import Link
 from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 from omsfab.secret import Secret
@@ -497,7 +497,7 @@ def test_undo_puts_every_row_back(edge, oms, lease, tmp_path):
 
 
 def test_rows_are_put_back_once_more_after_each_initialisation(edge, oms, lease, tmp_path):
-    """docker_init.sh on the way back has made others of them; of one attempt it is done once."""
+    """docker_init.sh in the rollback has made others of them; of one attempt it is done once."""
     before, again = oms.dump(), RestoreRows(1, once_more=True)
     edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
     edge.restore_region(RESTORE, lease=lease, backup_dir=tmp_path)
@@ -1446,7 +1446,7 @@ def test_a_cut_update_never_lies(oms, lease, proxy, tmp_path, point, action):
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("point", BACK)
 def test_a_cut_restore_never_lies(edge, oms, lease, proxy, tmp_path, point, action):
-    """The way back is one transaction as well: all rows are back, and told so, or none."""
+    """The rollback is one transaction as well: all rows are back, and told so, or none."""
     before = oms.dump()
     edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
     oms.engine.sql(*INITIALISED)
@@ -1745,7 +1745,7 @@ def test_a_lease_that_the_row_calls_ours_is_not_lost(edge, oms, lease):
     server = oms.engine.edge()._server
     counted = replace(server, connect=functools.partial(server.connect, cursorclass=Untouched))
 
-    with Keeper(counted, lease, every=60) as keeper:
+    with LeaseKeeper(counted, lease, every=60) as keeper:
         keeper._renew()
         keeper.check()
         oms.engine.sql("update oms_rm.omsfab_lease set token = token + 1")
@@ -1765,7 +1765,7 @@ def test_a_keeper_that_is_stopped_has_ended(oms, lease, monkeypatch):
         done.append("renewed")
 
     monkeypatch.setattr("omsfab.metadb.lease.renew", renew)
-    with Keeper(oms.engine.edge()._server, lease, every=0.001) as keeper:
+    with LeaseKeeper(oms.engine.edge()._server, lease, every=0.001) as keeper:
         assert asked.wait(5)
         stops = threading.Thread(target=keeper.stop)
         stops.start()
@@ -1783,7 +1783,7 @@ def test_a_keeper_renews_and_notices_a_loss(edge, oms, lease):
     )._server
     expire(oms)
 
-    with Keeper(server, lease, every=0.02) as keeper:
+    with LeaseKeeper(server, lease, every=0.02) as keeper:
         assert renewed.wait(5)
         keeper.check()
         oms.engine.sql("update oms_rm.omsfab_lease set token = token + 1")

@@ -10,10 +10,10 @@ from omsfab.errors import InputError, Next, PreflightError
 from omsfab.fleet.model import Fleet, Node
 from omsfab.next_line import fab, meant, nearest, plus
 from omsfab.plan import questions, step_names, steps
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import refusals
 from omsfab.plan.procedures.declared import procedure
-from omsfab.plan.records import Await, Plan, Programs, Run, Says, Stage, Step, Succeeds
+from omsfab.plan.records import Await, ExitsZero, OutputIs, Plan, Programs, Run, Stage, Step
 
 
 def nodes_named(fleet: Fleet, text: str, again: Next, flag: str = "node") -> tuple[Node, ...]:
@@ -48,12 +48,12 @@ def _plan(
     node: str,
     build: Callable[[Node], tuple[Step, ...]],
     width: int = 0,
-    touches: Present | None = None,
+    touches: Observed | None = None,
     asked: Callable[[Sequence[Node]], tuple[Step, ...]] = lambda nodes: (),
 ) -> Plan:
     """``verb``: what the task is called behind ``node.``.  ``touches``: the running containers of
-    this Present are changed, or their programs are, so no docker_init.sh may run there; asked under
-    the claim, for somebody may have begun one.  ``asked`` as well of all nodes, before
+    this Observed are changed, or their programs are, so no docker_init.sh may run there; asked
+    under the claim, for somebody may have begun one.  ``asked`` as well of all nodes, before
     anything is changed on any of them."""
     task = f"node.{verb}"
     nodes = nodes_named(fleet, node, fab(task))
@@ -70,7 +70,7 @@ def _no_init_runs(fleet: Fleet, node: Node) -> Step:
     return replace(steps.no_init_runs(fleet, node), fix=str(wait))
 
 
-def _config(fleet: Fleet, present: Present, node: Node) -> Step:
+def _config(fleet: Fleet, present: Observed, node: Node) -> Step:
     refusals.config_kept(fleet, (node,), present)
     step = steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
     note = "if its container sees the former file: a restart mounts the one of now"
@@ -78,7 +78,7 @@ def _config(fleet: Fleet, present: Present, node: Node) -> Step:
 
 
 @procedure("node.push-config", "node", undoable=True)
-def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def push_config(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Write config.yaml from hosts.yaml, in place, previous version backed up.
 
     The components read it at the next initialisation.
@@ -94,7 +94,7 @@ def push_config(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.push-certs", "node")
-def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def push_certs(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Bring certificate and key of hosts.yaml to the nodes, checked; nginx reads them anew."""
 
     def build(one: Node) -> tuple[Step, ...]:
@@ -125,7 +125,7 @@ def push_certs(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.load-image", "node", package=True)
-def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def load_image(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Send the package and load it, where the image id is missing.
 
     It lies beside the mount directories.
@@ -142,7 +142,7 @@ def load_image(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.run", "node", package=True, any_dates=True, undoable=True)
-def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def run(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Run the OMS container with the guide's flags: directories, image, config, docker run.
 
     ``docker run`` would fail where a container of the name is already, so one that somebody else
@@ -159,8 +159,8 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
         if not foreign(one):
             return step
         name = fleet.install.container
-        runs = Says(docker.running(name), "true")
-        stays = Succeeds(node_checks.stays_up(name), "it ended")
+        runs = OutputIs(docker.running(name), "true")
+        stays = ExitsZero(node_checks.stays_up(name), "it ended")
         start = Run(docker.start(name), programs="start")
         return replace(
             step, title=f"{name} runs", check=(runs,), apply=(start,), verify=(stays, runs)
@@ -185,7 +185,7 @@ def run(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.stop", "node")
-def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def stop(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Stop all processes in the container (supervisorctl stop all)."""
 
     def build(one: Node) -> tuple[Step, ...]:
@@ -195,10 +195,10 @@ def stop(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.start", "node")
-def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def start(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Start the container if it is stopped, then all processes in it."""
     container = fleet.install.container
-    runs = Says(docker.running(container), "true")
+    runs = OutputIs(docker.running(container), "true")
     status = supervisor.status(container)
     every = Programs(status)
     programs = Await(Programs(status, names=supervisor.PROGRAMS, known=True), limit=180)
@@ -230,14 +230,14 @@ def start(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.restart", "node")
-def restart(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def restart(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Restart the container, one node at a time.
 
     No check: a restart is always wanted.  A program that does not start with its container
     (autostart=false) is started, if it ran before; where nothing ran, all of them are.
     """
     container = fleet.install.container
-    answers = Await(Succeeds(supervisor.answers(container), "supervisord is silent"), limit=60)
+    answers = Await(ExitsZero(supervisor.answers(container), "supervisord is silent"), limit=60)
 
     def build(one: Node) -> tuple[Step, ...]:
         return (
@@ -266,7 +266,7 @@ def _starting(step: Step) -> Step:
 
 
 @procedure("node.initialise", "node", lease=True)
-def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def initialise(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Run docker_init.sh detached and follow it until its banner.
 
     Whether the node was initialised before or not.
@@ -287,7 +287,7 @@ def initialise(fleet: Fleet, present: Present, *, node: str) -> Plan:
 
 
 @procedure("node.refresh", "node", undoable=True)
-def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def refresh(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Write config.yaml and bring it to the components without docker_init.sh."""
     return _plan(
         "refresh",
@@ -310,7 +310,7 @@ def refresh(fleet: Fleet, present: Present, *, node: str) -> Plan:
     called={"words": "command"},
     words={"command": "a line for sh in the container"},
 )
-def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
+def execute(fleet: Fleet, present: Observed, *, node: str, words: str) -> Plan:
     """Run a line in the container and show what it says."""
     container = fleet.install.container
     line = docker.inside(container, "sh", "-c", words, limit=600)
@@ -323,7 +323,7 @@ def execute(fleet: Fleet, present: Present, *, node: str, words: str) -> Plan:
 
 
 @procedure("node.check", "node", flags=("json",))
-def check(fleet: Fleet, present: Present, *, node: str) -> Plan:
+def check(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Ask a node everything that can be asked before or after a change; change nothing."""
 
     def build(one: Node) -> tuple[Step, ...]:

@@ -1,6 +1,6 @@
-"""What stops a plan: what is so now does not fit hosts.yaml, or could not be taken back.
+"""What stops a plan: what is so now does not fit hosts.yaml, or could not be rolled back.
 
-Each function looks at the Present and raises a PreflightError, or returns; nothing was changed.
+Each function looks at the Observed and raises a PreflightError, or returns; nothing was changed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from omsfab.commands import docker
 from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.next_line import fab
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import regions
 from omsfab.plan.procedures.regions import names
 
 
 def stop(
-    present: Present,
+    present: Observed,
     id: str,
     what: str,
     *,
@@ -31,7 +31,7 @@ def stop(
         raise PreflightError(id, what, where=where, evidence=evidence, fix=fix, next=next)
 
 
-def identity(fleet: Fleet, region: Region, present: Present) -> None:
+def identity(fleet: Fleet, region: Region, present: Observed) -> None:
     """Location, name, cm_url, default and heartbeat DB of the region are nobody else's."""
     if present.assumed:
         return
@@ -63,7 +63,7 @@ def identity(fleet: Fleet, region: Region, present: Present) -> None:
         )
 
 
-def _to_be_itself(fleet: Fleet, region: Region, present: Present) -> str:
+def _to_be_itself(fleet: Fleet, region: Region, present: Observed) -> str:
     """What to write.  A file of one region has to have the default one, so where that is another's
     in MetaDB, the other one must stand there too."""
     written = {one.location for one in fleet.regions}
@@ -77,7 +77,7 @@ def _to_be_itself(fleet: Fleet, region: Region, present: Present) -> str:
     )
 
 
-def name_kept(region: Region, present: Present) -> None:
+def name_kept(region: Region, present: Observed) -> None:
     """Rows are deleted only where MetaDB and the running nodes give the region one name.
 
     As long as there is one region it needs none (guide, cm_region): a config.yaml without it says
@@ -102,7 +102,7 @@ def name_kept(region: Region, present: Present) -> None:
         )
 
 
-def held_rows(region: Region, present: Present, rows: str) -> None:
+def held_rows(region: Region, present: Observed, rows: str) -> None:
     """A foreign key that restricts would refuse the DELETE, production stopped (error 1451)."""
     held = [one for one in present.references if one.holds]
     # The row of cluster_info goes in both ways.
@@ -122,7 +122,7 @@ def held_rows(region: Region, present: Present, rows: str) -> None:
         )
 
 
-def called_otherwise(fleet: Fleet, present: Present) -> None:
+def called_otherwise(fleet: Fleet, present: Observed) -> None:
     """An OMS in a container of another name is the one that is meant, or a second one: either way
     nothing is planned, or the one would be ended for the other."""
     found = {
@@ -147,7 +147,7 @@ WRITTEN = (docker.CONFIG, docker.LOGS)
 """What omsfab itself writes on the host for the container: elsewhere it would not be seen."""
 
 
-def mistaken(fleet: Fleet, present: Present) -> frozenset[str]:
+def mistaken(fleet: Fleet, present: Observed) -> frozenset[str]:
     """Return the nodes whose container is not the one that hosts.yaml describes: called otherwise,
     or with config.yaml elsewhere.  What else is asked there by hosts.yaml misleads."""
     return frozenset(
@@ -158,7 +158,7 @@ def mistaken(fleet: Fleet, present: Present) -> frozenset[str]:
     )
 
 
-def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
+def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Observed) -> None:
     """A run that would change a node finds its container as hosts.yaml says, or stops.
 
     Guide: the mount directories must remain unchanged; OMS_HOST_IP is the current host.  A
@@ -191,7 +191,7 @@ def containers_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> No
             )
 
 
-def one_image(running: Sequence[Node], present: Present) -> None:
+def one_image(running: Sequence[Node], present: Observed) -> None:
     """Nodes of one OMS run one image: its id decides, since a tag may be loaded twice."""
     other = {
         node.name: image
@@ -220,7 +220,7 @@ FIXED = ("drc_rm_db", "drc_cm_db", "drc_cm_heartbeat_db", "cm_location")
 """Keys that must not change once a node is initialised: its data would stay behind."""
 
 
-def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
+def fixed_keys(nodes: Sequence[Node], present: Observed) -> None:
     """The databases and the location in hosts.yaml are those the running nodes use (guide)."""
     wrong = [
         (node.name, drift)
@@ -245,7 +245,7 @@ def fixed_keys(nodes: Sequence[Node], present: Present) -> None:
         )
 
 
-def config_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
+def config_kept(fleet: Fleet, nodes: Sequence[Node], present: Observed) -> None:
     """config.yaml of a container that has run is written only where nothing is lost by it.
 
     That is where the container looks for it, with every key it has, for the databases its data is
@@ -257,7 +257,7 @@ def config_kept(fleet: Fleet, nodes: Sequence[Node], present: Present) -> None:
     fixed_keys(there, present)
 
 
-def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
+def others_at_their_cm_url(others: Sequence[Region], present: Observed) -> None:
     """Another region whose cm_url is to change needs the surgery of its own rows, not this run."""
     for other in others:
         here = present.clusters.get(other.location)
@@ -272,7 +272,7 @@ def others_at_their_cm_url(others: Sequence[Region], present: Present) -> None:
             )
 
 
-def all_known(region: Region, present: Present) -> None:
+def all_known(region: Region, present: Observed) -> None:
     """Every node that MetaDB knows must be in hosts.yaml: an unknown one would go on writing."""
     strangers = sorted(set(present.hosts) - set(region.ips))
     if strangers:
@@ -286,7 +286,7 @@ def all_known(region: Region, present: Present) -> None:
         )
 
 
-def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node]) -> None:
+def one_holds_the_vip(region: Region, present: Observed, members: Sequence[Node]) -> None:
     """An address in cm_url is bound on one member, or on none: then a balancer answers for it."""
     holders = [n for n in region.nodes if region.cm_url.host in present.facts(n.name).addresses]
     if region.cm_url.host in region.ips or not holders:
@@ -304,7 +304,7 @@ def one_holds_the_vip(region: Region, present: Present, members: Sequence[Node])
         )
 
 
-def at_rest(region: Region, present: Present) -> None:
+def at_rest(region: Region, present: Observed) -> None:
     """Stopping a region that is at work is a decision, and it is not ours."""
     if present.traffic:
         stop(
@@ -322,7 +322,7 @@ def at_rest(region: Region, present: Present) -> None:
         )
 
 
-def all_included(whole: Region, chosen: Region, present: Present) -> None:
+def all_included(whole: Region, chosen: Region, present: Observed) -> None:
     """Rows are deleted: a container left out of --nodes would go on writing them."""
     left = [n for n in whole.nodes if n not in chosen.nodes]
     running = [n for n in left if present.facts(n.name).container == "running"]
@@ -341,7 +341,7 @@ def all_included(whole: Region, chosen: Region, present: Present) -> None:
         )
 
 
-def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+def names_free(fleet: Fleet, new: Sequence[Node], present: Observed) -> None:
     """What has the container's name on a new node is this very container, or not ours."""
     name = fleet.install.container
     for node in new:
@@ -362,7 +362,7 @@ def names_free(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
         )
 
 
-def images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
+def images_there(fleet: Fleet, new: Sequence[Node], present: Observed) -> None:
     """Without a package nothing can be sent: an image that is missing stays missing."""
     lacking = [node for node in new if not present.facts(node.name).has_image]
     if lacking and present.package is None and not present.assumed:
@@ -376,7 +376,7 @@ def images_there(fleet: Fleet, new: Sequence[Node], present: Present) -> None:
         )
 
 
-def keys_known(old: Sequence[Node], present: Present) -> None:
+def keys_known(old: Sequence[Node], present: Observed) -> None:
     """A key that hosts.yaml does not know would be lost when config.yaml is written anew."""
     unknown = {node.name: present.facts(node.name).unknown_keys for node in old}
     if any(unknown.values()):
@@ -392,7 +392,7 @@ def keys_known(old: Sequence[Node], present: Present) -> None:
 
 
 def not_deployed(
-    fleet: Fleet, region: Region, running: Sequence[Node], present: Present
+    fleet: Fleet, region: Region, running: Sequence[Node], present: Observed
 ) -> PreflightError:
     """``running`` nodes tell that OMS was there: then to deploy it anew would be wrong."""
     other = {

@@ -11,7 +11,7 @@ from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab, meant, nearest, plus
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 
 
 def names(nodes: Sequence[Node]) -> str:
@@ -86,7 +86,7 @@ def chosen(region: Region, text: str, again: Next = AGAIN) -> tuple[Node, ...]:
     return tuple(node for node in region.nodes if node in found.values())
 
 
-def nodes_by_state(region: Region, present: Present, text: str) -> tuple[list[Node], list[Node]]:
+def nodes_by_state(region: Region, present: Observed, text: str) -> tuple[list[Node], list[Node]]:
     """Return (nodes OMS runs on already, nodes to add now)."""
     old = [
         node
@@ -119,7 +119,7 @@ def nodes_by_state(region: Region, present: Present, text: str) -> tuple[list[No
     return old, [node for node in missing if not asked or node in asked]
 
 
-def running(region: Region, present: Present) -> list[Node]:
+def running(region: Region, present: Observed) -> list[Node]:
     return [node for node in region.nodes if present.facts(node.name).container == "running"]
 
 
@@ -127,7 +127,7 @@ def have_the_container(nodes: Sequence[Node]) -> str:
     return f"{names(nodes)} {'has' if len(nodes) == 1 else 'have'} the container"
 
 
-def other_names(fleet: Fleet, present: Present) -> Iterator[str]:
+def other_names(fleet: Fleet, present: Observed) -> Iterator[str]:
     """Yield a note for each region that MetaDB has by another name: nothing but an initialisation
     after its row was deleted writes it anew, and one region alone needs no name (guide)."""
     for region in fleet.regions:

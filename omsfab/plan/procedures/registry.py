@@ -19,7 +19,7 @@ TASKS: Mapping[str, Task] = declared.TASKS
 UNDO = "run.undo"
 
 UNDOABLE = frozenset(name for name, task in TASKS.items() if task.undoable)
-"""Tasks whose runs can be taken back."""
+"""Tasks whose runs can be rolled back."""
 
 
 def is_repair(task: str) -> bool:

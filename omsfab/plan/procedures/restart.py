@@ -8,7 +8,7 @@ from omsfab.commands import supervisor
 from omsfab.fleet.model import Fleet, Node
 from omsfab.next_line import fab
 from omsfab.plan import step_names, steps
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import regions
 from omsfab.plan.procedures.declared import procedure
 from omsfab.plan.records import Await, Plan, Programs, Run, Stage, Step
@@ -20,7 +20,7 @@ from omsfab.plan.records import Await, Plan, Programs, Run, Stage, Step
     lease=True,
     words={"region": "needed with several regions"},
 )
-def restart(fleet: Fleet, present: Present, *, region: str = "") -> Plan:
+def restart(fleet: Fleet, present: Observed, *, region: str = "") -> Plan:
     """Restart OMS on all nodes of a region, one at a time, each healthy before the next.
 
     Only programs that run are restarted: one that is off, or broken, is nobody's wish to start.
@@ -51,7 +51,7 @@ def restart(fleet: Fleet, present: Present, *, region: str = "") -> Plan:
     )
 
 
-def _programs(present: Present, node: Node) -> tuple[str, ...]:
+def _programs(present: Observed, node: Node) -> tuple[str, ...]:
     """Return the programs that run; OMS's own where nobody has asked."""
     return supervisor.PROGRAMS if present.assumed else present.facts(node.name).programs
 
@@ -62,7 +62,7 @@ def _alone(fleet: Fleet, node: Node) -> Step:
 
 
 def _restarted(
-    fleet: Fleet, present: Present, node: Node, programs: tuple[str, ...]
+    fleet: Fleet, present: Observed, node: Node, programs: tuple[str, ...]
 ) -> tuple[Step, Step]:
     container = fleet.install.container
     runs = Await(Programs(supervisor.status(container), names=programs), limit=180)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from omsfab.fleet.model import Fleet
 from omsfab.plan import step_names
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import regions
 from omsfab.plan.procedures.declared import procedure
 from omsfab.plan.records import METADB, Plan, RestoreRows, Stage, Step
 
 
 @procedure("meta.restore", "metadb", lease=True, by_hand=True)
-def restore(fleet: Fleet, present: Present, *, file: str, region: str) -> Plan:
+def restore(fleet: Fleet, present: Observed, *, file: str, region: str) -> Plan:
     """Return the plan that replaces the rows of a region by those of a backup.
 
     No node is asked or changed: this must be possible when all of them are away.

@@ -18,7 +18,7 @@ from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab
 from omsfab.plan import questions, step_names, steps
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import caveats, refusals, regions
 from omsfab.plan.procedures.declared import Yes, procedure
 from omsfab.plan.procedures.regions import names
@@ -43,7 +43,7 @@ Manner: TypeAlias = Literal["delete", "update"]
 )
 def scale_out(
     fleet: Fleet,
-    present: Present,
+    present: Observed,
     *,
     nodes: str = "",
     region: str = "",
@@ -80,7 +80,7 @@ def manner(rows: str) -> Manner:
 
 
 def _scale_out(
-    fleet: Fleet, present: Present, region: str, nodes: str, accept_interruption: str, rows: Manner
+    fleet: Fleet, present: Observed, region: str, nodes: str, accept_interruption: str, rows: Manner
 ) -> Plan:
     where = regions.named(fleet, region)
     old, new = regions.nodes_by_state(where, present, nodes)
@@ -131,7 +131,7 @@ DEPLOY = fab("oms.deploy", plan=True)
     undoable=True,
     words={"nodes": "only these nodes"},
 )
-def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "") -> Plan:
+def deploy(fleet: Fleet, present: Observed, *, nodes: str = "", region: str = "") -> Plan:
     """Deploy the very first region; a further one is for scale.out."""
     where = regions.named(fleet, region, DEPLOY)
     if where.location in present.clusters:
@@ -178,7 +178,7 @@ def deploy(fleet: Fleet, present: Present, *, nodes: str = "", region: str = "")
 def _from_physical(
     fleet: Fleet,
     region: Region,
-    present: Present,
+    present: Observed,
     old: Sequence[Node],
     new: Sequence[Node],
     here: CmUrl,
@@ -206,7 +206,7 @@ def _from_physical(
             *((_staging(fleet, region, present, new),) if new else ()),
             *_rows_exchanged(fleet, region, present, old, steps.cleared(region, present, rows)),
             *_initialised_again(fleet, region, present, old, here),
-            *_joining(fleet, region, present, new, apart=True),
+            *_joining(fleet, region, present, new, tolerate_failures=True),
             _proof(fleet, region, present, new, here, rows=True),
         ),
         initial=old[0].name,
@@ -218,7 +218,7 @@ def _from_physical(
 
 
 def _rows_exchanged(
-    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], clear: ClearRows
+    fleet: Fleet, region: Region, present: Observed, old: Sequence[Node], clear: ClearRows
 ) -> tuple[Stage, ...]:
     """Production is stopped, its rows go, and the old nodes get the new configuration."""
     stops = tuple(_stopped(fleet, node) for node in old)
@@ -244,7 +244,7 @@ def _rows_exchanged(
 
 
 def _initialised_again(
-    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], here: CmUrl
+    fleet: Fleet, region: Region, present: Observed, old: Sequence[Node], here: CmUrl
 ) -> tuple[Stage, ...]:
     """The first old node writes the rows anew; once they are proven the others follow."""
     first, *rest = old
@@ -288,7 +288,7 @@ VIP_BEFORE = 'guide: "A VIP is specified for the cm_url parameter in the initial
 
 
 def _behind_vip(
-    fleet: Fleet, region: Region, present: Present, old: Sequence[Node], new: Sequence[Node]
+    fleet: Fleet, region: Region, present: Observed, old: Sequence[Node], new: Sequence[Node]
 ) -> Plan:
     """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
     refusals.containers_kept(fleet, old, present)
@@ -318,7 +318,7 @@ def _behind_vip(
             questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
             *((Stage("back up the rows of MetaDB", (steps.save_rows(region),)),) if new else ()),
-            *_joining(fleet, region, present, new, apart=True),
+            *_joining(fleet, region, present, new, tolerate_failures=True),
             *one_at_a_time("cm_nodes on the old nodes, 1 node at a time", refreshed),
             _proof(fleet, region, present, new),
         ),
@@ -327,7 +327,7 @@ def _behind_vip(
     )
 
 
-def _as_wanted(fleet: Fleet, region: Region, present: Present, old: Sequence[Node]) -> Plan:
+def _as_wanted(fleet: Fleet, region: Region, present: Observed, old: Sequence[Node]) -> Plan:
     """Nothing to do but to prove it."""
     further = [one.name for one in fleet.regions if one.name != region.name]
     return Plan(
@@ -359,7 +359,7 @@ def _stopped(fleet: Fleet, node: Node) -> Step:
 # --- a new region ----------------------------------------------------------------------------
 
 
-def _new_region(fleet: Fleet, region: Region, present: Present) -> Plan:
+def _new_region(fleet: Fleet, region: Region, present: Observed) -> Plan:
     """MetaDB does not know the region: it gets rows of its own, and nobody else's rows change.
 
     Guide, "Scale out OMS from a single region".  The other regions' config.yaml may need
@@ -406,7 +406,7 @@ class Changed:
 
 
 def changed_config(
-    fleet: Fleet, present: Present, nodes: Sequence[Node], *, only: str = ""
+    fleet: Fleet, present: Observed, nodes: Sequence[Node], *, only: str = ""
 ) -> Changed:
     """Return what brings config.yaml of running nodes, of any region, to hosts.yaml.
 
@@ -437,7 +437,7 @@ def changed_config(
 
 
 def _differing(
-    fleet: Fleet, present: Present, nodes: Sequence[Node], *, asked_only: bool
+    fleet: Fleet, present: Observed, nodes: Sequence[Node], *, asked_only: bool
 ) -> Changed:
     """Each node whose config.yaml differs, or, without contact, may differ."""
     drifts: dict[str, tuple[Drift, ...]] = {}
@@ -459,7 +459,7 @@ def _differing(
     return Changed(drifts, tuple(made))
 
 
-def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
+def _why_new(fleet: Fleet, region: Region, present: Observed) -> Iterator[str]:
     """Yield what the guide says, and where its own sample is not followed."""
     known = ", ".join(
         f"{code} ({present.regions.get(code) or 'without a name'})" for code in present.clusters
@@ -484,7 +484,7 @@ def _why_new(fleet: Fleet, region: Region, present: Present) -> Iterator[str]:
             )
 
 
-def _about_rows(region: Region, present: Present, rows: Manner) -> Iterator[str]:
+def _about_rows(region: Region, present: Observed, rows: Manner) -> Iterator[str]:
     """Yield who refers to the rows, and which of the two ways is taken with them."""
     for one in present.references:
         count = "rows that cannot be counted" if one.rows < 0 else f"{one.rows} rows"
@@ -505,7 +505,7 @@ def _about_rows(region: Region, present: Present, rows: Manner) -> Iterator[str]
 # --- stages they share ---------------------------------------------------------------------------
 
 
-def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
+def preflight(fleet: Fleet, region: Region, present: Observed) -> Stage:
     """The questions to the nodes that answer, where there is no plan: of a container that runs what
     an outage would need, of any other node what a new one needs."""
     known = [node for node in region.nodes if node.name in present.nodes]
@@ -515,7 +515,7 @@ def preflight(fleet: Fleet, region: Region, present: Present) -> Stage:
     return questions.stage(fleet, region, present, old, new, vip=vip)
 
 
-def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]) -> Stage:
+def _staging(fleet: Fleet, region: Region, present: Observed, new: Sequence[Node]) -> Stage:
     """All that a new node needs, before production is touched: static faults cost nothing here."""
     return Stage(
         "stage the new nodes",
@@ -535,10 +535,10 @@ def _staging(fleet: Fleet, region: Region, present: Present, new: Sequence[Node]
 def _joining(
     fleet: Fleet,
     region: Region,
-    present: Present,
+    present: Observed,
     new: Sequence[Node],
     *,
-    apart: bool = False,
+    tolerate_failures: bool = False,
 ) -> tuple[Stage, ...]:
     """One node after the other, container and initialisation: they share a MetaDB.
 
@@ -562,7 +562,7 @@ def _joining(
                 )
             ),
             width=1,
-            apart=apart,
+            tolerate_failures=tolerate_failures,
         ),
     )
 
@@ -570,7 +570,7 @@ def _joining(
 def _proof(
     fleet: Fleet,
     region: Region,
-    present: Present,
+    present: Observed,
     new: Sequence[Node],
     old_url: CmUrl | None = None,
     *,
@@ -599,7 +599,7 @@ def _proof(
 
 
 def _proof_of(
-    fleet: Fleet, region: Region, present: Present, new: Sequence[Node], node: Node
+    fleet: Fleet, region: Region, present: Observed, new: Sequence[Node], node: Node
 ) -> tuple[Step, ...]:
     image, shown, facts = present.image, present.pair(region).shown, present.facts(node.name)
     healthy = steps.healthy(fleet, node, shown if node in new else "")
@@ -626,7 +626,7 @@ def _last(step: Step) -> Step:
     return replace(step, name=f"{step.name}-last")
 
 
-def _flags(fleet: Fleet, old: Sequence[Node], present: Present) -> tuple[str, ...]:
+def _flags(fleet: Fleet, old: Sequence[Node], present: Observed) -> tuple[str, ...]:
     """What running containers have that new ones do not get."""
     further = {
         node.name: regions.further_mounts(fleet, node, present.facts(node.name)) for node in old
@@ -646,7 +646,7 @@ def _flags(fleet: Fleet, old: Sequence[Node], present: Present) -> tuple[str, ..
     )
 
 
-def _not_running(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+def _not_running(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
     """Programs that do not run now: nobody waits for them afterwards."""
     return tuple(
         f"warning: {name} is {state} on {node.name}; the run does not wait for it in the end"
@@ -656,7 +656,7 @@ def _not_running(old: Sequence[Node], present: Present) -> tuple[str, ...]:
     )
 
 
-def _running_on(old: Sequence[Node], present: Present) -> tuple[str, ...]:
+def _running_on(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
     """What the stop does not end, and what goes on writing to MetaDB."""
     return tuple(
         f"note: {node.name}: {stores_text(stores)}"
@@ -670,13 +670,13 @@ def _as_before(step: Step, programs: Sequence[str], facts: NodeFacts) -> Step:
     return step if steps.worked(facts, programs) else steps.only_told(step)
 
 
-def _started(fleet: Fleet, node: Node, present: Present) -> tuple[Step, ...]:
+def _started(fleet: Fleet, node: Node, present: Observed) -> tuple[Step, ...]:
     """Nothing, where all programs had been stopped before: docker_init.sh starts its own."""
     facts = present.facts(node.name)
     return (steps.start_processes(fleet, node, facts),) if facts.programs else ()
 
 
-def _before(node: Node, new: Sequence[Node], present: Present) -> NodeFacts:
+def _before(node: Node, new: Sequence[Node], present: Observed) -> NodeFacts:
     """What ran before on this node; on a new one OMS's own programs must, unless they run on no
     node of the region."""
     if node not in new:

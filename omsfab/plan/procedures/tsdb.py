@@ -13,18 +13,18 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet.model import Fleet, Node, Tsdb
 from omsfab.next_line import fab
 from omsfab.plan import questions, step_names, steps
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import regions, scale_out
 from omsfab.plan.procedures.declared import procedure
-from omsfab.plan.records import Await, Plan, Run, Says, Stage, Step, Succeeds
+from omsfab.plan.records import Await, ExitsZero, OutputIs, Plan, Run, Stage, Step
 
 
 @procedure("tsdb.deploy", "fleet", package=True, tsdb=True, lease=True)
-def deploy(fleet: Fleet, present: Present) -> Plan:
+def deploy(fleet: Fleet, present: Observed) -> Plan:
     """Run InfluxDB in docker on the node that tsdb.url names, with authentication and its user."""
     tsdb = _wanted(fleet)
     node = host_of(fleet, tsdb)
-    runs = Says(docker.state(influx.CONTAINER), f"{influx.spec(tsdb, present.image)} true")
+    runs = OutputIs(docker.state(influx.CONTAINER), f"{influx.spec(tsdb, present.image)} true")
     ready = steps.ready_for_tsdb(node, tsdb, present.package, runs)
     above = str(PurePosixPath(tsdb.data).parent)
     loaded = steps.loaded(node, tsdb.image, present.image, present.package, above, "tsdb")
@@ -46,14 +46,14 @@ def _directory(tsdb: Tsdb, node: Node) -> Step:
         name="directories",
         node=node.name,
         title=f"make {tsdb.data}",
-        check=(Succeeds(node_checks.directories(*place), "missing"),),
+        check=(ExitsZero(node_checks.directories(*place), "missing"),),
         apply=(Run(node_checks.make_directories(*place)),),
-        verify=(Succeeds(node_checks.directories(*place), "missing"),),
+        verify=(ExitsZero(node_checks.directories(*place), "missing"),),
     )
 
 
-def _runs(tsdb: Tsdb, node: Node, present: Present, runs: Says) -> Step:
-    answers = Succeeds(node_checks.connects(tsdb.host, tsdb.port), "InfluxDB does not listen")
+def _runs(tsdb: Tsdb, node: Node, present: Observed, runs: OutputIs) -> Step:
+    answers = ExitsZero(node_checks.connects(tsdb.host, tsdb.port), "InfluxDB does not listen")
     pull_flag = present.facts(node.name).pull_flag
     return Step(
         name=step_names.CONTAINER,
@@ -68,21 +68,21 @@ def _runs(tsdb: Tsdb, node: Node, present: Present, runs: Says) -> Step:
 
 
 def _user(tsdb: Tsdb, node: Node) -> Step:
-    login = Succeeds(influx.login(tsdb), "the user does not get in")
+    login = ExitsZero(influx.login(tsdb), "the user does not get in")
     return Step(
         name="user",
         node=node.name,
         title=f"make user {tsdb.username} with all privileges",
         check=(login,),
         apply=(Run(influx.create_user(tsdb), any_status=True),),
-        verify=(login, Succeeds(influx.login(tsdb, stranger=True), "authentication is off")),
+        verify=(login, ExitsZero(influx.login(tsdb, stranger=True), "authentication is off")),
         fault="TSDB-004",
         fix="if that user is there already, write its password into hosts.yaml",
     )
 
 
 @procedure("tsdb.enable", "fleet", lease=True)
-def enable(fleet: Fleet, present: Present) -> Plan:
+def enable(fleet: Fleet, present: Observed) -> Plan:
     """Bring the time-series database into every region's config.yaml; every node logs in first."""
     tsdb = _wanted(fleet)
     there = [

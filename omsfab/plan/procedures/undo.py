@@ -18,7 +18,7 @@ from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.fleet.values import CmUrl
 from omsfab.next_line import fab
 from omsfab.plan import step_names, steps
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import regions
 from omsfab.plan.records import (
     METADB,
@@ -26,6 +26,7 @@ from omsfab.plan.records import (
     CmUrlIs,
     DropHosts,
     EndInit,
+    ExitsZero,
     InitOver,
     Plan,
     Probe,
@@ -36,7 +37,6 @@ from omsfab.plan.records import (
     Run,
     Stage,
     Step,
-    Succeeds,
 )
 
 ROWS_BACK = (step_names.RESTORE_ROWS, step_names.DROP_HOSTS)
@@ -49,7 +49,7 @@ HEALTHY = 300
 
 
 def public(fleet: Fleet) -> dict[str, Any]:
-    """Return what a run stores of its fleet: no secret, and nothing a way back does not need."""
+    """Return what a run stores of its fleet: no secret, and nothing a rollback does not need."""
     return {
         "install": fleet.install.model_dump(mode="json", exclude={"extra"}),
         "regions": [region.model_dump(mode="json") for region in fleet.regions],
@@ -104,7 +104,7 @@ class _Begun:
     """
 
     fleet: Fleet
-    present: Present
+    present: Observed
     run: str
     where: Region | None
     keys: Collection[str]
@@ -185,7 +185,7 @@ class _Begun:
 
 def undo(
     fleet: Fleet,
-    present: Present,
+    present: Observed,
     *,
     run: str,
     region: str,
@@ -197,7 +197,7 @@ def undo(
     """Return the plan that takes the run back.
 
     ``begun`` are the keys of its steps that may have changed something.  Images and data
-    directories stay.  Rows alone are no way back: the components keep what docker_init.sh gave
+    directories stay.  Rows alone are no rollback: the components keep what docker_init.sh gave
     them, so it runs again with the former config.yaml.
 
     Only what is still this run's own is removed or put back, and that is asked first of all:
@@ -355,7 +355,7 @@ def _proof(it: _Begun) -> Stage:
     return Stage("final verification", (*healthy, *rows))
 
 
-def _left(made: list[Node], rows: bool, present: Present) -> tuple[str, ...]:
+def _left(made: list[Node], rows: bool, present: Observed) -> tuple[str, ...]:
     """Say what MetaDB keeps: rows that an initialisation wrote."""
     if rows and not present.clusters:
         return ("databases and tables that docker_init.sh made stay, without rows of the region",)
@@ -376,7 +376,7 @@ def _init_over(fleet: Fleet, node: Node, run: str, without_init: bool) -> Step:
         kind="repeatable" if without_init else "read-only",
         apply=(EndInit(init),) if without_init else (),
         verify=(InitOver(init),),
-        lasting=True,
+        recheck_on_resume=True,
         fault="INIT-022",
         next=fab("run.undo", run=run, stop_init=True),
     )
@@ -392,8 +392,8 @@ def _own_container(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence
         node=node.name,
         title=f"{install.container}, if it is there, is the one that the run made",
         kind="read-only",
-        verify=(Succeeds(own, "it would be left alone"),),
-        lasting=True,
+        verify=(ExitsZero(own, "it would be left alone"),),
+        recheck_on_resume=True,
         fault="RUN-036",
         next=fab("fleet.status"),
     )
@@ -407,10 +407,10 @@ def _own_files(node: Node, paths: Sequence[str], run: str) -> Step:
         title=f"{', '.join(paths)}: as the run wrote it",
         kind="read-only",
         verify=tuple(
-            Succeeds(posix.still_written(path, _backup(path, run)), "it would be left alone")
+            ExitsZero(posix.still_written(path, _backup(path, run)), "it would be left alone")
             for path in paths
         ),
-        lasting=True,
+        recheck_on_resume=True,
         fault="CFG-013",
         next=fab("fleet.check"),
     )
@@ -419,7 +419,7 @@ def _own_files(node: Node, paths: Sequence[str], run: str) -> Step:
 def _stopped_again(fleet: Fleet, node: Node) -> Step:
     """A container that was there before, down, is down again; the run had only started it."""
     container = fleet.install.container
-    down = Succeeds(docker.down(container), "it runs")
+    down = ExitsZero(docker.down(container), "it runs")
     return Step(
         name=step_names.STOP_CONTAINER,
         node=node.name,
@@ -435,12 +435,12 @@ def _removed(fleet: Fleet, node: Node, image: str, run: str, ids: Sequence[str])
     """The container this run made is gone; one that somebody else made is left alone."""
     install = fleet.install_of(node)
     spec = docker.spec(node, install, image)
-    gone = Succeeds(docker.gone_or_others(install.container, spec, run, ids), "it is there")
+    gone = ExitsZero(docker.gone_or_others(install.container, spec, run, ids), "it is there")
     return Step(
         name=step_names.REMOVE_CONTAINER,
         node=node.name,
         title=f"stop and remove {install.container}; its data is kept",
-        check=(Succeeds(docker.absent(install.container), "it is there"),),
+        check=(ExitsZero(docker.absent(install.container), "it is there"),),
         apply=(Run(docker.remove_ours(install.container, spec, run, ids)),),
         verify=(gone,),
         fault="RUN-004",
@@ -520,7 +520,7 @@ def _initialised(
     """The former configuration reaches MetaDB and components; config.yaml on the node says which.
 
     Other tables may hold the other url until a later node is initialised: only this row counts.
-    The way back does not hang on a script that has just failed: the rows are put back by then, so
+    The rollback does not hang on a script that has just failed: the rows are put back by then, so
     what is left of it is done by its third step alone, the components' files.  What the script may
     have made of the rows meanwhile is put back once more.
     """

@@ -49,7 +49,7 @@ DOWN = re.compile("is not running|no such container", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class JobResult:
+class InitResult:
     """How the initialisation ended well.  ``adopted``: it was not ours, ``note`` says whose.
 
     ``warning`` is what it did otherwise than expected, such as an exit status other than 0.
@@ -97,7 +97,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
+class Poll:
     """What one poll brought."""
 
     age: float | None = None
@@ -109,7 +109,7 @@ class Glimpse:
 
 
 @dataclass(frozen=True, slots=True)
-class Itself:
+class SelfInit:
     """What a container tells about an initialisation of its own."""
 
     up: bool
@@ -152,7 +152,7 @@ def follow(
     stop: bool = False,
     on_phase: Callable[[str, str], None] | None = None,
     on_alive: Callable[[float, str], None] | None = None,
-) -> JobResult:
+) -> InitResult:
     """Start the attempt unless it was started, and hand on its lines until it ends.
 
     The attempt is a name that is never used for another try.  Called again with it, goes on with
@@ -192,7 +192,7 @@ def end(shell: Shell, job: Job, on_state: OnState) -> bool:
             evidence=f"pid {said['left']} outlives SIGKILL"
             if "left" in said
             else "its lock is held",
-            next=shell.by_hand(f"docker restart {job.container}"),
+            next=shell.ssh_line(f"docker restart {job.container}"),
         )
     return bool(ended)
 
@@ -278,7 +278,7 @@ class _Attempt:
                 evidence=self._output,
             )
 
-    def follow(self) -> JobResult:
+    def follow(self) -> InitResult:
         seen = self._poll(0)
         if seen.age is None:
             # Down since a power cut, perhaps.  Who initialises anew had stopped its programs.
@@ -295,7 +295,7 @@ class _Attempt:
 
     # --- starting, or not --------------------------------------------------------------------
 
-    def _start(self) -> JobResult | None:
+    def _start(self) -> InitResult | None:
         """Start the wrapper; who is refused because another one runs waits for that one's end."""
         while (refused := self._try_to_start()) is not None:
             if self._elapsed() > self._job.limit:
@@ -327,7 +327,7 @@ class _Attempt:
             f"{self._script} does not start in {self._job.container}: no claim was made",
             where=self._shell.node,
             evidence=f"{self._shell.node}:{self._directory}",
-            next=self._shell.by_hand(
+            next=self._shell.ssh_line(
                 f"docker exec {self._job.container} ls -l {self._inside}",
                 "is the logs mount there, and the directory ours?",
             ),
@@ -338,7 +338,7 @@ class _Attempt:
         container, argv = self._job.container, self._job.argv
         return self._ask(words.start(container, self._inside, owner, lock, argv))
 
-    def _refused(self, why: str) -> JobResult | None:
+    def _refused(self, why: str) -> InitResult | None:
         """Wait for the one that runs; None if ours is to run now, which it is with "always"."""
         if self._job.habit == "always" and not why[:1].isdigit():  # another attempt of omsfab's
             raise self._locked(why)
@@ -356,7 +356,7 @@ class _Attempt:
             fix=f"wait for its end{hangs if pid.isdigit() else ''}",
         )
 
-    def _itself(self) -> JobResult | None:
+    def _itself(self) -> InitResult | None:
         """Wait for an initialisation of the container's own; None if there is none ("auto")."""
         told = ""
         while True:
@@ -391,7 +391,7 @@ class _Attempt:
             quick = self._job.habit == "auto" and not self._job.itself
             time.sleep(self._pace.fastest if quick else self._pace.slowest)
 
-    def _foreign(self, running: str) -> JobResult | None:
+    def _foreign(self, running: str) -> InitResult | None:
         """Wait for the end of an initialisation that is not ours; adopt it on evidence only."""
         mine = self._job.habit == "always"
         self._on_state(
@@ -417,17 +417,17 @@ class _Attempt:
                 raise self._locked(own.running or own.unit or running)
             time.sleep(self._pace.slowest)
 
-    def _adopted(self, own: Itself) -> JobResult:
+    def _adopted(self, own: SelfInit) -> InitResult:
         note = f"the container initialised itself: {own.done}"
-        return JobResult(note, adopted=True, seconds=self._elapsed())
+        return InitResult(note, adopted=True, seconds=self._elapsed())
 
-    def _ours_instead(self, own: Itself) -> None:
+    def _ours_instead(self, own: SelfInit) -> None:
         why = f"it says `{own.failed}`" if own.failed else "it left no sign of success"
         if self._job.habit == "never":
             raise self._never(own)
         self._on_state(f"the initialisation that was not omsfab's has ended: {why}; ours runs now")
 
-    def _never(self, own: Itself) -> StepFailed:
+    def _never(self, own: SelfInit) -> StepFailed:
         return StepFailed(
             "INIT-016",
             f"{self._job.container} did not initialise itself in {self._elapsed():.0f} s",
@@ -437,7 +437,7 @@ class _Attempt:
             next=fab("fleet.show"),
         )
 
-    def _ask_itself(self) -> Itself:
+    def _ask_itself(self) -> SelfInit:
         logs = self._job.directory.rpartition("/")[0]
         answer = self._check(self._ask(words.itself(self._job.container, self._job.argv, logs)))
         own = parse_itself(answer.out)
@@ -447,7 +447,7 @@ class _Attempt:
 
     # --- following ---------------------------------------------------------------------------
 
-    def _to_its_end(self, *, going: bool) -> JobResult:  # noqa: C901  (to be split)
+    def _to_its_end(self, *, going: bool) -> InitResult:  # noqa: C901  (to be split)
         """``going``: it was begun by an earlier session, or before the line dropped."""
         pause, quiet, skipped = self._pace.fastest, time.monotonic(), False
         self._began = time.monotonic() - (self._poll(self._offset).age or 0)
@@ -498,7 +498,7 @@ class _Attempt:
             whole.banner, whole.failed, whole.traceback,
         )  # fmt: skip
 
-    def _judge(self, status: int | None) -> JobResult:
+    def _judge(self, status: int | None) -> InitResult:
         says = verdict(
             status,
             self._reading,
@@ -509,7 +509,7 @@ class _Attempt:
         )
         if not isinstance(says, Well):
             raise says
-        return JobResult(
+        return InitResult(
             says.note, says.warning, status=status, seconds=self._elapsed(), bytes=self._offset
         )
 
@@ -537,7 +537,7 @@ class _Attempt:
         self._on_state(f"{size} bytes of output skipped here; all of it: {self._output}")
         self._offset = offset
 
-    def _lives(self, seen: Glimpse) -> bool:
+    def _lives(self, seen: Poll) -> bool:
         pid, start = seen.pid or ("", "")
         answer = self._ask(words.look(self._job.container, pid, start, self._job.argv))
         said = _said(answer.out)
@@ -594,7 +594,7 @@ class _Attempt:
 
     # --- asking ------------------------------------------------------------------------------
 
-    def _poll(self, offset: int) -> Glimpse:
+    def _poll(self, offset: int) -> Poll:
         return parse(self._ask(words.poll(self._directory, offset, self._pace.chunk)).out)
 
     def _ask(self, cmd: Command) -> Result:
@@ -647,15 +647,15 @@ class _Attempt:
             f"{self._script} cannot be started in {self._job.container} (status {answer.status})",
             where=self._shell.node,
             evidence=(answer.err or answer.out).strip(),
-            next=self._shell.by_hand(f"docker ps -a --filter name={self._job.container}"),
+            next=self._shell.ssh_line(f"docker ps -a --filter name={self._job.container}"),
         )
 
 
-def parse(text: str) -> Glimpse:
+def parse(text: str) -> Poll:
     """Read what ``commands.job.poll`` prints."""
     said = _said(text)
     pid = said.get("pid", "").split()
-    return Glimpse(
+    return Poll(
         age=float(said["claimed"]) if "claimed" in said else None,
         refused=said.get("refused"),
         pid=(pid[0], pid[1]) if len(pid) == 2 else None,
@@ -665,7 +665,7 @@ def parse(text: str) -> Glimpse:
     )
 
 
-def parse_itself(text: str) -> Itself:
+def parse_itself(text: str) -> SelfInit:
     """Read what ``commands.job.itself`` prints.
 
     Evidence counts only if it is younger than the container's start: one that was initialised long
@@ -688,7 +688,7 @@ def parse_itself(text: str) -> Itself:
         done = f"{words.FLAG} is there"
     running = [line for line in _all(text, "running") if not line.endswith(", unit")]
     units = [line for line in _all(text, "running") if line.endswith(", unit")]
-    return Itself(
+    return SelfInit(
         up=up == "true",
         age=now - started,
         done="" if reading.failed else done,

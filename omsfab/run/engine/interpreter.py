@@ -32,6 +32,7 @@ from omsfab.fleet import oms_config
 from omsfab.fleet.mask import Redactor
 from omsfab.metadb.client import Cleared, Lease, MetaDbEdge
 from omsfab.plan.records import (
+    AnswersWithin,
     Await,
     Bring,
     ClearRows,
@@ -40,6 +41,7 @@ from omsfab.plan.records import (
     DropHosts,
     Effect,
     EndInit,
+    ExitsZero,
     FromAny,
     Guarded,
     Healthy,
@@ -49,17 +51,17 @@ from omsfab.plan.records import (
     Job,
     KeepRows,
     LetsIn,
-    MetaDbQuick,
+    MetaDbAnswersWithin,
     MetaDbVersion,
     NothingLeftOver,
     NothingRuns,
     OfMetaDb,
     OthersUnchanged,
     OtherUrls,
+    OutputIs,
     Probe,
     Programs,
     PutBack,
-    Quick,
     ReachesMember,
     RestoreRows,
     RowsAsSaved,
@@ -69,10 +71,8 @@ from omsfab.plan.records import (
     Run,
     SameTime,
     SaveRows,
-    Says,
     Send,
     Step,
-    Succeeds,
     Write,
 )
 from omsfab.run import clock
@@ -106,7 +106,7 @@ def silent(*said: object) -> None:
     """Tell nobody."""
 
 
-class Site:
+class Interpreter:
     """The outside world of one run: a shell per node, the rows of MetaDB, the run's directory.
 
     ``mirror`` copies a file of the run to a second machine before rows are deleted.
@@ -145,17 +145,17 @@ class Site:
     def ask(self, probe: Probe, node: str, tell: Tell = silent) -> str | None:  # noqa: C901  (a case a kind)
         """Return None if it is so, else why not, in the operator's words."""
         match probe:
-            case Says(command, text):
+            case OutputIs(command, text):
                 result = self._shells[node].run(command)
                 said = result.out.strip()
                 return None if (result.status, said) == (0, text) else _words(command, result)
-            case Succeeds(command, otherwise):
+            case ExitsZero(command, otherwise):
                 return _failure(self._shells[node].run(command), otherwise)
             case ConfigSays(path, content):
                 return self._config(node, path, content)
             case ReachesMember(host, port, members):
                 return self._arrives(node, host, port, members)
-            case Quick(limit):
+            case AnswersWithin(limit):
                 return self._quick(node, limit)
             case Programs():
                 return self._programs(probe, node, tell)
@@ -205,7 +205,7 @@ class Site:
                 return self._rows_as_saved(location)
             case HostsOnline(location, heartbeat_db, ips, beat_age):
                 return self._metadb.check_hosts_online(location, heartbeat_db, ips, beat_age)
-            case MetaDbQuick(limit):
+            case MetaDbAnswersWithin(limit):
                 took = self._metadb.statement_time()
                 return None if took <= limit else f"a statement took {took * 1000:.0f} ms"
             case MetaDbVersion(version):
@@ -286,7 +286,7 @@ class Site:
         left = processes.left_over(there)
         ending = processes.ending(container, left)
         # The note keeps a shell from reading what is said behind the line.
-        by_hand = self._shells[node].by_hand(ending, "KILL: it has ignored TERM") if ending else ""
+        by_hand = self._shells[node].ssh_line(ending, "KILL: it has ignored TERM") if ending else ""
         lines = [process_text(one, container) for one in left]
         return "\n".join([*lines, *([f"ended by: {by_hand}"] if by_hand else [])]) or None
 
@@ -536,7 +536,7 @@ class Site:
                 "CFG-013",
                 f"{path} was written by somebody else since this run",
                 evidence=result.out.strip(),
-                next=self._shells[node].by_hand(f"ls -l {path} {backup}"),
+                next=self._shells[node].ssh_line(f"ls -l {path} {backup}"),
             )
         if result.status:
             raise StepFailed(

@@ -64,7 +64,7 @@ DOWN = "RUN-004"
 """A container does not run."""
 
 SPARED = "INIT-019"
-"""What was not done on the way back, because docker_init.sh failed there as well."""
+"""What was not done in the rollback, because docker_init.sh failed there as well."""
 
 T = TypeVar("T")
 
@@ -98,10 +98,10 @@ class Tally:
 def stands(step: Step, stage: Stage, plan: Plan, past: Past) -> bool:
     """Whether a resumed run takes the journal's word for it that the step is done.
 
-    Not what ``lasting`` and ``until`` say; nor the questions at the end, which prove the whole; nor
-    those of a preflight about a node to which nothing was done yet.
+    Not what ``recheck_on_resume`` and ``until`` say; nor the questions at the end, which prove the
+    whole; nor those of a preflight about a node to which nothing was done yet.
     """
-    if step.key not in past.done or step.lasting:
+    if step.key not in past.done or step.recheck_on_resume:
         return False
     if step.until and step.until not in past.done:
         once = any(s.key == step.until and s.kind == "once-only" for s in plan.steps)
@@ -194,7 +194,7 @@ class Runner:
             errors = self._stage(stage, steps)
             while not errors and (again := self._no_longer_proven(stage, steps, plan)):
                 errors = self._stage(stage, again)
-            if errors and not stage.apart:
+            if errors and not stage.tolerate_failures:
                 raise self._together(stage, [*errors, *self._missing])
             for error in errors:
                 if isinstance(error, OutcomeUnknown):  # it may still run: nobody else is begun
@@ -223,14 +223,16 @@ class Runner:
                 try:
                     there = step.key in past.begun or self._world.begun(step, self._attempt(step))
                 except OmsfabError:
-                    if not stage.apart:
+                    if not stage.tolerate_failures:
                         raise
                     continue  # who joins changes nothing for those that were there before
                 if there:
                     begun.add(step.key)
                     before |= so_far
-            if not stage.apart:
-                so_far |= {step.key for step in stage.steps if step.apply and not step.lasting}
+            if not stage.tolerate_failures:
+                so_far |= {
+                    step.key for step in stage.steps if step.apply and not step.recheck_on_resume
+                }
         return replace(past, begun=frozenset(begun), done=frozenset(before))
 
     def _no_longer_proven(
@@ -689,7 +691,7 @@ def _asks_on(stage: Stage, error: OmsfabError) -> bool:
 
 def _blocks(stage: Stage, errors: Sequence[OmsfabError]) -> bool:
     """Whether the next node must wait: always, or if what failed may still run."""
-    return any(not stage.apart or isinstance(error, OutcomeUnknown) for error in errors)
+    return any(not stage.tolerate_failures or isinstance(error, OutcomeUnknown) for error in errors)
 
 
 def _told(error: OmsfabError) -> str:

@@ -81,7 +81,7 @@ def _take_one(
             f"{shell.node} cannot be claimed",
             where=f"{shell.node}:{claim.PLACE}",
             evidence=done.err.strip(),
-            next=shell.by_hand(f'install -d -o "$USER" {claim.PLACE}'),
+            next=shell.ssh_line(f'install -d -o "$USER" {claim.PLACE}'),
         )
     return None
 

@@ -26,7 +26,7 @@ class Holder:
 
     @property
     def lines(self) -> tuple[Next, ...]:
-        """What goes on with it, to be pasted: forward, and where there is one the way back."""
+        """What goes on with it, to be pasted: forward, and where there is one the rollback."""
         if self.run.undoes:
             return (fab(UNDO, run=self.run.undoes),)
         forward = fab("run.resume", run=self.run.name)

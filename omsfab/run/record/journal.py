@@ -84,7 +84,7 @@ class Past:
 
     @property
     def undone(self) -> bool:
-        """True if a later run took back what this one did."""
+        """True if a later run rolled back what this one did."""
         return any(end.outcome == "undone" for end in self.ends)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 from omsfab.errors import Next, PreflightError
 from omsfab.fleet.model import Fleet
 from omsfab.next_line import fab, recorded
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import undo
 from omsfab.plan.procedures.registry import UNDO, UNDOABLE
 from omsfab.run import clock
@@ -88,10 +88,10 @@ class PastRun:
             return PastRun(self.directory.parent / replica.named(self.undoes))
 
     @cached_property
-    def present(self) -> Present:
+    def present(self) -> Observed:
         """What was so when it was planned."""
         with journals.readable(self.directory):
-            return Present.of(self.record["present"])
+            return Observed.of(self.record["present"])
 
     def fleet(self, now: Fleet) -> Fleet:
         """Return the fleet of the run; RUN-037 where a copy from a node names another than ours."""

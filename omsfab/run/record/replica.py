@@ -116,7 +116,7 @@ class Mirror:
                 f"the copy of the run cannot be made on {self._shell.node}",
                 where=f"{self._shell.node}:{self._there}",
                 evidence=done.err.strip(),
-                next=self._shell.by_hand(f'install -d -o "$USER" {PLACE}'),
+                next=self._shell.ssh_line(f'install -d -o "$USER" {PLACE}'),
             )
         self._send(self._directory / "run.json")
         self._made = True
@@ -155,7 +155,7 @@ class Mirror:
                 f"the copy of the run cannot be written on {self._shell.node}",
                 where=f"{self._shell.node}:{there}",
                 evidence=done.err.strip(),
-                next=self._shell.by_hand(f"df -P {PLACE}"),
+                next=self._shell.ssh_line(f"df -P {PLACE}"),
             )
 
 
@@ -220,7 +220,7 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
             f"{shell.node} has no copy of run {run}",
             where=f"{shell.node}:{PLACE}",
             evidence=listed.err.strip(),
-            next=shell.by_hand(f"ls {PLACE}", "and on the other nodes"),
+            next=shell.ssh_line(f"ls {PLACE}", "and on the other nodes"),
         )
     part = home / f".{run}.part"
     _bring(shell, run, names, part)
@@ -293,7 +293,7 @@ def _bring(shell: Shell, run: str, names: Sequence[str], into: Path) -> None:
                 f"the copy of run {run} has a file that no run has",
                 where=f"{shell.node}:{PLACE}/{run}",
                 evidence=f"its name is {name!r}; nothing is written for it",
-                next=shell.by_hand(f"ls -lR {PLACE}/{run}", "who has put it there?"),
+                next=shell.ssh_line(f"ls -lR {PLACE}/{run}", "who has put it there?"),
             )
     if len(names) > FILES:
         raise _too_much(shell, f"{PLACE}/{run}", f"it has {len(names)} files")
@@ -345,7 +345,7 @@ def _too_much(shell: Shell, path: str, why: str) -> StepFailed:
         f"{path} is no copy of a run: {why}",
         where=shell.node,
         evidence=f"a run has {FILES} files and {BYTES // 1_000_000} MB at the most",
-        next=shell.by_hand(f"ls -lR {path}", "who has put it there?"),
+        next=shell.ssh_line(f"ls -lR {path}", "who has put it there?"),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from omsfab.command import command
 from omsfab.errors import OutcomeUnknown, PartOfFleet, StepFailed
-from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.plan.records import ExitsZero, Plan, Run, Stage, Step
 from omsfab.run.engine.runner import Runner
 
 
@@ -41,8 +41,18 @@ def joining(**fields):
         "t",
         (),
         (
-            Stage("run", (step("run2", "oms2"), step("run3", "oms3")), apart=True, **fields),
-            Stage("init", (step("init2", "oms2"), step("init3", "oms3")), width=1, apart=True),
+            Stage(
+                "run",
+                (step("run2", "oms2"), step("run3", "oms3")),
+                tolerate_failures=True,
+                **fields,
+            ),
+            Stage(
+                "init",
+                (step("init2", "oms2"), step("init3", "oms3")),
+                width=1,
+                tolerate_failures=True,
+            ),
             Stage("proof", (step("proof2", "oms2"), step("proof3", "oms3"))),
         ),
     )
@@ -82,7 +92,7 @@ def test_nobody_is_begun_while_an_initialisation_may_still_run():
 def test_a_warning_is_told_and_nothing_is_refused():
     """A step that only warns says its id and why, and the run goes on."""
     world, events = World(slow=None), []
-    probe = (Succeeds(command("slow"), "no"),)
+    probe = (ExitsZero(command("slow"), "no"),)
     warning = step("line", "oms1", apply=(), verify=probe, warn=True, fault="NET-004")
     plan = Plan("t", "t", (), (Stage("s", (warning, step("a", "oms1"))),))
 

@@ -1,4 +1,4 @@
-"""A run that is being taken back: what it holds, what is asked before, and what nobody may do."""
+"""A run that is being rolled back: what it holds, what is asked before, and what nobody may do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from omsfab.command import command
 from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
 from omsfab.next_line import shell
 from omsfab.plan.events import Event, RunEnd
-from omsfab.plan.observed import Present
+from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import undo
-from omsfab.plan.records import Plan, Run, Stage, Step, Succeeds
+from omsfab.plan.records import ExitsZero, Plan, Run, Stage, Step
 from omsfab.run import lifecycle, other_hosts, recorded, resume
 from omsfab.run import undo as rollback
 from omsfab.run.lifecycle import Order, World
@@ -64,7 +64,7 @@ class Rows:
         return SimpleNamespace(run_id=run)
 
     def lease_keep(self, lease):
-        self.keeper = Keeper(lease)
+        self.keeper = LeaseKeeper(lease)
         return self.keeper
 
     def lease_release(self, lease):
@@ -88,7 +88,7 @@ class Quiet:
         pass
 
 
-class Keeper(Quiet):
+class LeaseKeeper(Quiet):
     def __init__(self, lease):
         self.lease, self.stopped = lease, False
 
@@ -125,7 +125,7 @@ def world(home, rows=None, **away):
 
 @pytest.mark.parametrize("over", [False, True])
 def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over):
-    """Half done, it keeps its lease and can be taken back again; ended before, it has none."""
+    """Half done, it keeps its lease and can be rolled back again; ended before, it has none."""
     run = made(tmp_path, FORWARD, "stop-processes@oms1", "clear-rows@metadb")
     if over:
         lifecycle.close(run, RunEnd("done"), "2 changes")
@@ -133,7 +133,7 @@ def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over
     rows = Rows()
 
     with pytest.raises(Unreachable) as error:
-        plan = the_plan("run.undo", check=(Succeeds(command("look"), "no"),))
+        plan = the_plan("run.undo", check=(ExitsZero(command("look"), "no"),))
         lifecycle.carry_out(
             world(tmp_path, rows, oms1="look"), Order(back, plan, lease=True, undoes=run)
         )
@@ -175,7 +175,7 @@ class Asking(Session):
 
 
 def test_a_run_that_is_being_taken_back_is_not_resumed(tmp_path):
-    """Its steps that are done would be skipped, although the way back has reversed them."""
+    """Its steps that are done would be skipped, although the rollback has reversed them."""
     made(tmp_path, FORWARD, "clear-rows@metadb")
     made(tmp_path, BACK, "restore-rows@metadb", task="run.undo", run=FORWARD, all="")
 
@@ -331,7 +331,7 @@ def test_a_run_of_a_newer_omsfab_is_named_as_that(tmp_path):
 
 
 def test_a_claim_that_fails_leaves_those_of_a_half_done_run(tmp_path):
-    """A node is away when the way back begins: no other run may come in between."""
+    """A node is away when the rollback begins: no other run may come in between."""
     run = made(tmp_path, FORWARD, "container@oms2")
     back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
     here = world(tmp_path, oms2="claim")
@@ -442,7 +442,7 @@ def test_what_a_run_json_lacks_is_told(tmp_path):
     with pytest.raises(PreflightError, match="JRN-004") as error:
         record["present"]
     with pytest.raises(PreflightError, match="JRN-004"), journals.readable(tmp_path / FORWARD):
-        Present.of({"assumed": 1})
+        Observed.of({"assumed": 1})
 
     assert "it has no present" in error.value.evidence
 

@@ -16,16 +16,16 @@ from omsfab.commands import files
 from omsfab.errors import Locked, PreflightError, SecurityRefusal
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.events import Event
-from omsfab.plan.observed import NodeFacts, Present
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.records import ClearRows, Plan, SameTime, Stage, Step
 from omsfab.run import jump_host, observe, recheck
-from omsfab.run.engine.interpreter import Site
+from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.record import journal as journals
 from omsfab.run.record import local_lock
 from omsfab.ssh.protocol import Result
 
 
-class Says:
+class OutputIs:
     """A node that says one thing."""
 
     def __init__(self, out: str) -> None:
@@ -90,7 +90,7 @@ def test_a_soft_limit_is_raised_where_the_hard_one_allows(tmp_path, monkeypatch)
 def test_a_node_with_another_time_is_refused(tmp_path, said, why):
     """J09: 60 s or another zone, and OMS itself would break."""
     metadb = SimpleNamespace(time_and_zone=lambda: (1795341432.0, 480))
-    site = Site("run", tmp_path, {"oms1": Says(said)}, metadb)
+    site = Interpreter("run", tmp_path, {"oms1": OutputIs(said)}, metadb)
 
     answer = site.ask(SameTime(files.clock()), "oms1")
 
@@ -114,7 +114,7 @@ def asked(fleet, monkeypatch):
             clusters=lambda: [SimpleNamespace(code=1, cm_url=CmUrl.read(url))],
             changed_rows=lambda clear: rows,
         )
-        present = Present(clusters={1: CmUrl("10.0.0.1", 8088)}, nodes={"oms1": THEN})
+        present = Observed(clusters={1: CmUrl("10.0.0.1", 8088)}, nodes={"oms1": THEN})
         try:
             recheck.as_planned(fleet, present, {}, metadb, PLAN)
         except (PreflightError, SecurityRefusal) as error:
@@ -164,10 +164,10 @@ def test_another_machine_under_the_planned_name_is_refused(asked):
 
 def test_a_resumed_run_wants_the_same_machines():
     """N07 between two sessions of one run."""
-    present = Present(nodes={"oms1": THEN})
+    present = Observed(nodes={"oms1": THEN})
 
     with pytest.raises(SecurityRefusal, match="SSH-011"):
-        recheck.same_machines(present, {"oms1": Says("m2\n")}, run="r")
+        recheck.same_machines(present, {"oms1": OutputIs("m2\n")}, run="r")
 
 
 def test_a_run_of_a_newer_omsfab_is_refused(tmp_path):
