@@ -219,6 +219,9 @@ def start_metadb(lab: Lab) -> None:
     here = replace(lab, metadb=replace(lab.metadb, host=f"{HERE}9"))
     wait_for("MetaDB", lambda: answers(here.metadb.host, here.metadb.port), 120, log)
     wait_for("the administrator of MetaDB", lambda: metadb.settled(here), 120, log)
+    with here.connect() as connection, connection.cursor() as cursor:
+        # It listens on every address of this machine, and nothing tells it to do otherwise.
+        cursor.execute("set global ob_tcp_invited_nodes = '127.0.0.0/8'")
 
 
 def start_node(lab: Lab, node: NodeOfLab) -> None:

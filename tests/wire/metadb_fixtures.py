@@ -130,6 +130,8 @@ def engine(
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=base)
     try:
         _await(engine, process)
+        if engine.kind == "oceanbase":  # it listens on every address
+            engine.sql("set global ob_tcp_invited_nodes = '127.0.0.0/8'")
         quoted = PASSWORD.replace("\\", "\\\\").replace("'", "''")
         engine.sql(
             f"create user 'oms'@'%' identified by '{quoted}'",

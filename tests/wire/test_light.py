@@ -107,6 +107,8 @@ def test_one_node_becomes_three_without_root(demo: Demo):
         cursor.execute("select ip, host_status from oms_cm.host order by ip")
         nodes = tuple((f"10.77.9.{n}", "ONLINE") for n in (11, 12, 13))
         assert nodes == cursor.fetchall()
+        cursor.execute("select @@global.ob_tcp_invited_nodes")
+        assert (("127.0.0.0/8",),) == cursor.fetchall()  # nobody else logs in
 
 
 def test_the_end_of_it_leaves_nothing(demo: Demo):
