@@ -354,10 +354,10 @@ def no_script(g: Ground) -> None:
     sh(g, g.first, f"{inside} 'mv /root/docker_init.sh /root/away'")
     back = "[ ! -e /root/away ] || mv /root/away /root/docker_init.sh"
     g.undo(lambda: sh(g, g.first, f"{inside} '{back}'"))
-    outcome = g.ended(g.fab(*OUT), 6, "INIT-011")
+    g.ended(g.fab(*OUT), 3, "INIT-017")
     g.heal()
-    g.planned[g.first] = 2
-    g.ended(g.paste(outcome), 0)
+    g.production_untouched()
+    g.ended(g.fab(*OUT), 0)
 
 
 @fault(
