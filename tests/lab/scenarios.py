@@ -14,7 +14,17 @@ OMS = {"init": "always"}  # new containers are initialised at once, to save time
 
 NODE = ("line", "docker", "clock", "zone", "habits", "one-oms", "keeps", "metadb-way")
 FRESH = (*NODE, "advice", "ready", "place", "tag", "metadb-login")
-OLD = (*NODE, "init-runs", "kept", "seen", "omsflow", "metadb-login", "guarded", "runs")
+OLD = (
+    *NODE,
+    "init-runs",
+    "kept",
+    "seen",
+    "omsflow",
+    "supervisord",
+    "metadb-login",
+    "guarded",
+    "runs",
+)
 ROWS = ("metadb-quick", "metadb-version")
 BACKEND = ("vip", "vip-own", "vip-oms", "vip-healthy")
 ALIKE = {*NODE[1:], *FRESH[len(NODE) + 1 :], *OLD[len(NODE) + 1 :], *ROWS, *BACKEND[1:]}
