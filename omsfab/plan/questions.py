@@ -277,9 +277,11 @@ def _supervisord(container: str, node: Node) -> Step:
         f"supervisorctl in {container} reaches supervisord",
         ExitsZero(supervisor.answers(container), "it does not"),
         "RUN-042",
-        fix=_first(
-            f"see why: docker exec {container} supervisorctl status",
-            fab("node.check", node=node.name),
+        fix=shell(
+            "ssh",
+            node.ip,
+            f"docker start {container}; docker exec {container} supervisorctl status",
+            note="starts it if it is down, and says what supervisorctl says",
         ),
         wanted="an answer: without one no program of OMS can be asked, stopped or started",
     )
