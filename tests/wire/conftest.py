@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,6 +99,8 @@ class Sshd:
                 stderr=log,
             )
         for _ in range(100):
+            if self.process.poll() is not None:
+                break
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -109,13 +111,15 @@ class Sshd:
         """End the listener and the sessions it began."""
         if self.process is None:
             return
-        for pid in self.sessions():
-            for sign in (signal.SIGCONT, signal.SIGKILL):
-                try:
-                    os.kill(pid, sign)
-                except ProcessLookupError:
-                    break
-        self.process.terminate()
+        # Held first: a child that it has just begun has the listening socket for a moment, and
+        # would keep the port from the next sshd, and drop whoever connects meanwhile.
+        self.process.send_signal(signal.SIGSTOP)
+        while alive := [pid for pid in self.sessions() if not _ended(pid)]:
+            for pid in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        self.process.kill()
         self.process.wait(5)
         self.process = None
 
@@ -131,6 +135,14 @@ class Sshd:
             if rest and int(rest.partition(") ")[2].split()[1]) == self.process.pid:
                 found.append(int(pid))
         return found
+
+
+def _ended(pid: int) -> bool:
+    """Whether nothing of it is left but its exit status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def _keygen(path: Path) -> None:
