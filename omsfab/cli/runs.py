@@ -338,7 +338,7 @@ def _planned(run: PastRun) -> Plan | None:
         with journals.readable(run.directory):
             fleet = undo.fleet_of(run.record, load(secrets=False, quiet=True))
             return task.planner(fleet, run.present, **run.args)
-    except (OmsfabError, NotImplementedError):
+    except OmsfabError:
         return None
 
 
