@@ -69,7 +69,7 @@ class Crash:
         crash = cls(fleet)
         said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
         assert said.status == 0, said
-        crash._online()
+        crash.await_service()
         crash.schemas = crash._schemas() - {"omsfab"}
         crash.rows = {t: fleet.lab.sql(f"select * from {t}") for t in crash._tables()}
         crash.config = crash._path("/data/config.yaml").read_bytes()
@@ -113,7 +113,7 @@ class Crash:
         )
         self._in_first("supervisorctl", "start", "all")
         lab.enter(self.first, ["rm", "-rf", "/var/lib/omsfab"])
-        self._online()
+        self.await_service()
 
     def kill_at(self, point: str, *words: str) -> Said:
         """Run `fab scale.out --yes`, or these words, and have it die at a failpoint."""
@@ -148,10 +148,12 @@ class Crash:
 
     # --- parts ---
 
-    def _online(self) -> None:
-        """Wait until OMS sees its node: a row still OFFLINE would look like a change later."""
+    def await_service(self) -> None:
+        """Wait until OMS sees its node: a row still OFFLINE would look like a change later.  And
+        until its CM answers: rows that were put back say ONLINE before a program has come far."""
+        own = self.fleet.lab.node(self.first).ip
         end = time.monotonic() + 60
-        while set(self.fleet.hosts().values()) != {"ONLINE"}:
+        while set(self.fleet.hosts().values()) != {"ONLINE"} or not self.fleet.cm(own):
             assert time.monotonic() < end, self.fleet.hosts()
             time.sleep(0.3)
 

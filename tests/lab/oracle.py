@@ -129,6 +129,10 @@ class Fleet:
         """OMS is well there, asked from a node: its health page or, where it has none, CM's."""
         if profiles.chosen(self.lab.profile).has_health:
             return json.loads(self.health(host, node))["data"]["healthy"] is True
+        return self.cm(host, node)
+
+    def cm(self, host: str, node: str = "oms1") -> bool:
+        """The CM of a host answers, asked from a node."""
         words = ["curl", "-sS", "-m5", "-o/dev/null", "-w%{http_code}", f"http://{host}:8088/"]
         return self.lab.enter(node, words).stdout == "200"
 

@@ -250,6 +250,7 @@ def orphaned(crash):
     crash.fleet.lab.knob("oms1", ORPHAN="oms_drc_cm", STORES="survive", INIT_SECONDS=5)
     crash.fleet.docker("oms1", "exec", CONTAINER, "supervisorctl", "restart", "all")
     await_processes(crash, "services.orphan", "services.store connector")
+    crash.await_service()
     process = crash.fleet.start("scale.out", "--yes")
     said = started(process, r"ended by: ", limit=240)
     line = said.decode().rpartition("ended by: ")[2]
