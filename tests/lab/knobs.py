@@ -103,7 +103,7 @@ CASES = (
         for program in ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
     ),
     Case({"INIT_FATAL": "oms_drc_supervisor", "INIT_FAIL_STEP": 5}, "stopped", "INIT-011",
-         ("oms1",), quick=True),
+         ("oms1",)),
     *(
         Case({knob: program}, "stopped", "RUN-003", ("oms1",), broken=(program,), back="RUN-003")
         for knob in ("PROGRAM_FATAL", "PROGRAM_NEVER")

@@ -22,10 +22,8 @@ WALKED = tuple(os.environ.get("OMSFAB_CRASH", "").split())
 HERE = WALKED or ("deploy", "physical", "vip")  # a new region has tests of its own
 
 WORST = (
-    "image@oms2:mid2",  # docker load is running
     "clear-rows:mid",  # rows are locked, their backup is copied, nothing is deleted
     "clear-rows:after",  # COMMIT was answered, `done` is not on disk
-    "config@oms1:mid",  # the file is being written
     "initialise@oms1:mid",  # docker_init.sh has said its first line
 )
 POINTS = [(name, point) for name in WALKED for point in SCENARIOS[name].points] or [

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.lab.crash import Crash, lease_schemas
+from tests.lab.marks import LONG
 from tests.unit.test_looks_only import GIVEN, calls
 
 FILES = """
@@ -41,7 +42,7 @@ def snapshot(crash: Crash) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("look", ["--plan", "--dry"])
+@pytest.mark.parametrize("look", ["--plan", pytest.param("--dry", marks=LONG)])
 def test_looking_changes_nothing_anywhere(half_done, look):
     """Every task of the tree that has the flag, beside a run that is half done: --yes as well."""
     crash, given = half_done

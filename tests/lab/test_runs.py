@@ -16,11 +16,8 @@ import time
 import pytest
 
 from tests.lab.crash import Crash, expire_lease
+from tests.lab.marks import LONG
 from tests.lab.oracle import CONTAINER, FAB, ROOT
-
-LONG = pytest.mark.skipif(
-    not os.environ.get("OMSFAB_CRASH"), reason="takes long: scripts/crash runs it"
-)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +168,7 @@ def forge_done(crash, node, step):
         file.write(json.dumps({**event, "text": "forged", "prev": head}) + "\n")
 
 
+@LONG
 def test_a_forged_done_begins_nobody_beside_a_running_initialisation(fresh):
     """R2b.3: docker_init.sh of oms1 runs, and the journal says that it is done: run.resume asks its
     attempt, follows it to its end, and only then is oms2 begun."""
@@ -371,6 +369,7 @@ def test_production_that_a_reboot_has_started_is_stopped_again(fresh):
     assert {"oms1": 1, "oms2": 1} == crash.outcome()["inits"]
 
 
+@LONG
 def test_a_holder_that_wakes_in_an_initialisation_judges_nothing(fresh):
     """SIGSTOP while docker_init.sh runs; another jump host rolls back and scales out anew; SIGCONT:
     exit 7, DB-031, no failure of a node, no rollback, and nothing is touched, copies included."""
@@ -427,6 +426,7 @@ def test_a_way_back_waits_for_docker_init(fresh):
     assert {"oms1": 2, "oms2": 0} == crash.outcome()["inits"]
 
 
+@LONG
 def test_of_a_run_that_had_begun_nothing_only_the_locks_are_taken_back(fresh):
     """Killed with lease and claims in its hands: run.undo frees them."""
     crash, before = fresh

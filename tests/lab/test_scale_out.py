@@ -13,6 +13,7 @@ import time
 import pytest
 
 from omsfab.lab.profiles import chosen
+from tests.lab.marks import LONG
 from tests.lab.oracle import NASTY, Fleet
 
 BINDS = {
@@ -23,10 +24,10 @@ BINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=["oceanbase", "mariadb"])
+@pytest.fixture(scope="module", params=["oceanbase", pytest.param("mariadb", marks=LONG)])
 def fleet(request, make_fleet) -> Fleet:
-    """OceanBase as root; MariaDB as an ordinary user with sudo.  Both with a nasty password."""
-    ssh = {"user": "ops", "sudo": True} if request.param == "mariadb" else {}
+    """OceanBase as an ordinary user with sudo; MariaDB as root.  Both with a nasty password."""
+    ssh = {"user": "ops", "sudo": True} if request.param == "oceanbase" else {}
     fleet = make_fleet(request.param[:2], metadb=request.param, password=NASTY, ssh=ssh)
     said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
     assert said.status == 0, said
@@ -253,7 +254,7 @@ def test_an_unknown_host_key_is_refused_until_it_is_trusted(fleet, scaled):
     known.write_text("")
     names = [node.name for node in fleet.lab.nodes]
     url = f"http://{fleet.lab.vip}:8088"
-    user = {"user": "ops", "sudo": True} if fleet.lab.metadb.kind == "mariadb" else {}
+    user = {"user": "ops", "sudo": True} if fleet.lab.metadb.kind == "oceanbase" else {}
     fleet.write("untrusted.yaml", url, names, ssh={"known_hosts": str(known), **user})
 
     refused = fleet.fab("node.status", "--node=oms2", hosts="untrusted.yaml")
@@ -272,7 +273,7 @@ def test_a_silent_vip_stops_the_run_before_production(fleet, scaled):
         f"update oms_rm.cluster_info set cm_url = 'http://{fleet.lab.nodes[0].ip}:8088'"
         " where code = 1"
     )
-    user = {"user": "ops", "sudo": True} if fleet.lab.metadb.kind == "mariadb" else {}
+    user = {"user": "ops", "sudo": True} if fleet.lab.metadb.kind == "oceanbase" else {}
     fleet.write("silent.yaml", f"http://{nobody}:8088", names, ssh=user)
 
     planned = fleet.fab("scale.out", "--plan", hosts="silent.yaml")

@@ -18,12 +18,10 @@ import pytest
 from omsfab.lab.package import SOURCES
 from tests.lab.crash import FAST, Crash
 from tests.lab.knobs import CASES, Case, listed
+from tests.lab.marks import LONG
 from tests.lab.oracle import CONTAINER
 from tests.lab.test_runs import ALL, as_before, started
 
-LONG = pytest.mark.skipif(
-    not os.environ.get("OMSFAB_CRASH"), reason="takes long: scripts/crash runs it"
-)
 KNOBS = listed((SOURCES / "README").read_text())
 STATUS = {"through": (0,), "refused": (3, 4), "stopped": (5, 6), "apart": (11,)}
 
@@ -342,7 +340,7 @@ BEHIND_VIP = ("nginx", "oms_drc_cm")
         pytest.param("oms_drc_cm", "PROGRAM_FATAL", marks=LONG),
         pytest.param("oms_drc_supervisor", "PROGRAM_FATAL", marks=LONG),
         pytest.param("sshd", "PROGRAM_FATAL", marks=LONG),
-        (UNKNOWN, "PROGRAM_FATAL"),
+        pytest.param(UNKNOWN, "PROGRAM_FATAL", marks=LONG),
         pytest.param("oms_console", "PROGRAM_NEVER", marks=LONG),
         pytest.param("sshd", "PROGRAM_NEVER", marks=LONG),
         pytest.param("oms_console", "autostart=false", marks=LONG),
