@@ -22,9 +22,9 @@ from typing import Any
 from omsfab import lab as labs
 from omsfab.lab import demo, profiles
 from omsfab.lab.profiles import DEFAULT, PROFILES, QUICK
-from tests.faults import ground as grounds
+from tests.faults import harness as limits
 from tests.faults import matrix
-from tests.faults.ground import ROOT, Figures, Ground, Miss, Skip, packages
+from tests.faults.harness import ROOT, Figures, Harness, Miss, Skip, packages
 from tests.faults.matrix import Fault
 
 BOARD = ROOT / "docs" / "scoreboard.md"
@@ -48,10 +48,10 @@ class Result:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def ground(name: str, metadb: str, profile: str, work: Path) -> Ground:
+def harness(name: str, metadb: str, profile: str, work: Path) -> Harness:
     """A lab with OMS of this profile deployed on its first node."""
     lab = demo.up(name, 3, metadb, bare=False, profile=profile, start_secs=QUICK)
-    return Ground(lab, work)
+    return Harness(lab, work)
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def outcomes(tests: frozenset[str]) -> dict[str, set[str]]:
 
 
 def judge(
-    place: Ground | None, one: Fault, metadb: str, profile: str, tests: frozenset[str]
+    place: Harness | None, one: Fault, metadb: str, profile: str, tests: frozenset[str]
 ) -> Result:
     """Inject, run, judge; ``tests`` are those of all faults to be judged."""
     began = time.monotonic()
@@ -219,7 +219,7 @@ def one_lab(given: argparse.Namespace, chosen: Sequence[Fault]) -> int:
     try:
         for one in free(given, chosen):
             if one.body and place is None:
-                place = ground(given.lab, given.metadb, given.profile, given.work)
+                place = harness(given.lab, given.metadb, given.profile, given.work)
                 place.follows = given.follow
             print(f"{one.id}  {one.sentence} …", flush=True)
             result = judge(place, one, given.metadb, given.profile, tests)
@@ -387,11 +387,11 @@ COUNTED = {
     "no_way_back": "runs that end with 9",
 }
 MEASURED = {
-    grounds.DETECTED: 45,
-    grounds.SECOND: 0,
-    grounds.RESENT: 8,
-    grounds.MEMORY: 150,
-    grounds.STOPPED: 20,
+    limits.DETECTED: 45,
+    limits.SECOND: 0,
+    limits.RESENT: 8,
+    limits.MEMORY: 150,
+    limits.STOPPED: 20,
 }
 
 

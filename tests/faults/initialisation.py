@@ -6,13 +6,13 @@ import time
 
 from omsfab import lab as labs
 from tests.faults import oracle
-from tests.faults.environment import OUT, fill, sh, small_data
-from tests.faults.ground import Ground, Miss
+from tests.faults.harness import Harness, Miss
+from tests.faults.inputs_vip_docker import OUT, fill, sh, small_data
 from tests.faults.matrix import fault
 from tests.faults.network import SLOW, in_the_init
 
 
-def knob(g: Ground, code: int, id: str, **values: object) -> None:
+def knob(g: Harness, code: int, id: str, **values: object) -> None:
     """The first initialisation goes wrong; with the knob back, the next line finishes the run."""
     g.lab.knob(g.first, **values)
     outcome = g.ended(g.fab(*OUT), code, id)
@@ -24,7 +24,7 @@ def knob(g: Ground, code: int, id: str, **values: object) -> None:
 
 
 @fault("C01", "docker_init.sh is killed", "kill -9 in the container of oms1")
-def killed(g: Ground) -> None:
+def killed(g: Harness) -> None:
     running = in_the_init(g)
     sh(g, g.first, "docker exec oms_427 pkill -KILL -f /root/docker_init.sh")
     g.lab.knob(g.first, INIT_SECONDS=0)
@@ -34,18 +34,18 @@ def killed(g: Ground) -> None:
 
 
 @fault("C04", "exit 0, no banner and no flag file", "knobs BANNER=none INIT_FLAG=0 INIT_EXIT=0")
-def no_banner(g: Ground) -> None:
+def no_banner(g: Harness) -> None:
     knob(g, 5, "INIT-015", BANNER="none", INIT_FLAG=0, INIT_EXIT=0)
 
 
 @fault("C05", "the banner, and then another status than 0", "knob INIT_EXIT=3 on oms1")
-def banner_then_failure(g: Ground) -> None:
+def banner_then_failure(g: Harness) -> None:
     g.lab.knob(g.first, INIT_EXIT=3)
     g.says(g.ended(g.fab(*OUT), 0), "INIT-023")
 
 
 @fault("C06", "a step of it fails", "knob INIT_FAIL_STEP=3")
-def step_fails(g: Ground) -> None:
+def step_fails(g: Harness) -> None:
     knob(g, 6, "INIT-011", INIT_FAIL_STEP=3)
 
 
@@ -54,7 +54,7 @@ def step_fails(g: Ground) -> None:
     "the banner is split, coloured, with CR, or English",
     "knob BANNER, one run each on the three nodes",
 )
-def banners(g: Ground) -> None:
+def banners(g: Harness) -> None:
     for name, banner in zip(g.names, ("split", "ansi", "cr"), strict=True):
         g.lab.knob(name, BANNER=banner)
     g.ended(g.fab(*OUT), 0)
@@ -65,12 +65,12 @@ def banners(g: Ground) -> None:
     "the banner only as the trace of an echo",
     "knobs BANNER=echo INIT_FLAG=0 INIT_EXIT=0",
 )
-def echoed(g: Ground) -> None:
+def echoed(g: Harness) -> None:
     knob(g, 5, "INIT-015", BANNER="echo", INIT_FLAG=0, INIT_EXIT=0)
 
 
 @fault("C08", "docker_init.sh runs already", "started by hand on oms1 before")
-def ssh_line(g: Ground) -> None:
+def ssh_line(g: Harness) -> None:
     g.lab.knob(g.first, INIT_SECONDS=20)
     sh(g, g.first, "docker exec -d oms_427 bash /root/docker_init.sh")
     if not oracle.wait(lambda: g.lab.counters(g.first)["running"], 10):
@@ -86,7 +86,7 @@ def ssh_line(g: Ground) -> None:
 
 
 @fault("C10", "docker_init.sh prints the password", "knob INIT_SECRET=1 on all nodes")
-def secret(g: Ground) -> None:
+def secret(g: Harness) -> None:
     for name in g.names:
         g.lab.knob(name, INIT_SECRET=1)
     outcome = g.ended(g.fab(*OUT), 0)
@@ -101,7 +101,7 @@ def secret(g: Ground) -> None:
 @fault(
     "C11", "cm_url is wrong after the initialisation", "knob CM_URL_OVERRIDE; then mended by hand"
 )
-def wrong_url(g: Ground) -> None:
+def wrong_url(g: Harness) -> None:
     g.lab.knob(g.first, CM_URL_OVERRIDE=f"http://{g.lab.node(g.first).ip}:8088")
     outcome = g.ended(g.fab(*OUT), 5, "VER-001")
     if oracle.container(g.lab, g.new[0]):
@@ -115,14 +115,14 @@ def wrong_url(g: Ground) -> None:
 
 
 @fault("C12", "bytes that are no text", "knob INIT_BYTES=1 on all nodes")
-def bytes_(g: Ground) -> None:
+def bytes_(g: Harness) -> None:
     for name in g.names:
         g.lab.knob(name, INIT_BYTES=1, INIT_XTRACE=1)
     g.ended(g.fab(*OUT), 0)
 
 
 @fault("C17", "new containers initialise themselves", "knob SELF_INIT=1 on the new nodes")
-def self_init(g: Ground) -> None:
+def self_init(g: Harness) -> None:
     g.hosts(oms={"init": "auto"})
     for name in g.new:
         g.lab.knob(name, SELF_INIT=1)
@@ -134,7 +134,7 @@ def self_init(g: Ground) -> None:
     "dockerd is restarted in the middle of docker_init.sh",
     "lab-service dockerd restart on oms1",
 )
-def dockerd_restarted(g: Ground) -> None:
+def dockerd_restarted(g: Harness) -> None:
     running = in_the_init(g)
     g.lab.enter(g.first, ["lab-service", "dockerd", "restart"])
     g.lab.knob(g.first, INIT_SECONDS=0)
@@ -149,7 +149,7 @@ def dockerd_restarted(g: Ground) -> None:
     "the old node loses power in the middle of docker_init.sh",
     "all processes of oms1 killed, then started: docker run has no --restart",
 )
-def power_cut(g: Ground) -> None:
+def power_cut(g: Harness) -> None:
     running = in_the_init(g)
     off_and_on(g, g.first)
     g.lab.knob(g.first, INIT_SECONDS=0)
@@ -163,7 +163,7 @@ def power_cut(g: Ground) -> None:
     "the old node loses power in the middle of docker_init.sh, and the run is rolled back",
     "as C24, then fab run.undo",
 )
-def power_cut_undone(g: Ground) -> None:
+def power_cut_undone(g: Harness) -> None:
     running = in_the_init(g)
     off_and_on(g, g.first)
     g.lab.knob(g.first, INIT_SECONDS=0)
@@ -178,7 +178,7 @@ def power_cut_undone(g: Ground) -> None:
     "the old node loses power when its processes have been stopped, and the run is rolled back",
     "SIGKILL of omsfab and of all processes of oms1, then fab run.undo",
 )
-def power_cut_before(g: Ground) -> None:
+def power_cut_before(g: Harness) -> None:
     g.killed_at("clear-rows:before", *OUT)
     off_and_on(g, g.first)
     g.planned[g.first] = 0
@@ -191,7 +191,7 @@ def power_cut_before(g: Ground) -> None:
     "the old container is restarted in the middle of docker_init.sh",
     "docker restart on oms1",
 )
-def container_restarted(g: Ground) -> None:
+def container_restarted(g: Harness) -> None:
     running = in_the_init(g)
     sh(g, g.first, "docker restart -t 0 oms_427")
     g.lab.knob(g.first, INIT_SECONDS=0)
@@ -205,7 +205,7 @@ def container_restarted(g: Ground) -> None:
     "what docker_init.sh said so far is removed under it",
     "rm -rf of the attempt's directory on oms1",
 )
-def attempt_removed(g: Ground) -> None:
+def attempt_removed(g: Harness) -> None:
     running = in_the_init(g)
     sh(g, g.first, "rm -rf /data/oms/oms_logs/omsfab")
     outcome = g.ended(g.note(running.end()), 6, "INIT-012")
@@ -218,7 +218,7 @@ def attempt_removed(g: Ground) -> None:
     "a new node loses power when it has been initialised",
     "SIGKILL of omsfab and of all processes of oms2, then run.resume",
 )
-def new_node_off(g: Ground) -> None:
+def new_node_off(g: Harness) -> None:
     g.killed_at("container@oms2:after", *OUT)
     off_and_on(g, g.new[0])
     g.ended(g.fab("run.resume", "--yes"), 0)
@@ -229,13 +229,13 @@ def new_node_off(g: Ground) -> None:
     "a new node loses power behind its initialisation",
     "SIGKILL of omsfab and of all processes of oms2, then run.resume",
 )
-def new_node_off_later(g: Ground) -> None:
+def new_node_off_later(g: Harness) -> None:
     g.killed_at("initialise@oms2:after", *OUT)
     off_and_on(g, g.new[0])
     g.ended(g.fab("run.resume", "--yes"), 0)
 
 
-def off_and_on(g: Ground, name: str) -> None:
+def off_and_on(g: Harness, name: str) -> None:
     """Power off, power on; docker starts no container by itself."""
     labs.stop_node(g.lab, name)
     g.undo(lambda: labs.start_node(g.lab, name))
@@ -250,7 +250,7 @@ def off_and_on(g: Ground, name: str) -> None:
     "no room for the logs of a new node",
     "a disk of 600 MB as /data of oms2, filled while it initialises",
 )
-def logs_full(g: Ground) -> None:
+def logs_full(g: Harness) -> None:
     node = g.new[0]
     small_data(g, node, 600)
     g.lab.knob(node, INIT_SECONDS=SLOW)

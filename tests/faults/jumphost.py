@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.environment import OUT, known_as, package, service, sh
-from tests.faults.ground import Ground, Miss, Skip
+from tests.faults.harness import Harness, Miss, Skip
+from tests.faults.inputs_vip_docker import OUT, known_as, package, service, sh
 from tests.faults.matrix import fault, shown_by
 
 CRASH = "tests/lab/test_crash.py::test_"
@@ -50,12 +50,12 @@ shown_by(
 )
 
 
-def jump_host(g: Ground, *lines: str) -> None:
+def jump_host(g: Harness, *lines: str) -> None:
     """fab runs in a mount namespace of its own, after these lines of sh."""
     g.prefix = ("unshare", "-m", "sh", "-c", " && ".join((*lines, 'exec "$@"')), "sh")
 
 
-def small_home(g: Ground, size: str) -> Path:
+def small_home(g: Harness, size: str) -> Path:
     """The state directory is a file system of this size."""
     home = g.directory / "state"
     home.mkdir(mode=0o700, exist_ok=True)
@@ -68,12 +68,12 @@ def small_home(g: Ground, size: str) -> Path:
 
 
 @fault("J06", "the jump host has no room", "the state directory is a tmpfs of 64 KB")
-def no_room(g: Ground) -> None:
+def no_room(g: Harness) -> None:
     small_home(g, "64k")
     g.says(g.refused(g.fab(*OUT), 3, "ENV-002"), "200 MB")
 
 
-def fills(g: Ground, when: str, *, untouched: bool) -> None:
+def fills(g: Harness, when: str, *, untouched: bool) -> None:
     """The disk fills when this is said; rows stay; with room again the next line finishes."""
     home = small_home(g, "230m")
     before = {table: oracle.rows(g.lab, table) for table in oracle.TABLES}
@@ -97,12 +97,12 @@ def fills(g: Ground, when: str, *, untouched: bool) -> None:
 
 
 @fault("J06b", "the disk of the jump host fills in the run", "a filler when the package is there")
-def fills_early(g: Ground) -> None:
+def fills_early(g: Harness) -> None:
     fills(g, r"oms2 +directories", untouched=True)
 
 
 @fault("J06c", "the disk of the jump host fills before the rows are saved", "a filler at the stop")
-def fills_late(g: Ground) -> None:
+def fills_late(g: Harness) -> None:
     fills(g, r"oms1 +stop-processes +▸", untouched=False)
 
 
@@ -116,7 +116,7 @@ BIG = 4 << 30
     "a package of 4 GB, and little memory",
     "a cgroup of 256 MB around fab; 4 GB of zeros in the package, uncompressed",
 )
-def big_package(g: Ground) -> None:
+def big_package(g: Harness) -> None:
     group = Path("/sys/fs/cgroup/memory") / f"omsfab-{g.lab.name}"
     if not group.parent.is_dir():
         raise Skip("a memory controller of cgroup version 1")
@@ -141,13 +141,13 @@ def big_package(g: Ground) -> None:
 
 
 @fault("J08", "too few file descriptors", "ulimit -n 32")
-def descriptors(g: Ground) -> None:
+def descriptors(g: Harness) -> None:
     g.prefix = ("sh", "-c", 'ulimit -n 32; exec "$@"', "sh")
     g.says(g.refused(g.fab(*OUT), 3, "ENV-003"), "256")
 
 
 @fault("J08b", "files may not grow", "ulimit -f: 8 KB a file")
-def file_size(g: Ground) -> None:
+def file_size(g: Harness) -> None:
     limited = 'set -o pipefail; (ulimit -f 8; exec "$@") 2>&1 | cat'
     g.prefix = ("bash", "-c", limited, "bash")
     g.says(g.refused(g.fab(*OUT), 3, "ENV-005"), "8192")
@@ -182,7 +182,7 @@ datetime.datetime = Moved
 wall clock that Python sees is moved inside it; the monotonic one is the true one."""
 
 
-def faked(g: Ground, by: float) -> Path:
+def faked(g: Harness, by: float) -> Path:
     """fab lives at another time: so many seconds from now, as a file says that may be changed."""
     place = g.directory / "clock"
     place.mkdir()
@@ -204,7 +204,7 @@ def stopped_for(outcome: object) -> float:
 
 
 @fault("J09", "the jump host lives ten years ahead", "the wall clock that Python sees")
-def ahead(g: Ground) -> None:
+def ahead(g: Harness) -> None:
     faked(g, 10 * 365 * 86400)
     outcome = g.ended(g.fab(*OUT), 0)
     g.says(outcome, "ENV-006")
@@ -213,7 +213,7 @@ def ahead(g: Ground) -> None:
 
 
 @fault("J09b", "its clock is set a day back in the run", "the same clock, at the stop")
-def jumps(g: Ground) -> None:
+def jumps(g: Harness) -> None:
     note = faked(g, 0)
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
@@ -228,7 +228,7 @@ def jumps(g: Ground) -> None:
     "a node's clock or time zone is not that of the MetaDB",
     "a `date` on oms2: 120 s ahead, then UTC+8",
 )
-def node_clock(g: Ground) -> None:
+def node_clock(g: Harness) -> None:
     node = g.new[0]
     ahead, elsewhere = "exec faketime -f +120s /bin/date", "TZ=Asia/Shanghai exec /bin/date"
     for text in (ahead, elsewhere):
@@ -255,7 +255,7 @@ def node_clock(g: Ground) -> None:
     "a name leads to another machine after the plan was confirmed",
     "/etc/hosts of the jump host between kill and resume; the other machine has the same host key",
 )
-def name_moves(g: Ground) -> None:
+def name_moves(g: Harness) -> None:
     lab, (second, third) = g.lab, g.new
     name = "oms2.lab.test"
     hosts = g.directory / "hosts"
@@ -287,7 +287,7 @@ def name_moves(g: Ground) -> None:
     "a name leads to a machine with another host key",
     "/etc/hosts of the jump host between plan and apply",
 )
-def name_moves_key(g: Ground) -> None:
+def name_moves_key(g: Harness) -> None:
     lab, (second, third) = g.lab, g.new
     name = "oms2.lab.test"
     hosts = g.directory / "hosts"
@@ -303,7 +303,7 @@ def name_moves_key(g: Ground) -> None:
     g.ended(g.fab(*OUT), 0)
 
 
-def clone_keys(g: Ground, source: str, dest: str) -> None:
+def clone_keys(g: Harness, source: str, dest: str) -> None:
     """The machine ``dest`` has the host keys of ``source``, as a clone has; undone with the fault."""
     sh(g, dest, "mkdir -p /run/keys && cp -p /etc/ssh/ssh_host_* /run/keys/")
     keys = g.lab.enter(
@@ -325,7 +325,7 @@ def clone_keys(g: Ground, source: str, dest: str) -> None:
 # --- state that is damaged ------------------------------------------------------------------------
 
 
-def killed_in_the_middle(g: Ground) -> Path:
+def killed_in_the_middle(g: Harness) -> Path:
     """A run that was killed with new nodes staged and production stopped; its directory."""
     g.killed_at("clear-rows:before", *OUT)
     (found,) = (p.parent for p in (g.directory / "state").glob("*/*/run.json"))
@@ -333,7 +333,7 @@ def killed_in_the_middle(g: Ground) -> Path:
 
 
 @fault("J16", "run.json of a run is cut off", "truncate -s 100 after a SIGKILL")
-def record_cut(g: Ground) -> None:
+def record_cut(g: Harness) -> None:
     directory = killed_in_the_middle(g)
     path = directory / "run.json"
     path.write_bytes(path.read_bytes()[:100])
@@ -347,7 +347,7 @@ def record_cut(g: Ground) -> None:
 
 
 @fault("J16b", "the journal of a run is gone", "rm journal.jsonl after a SIGKILL")
-def journal_gone(g: Ground) -> None:
+def journal_gone(g: Harness) -> None:
     directory = killed_in_the_middle(g)
     (directory / "journal.jsonl").unlink()
     g.says(g.ended(g.fab("run.resume", "--yes"), 0), "its copy on oms1 is used")
@@ -356,14 +356,14 @@ def journal_gone(g: Ground) -> None:
 
 
 @fault("J18", "nothing can be written where the state is", "a read-only file system")
-def read_only_home(g: Ground) -> None:
+def read_only_home(g: Harness) -> None:
     home = small_home(g, "230m")
     run("mount", "-o", "remount,ro", str(home))
     g.refused(g.fab(*OUT), 3, "ENV-004")
 
 
 @fault("J19", "hosts.yaml is a directory, or not there", "two bad paths")
-def no_hosts(g: Ground) -> None:
+def no_hosts(g: Harness) -> None:
     for path in (g.directory, g.directory / "nowhere.yaml"):
         g.refused(g.fab(*OUT, OMSFAB_HOSTS=str(path)), 2, "INPUT-002")
 
@@ -373,7 +373,7 @@ def no_hosts(g: Ground) -> None:
     "a poor terminal",
     "TERM=dumb, LANG=C, COLUMNS=20, a Chinese name in hosts.yaml; then output that nobody reads",
 )
-def poor_terminal(g: Ground) -> None:
+def poor_terminal(g: Harness) -> None:
     g.edit(lambda d: d["regions"]["cn-lab"].update(label="实验室"))
     poor = {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "COLUMNS": "20", "PYTHONUTF8": "0"}
     g.prefix = ("bash", "-c", '"$@" 2>&1 | head -n 3', "bash")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.ground import Ground
+from tests.faults.harness import Harness
 
 _SPECIFIED = """
     N01 N02 N03 N04 N05 N07 N08 N11 N13 N14
@@ -38,7 +38,7 @@ class Fault:
     id: str
     sentence: str
     how: str
-    body: Callable[[Ground], None] | None = None
+    body: Callable[[Harness], None] | None = None
     tests: tuple[str, ...] = ()
 
     @property
@@ -52,10 +52,10 @@ FAULTS: list[Fault] = []
 
 def fault(
     id: str, sentence: str, how: str
-) -> Callable[[Callable[[Ground], None]], Callable[[Ground], None]]:
+) -> Callable[[Callable[[Harness], None]], Callable[[Harness], None]]:
     """Register the decorated body."""
 
-    def register(body: Callable[[Ground], None]) -> Callable[[Ground], None]:
+    def register(body: Callable[[Harness], None]) -> Callable[[Harness], None]:
         FAULTS.append(Fault(id, sentence, how, body))
         return body
 
@@ -70,14 +70,14 @@ def shown_by(id: str, sentence: str, how: str, *tests: str) -> None:
 def load() -> list[Fault]:
     """All faults, in the order of README.md."""
     from tests.faults import (  # noqa: F401
-        elsewhere,
-        environment,
-        further,
+        extra,
         initialisation,
+        inputs_vip_docker,
         jumphost,
         metadb,
         network,
         secrets,
+        shown_elsewhere,
     )
 
     sections = "NJDCVIX"

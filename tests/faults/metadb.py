@@ -8,21 +8,21 @@ from pathlib import Path
 from omsfab.lab import metadb as lab_metadb
 from omsfab.lab import network
 from tests.faults import oracle
-from tests.faults.environment import OUT, snap
-from tests.faults.ground import Ground, Miss
+from tests.faults.harness import Harness, Miss
+from tests.faults.inputs_vip_docker import OUT, snap
 from tests.faults.matrix import fault
 
 USER = "'oms@oms_meta'@'%%'"
 
 
-def sql(g: Ground, do: str, undo: str = "") -> None:
+def sql(g: Harness, do: str, undo: str = "") -> None:
     g.lab.sql(do)
     if undo:
         g.undo(lambda: g.lab.sql(undo))
 
 
 @fault("D05", "someone holds the rows", "select … for update in an open transaction")
-def locked_rows(g: Ground) -> None:
+def locked_rows(g: Harness) -> None:
     other = g.lab.connect()
     g.undo(other.close)
     other.begin()
@@ -44,7 +44,7 @@ def locked_rows(g: Ground) -> None:
     "rows of another table hang on a table that is to be cleared",
     "a foreign key with cascade",
 )
-def cascade(g: Ground) -> None:
+def cascade(g: Harness) -> None:
     sql(
         g,
         "create table oms_cm.hanger (id bigint primary key, host_id bigint,"
@@ -55,7 +55,7 @@ def cascade(g: Ground) -> None:
 
 
 @fault("D13", "a table of OMS is not there", "location_cm renamed")
-def table_missing(g: Ground) -> None:
+def table_missing(g: Harness) -> None:
     """Nobody outside the vendor knows whether every OMS has it: no dead end, and told."""
     g.lab.sql("alter table oms_cm.location_cm rename to oms_cm.location_cm_x")
 
@@ -69,7 +69,7 @@ def table_missing(g: Ground) -> None:
 
 
 @fault("D14", "another region shares the MetaDB", "rows of region 0 in all four tables")
-def other_region(g: Ground) -> None:
+def other_region(g: Harness) -> None:
     lab = g.lab
     url = "http://10.9.9.9:8088"
     sql(
@@ -107,7 +107,7 @@ def other_region(g: Ground) -> None:
 
 
 @fault("D15", "the user may not delete", "revoke delete on oms_rm")
-def no_right(g: Ground) -> None:
+def no_right(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     for line in (f"revoke all privileges, grant option from {user}",
                  f"grant select, insert, update on oms_rm.* to {user}",
@@ -119,7 +119,7 @@ def no_right(g: Ground) -> None:
 
 
 @fault("D16", "the password is wrong", "another password in its file")
-def wrong_password(g: Ground) -> None:
+def wrong_password(g: Harness) -> None:
     path = g.directory / "wrong"
     path.write_text("CANARY-wrong")
     path.chmod(0o600)
@@ -130,7 +130,7 @@ def wrong_password(g: Ground) -> None:
 
 
 @fault("D16b", "the MetaDB is down", "its address taken away")
-def down(g: Ground) -> None:
+def down(g: Harness) -> None:
     netns = g.lab.place.netns(lab_metadb.MEMBER)
     unplug(g, netns)
     g.ended(g.fab(*OUT), 3, "DB-001")
@@ -142,7 +142,7 @@ def down(g: Ground) -> None:
 
 
 @fault("D16c", "the MetaDB goes down in the run", "unreachable when production has stopped")
-def goes_down(g: Ground) -> None:
+def goes_down(g: Harness) -> None:
     netns = g.lab.place.netns(lab_metadb.MEMBER)
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
@@ -159,7 +159,7 @@ def goes_down(g: Ground) -> None:
     "the saved rows are gone from the jump host, or damaged",
     "SIGKILL behind the delete; then rm, or a byte turned over",
 )
-def backup_lost(g: Ground) -> None:
+def backup_lost(g: Harness) -> None:
     for rounds, harm in enumerate((Path.unlink, turned), 1):
         g.reset()
         g.planned.update(dict.fromkeys(g.names, rounds))  # what was counted is not put back
@@ -180,7 +180,7 @@ def turned(file: Path) -> None:
     file.write_bytes(data)
 
 
-def unplug(g: Ground, netns: str) -> None:
+def unplug(g: Harness, netns: str) -> None:
     from omsfab.lab.system import run
 
     rule = (

@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.faults.environment import OUT, known_as, narrow, service, sh
-from tests.faults.ground import DETECTED, Ground, Miss
+from tests.faults.harness import DETECTED, Harness, Miss
+from tests.faults.inputs_vip_docker import OUT, known_as, narrow, service, sh
 from tests.faults.matrix import fault
 
 SLOW = 12
 """Seconds of docker_init.sh where something is to happen in its middle."""
 
 
-def in_the_init(g: Ground):
+def in_the_init(g: Harness):
     """A scale-out whose first initialisation runs, long enough to be hurt."""
     g.lab.knob(g.first, INIT_SECONDS=SLOW)
     running = g.start(*OUT)
@@ -28,7 +28,7 @@ def in_the_init(g: Ground):
     return running
 
 
-def cut(g: Ground, node: str) -> None:
+def cut(g: Harness, node: str) -> None:
     """End every SSH session of a node without a word."""
     sh(
         g,
@@ -37,7 +37,7 @@ def cut(g: Ground, node: str) -> None:
     )
 
 
-def blackhole(g: Ground, node: str, which: str = "") -> None:
+def blackhole(g: Harness, node: str, which: str = "") -> None:
     """Nothing goes in or out on port 22, or only of ``which`` packets, and nobody is told."""
     for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
         rule = f"{chain} -p tcp {side} 22 {which} -j DROP"
@@ -50,7 +50,7 @@ def blackhole(g: Ground, node: str, which: str = "") -> None:
     "the SSH session is cut in the middle of docker_init.sh",
     "ss -K and SIGKILL of sshd's children, twice",
 )
-def session_cut(g: Ground) -> None:
+def session_cut(g: Harness) -> None:
     running = in_the_init(g)
     cut(g, g.first)
     time.sleep(3)
@@ -61,7 +61,7 @@ def session_cut(g: Ground) -> None:
 
 
 @fault("N02", "a black hole on port 22 during docker_init.sh", "iptables DROP both ways for 60 s")
-def hole(g: Ground) -> None:
+def hole(g: Harness) -> None:
     running = in_the_init(g)
     blackhole(g, g.first)
     began = time.monotonic()
@@ -73,7 +73,7 @@ def hole(g: Ground) -> None:
 
 
 @fault("N03", "sshd hangs, TCP is fine", "SIGSTOP of its children during docker_init.sh")
-def frozen(g: Ground) -> None:
+def frozen(g: Harness) -> None:
     running = in_the_init(g)
     sh(g, g.first, "pkill -STOP -f '^sshd: [^/]'")
     g.undo(lambda: g.lab.enter(g.first, ["pkill", "-CONT", "-f", "^sshd: [^/]"]))
@@ -88,7 +88,7 @@ def frozen(g: Ground) -> None:
     "a black hole to a new node while it is staged",
     "iptables DROP both ways, taken away when it is told",
 )
-def hole_in_staging(g: Ground) -> None:
+def hole_in_staging(g: Harness) -> None:
     g.reset(images=True)
     node = g.new[0]
     narrow(g, node, "20mbit")
@@ -103,7 +103,7 @@ def hole_in_staging(g: Ground) -> None:
 
 
 @fault("N03b", "a new node is frozen whole", "SIGSTOP of sshd and all its children, then SIGCONT")
-def frozen_whole(g: Ground) -> None:
+def frozen_whole(g: Harness) -> None:
     node = g.new[0]
     g.lab.knob(node, INIT_SECONDS=SLOW)
     running = g.start(*OUT)
@@ -118,13 +118,13 @@ def frozen_whole(g: Ground) -> None:
 
 
 @fault("N04", "a slow line", "tc tbf 64 kbit/s both ways on oms2, images loaded")
-def slow(g: Ground) -> None:
+def slow(g: Harness) -> None:
     narrow(g, g.new[0], "64kbit")
     g.ended(g.fab(*OUT, limit=900), 0)
 
 
 @fault("N04b", "a far line", "a proxy in front of oms2 that holds everything for 1 s, both ways")
-def far(g: Ground) -> None:
+def far(g: Harness) -> None:
     node = g.lab.node(g.new[0])
     with delayed(node.ip, 22, 1.0) as port:
         known_as(g, node.name, f"[127.0.0.1]:{port}")
@@ -173,7 +173,7 @@ def delayed(host: str, port: int, seconds: float) -> Iterator[int]:
 
 
 @fault("N05", "every fifth packet is lost", "iptables statistic 0.2 on oms1 and oms2, port 22")
-def lossy(g: Ground) -> None:
+def lossy(g: Harness) -> None:
     for node in (g.first, g.new[0]):
         rule = "INPUT -p tcp --dport 22 -m statistic --mode random --probability 0.2 -j DROP"
         sh(g, node, f"iptables -I {rule}")
@@ -189,7 +189,7 @@ def lossy(g: Ground) -> None:
 
 
 @fault("N08", "port 22 answers, but is not SSH", "socat in sshd's place on oms2")
-def tarpit(g: Ground) -> None:
+def tarpit(g: Harness) -> None:
     node = g.new[0]
     service(g, node, "sshd", "stop")
     sh(g, node, "setsid socat TCP-LISTEN:22,fork,reuseaddr EXEC:'sleep 999' >/dev/null 2>&1 &")
@@ -199,7 +199,7 @@ def tarpit(g: Ground) -> None:
 
 
 @fault("N08b", "sshd is down", "lab-service sshd stop on oms2")
-def no_sshd(g: Ground) -> None:
+def no_sshd(g: Harness) -> None:
     node = g.new[0]
     service(g, node, "sshd", "stop")
     g.undo(lambda: service(g, node, "sshd", "start"))
@@ -210,7 +210,7 @@ def no_sshd(g: Ground) -> None:
 
 
 @fault("N09", "the login profile is noisy", "root's .profile prints, asks and sets a trap")
-def noisy(g: Ground) -> None:
+def noisy(g: Harness) -> None:
     for node in g.names:
         home = g.lab.node_directory(node) / "home-root"
         for name in (".bashrc", ".profile"):
@@ -222,7 +222,7 @@ def noisy(g: Ground) -> None:
 
 
 @fault("N11", "docker_init.sh floods its output", "100 MB on standard error on oms1")
-def flood(g: Ground) -> None:
+def flood(g: Harness) -> None:
     g.lab.knob(g.first, INIT_FLOOD_MB=100)
     outcome = g.ended(g.fab(*OUT, limit=500), 0)
     g.says(outcome, "bytes of output skipped here")
@@ -236,7 +236,7 @@ def flood(g: Ground) -> None:
     "the session is cut while config.yaml is written",
     "sshd's children killed as soon as the step begins",
 )
-def cut_in_write(g: Ground) -> None:
+def cut_in_write(g: Harness) -> None:
     running = g.start(*OUT)
     running.says(r"oms1 +config +▸", 120)
     cut(g, g.first)
@@ -246,7 +246,7 @@ def cut_in_write(g: Ground) -> None:
 
 
 @fault("J04", "Ctrl-C during docker_init.sh", "SIGINT to fab")
-def ctrl_c(g: Ground) -> None:
+def ctrl_c(g: Harness) -> None:
     running = in_the_init(g)
     running.process.send_signal(signal.SIGINT)
     outcome = g.ended(g.note(running.end(20)), 130, "INIT-030")
@@ -260,7 +260,7 @@ def ctrl_c(g: Ground) -> None:
 @fault(
     "J10", "a second run beside one that is under way", "from the same jump host, and from another"
 )
-def two_runs(g: Ground) -> None:
+def two_runs(g: Harness) -> None:
     running = in_the_init(g)
     second = g.ended(g.fab(*OUT), 4, "LOCK-001")
     g.says(second, f"pid {running.process.pid}", "it is at step initialise of oms1")
@@ -270,7 +270,7 @@ def two_runs(g: Ground) -> None:
 
 
 @fault("J11", "two runs at once on two jump hosts", "two state directories, started together")
-def two_jump_hosts(g: Ground) -> None:
+def two_jump_hosts(g: Harness) -> None:
     first = g.start(*OUT)
     second = g.start(*OUT, OMSFAB_HOME=str(g.directory / "state2"))
     ends = sorted((first.end().code, second.end().code))
@@ -284,7 +284,7 @@ def two_jump_hosts(g: Ground) -> None:
     "power fails on a new node after the outage began",
     "all its processes killed, then started",
 )
-def power(g: Ground) -> None:
+def power(g: Harness) -> None:
     from omsfab import lab as labs
 
     running = in_the_init(g)

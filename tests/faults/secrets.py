@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults import oracle
-from tests.faults.environment import OUT
-from tests.faults.ground import Ground, Miss, Skip
+from tests.faults.harness import Harness, Miss, Skip
+from tests.faults.inputs_vip_docker import OUT
 from tests.faults.matrix import fault
 
 CANARIES = {"tsdb": 'CANARY-7f3 ts\'db "$HOME"', "extra": "CANARY-7f3-extra#: x"}
@@ -25,7 +25,7 @@ OF_OMS = ("/overlay2/", "/docker_init.log.")
 """What OMS itself writes, in its container and beside it."""
 
 
-def canaries(g: Ground) -> list[bytes]:
+def canaries(g: Harness) -> list[bytes]:
     """Put a canary into each secret that hosts.yaml may have; return what to look for."""
     secrets = g.directory / "secrets"
     secrets.mkdir(mode=0o700)
@@ -106,7 +106,7 @@ def _in(text: object, wanted: list[bytes]) -> bool:
 
 
 @contextmanager
-def traced(g: Ground, wanted: list[bytes]) -> Iterator[list[str]]:
+def traced(g: Harness, wanted: list[bytes]) -> Iterator[list[str]]:
     """Every program that sshd of any node starts, by strace: none of them is missed."""
     found: list[str] = []
     tracers = []
@@ -145,7 +145,7 @@ def traced(g: Ground, wanted: list[bytes]) -> Iterator[list[str]]:
     "a password in argv, environment, logs, journal, temporary files or docker inspect",
     "canaries in all secrets; strace of every sshd, /proc read over and over; all files searched",
 )
-def canary(g: Ground) -> None:
+def canary(g: Harness) -> None:
     wanted = canaries(g)
     began = time.time()
     if g.lab.metadb.kind == "mariadb":
@@ -193,7 +193,7 @@ def canary(g: Ground) -> None:
     "a failing run shows a secret in its error",
     "docker_init.sh fails and prints the password",
 )
-def in_an_error(g: Ground) -> None:
+def in_an_error(g: Harness) -> None:
     g.lab.knob(g.first, INIT_SECRET=1, INIT_XTRACE=1, INIT_FAIL_STEP=2)
     outcome = g.ended(g.fab(*OUT), 6, "INIT-011")
     if g.lab.metadb.password in outcome.out:
@@ -204,7 +204,7 @@ def in_an_error(g: Ground) -> None:
 
 
 @fault("X03", "the file of a secret is readable by others, or a symbolic link", "0644, then a link")
-def open_secret(g: Ground) -> None:
+def open_secret(g: Harness) -> None:
     path = g.directory / "password"
     path.write_text(g.lab.metadb.password)
     path.chmod(0o644)

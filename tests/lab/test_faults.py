@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import matrix
-from tests.faults.ground import Ground, Skip, packages
+from tests.faults.harness import Harness, Skip, packages
 from tests.lab.oracle import Fleet
 
 FAST = (
@@ -22,27 +22,27 @@ FAST = (
 
 
 @pytest.fixture(scope="module")
-def ground(make_fleet, tmp_path_factory) -> Iterator[Ground]:
+def harness(make_fleet, tmp_path_factory) -> Iterator[Harness]:
     """OMS on the first of three nodes, cm_url its own address."""
     fleet: Fleet = make_fleet("faults")
     said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
     assert 0 == said.status, said.out
-    yield Ground(fleet.lab, Path(tmp_path_factory.mktemp("faults")))
+    yield Harness(fleet.lab, Path(tmp_path_factory.mktemp("faults")))
 
 
 @pytest.mark.parametrize("id", FAST)
-def test_a_fault_is_survived(ground, id):
+def test_a_fault_is_survived(harness, id):
     """Exit status, id, and all that is asked past omsfab: as tests/faults/README.md says."""
     one = next(fault for fault in matrix.load() if fault.id == id)
     assert one.body is not None
     try:
-        with ground.fault(id):
-            packages(ground.lab.directory / "state", ground.directory / "state")
-            one.body(ground)
+        with harness.fault(id):
+            packages(harness.lab.directory / "state", harness.directory / "state")
+            one.body(harness)
     except Skip as skip:
         pytest.skip(f"injector missing: {skip}")
 
-    assert [] == ground.figures.lost
-    assert [] == ground.figures.overlaps
-    assert [] == ground.figures.surplus
-    assert [] == ground.figures.secrets
+    assert [] == harness.figures.lost
+    assert [] == harness.figures.overlaps
+    assert [] == harness.figures.surplus
+    assert [] == harness.figures.secrets

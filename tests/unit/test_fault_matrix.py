@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import ground, matrix
-from tests.faults.ground import Ground, Miss, Outcome
+from tests.faults import harness, matrix
+from tests.faults.harness import Harness, Miss, Outcome
 
 
 def test_every_fault_of_the_specification_has_an_entry():
@@ -37,8 +37,8 @@ def test_the_specification_lists_just_these():
 PRINTED = "{id}  it is so\n  changed:  nothing\n  evidence: e\n  fix:      f\n  next:     {line}\n"
 
 
-class Scripted(Ground):
-    """A ground whose lines have these outcomes: exit status, id, next line."""
+class Scripted(Harness):
+    """A harness whose lines have these outcomes: exit status, id, next line."""
 
     def __init__(self, directory, monkeypatch, *outcomes, rows=lambda: 0):
         self.lab = None
@@ -47,7 +47,7 @@ class Scripted(Ground):
         self.coming, self.pasted = list(outcomes), []
         for name in ("hosts.yaml", "hosts-begun.yaml"):
             (directory / name).write_text("")
-        monkeypatch.setattr(ground.oracle, "snapshot", lambda lab: rows())
+        monkeypatch.setattr(harness.oracle, "snapshot", lambda lab: rows())
 
     def paste_line(self, line, limit=300):
         self.pasted.append(line)

@@ -1,4 +1,4 @@
-"""A lab as the ground on which faults happen: omsfab as a process, and back to the beginning."""
+"""A lab on which faults happen: omsfab as a process, and back to the beginning."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Figures:
     """Where the seconds went: back to the beginning, omsfab, its second run."""
 
 
-class Ground:
+class Harness:
     """One lab with OMS on its first node, cm_url its own address; every fault begins from there."""
 
     def __init__(self, lab: Lab, work: Path) -> None:

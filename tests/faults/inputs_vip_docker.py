@@ -12,14 +12,14 @@ from pathlib import Path
 from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.ground import RESENT, STOPPED, Ground, Miss
+from tests.faults.harness import RESENT, STOPPED, Harness, Miss
 from tests.faults.matrix import fault
 
 OUT = ("scale.out", "--yes")
 FIELD_CM_URL = "cm_url"
 
 
-def sh(g: Ground, node: str, script: str, *words: str) -> str:
+def sh(g: Harness, node: str, script: str, *words: str) -> str:
     """Run a script inside a node; it must end well."""
     done = g.lab.enter(node, ["sh", "-c", script, "sh", *words])
     if done.returncode:
@@ -27,7 +27,7 @@ def sh(g: Ground, node: str, script: str, *words: str) -> str:
     return done.stdout
 
 
-def service(g: Ground, node: str, what: str, action: str) -> None:
+def service(g: Harness, node: str, what: str, action: str) -> None:
     g.lab.enter(node, ["lab-service", what, action])
 
 
@@ -35,7 +35,7 @@ def service(g: Ground, node: str, what: str, action: str) -> None:
 
 
 @fault("V01", "nobody holds the VIP", "ip addr del on the balancer")
-def vip_nowhere(g: Ground) -> None:
+def vip_nowhere(g: Harness) -> None:
     netns = g.lab.place.netns("balancer")
     run("ip", "-n", netns, "addr", "del", f"{g.lab.vip}/24", "dev", "eth0")
     g.undo(g.lab.move_vip)
@@ -48,7 +48,7 @@ def vip_nowhere(g: Ground) -> None:
 
 
 @fault("V01b", "the VIP is a balancer that hides who answers", "the lab's haproxy")
-def vip_behind_a_balancer(g: Ground) -> None:
+def vip_behind_a_balancer(g: Harness) -> None:
     g.hosts(oms={"init": "auto"})
     outcome = g.ended(g.fab(*OUT), 0)
     g.says(outcome, "VIP-003")
@@ -61,7 +61,7 @@ def vip_behind_a_balancer(g: Ground) -> None:
     "nothing at all",
     "an undisturbed run; the page of the console is asked all the time, beside omsfab",
 )
-def undisturbed(g: Ground) -> None:
+def undisturbed(g: Harness) -> None:
     """How long production is stopped, beyond docker_init.sh, as its users see it."""
     url = f"http://{g.lab.node(g.first).ip}:8089/"
     over, down = threading.Event(), [0.0, 0.0]
@@ -89,7 +89,7 @@ def undisturbed(g: Ground) -> None:
 
 
 @fault("V01c", "the VIP is an address of a member", "ip addr add on oms1: proven, no warning")
-def vip_on_a_member(g: Ground) -> None:
+def vip_on_a_member(g: Harness) -> None:
     g.lab.move_vip(g.first)
     g.undo(g.lab.move_vip)
     outcome = g.ended(g.fab(*OUT), 0)
@@ -98,7 +98,7 @@ def vip_on_a_member(g: Ground) -> None:
 
 
 @fault("V02", "two hosts hold the VIP", "ip addr add on oms1 and oms2")
-def vip_twice(g: Ground) -> None:
+def vip_twice(g: Harness) -> None:
     for name in (g.first, g.new[0]):
         netns = g.lab.node(name).netns
         run("ip", "-n", netns, "addr", "add", f"{g.lab.vip}/32", "dev", "eth0")
@@ -112,7 +112,7 @@ def vip_twice(g: Ground) -> None:
 
 
 @fault("V02b", "the VIP is held by a host that is no member", "oms3 holds it, --nodes=oms2")
-def vip_on_a_stranger(g: Ground) -> None:
+def vip_on_a_stranger(g: Harness) -> None:
     g.lab.move_vip(g.new[1])
     g.undo(g.lab.move_vip)
     for port in (8088, 8089):
@@ -128,7 +128,7 @@ def vip_on_a_stranger(g: Ground) -> None:
 
 
 @fault("V04", "the VIP maps 8088 but not 8089", "iptables REJECT on the balancer")
-def vip_without_console(g: Ground) -> None:
+def vip_without_console(g: Harness) -> None:
     netns = g.lab.place.netns("balancer")
     rule = ("INPUT", "-p", "tcp", "--dport", "8089", "-j", "REJECT")
     run("nsenter", f"--net={network.NETNS / netns}", "iptables", "-I", *rule)
@@ -137,7 +137,7 @@ def vip_without_console(g: Ground) -> None:
 
 
 @fault("V04b", "the VIP cannot be reached from one new node", "iptables REJECT on oms3")
-def vip_not_from_everywhere(g: Ground) -> None:
+def vip_not_from_everywhere(g: Harness) -> None:
     rule = f"OUTPUT -d {g.lab.vip} -p tcp --dport 8088 -j REJECT"
     sh(g, g.new[1], f"iptables -I {rule}")
     g.undo(lambda: sh(g, g.new[1], f"iptables -D {rule}"))
@@ -148,7 +148,7 @@ def vip_not_from_everywhere(g: Ground) -> None:
 
 
 @fault("V07", "/data/config.yaml is a directory", "mkdir on oms2")
-def config_is_a_directory(g: Ground) -> None:
+def config_is_a_directory(g: Harness) -> None:
     sh(g, g.new[0], "mkdir -p /data/config.yaml")
     g.undo(lambda: sh(g, g.new[0], "[ ! -d /data/config.yaml ] || rmdir /data/config.yaml"))
     outcome = g.refused(g.fab(*OUT), 3, "HOST-002", "CFG-002")
@@ -157,7 +157,7 @@ def config_is_a_directory(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-def broken_config(g: Ground, text: str, *says: str) -> None:
+def broken_config(g: Harness, text: str, *says: str) -> None:
     path = g.lab.path(g.first, oracle.CONFIG)
     g.undo(lambda: path.write_bytes(g._config))
     g._before["oms1 config.yaml"] = None
@@ -167,13 +167,13 @@ def broken_config(g: Ground, text: str, *says: str) -> None:
 
 
 @fault("V09", "config.yaml of the old node has a duplicate key", "a second cm_url line")
-def config_duplicate(g: Ground) -> None:
+def config_duplicate(g: Harness) -> None:
     old = g._config.decode()
     broken_config(g, old + "\ncm_url: http://10.9.9.9:8088\n", "cm_url", "line")
 
 
 @fault("V09b", "config.yaml has tabs, an unsafe tag or an alias bomb", "three bad files")
-def config_unsafe(g: Ground) -> None:
+def config_unsafe(g: Harness) -> None:
     old = g._config.decode()
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{chr(98 + n)}: &{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(8)
@@ -183,7 +183,7 @@ def config_unsafe(g: Ground) -> None:
 
 
 @fault("V09c", "config.yaml has a key that hosts.yaml does not know", "drc_user: ds")
-def config_unknown_key(g: Ground) -> None:
+def config_unknown_key(g: Harness) -> None:
     path = g.lab.path(g.first, oracle.CONFIG)
     path.write_bytes(g._config + b"\ndrc_user: ds\n")
     g._before = oracle.snapshot(g.lab)
@@ -194,7 +194,7 @@ def config_unknown_key(g: Ground) -> None:
 
 
 @fault("V14", "OMS_HOST_IP would not be on the host", "another address in hosts.yaml")
-def host_ip_elsewhere(g: Ground) -> None:
+def host_ip_elsewhere(g: Harness) -> None:
     other = network.address(g.lab.subnet, 77)
 
     def change(data: dict) -> None:
@@ -208,7 +208,7 @@ def host_ip_elsewhere(g: Ground) -> None:
 
 
 @fault("V12", "two entries are one machine", "oms3 reached at oms2's address")
-def same_machine(g: Ground) -> None:
+def same_machine(g: Harness) -> None:
     def change(data: dict) -> None:
         nodes = data["regions"]["cn-lab"]["nodes"]
         nodes[g.new[1]] = {"ip": g.lab.node(g.new[1]).ip, "address": g.lab.node(g.new[0]).ip}
@@ -221,20 +221,20 @@ def same_machine(g: Ground) -> None:
 
 
 @fault("V15", "the live heartbeat DB differs from hosts.yaml", "another heartbeat_db")
-def heartbeat_differs(g: Ground) -> None:
+def heartbeat_differs(g: Harness) -> None:
     g.edit(lambda d: d["regions"]["cn-lab"].update(heartbeat_db="oms_cm_heartbeat_9"))
     g.says(g.refused(g.fab(*OUT), 3), "heartbeat")
 
 
 @fault("V15b", "rm_db of hosts.yaml is not that of the live config", "another rm_db")
-def rm_db_differs(g: Ground) -> None:
+def rm_db_differs(g: Harness) -> None:
     g.edit(lambda d: d["metadb"].update(rm_db="oms_other"))
     g.says(g.refused(g.fab(*OUT), 3), "drc_rm_db")
     g.refused(g.fab("oms.deploy", "--yes"), 3)
 
 
 @fault("V15c", "the location is another region's in MetaDB", "row code 1 has another region name")
-def location_taken(g: Ground) -> None:
+def location_taken(g: Harness) -> None:
     g.lab.sql("update oms_rm.cluster_info set region = 'cn-other' where code = 1")
     g.undo(lambda: g.lab.sql("update oms_rm.cluster_info set region = 'cn-lab' where code = 1"))
     g._before = oracle.snapshot(g.lab)
@@ -246,7 +246,7 @@ def location_taken(g: Ground) -> None:
     "config.yaml was replaced by a rename: the container holds the former file",
     "mv on oms1",
 )
-def config_unlinked(g: Ground) -> None:
+def config_unlinked(g: Harness) -> None:
     sh(
         g,
         g.first,
@@ -258,7 +258,7 @@ def config_unlinked(g: Ground) -> None:
 
 
 @fault("V06c", "config.yaml of the old node is immutable", "a read-only bind mount over it on oms1")
-def config_read_only(g: Ground) -> None:
+def config_read_only(g: Harness) -> None:
     sh(
         g,
         g.first,
@@ -275,7 +275,7 @@ def config_read_only(g: Ground) -> None:
     "no room for a copy of config.yaml on the old node",
     "its /data is read as full: a tmpfs of 1 MB over the logs of oms1",
 )
-def no_room_on_the_old_node(g: Ground) -> None:
+def no_room_on_the_old_node(g: Harness) -> None:
     sh(g, g.first, "mount -t tmpfs -o size=1m tmpfs /data/oms/oms_logs")
     g.undo(lambda: sh(g, g.first, "umount -l /data/oms/oms_logs"))
     g.says(g.ended(g.fab(*OUT), 3, "CFG-009"), "MB free")
@@ -284,7 +284,7 @@ def no_room_on_the_old_node(g: Ground) -> None:
 # --- images --------------------------------------------------------------------------------------
 
 
-def package(g: Ground, change: str) -> Path:
+def package(g: Harness, change: str) -> Path:
     """A package of this fault's own, changed by a shell line on "$1"."""
     path = g.directory / "package.tar.gz"
     shutil.copyfile(g.lab.package, path)
@@ -294,13 +294,13 @@ def package(g: Ground, change: str) -> Path:
 
 
 @fault("I01", "the package is truncated", "truncate -s -1000000")
-def package_truncated(g: Ground) -> None:
+def package_truncated(g: Harness) -> None:
     package(g, 'truncate -s -1000000 "$1"')
     g.refused(g.fab(*OUT), 3, "IMG-005")
 
 
 @fault("I01b", "the package is empty, is text, or has a flipped byte", "three bad files")
-def package_bad(g: Ground) -> None:
+def package_bad(g: Harness) -> None:
     flip = 'printf X | dd of="$1" bs=1 seek=5000000 conv=notrunc 2>/dev/null'
     for change in (': >"$1"', 'echo hello >"$1"', flip):
         package(g, change)
@@ -308,13 +308,13 @@ def package_bad(g: Ground) -> None:
 
 
 @fault("I02", "the package holds another tag", "oms.image names a tag that is not in it")
-def package_tagless(g: Ground) -> None:
+def package_tagless(g: Harness) -> None:
     g.edit(lambda data: data["oms"].update(image="example.org/oms:feature_9.9.9-ce"))
     g.says(g.refused(g.fab(*OUT), 3, "IMG-004"), g.lab.image)
 
 
 @fault("I04", "the image is not on the node and there is no package", "oms.package left out")
-def no_image(g: Ground) -> None:
+def no_image(g: Harness) -> None:
     g.lab.enter(g.new[0], ["docker", "image", "rm", "-f", g.lab.image_id])
     g.edit(lambda data: data["oms"].pop("package"))
     outcome = g.refused(g.fab(*OUT), 3, "IMG-001")
@@ -329,7 +329,7 @@ def no_image(g: Ground) -> None:
     "the image is for another processor",
     "architecture arm64 in its config, ids and digests right",
 )
-def other_processor(g: Ground) -> None:
+def other_processor(g: Harness) -> None:
     import hashlib
     import io
     import json
@@ -365,7 +365,7 @@ def other_processor(g: Ground) -> None:
     "the upload is cut",
     "sshd's children killed at 20 and at 60 %; bytes counted at the node's cable",
 )
-def upload_cut(g: Ground) -> None:
+def upload_cut(g: Harness) -> None:
     g.reset(images=True)
     node = g.new[0]
     narrow(g, node, "40mbit")
@@ -388,7 +388,7 @@ def upload_cut(g: Ground) -> None:
     g.measure(RESENT, max(0.0, over), 8)
 
 
-def cut(g: Ground, node: str) -> None:
+def cut(g: Harness, node: str) -> None:
     """End every SSH session of a node, without a word to the other side first."""
     sh(
         g,
@@ -398,14 +398,14 @@ def cut(g: Ground, node: str) -> None:
 
 
 @fault("I07", "too little room below /data", "a disk of 64 MB as oms2's /data")
-def no_room(g: Ground) -> None:
+def no_room(g: Harness) -> None:
     small_data(g, g.new[0])
     outcome = g.fab(*OUT)
     g.says(g.ended(outcome, 3, "HOST-002"), "free", "needed")
     g.production_untouched()
 
 
-def small_data(g: Ground, node: str, megabytes: int = 64) -> None:
+def small_data(g: Harness, node: str, megabytes: int = 64) -> None:
     """/data of the node is a disk of this size, seen by the oracle as well."""
     image, place = g.lab.directory / f"disk-{node}", g.lab.node_directory(node) / "data"
     run("truncate", "-s", f"{megabytes}M", str(image))
@@ -419,12 +419,12 @@ def small_data(g: Ground, node: str, megabytes: int = 64) -> None:
     g.undo(lambda: sh(g, node, "umount -l /data"))
 
 
-def fill(g: Ground, node: str) -> None:
+def fill(g: Harness, node: str) -> None:
     """The disk of /data is full to the last byte."""
     sh(g, node, "dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; df /data | tail -n 1; true")
 
 
-def narrow(g: Ground, node: str, rate: str) -> None:
+def narrow(g: Harness, node: str, rate: str) -> None:
     """What goes to the node and what comes from it is no faster than this."""
     words = ("root", "tbf", "rate", rate, "burst", "16kb", "latency", "4s")
     cable = g.lab.place.veth(g.lab.node(node).number)
@@ -435,7 +435,7 @@ def narrow(g: Ground, node: str, rate: str) -> None:
     g.undo(lambda: run("tc", "-n", netns, "qdisc", "del", "dev", "eth0", "root", check=False))
 
 
-def known_as(g: Ground, node: str, name: str, without: str = "") -> None:
+def known_as(g: Harness, node: str, name: str, without: str = "") -> None:
     """The host keys of the node are known by another name, too; those of ``without`` by none."""
     known = g.directory / "known_hosts"
     lines = g.lab.known_hosts.read_text().splitlines()
@@ -449,13 +449,13 @@ def known_as(g: Ground, node: str, name: str, without: str = "") -> None:
     g.edit(lambda d: d["ssh"].update(known_hosts=str(known)))
 
 
-def arrived(g: Ground, node: str) -> int:
+def arrived(g: Harness, node: str) -> int:
     """Bytes that came over the node's cable."""
     return int(sh(g, node, "cat /sys/class/net/eth0/statistics/rx_bytes"))
 
 
 @fault("I07b", "the room goes while the package is sent", "a disk of 400 MB, filled at 10 %")
-def room_goes(g: Ground) -> None:
+def room_goes(g: Harness) -> None:
     g.reset(images=True)
     node = g.new[0]
     small_data(g, node, 400)
@@ -475,7 +475,7 @@ def room_goes(g: Ground) -> None:
 
 
 @fault("I19", "no inodes are left", "a tmpfs with 20 inodes on oms2's /data")
-def no_inodes(g: Ground) -> None:
+def no_inodes(g: Harness) -> None:
     sh(g, g.new[0], "mount -t tmpfs -o size=4g,nr_inodes=8 tmpfs /data")
     g.undo(lambda: sh(g, g.new[0], "umount -l /data"))
     g.says(g.ended(g.fab(*OUT), 3, "HOST-002"), "inodes")
@@ -486,7 +486,7 @@ def no_inodes(g: Ground) -> None:
 
 
 @fault("I08", "the docker daemon is down", "lab-service dockerd stop on oms2")
-def docker_down(g: Ground) -> None:
+def docker_down(g: Harness) -> None:
     service(g, g.new[0], "dockerd", "stop")
     g.undo(lambda: _docker_back(g, g.new[0]))
     outcome = g.ended(g.fab(*OUT), 3, "HOST-001")
@@ -496,7 +496,7 @@ def docker_down(g: Ground) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-def _docker_back(g: Ground, node: str) -> None:
+def _docker_back(g: Harness, node: str) -> None:
     service(g, node, "dockerd", "start")
     if not oracle.wait(lambda: g.lab.enter(node, ["docker", "info"]).returncode == 0, 30):
         raise RuntimeError("dockerd does not come back")
@@ -505,7 +505,7 @@ def _docker_back(g: Ground, node: str) -> None:
 @fault(
     "I08b", "the daemon dies while it loads the image", "dockerd killed in docker load, back in 5 s"
 )
-def docker_dies(g: Ground) -> None:
+def docker_dies(g: Harness) -> None:
     g.reset(images=True)
     running = g.start(*OUT)
     node = g.new[0]
@@ -520,7 +520,7 @@ def docker_dies(g: Ground) -> None:
 
 
 @fault("I08c", "docker is older than 1.13, or is podman", "a docker in the path that says so")
-def docker_old(g: Ground) -> None:
+def docker_old(g: Harness) -> None:
     for says in ("1.12.6", "4.3.1"):
         fake = (
             f'#!/bin/sh\ncase "$*" in *--version*) echo "podman version {says}";; '
@@ -533,7 +533,7 @@ def docker_old(g: Ground) -> None:
         g.heal()
 
 
-def fake_docker(g: Ground, node: str, text: str) -> None:
+def fake_docker(g: Harness, node: str, text: str) -> None:
     done = g.lab.enter(
         node, ["sh", "-c", "cat >/usr/local/bin/docker; chmod 755 /usr/local/bin/docker"],
         data=text.encode(),
@@ -546,20 +546,20 @@ def fake_docker(g: Ground, node: str, text: str) -> None:
 @fault(
     "I09", "the container's name is taken by another container", "docker create without our label"
 )
-def name_taken(g: Ground) -> None:
+def name_taken(g: Harness) -> None:
     g.lab.enter(g.new[0], ["docker", "create", "--name", oracle.CONTAINER, g.lab.image_id, "true"])
     g.undo(lambda: g.lab.enter(g.new[0], ["docker", "rm", "-f", oracle.CONTAINER]))
     g.refused(snap(g).fab(*OUT), 3, "HOST-003", "HOST-004")
 
 
-def snap(g: Ground) -> Ground:
+def snap(g: Harness) -> Harness:
     """What is there after the injection is what must stay."""
     g._before = oracle.snapshot(g.lab)
     return g
 
 
 @fault("I09b", "a container of that name runs, and it is not ours", "docker run without our label")
-def name_runs(g: Ground) -> None:
+def name_runs(g: Harness) -> None:
     g.lab.enter(
         g.new[0],
         [
@@ -581,7 +581,7 @@ def name_runs(g: Ground) -> None:
 
 
 @fault("I10", "a port of OMS is taken on a new node", "socat listens on 8089 of oms2")
-def port_taken(g: Ground) -> None:
+def port_taken(g: Harness) -> None:
     sh(g, g.new[0], "setsid socat TCP-LISTEN:8089,fork,reuseaddr SYSTEM:cat >/dev/null 2>&1 &")
     g.undo(lambda: g.lab.enter(g.new[0], ["pkill", "socat"]))
     outcome = g.refused(g.fab(*OUT), 3, "HOST-002", "HOST-005")
@@ -593,7 +593,7 @@ def port_taken(g: Ground) -> None:
 # --- sudo ----------------------------------------------------------------------------------------
 
 
-def sudo(g: Ground, line: str) -> None:
+def sudo(g: Harness, line: str) -> None:
     """omsfab logs in as ops and needs sudo; oms2's sudoers say this."""
     g.edit(lambda data: data["ssh"].update(user="ops", sudo=True))
     path = "/etc/sudoers.d/ops"
@@ -602,7 +602,7 @@ def sudo(g: Ground, line: str) -> None:
 
 
 @fault("I11", "sudo wants a password", "sudoers without NOPASSWD on oms2")
-def sudo_password(g: Ground) -> None:
+def sudo_password(g: Harness) -> None:
     sudo(g, "ops ALL=(ALL) ALL")
     outcome = g.refused(g.fab(*OUT), 3, "SUDO-001")
     g.says(outcome, g.new[0])
@@ -611,7 +611,7 @@ def sudo_password(g: Ground) -> None:
 @fault(
     "I11b", "sudo wants a terminal, does not know the user, or is missing", "three sudoers of oms2"
 )
-def sudo_moods(g: Ground) -> None:
+def sudo_moods(g: Harness) -> None:
     for line, id in (
         ("Defaults requiretty\nops ALL=(ALL) NOPASSWD: ALL", "SUDO-002"),
         ("# nobody", "SUDO-003"),
@@ -626,7 +626,7 @@ def sudo_moods(g: Ground) -> None:
 
 
 @fault("I11c", "all of it with sudo, and sudo lectures", "user ops, lecture = always")
-def sudo_works(g: Ground) -> None:
+def sudo_works(g: Harness) -> None:
     sudo(g, "Defaults lecture = always\nops ALL=(ALL) NOPASSWD: ALL")
     g.ended(g.fab(*OUT), 0)
 
@@ -635,7 +635,7 @@ def sudo_works(g: Ground) -> None:
 
 
 @fault("I13", "config.yaml was left readable for all", "chmod 644 on a finished fleet")
-def config_readable(g: Ground) -> None:
+def config_readable(g: Harness) -> None:
     g.ended(g.fab(*OUT), 0)
     os.chmod(g.lab.path(g.new[0], oracle.CONFIG), 0o644)
     g.says(g.ended(g.fab("fleet.check"), 5), "644")
@@ -644,13 +644,13 @@ def config_readable(g: Ground) -> None:
 @fault(
     "I14", "the old container's mounts differ from hosts.yaml", "another logs path in hosts.yaml"
 )
-def mounts_differ(g: Ground) -> None:
+def mounts_differ(g: Harness) -> None:
     g.edit(lambda data: data["oms"].update(mounts={"logs": "/data/other_logs"}))
     g.says(g.refused(g.fab(*OUT), 3, "CFG-014"), "/data/oms/oms_logs", "/data/other_logs")
 
 
 @fault("I15", "a new container ends at once", "knob EXIT_AT_START on oms3")
-def container_ends(g: Ground) -> None:
+def container_ends(g: Harness) -> None:
     g.lab.knob(g.new[1], EXIT_AT_START=1)
     outcome = g.ended(g.fab(*OUT), 11, "RUN-004")
     g.says(outcome, g.new[1])
@@ -667,7 +667,7 @@ def container_ends(g: Ground) -> None:
     "one of the new nodes fails before the outage",
     "a file where a mount directory should be, on oms3",
 )
-def one_fails_early(g: Ground) -> None:
+def one_fails_early(g: Harness) -> None:
     sh(g, g.new[1], "mkdir -p /data/oms && : >/data/oms/oms_store")
     g.undo(
         lambda: g.lab.enter(
@@ -687,7 +687,7 @@ def one_fails_early(g: Ground) -> None:
     "one of the new nodes fails after the outage",
     "knob INIT_FAIL_STEP on oms2: oms3 finishes",
 )
-def one_fails_late(g: Ground) -> None:
+def one_fails_late(g: Harness) -> None:
     g.lab.knob(g.new[0], INIT_FAIL_STEP=3)
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
     g.says(outcome, g.new[0], "cm_nodes", f"without {g.new[0]}")
@@ -703,7 +703,7 @@ def one_fails_late(g: Ground) -> None:
     "a new node fails for good, and is done without",
     "knob INIT_FAIL_STEP on oms2; run.undo, and scale.out --nodes=oms3",
 )
-def done_without(g: Ground) -> None:
+def done_without(g: Harness) -> None:
     node = g.new[0]
     g.lab.knob(node, INIT_FAIL_STEP=1)
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
@@ -717,7 +717,7 @@ def done_without(g: Ground) -> None:
 
 
 @fault("I20", "a host key changed between plan and apply", "a new key, sshd restarted on oms2")
-def key_changed(g: Ground) -> None:
+def key_changed(g: Harness) -> None:
     node = g.new[0]
     known = g.directory / "known_hosts"
     shutil.copyfile(g.lab.known_hosts, known)
@@ -742,7 +742,7 @@ def key_changed(g: Ground) -> None:
 
 
 @fault("C16", "HA is on, or projects run", "ha.config enable, a row in oms_project")
-def traffic(g: Ground) -> None:
+def traffic(g: Harness) -> None:
     place = "oms_rm.oms_normal_config"
     old = g.lab.sql(f"select cfg_value from {place} where cfg_name = 'ha.config'")[0][0]
     g.lab.sql(
@@ -766,7 +766,7 @@ def traffic(g: Ground) -> None:
 
 
 @fault("C13", "MetaDB knows a host that hosts.yaml does not", "a row in host")
-def unknown_host(g: Ground) -> None:
+def unknown_host(g: Harness) -> None:
     ip = network.address(g.lab.subnet, 66)
     g.lab.sql(
         "insert into oms_cm.host (ip, resource_group_id, host_status) values (%s, 1, 'ONLINE')",
@@ -777,7 +777,7 @@ def unknown_host(g: Ground) -> None:
 
 
 @fault("C13b", "an old node runs OMS, but is not ONLINE", "two nodes deployed, one with NO_BEAT")
-def silent_old_node(g: Ground) -> None:
+def silent_old_node(g: Harness) -> None:
     second = g.new[0]
     two_nodes(g, second)
     g.lab.knob(second, NO_BEAT=1)
@@ -796,7 +796,7 @@ def silent_old_node(g: Ground) -> None:
     g.ended(g.note(running.end()), 0)
 
 
-def two_nodes(g: Ground, second: str) -> None:
+def two_nodes(g: Harness, second: str) -> None:
     """OMS on two nodes, cm_url the first one's own address, as a guide-follower may have it."""
     lab = g.lab
     node = lab.node(second)

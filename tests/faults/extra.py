@@ -9,8 +9,8 @@ import time
 from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.environment import OUT, fake_docker, package, service, sh, snap
-from tests.faults.ground import Ground, Miss, Outcome, Skip
+from tests.faults.harness import Harness, Miss, Outcome, Skip
+from tests.faults.inputs_vip_docker import OUT, fake_docker, package, service, sh, snap
 from tests.faults.matrix import fault
 from tests.faults.metadb import unplug
 from tests.faults.network import blackhole, in_the_init
@@ -20,7 +20,7 @@ from tests.lab.crash import expire_lease, lease_schemas
 
 
 @fault("N15", "sshd gives one session, and few connections", "MaxSessions 1, MaxStartups 2 on oms2")
-def few_sessions(g: Ground) -> None:
+def few_sessions(g: Harness) -> None:
     node = g.new[0]
     sh(g, node, "cp /etc/ssh/sshd_config /run/sshd_config")
     g.undo(
@@ -32,7 +32,7 @@ def few_sessions(g: Ground) -> None:
 
 
 @fault("N16", "known_hosts is a directory, or not there", "two bad paths in hosts.yaml")
-def bad_known_hosts(g: Ground) -> None:
+def bad_known_hosts(g: Harness) -> None:
     for path in (g.directory, g.directory / "nowhere"):
         g.edit(lambda d, p=path: d["ssh"].update(known_hosts=str(p)))
         outcome = g.fab(*OUT)
@@ -48,7 +48,7 @@ def bad_known_hosts(g: Ground) -> None:
     "the user has no shell, or one that is none of POSIX",
     "nologin, then a shell that is python",
 )
-def odd_shell(g: Ground) -> None:
+def odd_shell(g: Harness) -> None:
     node = g.new[0]
     g.edit(lambda d: d["ssh"].update(user="ops", sudo=True))
     sh(g, node, "getent passwd ops | cut -d: -f7 >/run/ops-shell")
@@ -59,7 +59,7 @@ def odd_shell(g: Ground) -> None:
 
 
 @fault("N18", "large packets are lost", "iptables drops what is longer than 900 bytes on oms2")
-def black_hole_of_size(g: Ground) -> None:
+def black_hole_of_size(g: Harness) -> None:
     blackhole(g, g.new[0], LARGE)
     g.refused(g.fab(*OUT), 3, "SSH-")
     g.heal()
@@ -67,7 +67,7 @@ def black_hole_of_size(g: Ground) -> None:
 
 
 @fault("N18b", "large packets are lost while the package is sent", "as N18, for 50 s")
-def black_hole_meanwhile(g: Ground) -> None:
+def black_hole_meanwhile(g: Harness) -> None:
     g.reset(images=True)
     running = g.start(*OUT)
     running.says(r"oms2 +image +▸", 120)
@@ -87,7 +87,7 @@ LARGE = "-m length --length 900:65535"
 @fault(
     "J21", "another package lies there when the run is resumed", "killed, then the file replaced"
 )
-def package_replaced(g: Ground) -> None:
+def package_replaced(g: Harness) -> None:
     g.reset(images=True)
     path = package(g, "true")
     g.killed_at("image@oms2:before", *OUT)
@@ -101,14 +101,14 @@ def package_replaced(g: Ground) -> None:
 
 
 @fault("J22", "nobody can be asked", "no terminal and no --yes, then a closed standard input")
-def nobody(g: Ground) -> None:
+def nobody(g: Harness) -> None:
     g.says(g.refused(g.fab("scale.out"), 2, "INPUT-023"), "--yes")
     g.prefix = ("sh", "-c", 'exec "$@" <&-', "sh")
     g.says(g.refused(g.fab("scale.out"), 2, "INPUT-023"), "--yes")
 
 
 @fault("J23", "hosts.yaml is no text, is empty, or is far too large", "three bad files")
-def odd_hosts(g: Ground) -> None:
+def odd_hosts(g: Harness) -> None:
     path = g.directory / "hosts.yaml"
     for data in (b"\x7fELF\x00\x01\x02", b"", b"# x\n" * 500_000, b"- a\n- b\n", b"null\n"):
         path.write_bytes(data)
@@ -116,7 +116,7 @@ def odd_hosts(g: Ground) -> None:
 
 
 @fault("J24", "the state directory is removed in the run", "rm -rf while docker_init.sh runs")
-def state_removed(g: Ground) -> None:
+def state_removed(g: Harness) -> None:
     running = in_the_init(g)
     shutil.rmtree(g.directory / "state")
     outcome = g.ended(g.note(running.end()), 5, "DB-014")
@@ -126,7 +126,7 @@ def state_removed(g: Ground) -> None:
 
 
 @fault("J25", "omsfab sleeps, as with the lid of a laptop", "SIGSTOP for a minute, then SIGCONT")
-def asleep(g: Ground) -> None:
+def asleep(g: Harness) -> None:
     running = in_the_init(g)
     running.process.send_signal(signal.SIGSTOP)
     time.sleep(60)
@@ -140,7 +140,7 @@ def asleep(g: Ground) -> None:
 
 
 @fault("D18", "the MetaDB reads SQL in its own way", "sql_mode ANSI_QUOTES, NO_BACKSLASH_ESCAPES")
-def sql_mode(g: Ground) -> None:
+def sql_mode(g: Harness) -> None:
     (old,) = g.lab.sql("select @@global.sql_mode")[0]
     g.lab.sql("set global sql_mode = %s", (f"{old},ANSI_QUOTES,NO_BACKSLASH_ESCAPES",))
     g.undo(lambda: g.lab.sql("set global sql_mode = %s", (old,)))
@@ -148,7 +148,7 @@ def sql_mode(g: Ground) -> None:
 
 
 @fault("D19", "the password of the user has expired, or the account is locked", "alter user")
-def expired(g: Ground) -> None:
+def expired(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     g.lab.sql(f"alter user {user} account lock")
     g.undo(lambda: g.lab.sql(f"alter user {user} account unlock"))
@@ -157,7 +157,7 @@ def expired(g: Ground) -> None:
 
 
 @fault("D20", "the MetaDB takes no further connection", "all but a few taken, then max_connections")
-def too_many(g: Ground) -> None:
+def too_many(g: Harness) -> None:
     if g.lab.metadb.kind == "mariadb":
         (old,) = g.lab.sql("select @@global.max_connections")[0]
         g.lab.sql("set global max_connections = 10")
@@ -181,7 +181,7 @@ def too_many(g: Ground) -> None:
 
 
 @fault("D21", "the MetaDB is read-only", "read_only, as a standby is")
-def read_only(g: Ground) -> None:
+def read_only(g: Harness) -> None:
     if g.lab.metadb.kind == "oceanbase":
         raise Skip("a way to make this engine read-only while it runs; the wire tests have one")
     g.lab.sql("set global read_only = 1")
@@ -193,7 +193,7 @@ def read_only(g: Ground) -> None:
 
 
 @fault("D22", "the lease is dropped in the run", "drop its table at the stop")
-def lease_dropped(g: Ground) -> None:
+def lease_dropped(g: Harness) -> None:
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
     for schema in lease_schemas(g.lab):
@@ -207,7 +207,7 @@ def lease_dropped(g: Ground) -> None:
         g.ended(g.paste(outcome), 0)
 
 
-def lock_lost(g: Ground, outcome: Outcome) -> None:
+def lock_lost(g: Harness, outcome: Outcome) -> None:
     """The line shows who has the lock; its note says what to do once nobody has."""
     g.ended(outcome, 7, "DB-031")
     g.paste_line(outcome.next)
@@ -215,7 +215,7 @@ def lock_lost(g: Ground, outcome: Outcome) -> None:
 
 
 @fault("D23", "the right to delete is revoked in the run", "revoke at the stop, then granted again")
-def revoked(g: Ground) -> None:
+def revoked(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
@@ -229,7 +229,7 @@ def revoked(g: Ground) -> None:
 
 
 @fault("D24", "the password of the user is changed in the run", "alter user at the stop, then back")
-def password_changed(g: Ground) -> None:
+def password_changed(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     password = g.lab.metadb.password.replace("'", "''").replace("\\", "\\\\")
     running = g.start(*OUT)
@@ -245,7 +245,7 @@ def password_changed(g: Ground) -> None:
 
 
 @fault("D25", "the MetaDB has a table omsfab_lease that is not ours", "create table")
-def foreign_lease(g: Ground) -> None:
+def foreign_lease(g: Harness) -> None:
     g.undo(lambda: g.lab.sql("drop table oms_rm.omsfab_lease"))
     g.lab.sql("create table oms_rm.omsfab_lease (x int)")
     g.refused(g.fab(*OUT), 3, "DB-004")
@@ -256,7 +256,7 @@ def foreign_lease(g: Ground) -> None:
     "the jump host does not reach the MetaDB for longer than a lease lives",
     "iptables DROP for 150 s in docker_init.sh",
 )
-def metadb_away(g: Ground) -> None:
+def metadb_away(g: Harness) -> None:
     running = in_the_init(g)
     there = f"--net={network.NETNS / g.lab.place.netns('metadb')}"
     jump = g.lab.node(g.first).ip.rpartition(".")[0] + ".1"
@@ -274,7 +274,7 @@ def metadb_away(g: Ground) -> None:
 
 
 @fault("D27", "the MetaDB fails over in the run", "its port refuses for 20 s from the stop on")
-def fails_over(g: Ground) -> None:
+def fails_over(g: Harness) -> None:
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
     unplug(g, g.lab.place.netns("metadb"))
@@ -287,7 +287,7 @@ def fails_over(g: Ground) -> None:
 
 
 @fault("C20", "the old container is paused", "docker pause on oms1")
-def paused(g: Ground) -> None:
+def paused(g: Harness) -> None:
     sh(g, g.first, "docker pause oms_427")
     g.undo(lambda: sh(g, g.first, "docker unpause oms_427"))
     outcome = g.fab(*OUT)
@@ -303,7 +303,7 @@ def paused(g: Ground) -> None:
 
 
 @fault("C21", "supervisorctl of the old container is gone", "renamed in the container of oms1")
-def no_supervisorctl(g: Ground) -> None:
+def no_supervisorctl(g: Harness) -> None:
     found = sh(g, g.first, "docker exec oms_427 sh -c 'command -v supervisorctl'").strip()
     sh(g, g.first, f"docker exec oms_427 mv {found} {found}.away")
     g.undo(lambda: sh(g, g.first, f"docker exec oms_427 mv {found}.away {found}"))
@@ -314,7 +314,7 @@ def no_supervisorctl(g: Ground) -> None:
 
 
 @fault("C22", "docker exec fails on the old node", "a docker in the path whose exec says no")
-def exec_fails(g: Ground) -> None:
+def exec_fails(g: Harness) -> None:
     fake_docker(
         g,
         g.first,
@@ -335,7 +335,7 @@ def exec_fails(g: Ground) -> None:
     "the new container restarts again and again",
     "a docker run with --restart always, and knob EXIT_AT_START",
 )
-def restarting(g: Ground) -> None:
+def restarting(g: Harness) -> None:
     node = g.new[1]
     fake_docker(
         g,
@@ -349,7 +349,7 @@ def restarting(g: Ground) -> None:
 
 
 @fault("C28", "docker_init.sh is not in the old container", "renamed on oms1, then back")
-def no_script(g: Ground) -> None:
+def no_script(g: Harness) -> None:
     inside = "docker exec oms_427 sh -c"
     sh(g, g.first, f"{inside} 'mv /root/docker_init.sh /root/away'")
     back = "[ ! -e /root/away ] || mv /root/away /root/docker_init.sh"
@@ -363,7 +363,7 @@ def no_script(g: Ground) -> None:
 @fault(
     "V17b", "the VIP goes over to another member in the run", "moved when production has stopped"
 )
-def vip_moves(g: Ground) -> None:
+def vip_moves(g: Harness) -> None:
     g.lab.move_vip(g.first)
     g.undo(g.lab.move_vip)
     running = g.start(*OUT)
@@ -373,7 +373,7 @@ def vip_moves(g: Ground) -> None:
 
 
 @fault("V17", "the VIP leaves in the run", "moved to nobody when production has stopped")
-def vip_leaves(g: Ground) -> None:
+def vip_leaves(g: Harness) -> None:
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
     netns = g.lab.place.netns("balancer")
@@ -385,7 +385,7 @@ def vip_leaves(g: Ground) -> None:
 
 
 @fault("I27", "docker run finds no room on a new node", "a docker whose run says so")
-def no_room_to_run(g: Ground) -> None:
+def no_room_to_run(g: Harness) -> None:
     said = "docker: Error response from daemon: no space left on device"
     fake_docker(
         g,
@@ -403,7 +403,7 @@ def no_room_to_run(g: Ground) -> None:
     "config.yaml of the old node is edited between a kill and the resume",
     "SIGKILL before docker_init.sh, then cm_url changed by hand",
 )
-def edited_meanwhile(g: Ground) -> None:
+def edited_meanwhile(g: Harness) -> None:
     g.killed_at("initialise@oms1:before", *OUT)
     edit = "sed 's/^cm_url:.*/cm_url: edited/' /data/config.yaml"
     sh(g, g.first, f'text=$({edit}) && printf "%s\\n" "$text" >/data/config.yaml')
@@ -418,21 +418,21 @@ def edited_meanwhile(g: Ground) -> None:
     "what was staged on a new node is gone when the run is resumed",
     "SIGKILL, then docker image rm and rm -rf /data on oms2",
 )
-def pruned(g: Ground) -> None:
+def pruned(g: Harness) -> None:
     g.killed_at("clear-rows:before", *OUT)
     sh(g, g.new[0], f"docker image rm -f {g.lab.image_id}; rm -rf /data/oms /data/config.yaml")
     g.ended(g.fab("run.resume", "--yes"), 0)
 
 
 @fault("I21", "/data/oms is a symbolic link", "to a directory beside it, on oms2")
-def linked(g: Ground) -> None:
+def linked(g: Harness) -> None:
     sh(g, g.new[0], "mkdir -p /data/real && rm -rf /data/oms && ln -s /data/real /data/oms")
     g.undo(lambda: sh(g, g.new[0], "[ ! -L /data/oms ] || rm /data/oms"))
     g.ended(g.fab(*OUT), 0)
 
 
 @fault("I22", "a program that is needed is not on a new node", "ss, then docker renamed on oms2")
-def missing_program(g: Ground) -> None:
+def missing_program(g: Harness) -> None:
     for name in ("ss", "docker"):
         for found in sh(g, g.new[0], f"bash -c 'type -ap {name}' | xargs -n 1 readlink -f").split():
             sh(g, g.new[0], f"[ ! -e {found} ] || mv {found} {found}.away")
@@ -444,7 +444,7 @@ def missing_program(g: Ground) -> None:
 
 
 @fault("I23", "/data of a new node is read-only", "a read-only mount over it on oms2")
-def read_only_data(g: Ground) -> None:
+def read_only_data(g: Harness) -> None:
     sh(g, g.new[0], "mount -t tmpfs -o ro,size=4g tmpfs /data")
     g.undo(lambda: sh(g, g.new[0], "umount -l /data"))
     outcome = g.fab(*OUT)
@@ -457,7 +457,7 @@ def read_only_data(g: Ground) -> None:
 
 
 @fault("I24", "the user may not talk to docker", "user ops without sudo")
-def no_docker_group(g: Ground) -> None:
+def no_docker_group(g: Harness) -> None:
     g.edit(lambda d: d["ssh"].update(user="ops", sudo=False))
     g.says(g.refused(g.fab(*OUT), 3), "permission denied")
 
@@ -465,7 +465,7 @@ def no_docker_group(g: Ground) -> None:
 @fault(
     "I25", "nothing can be kept on the old node", "a read-only mount over /var/lib/omsfab of oms1"
 )
-def no_mirror(g: Ground) -> None:
+def no_mirror(g: Harness) -> None:
     sh(g, g.first, "mkdir -p /var/lib/omsfab && mount -t tmpfs -o ro tmpfs /var/lib/omsfab")
     g.undo(lambda: sh(g, g.first, "umount -l /var/lib/omsfab"))
     outcome = g.refused(snap(g).fab(*OUT), 3, "LOCK-003")
@@ -477,7 +477,7 @@ def no_mirror(g: Ground) -> None:
 @fault(
     "I26", "a node dies for good when production has stopped", "oms3 without power, then started"
 )
-def dies(g: Ground) -> None:
+def dies(g: Harness) -> None:
     from omsfab import lab as labs
 
     running = g.start(*OUT)
