@@ -155,6 +155,8 @@ def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Bod
         given = {name: bool(kwargs.pop(name)) for name in names}
         accept = kwargs.pop("accept", "") if accepts else ""
         flags = Flags(dry=bool(c.config.run.dry), accept=accept, **given)
+        if "yes" in given:
+            _refuse_unasked(flags)
         return body(c, flags=flags, **kwargs)
 
     shape = inspect.signature(body)
@@ -166,6 +168,15 @@ def flagged(body: Body, names: tuple[str, ...], *, accepts: bool = False) -> Bod
     ]
     call.__signature__ = shape.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     return call
+
+
+def _refuse_unasked(flags: Any) -> None:
+    """INPUT-023 before anybody is asked, where no question could be."""
+    from omsfab.next_line import typed
+    from omsfab.run.confirmation import refuse_json
+
+    if flags.json and not (flags.yes or flags.looks):
+        refuse_json(typed(sys.argv[1:]))
 
 
 def fleet_task(*, heeds_dry: bool = False, **words: str) -> Callable[[Body], Any]:
@@ -352,6 +363,18 @@ def init(c: Context, out: str = "", force: bool = False, *, flags: Any) -> None:
     from omsfab.cli import adopt
 
     adopt.init(out, flags, force=force)
+
+
+@operator_task(
+    flags=("plan", "yes", "json"),
+    local="the state directory of this jump host, too, with all backups of rows",
+)
+def forget(c: Context, local: bool = False, *, flags: Any) -> None:
+    """Remove what omsfab itself has left on nodes and in MetaDB; OMS goes on as it is."""
+    from omsfab.cli import forget as leftovers
+    from omsfab.run.session import Session
+
+    _end_with(leftovers.forget(Session(flags), local=local))
 
 
 @fleet_task(heeds_dry=True)
@@ -659,6 +682,7 @@ MARKS = {
     "node.exec": "does what the line does",
     "meta.restore": "deletes rows",
     "lock.break": "deletes a lock",
+    "fleet.forget": "deletes what run.undo needs",
     "lab.down": "deletes the lab",
     "lab.demo": "deletes a former one",
 }
@@ -696,6 +720,7 @@ namespace = _tree(
                 "schema": schema,
                 "discover": discover,
                 "init": init,
+                "forget": forget,
             },
             "node": {"trust": trust, "status": node_status, "logs": node_logs},
             "diag": {"bundle": bundle, "obdiag": obdiag},

@@ -35,6 +35,34 @@ class Guard:
 
 GUARDS = (
     Guard(
+        "a run that has not ended keeps what it needs to go back",
+        "omsfab/cli/forget.py",
+        "if run.past.events and not run.past.ended:",
+        "if not run.past.events:",
+        "tests/unit/test_forget.py::test_a_run_here_that_has_not_ended_refuses",
+    ),
+    Guard(
+        "of another jump host, too: the copy on a node says so",
+        "omsfab/cli/forget.py",
+        "if not copy.end and copy.run not in ended:",
+        "if not copy.run:",
+        "tests/unit/test_forget.py::test_a_run_of_another_jump_host_that_has_not_ended_refuses",
+    ),
+    Guard(
+        "tables that another OMS uses are not dropped",
+        "omsfab/metadb/own.py",
+        "return not self.others",
+        "return True",
+        "tests/wire/test_metadb_own.py::test_in_a_schema_that_others_use_only_our_rows_go",
+    ),
+    Guard(
+        "who has lost the lock drops no table",
+        "omsfab/metadb/own.py",
+        "                leases.fenced(link, lease)\n",
+        "",
+        "tests/wire/test_metadb_own.py::test_who_has_lost_the_lock_removes_nothing",
+    ),
+    Guard(
         "an OMS in a container of another name is no absent one",
         "omsfab/plan/procedures/refusals.py",
         '== "absent" and facts.others',

@@ -349,7 +349,7 @@ def _ways(run: PastRun, one: RunTold) -> list[Next]:
     ways = []
     if one.is_open:
         ways.append(fab("run.resume", run=run.name, note="goes on with it"))
-    if run.undoable and run.past.changed and not run.past.undone:
+    if run.reversible:
         ways.append(fab("run.undo", run=run.name, note="rolls back what it did"))
     return ways
 
@@ -422,7 +422,7 @@ def report(name: str, out: str) -> None:
     line = outage_text(found, history.brings_back(directory)) if found else ""
     recorded = history.recorded(directory)
     ways = [] if past.ended or past.undone else [fab("run.resume", run=run.name)]
-    if run.undoable and not past.undone:
+    if run.reversible:
         ways.append(fab("run.undo", run=run.name, note="rolls back what it did"))
     page = html(
         *(run.name, run.owner, past.events, found, line),

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -26,13 +26,14 @@ from omsfab.fleet.model import MetaDb
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import backup as files
 from omsfab.metadb import compare as proof
-from omsfab.metadb import identity, sql
+from omsfab.metadb import identity, own, sql
 from omsfab.metadb import lease as leases
 from omsfab.metadb import references as referring
 from omsfab.metadb import rows as surgery
 from omsfab.metadb import scope as scopes
 from omsfab.metadb.connection import Connect, DbError, Limits, Link, OnStatement, Server
 from omsfab.metadb.lease import Holder, Lease, LeaseKeeper
+from omsfab.metadb.own import Place
 from omsfab.metadb.rows import Cleared, Mirror
 from omsfab.metadb.scope import Scope
 from omsfab.next_line import fab
@@ -41,7 +42,7 @@ from omsfab.plan.records import ClearRows, DropHosts, KeepRows, RestoreRows
 
 __all__ = [
     "Cleared", "ClusterRow", "Facts", "Holder", "HostRow", "Lease", "LeaseKeeper", "Limits",
-    "MetaDbEdge", "Mirror", "Scope",
+    "MetaDbEdge", "Mirror", "Place", "Scope",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -493,6 +494,18 @@ class MetaDbEdge:
         """Who has the lock; None when nobody has."""
 
         return self._ask("reading the lease", lambda link: leases.holder(link, self.cluster))
+
+    # --- what is omsfab's own ----------------------------------------------------------------
+
+    def own_places(self, runs: Collection[str] = ()) -> tuple[Place, ...]:
+        """Where tables of omsfab lie; ``runs`` are those of this OMS, as far as is known."""
+        return self._ask(
+            "looking for omsfab's own tables", lambda link: own.look(link, self.cluster, runs)
+        )
+
+    def forget(self, lease: Lease | None, runs: Collection[str]) -> None:
+        """Remove omsfab's tables, or of those of several OMSs what is of this one."""
+        own.forget(self._running, lease, self.cluster, runs)
 
     # --- verification ------------------------------------------------------------------------
 

@@ -67,9 +67,8 @@ def places(link: Link) -> tuple[str, ...]:
     """
     if not link.places:
         rm_db = link.server.metadb.rm_db
-        there = {
-            (_text(schema), _text(table)) for schema, table in link.rows(sql.OWN_TABLES, (rm_db,))
-        }
+        rows = link.rows(sql.OWN_TABLES, (rm_db,))
+        there = {(text_of(schema), text_of(table)) for schema, table in rows}
         link.places = tuple(
             schema
             for schema in (rm_db, sql.OWN_SCHEMA)
@@ -78,7 +77,8 @@ def places(link: Link) -> tuple[str, ...]:
     return link.places
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A name out of information_schema, which some servers tell as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

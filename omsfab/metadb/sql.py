@@ -339,3 +339,32 @@ def marker_write(table: str) -> str:
 
 def marker_drop(table: str) -> str:
     return f"delete from {table} where `run_id` = %s and `step` = %s"
+
+
+# --- our own tables, and what of them is whose ---------------------------------------------------
+
+OWN_SCHEMA_HOLDS = (
+    "select lower(table_name) from information_schema.tables"
+    f" where lower(table_schema) = '{OWN_SCHEMA}'"
+)
+DROP_SCHEMA = f"drop database {OWN_SCHEMA}"
+
+
+def lease_clusters(table: str) -> str:
+    return f"select `cluster` from {table} order by `cluster`"
+
+
+def lease_forget(table: str) -> str:
+    return f"delete from {table} where `cluster` = %s"
+
+
+def marker_runs(table: str) -> str:
+    return f"select distinct `run_id` from {table} order by `run_id`"
+
+
+def marker_forget(table: str) -> str:
+    return f"delete from {table} where `run_id` = %s"
+
+
+def drop_table(table: str) -> str:
+    return f"drop table {table}"

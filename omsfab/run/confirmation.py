@@ -6,6 +6,7 @@ import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NoReturn
 
 from rich.cells import cell_len
 
@@ -50,16 +51,12 @@ def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
     if flags.yes:
         return
     shown = plus(line, plan=True)
-    first = (shown, plus(line, yes=True, note="when you have read it"))
     if flags.json:
-        raise InputError(
-            "INPUT-023",
-            "--json asks nothing: it wants --yes, or --plan",
-            where=line.line,
-            next=first,
-        )
+        refuse_json(line)
     if not (sys.stdin and sys.stdin.isatty()):  # a closed one is None
-        raise InputError("INPUT-023", "there is no terminal to ask on", where=line.line, next=first)
+        raise InputError(
+            "INPUT-023", "there is no terminal to ask on", where=line.line, next=_first(line)
+        )
     asks = f"Type {word} to continue: " if word else "Continue? [yes/no] "
     prompt = folded(stakes, asks)
     for _ in range(TRIES):
@@ -70,6 +67,20 @@ def confirm(flags: Flags, stakes: str, line: Next, *, word: str = "") -> None:
             break
         prompt = asks if word else "Please type yes or no: "
     raise InputError("INPUT-024", "not confirmed", where=line.line, next=shown)
+
+
+def refuse_json(line: Next) -> NoReturn:
+    """Raise INPUT-023 for a task by ``--json`` that would ask."""
+    raise InputError(
+        "INPUT-023",
+        "--json asks nothing: it wants --yes, or --plan",
+        where=line.line,
+        next=_first(line),
+    )
+
+
+def _first(line: Next) -> tuple[Next, Next]:
+    return plus(line, plan=True), plus(line, yes=True, note="when you have read it")
 
 
 def folded(stakes: str, asks: str) -> str:

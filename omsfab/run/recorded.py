@@ -64,13 +64,16 @@ def changed(session: Session, named: str) -> PastRun:
     """The run to roll back; a newer one that changed something stands in its way."""
     newer = ""
     for run in runs(session.home):
-        open_ = run.undoable and run.past.changed and not run.past.undone
+        open_ = run.reversible
         if named == run.name and not open_:
             raise InputError(
                 "RUN-027",
-                f"run {named} has nothing to roll back"
-                if run.undoable
-                else f"what {run.task} does cannot be rolled back",
+                f"what {run.task} does cannot be rolled back"
+                if not run.undoable
+                else f"run {named} can no longer be rolled back: its backups on the nodes are gone"
+                if run.forgotten
+                else f"run {named} has nothing to roll back",
+                evidence="fab fleet.forget has removed them" if run.forgotten else "",
                 where=str(run.directory),
                 next=fab("run.show", run=named),
             )

@@ -74,16 +74,16 @@ def secrets_of(fleet: Fleet) -> tuple[Secret, ...]:
     return (fleet.metadb.password, *((fleet.tsdb.password,) if fleet.tsdb else ()), *extra)
 
 
-Call = TypeVar("Call", bound=Callable[..., None])
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def told_safely(call: Call) -> Call:
     """What leaves the call as an error quotes no secret of the fleet."""
 
     @functools.wraps(call)
-    def wrapped(session: Session, *args: Any, **kwargs: Any) -> None:
+    def wrapped(session: Session, *args: Any, **kwargs: Any) -> Any:
         try:
-            call(session, *args, **kwargs)
+            return call(session, *args, **kwargs)
         except OmsfabError as error:
             error.shown_by(session.redact)
             raise

@@ -192,6 +192,22 @@ def test_plan_changes_no_byte_on_the_jump_host(place, monkeypatch, capsys, name,
     assert "BUG-00" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name", sorted(name for name in namespace.task_names if {"json", "yes"} <= flags_of(name))
+)
+def test_json_that_would_have_to_ask_is_refused_at_once(place, monkeypatch, capsys, name):
+    """INPUT-023 before any socket is opened, not behind a minute of questions to nodes."""
+
+    def refuse(*_, **__):
+        raise Contact(name)
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    words = [f"--{flag}={GIVEN[flag]}" for flag in sorted(flags_of(name) & GIVEN.keys())]
+
+    assert 2 == fab(name, *words, "--json")
+    assert "INPUT-023" in capsys.readouterr().err
+
+
 def test_a_state_directory_is_not_made_by_looking(tmp_path, monkeypatch):
     """The first `fab --dry` of a new user leaves his home as it was."""
     monkeypatch.setenv("OMSFAB_HOSTS", str(HOSTS))

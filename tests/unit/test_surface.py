@@ -45,8 +45,8 @@ source <(omsfab --print-completion-script=zsh)    # in ~/.zshrc, behind compinit
 
 Locks and markers of runs stand in tables `omsfab_lease` and `omsfab_marker` of `drc_rm_db` (a few
 rows); a schema `omsfab` has them from before the first deployment, or from a former version. When
-no run is under way (`fab lock.show`, `fab run.list`) and none is to be rolled back any more, a DBA
-can remove them:
+no run is under way (`fab lock.show`, `fab run.list`) and none is to be rolled back any more,
+`fab fleet.forget` removes them, or a DBA by hand:
 
 ```sql
 select cluster, run_id, owner, expires from omsfab_lease;  -- in drc_rm_db; run_id must be empty

@@ -19,6 +19,9 @@ from omsfab.run.record import replica
 from omsfab.run.record.journal import Past
 from omsfab.show.progress import age
 
+FORGOTTEN = "forgotten"
+"""A file in the directory of a run whose markers and backups of files fleet.forget removes."""
+
 
 class PastRun:
     """A run of this jump host.
@@ -76,6 +79,21 @@ class PastRun:
     @property
     def undoable(self) -> bool:
         return self.task in UNDOABLE
+
+    @property
+    def reversible(self) -> bool:
+        """Whether there is anything to roll back, and what that needs."""
+        open_ = self.undoable and self.past.changed and not self.past.undone
+        return open_ and not self.forgotten
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether fleet.forget has removed what a rollback needs."""
+        return (self.directory / FORGOTTEN).exists()
+
+    def forget(self) -> None:
+        """Say so, before it is done."""
+        journals.write_durably(self.directory / FORGOTTEN, b"")
 
     @property
     def undoes(self) -> str:

@@ -1,0 +1,4 @@
+# what omsfab has left on this node
+. ./lib_left.sh
+
+left "$@"
