@@ -17,6 +17,8 @@ from omsfab.commands.scripts import script_text
 PROGRAMS = ("nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor", "sshd")
 CORE = ("oms_console", "oms_drc_cm", "oms_drc_supervisor")
 """What OMS is; the others serve it."""
+CONFIGURED = ("nginx", *CORE)
+"""What reads files that docker_init.sh writes, once, when it starts."""
 
 MOVING = frozenset({"STARTING", "BACKOFF", "STOPPING"})
 """States that change by themselves."""

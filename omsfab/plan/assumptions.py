@@ -241,4 +241,13 @@ ASSUMPTIONS = (
         "asked in the preflight (RUN-042): what cannot be stopped is not begun",
         "lab/test_findings: test_all_of_them_are_told_at_once",
     ),
+    Assumption(
+        "A25",
+        "docker_init.sh has restarted the programs when it ends with its banner",
+        "documents, step 4; supervisorctl of Supervisor 3 ends with 0 also where it reaches nobody",
+        "warning",
+        "what has run since before it (by its uptime) is restarted, and told",
+        "unit/test_programs: test_what_docker_init_has_not_restarted_is_restarted, "
+        "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
+    ),
 )

@@ -122,6 +122,7 @@ CASES = (
     Case({"UNHEALTHY": 1, "HEALTH": 1}, "stopped", "RUN-005", ("oms1",), back="RUN-005"),
     _apart("VER-003", NO_BEAT=1),
     _through(NO_POINTS=1),
+    _through("INIT-023", INIT_NO_DAEMON=1),
     # the container
     _apart("RUN-004", EXIT_AT_START=1),
     # the tag says 4.2.7, so "auto" goes by what it sees of the container's start

@@ -11,11 +11,13 @@ import pytest
 
 from omsfab.command import shown
 from omsfab.commands import docker, supervisor
+from omsfab.errors import LostSession
 from omsfab.plan import steps
 from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import scale_out, undo
 from omsfab.plan.records import Await, Programs
 from omsfab.run.engine import interpreter as sites
+from omsfab.run.engine.init_job import InitResult
 from omsfab.run.engine.interpreter import programs_say
 from omsfab.ssh.protocol import Result
 
@@ -280,3 +282,59 @@ def test_the_way_to_the_socket_is_not_shown():
     said = shown(docker.supervisorctl("oms_427", "stop", "all"))
 
     assert "docker exec oms_427 supervisorctl stop all" == said
+
+
+class Initialised:
+    """A node whose docker_init.sh has ended; its programs run for so many seconds then."""
+
+    def __init__(self, lost=False, **uptimes: int):
+        self.uptimes, self.lost, self.restarted = uptimes, lost, []
+
+    def run(self, cmd, on_line=None):
+        words = list(cmd.argv)
+        if "status" in words:
+            rows = (
+                f"{name} RUNNING pid 7, uptime 0:{up // 60:02d}:{up % 60:02d}\n"
+                for name, up in self.uptimes.items()
+            )
+            return Result(0, "".join(rows), "")
+        if "restart" in words:
+            self.restarted += words[words.index("restart") + 1 :]
+            if self.lost:
+                raise LostSession("SSH-020", "the session ended")
+        return Result(1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("uptimes", "adopted", "restarted"),
+    [
+        ({"nginx": 50, "oms_drc_cm": 30, "sshd": 10}, False, []),
+        ({"nginx": 121, "oms_drc_cm": 122}, False, []),  # both ages are whole seconds
+        ({"nginx": 50, "oms_drc_supervisor": 140}, False, ["oms_drc_supervisor"]),
+        (
+            dict.fromkeys(supervisor.PROGRAMS, 140),
+            False,
+            ["nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor"],
+        ),
+        (dict.fromkeys(supervisor.PROGRAMS, 140), True, []),  # when that began nobody knows
+    ],
+)
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_docker_init_has_not_restarted_is_restarted(
+    fleet, tmp_path, monkeypatch, uptimes, adopted, restarted, lost
+):
+    """R2: its supervisorctl reached nobody, and its banner stands there all the same: the agent
+    knew nothing, and only VER-003 told of it, three minutes later.  sshd reads no such file."""
+    ended = InitResult("ended with its banner", adopted=adopted, seconds=120)
+    monkeypatch.setattr(sites.jobs, "follow", lambda *_, **__: ended)
+    node, told = Initialised(lost, **uptimes), []
+    site = sites.Interpreter("r", tmp_path, {"oms1": node}, None)
+    step = steps.initialise(fleet, fleet.regions[0], fleet.nodes[0], again=True)
+
+    site.perform(step.apply[0], step, 1, lambda kind, text, data=None: told.append((kind, text)))
+
+    assert restarted == node.restarted
+    warned = [text for kind, text in told if kind == "warning"]
+    names = ", ".join(restarted)
+    wanted = f"INIT-023 docker_init.sh has not restarted {names}: up since before it; restarted now"
+    assert ([wanted] if restarted else []) == warned

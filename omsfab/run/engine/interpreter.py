@@ -21,7 +21,9 @@ from omsfab.commands.processes import Process, stores_text
 from omsfab.errors import (
     InputError,
     LockLost,
+    LostSession,
     Next,
+    NoAnswer,
     OmsfabError,
     OutcomeUnknown,
     StepFailed,
@@ -97,6 +99,9 @@ STUCK = 30.0
 
 OTHERWISE = "INIT-023"
 """docker_init.sh did not end as expected, and its success is proven otherwise."""
+
+ROUNDED = 3.0
+"""Seconds by which ages that two programs tell in whole seconds may differ."""
 
 Tell: TypeAlias = Callable[..., None]
 """Takes kind, text, and data where the kind has any (plan/events.py)."""
@@ -296,10 +301,14 @@ class Interpreter:
         states = set(self._states.get(node, {}).values())
         return probe.state == "RUNNING" and states.isdisjoint(supervisor.MOVING) and bool(states)
 
-    def _look(self, node: str, container: str, tell: Tell) -> None:
-        """See what the programs do now; who cannot be asked tells nothing."""
+    def _look(self, node: str, container: str, tell: Tell) -> Mapping[str, float]:
+        """See what the programs do now, and return for how long each has run; who cannot be asked
+        tells nothing."""
         with suppress(OmsfabError):
-            self._seen(node, self._shells[node].run(supervisor.status(container)), tell)
+            said = self._shells[node].run(supervisor.status(container))
+            self._seen(node, said, tell)
+            return supervisor.uptimes(said.out)
+        return {}
 
     def _arrives(self, node: str, host: str, port: int, members: Sequence[str]) -> str | None:
         """Hold a connection open and look for it, by the address it comes from, on the members."""
@@ -496,7 +505,11 @@ class Interpreter:
         tell("state", cleared_text(cleared, effect.rows))
 
     def _job(self, job: Job, step: Step, attempt: str, tell: Tell) -> None:
-        """Follow it to its end, and see what the programs do then, however it ended."""
+        """Follow it to its end, and see what the programs do then, however it ended.
+
+        Those that it has not restarted are: its supervisorctl may have reached nobody, and ends
+        with 0 all the same.
+        """
         shell = self._shells[step.node]
         try:
             with self._lines(tell) as on_line:
@@ -520,10 +533,28 @@ class Interpreter:
         except OmsfabError:
             self._look(step.node, job.container, tell)
             raise
+        began = time.monotonic() - result.seconds
         with suppress(OmsfabError, ValueError):
             ago = float(shell.run(job_words.ended(f"{job.directory}/{attempt}")).out)
             self._settled[step.node] = clock.now() - max(ago, 0.0)
-        self._look(step.node, job.container, tell)
+        uptimes = self._look(step.node, job.container, tell)
+        since = time.monotonic() - began + ROUNDED
+        older = [name for name in supervisor.CONFIGURED if uptimes.get(name, 0) > since]
+        if older and not result.adopted:
+            self._restart_older(step.node, job, older, tell)
+
+    def _restart_older(self, node: str, job: Job, older: Sequence[str], tell: Tell) -> None:
+        """Whether they run then, the steps behind this one prove."""
+        script, names = job_words.script_name(job.argv), ", ".join(older)
+        text = f"{script} has not restarted {names}: up since before it; restarted now"
+        tell("warning", f"{OTHERWISE} {text}", {"id": OTHERWISE})
+        try:
+            with self._lines(tell) as on_line:
+                self._shells[node].run(supervisor.restart(job.container, *older), on_line)
+        except (LostSession, NoAnswer, Unreachable) as lost:
+            tell("state", f"{lost.id} {lost.what}")
+        self._settled[node] = clock.now()
+        self._look(node, job.container, tell)
 
     def _write(self, node: str, path: str, content: Secret, mode: int | None) -> None:
         self._shells[node].write(path, content, mode, f"{path}.omsfab-{self._run_id}.bak")

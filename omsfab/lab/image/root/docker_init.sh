@@ -82,17 +82,21 @@ else
     head "【步骤四】重启 OMS 所有组件 (大约需要两分钟，请耐心等待)"
 fi
 trouble 4
+ctl() { supervisorctl "$@"; }
+if [ "$(knob INIT_NO_DAEMON)" = 1 ]; then
+    ctl() { supervisorctl -s http://127.0.0.1:1 "$@"; }
+fi
 echo "supervisorctl restart $programs"
 : >/tmp/.lab-step-4
 # supervisorctl of Supervisor 3 ends with 0 also where a program does not start: nobody notices.
 # shellcheck disable=SC2086
-supervisorctl restart $programs 9>&- || fail
+ctl restart $programs 9>&- || fail
 rm -f /tmp/.lab-step-4
 pause 40
 for _ in 1 2; do
     echo "supervisorctl status $programs"
     # shellcheck disable=SC2086
-    supervisorctl status $programs 9>&- || fail
+    ctl status $programs 9>&- || fail
     pause 5
 done
 
