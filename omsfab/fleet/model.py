@@ -153,6 +153,10 @@ class Node(Part):
     user: values.LoginName | None = None
     """The SSH user on this node; otherwise ssh.user."""
 
+    def __eq__(self, other: object) -> bool:
+        """By value.  The name first: a plan for 1,000 nodes compares some million of them."""
+        return isinstance(other, Node) and self.name == other.name and super().__eq__(other)
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler

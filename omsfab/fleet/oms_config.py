@@ -222,6 +222,8 @@ def _identical(found: object, value: Value) -> bool:
 
 # --- quoting ---------------------------------------------------------------------------------
 
+_ESCAPED = re.compile(r'["\\]|[^ -~]')
+
 
 def quoted(text: str) -> str:
     """Return a double-quoted YAML scalar in ASCII, from which no text can break out.
@@ -232,7 +234,6 @@ def quoted(text: str) -> str:
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 
-_ESCAPED = re.compile(r'["\\]|[^ -~]')
 _ASCII_OR_LETTERS = re.compile("[ -~]|(?![\U00010000-\U0010ffff])\\w")
 
 
@@ -248,6 +249,8 @@ def _escape(found: re.Match[str]) -> str:
 def readable(text: str) -> str:
     """As ``quoted``, but letters of any script stand as they are, for who reads the file: a
     cm_region_cn, say.  Signs that are not seen or that end a line are still escaped."""
+    if not _ESCAPED.search(text):  # most are, and cm_nodes may have 1,000 of them
+        return f'"{text}"'
     return "".join(
         c if c not in '"\\' and _ASCII_OR_LETTERS.match(c) else quoted(c)[1:-1] for c in text
     ).join('""')

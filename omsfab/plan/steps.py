@@ -13,7 +13,7 @@ from typing import Literal
 from omsfab.commands import docker, influx, node_checks, oms, processes, supervisor
 from omsfab.commands import files as posix
 from omsfab.commands import init_job as job
-from omsfab.fleet import oms_config, values
+from omsfab.fleet import values
 from omsfab.fleet.image_package import Package
 from omsfab.fleet.model import Fleet, Node, Region, Tsdb
 from omsfab.fleet.values import CmUrl
@@ -49,6 +49,7 @@ from omsfab.plan.records import (
     Step,
     Write,
 )
+from omsfab.secret import Secret
 
 TABLES = ("cluster_info", "location_cm", "host", "resource_group")
 """The four tables that "must be modified" (guide, note of the physical-address scenario)."""
@@ -394,10 +395,12 @@ def loaded(
     )
 
 
-def config(fleet: Fleet, region: Region, node: Node, facts: NodeFacts) -> Step:
-    """config.yaml has the values of hosts.yaml, compared by value, and the container sees them."""
+def config(fleet: Fleet, content: Secret, node: Node, facts: NodeFacts) -> Step:
+    """config.yaml has the values of hosts.yaml, compared by value, and the container sees them.
+
+    ``content`` is that of the node's region (``oms_config.render``), made once for all its nodes.
+    """
     path = fleet.install.mounts.config
-    content = oms_config.render(fleet, region)
     inside = (
         (ExitsZero(node_checks.same_inside(fleet.install.container, path, docker.CONFIG), "stale"),)
         if facts.container == "running"

@@ -92,8 +92,8 @@ class Running:
     def text(self) -> str:
         return self.file.read_text(errors="replace")
 
-    def says(self, pattern: str, seconds: float = 90) -> None:
-        """Wait until a line of its output matches."""
+    def says(self, pattern: str, seconds: float = 300) -> None:
+        """Wait until a line of its output matches; the limit ends a test, and promises nothing."""
         if not oracle.wait(
             lambda: bool(re.search(pattern, self.text())) or self.process.poll() is not None,
             seconds,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from omsfab.commands import docker, node_checks, supervisor
 from omsfab.errors import InputError, Next, PreflightError
+from omsfab.fleet import oms_config
 from omsfab.fleet.model import Fleet, Node
 from omsfab.next_line import fab, meant, nearest, plus
 from omsfab.plan import questions, step_names, steps
@@ -72,7 +73,8 @@ def _no_init_runs(fleet: Fleet, node: Node) -> Step:
 
 def _config(fleet: Fleet, present: Observed, node: Node) -> Step:
     refusals.config_kept(fleet, (node,), present)
-    step = steps.config(fleet, fleet.region_of(node), node, present.facts(node.name))
+    content = oms_config.render(fleet, fleet.region_of(node))
+    step = steps.config(fleet, content, node, present.facts(node.name))
     note = "if its container sees the former file: a restart mounts the one of now"
     return replace(step, fix=str(fab("node.restart", node=node.name, note=note)))
 

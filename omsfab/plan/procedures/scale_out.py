@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from omsfab.commands.processes import stores_text
 from omsfab.commands.supervisor import PROGRAMS
 from omsfab.errors import InputError, PreflightError
+from omsfab.fleet import oms_config
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
 from omsfab.fleet.values import CmUrl
@@ -222,6 +223,7 @@ def _rows_exchanged(
 ) -> tuple[Stage, ...]:
     """Production is stopped, its rows go, and the old nodes get the new configuration."""
     stops = tuple(_stopped(fleet, node) for node in old)
+    content = oms_config.render(fleet, region)
     return (
         Stage("rows as they were shown", (steps.rows_shown(clear),)),
         Stage(
@@ -236,7 +238,7 @@ def _rows_exchanged(
         Stage("rows of MetaDB", (steps.clear_rows(clear, stops),), outage=True),
         Stage(
             "configuration of the old nodes",
-            tuple(steps.config(fleet, region, node, present.facts(node.name)) for node in old),
+            tuple(steps.config(fleet, content, node, present.facts(node.name)) for node in old),
             outage=True,
         ),
         Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
@@ -296,11 +298,12 @@ def _behind_vip(
     drifted = [node for node in old if drifts[node.name]]
     if not new and not drifted:
         return _as_wanted(fleet, region, present, old)
+    content = oms_config.render(fleet, region)
     refreshed = tuple(
         step
         for node in drifted
         for step in (
-            steps.config(fleet, region, node, present.facts(node.name)),
+            steps.config(fleet, content, node, present.facts(node.name)),
             steps.refresh(fleet, node, present.facts(node.name)),
         )
     )
@@ -444,7 +447,10 @@ def _differing(
     made: list[Step] = []
     for region in fleet.regions:
         here = tuple(node for node in region.nodes if node in nodes)
+        if not here:
+            continue
         where = region.model_copy(update={"nodes": here})
+        content = oms_config.render(fleet, where)
         for node in here:
             facts = present.facts(node.name)
             unasked = present.assumed and asked_only
@@ -452,7 +458,7 @@ def _differing(
             if drift or unasked:
                 drifts[node.name] = drift
                 made += [
-                    steps.config(fleet, where, node, facts),
+                    steps.config(fleet, content, node, facts),
                     steps.refresh(fleet, node, facts),
                     _as_before(steps.healthy(fleet, node), steps.BEHIND_PAGE, facts),
                 ]
@@ -517,6 +523,7 @@ def preflight(fleet: Fleet, region: Region, present: Observed) -> Stage:
 
 def _staging(fleet: Fleet, region: Region, present: Observed, new: Sequence[Node]) -> Stage:
     """All that a new node needs, before production is touched: static faults cost nothing here."""
+    content = oms_config.render(fleet, region)
     return Stage(
         "stage the new nodes",
         tuple(
@@ -525,7 +532,7 @@ def _staging(fleet: Fleet, region: Region, present: Observed, new: Sequence[Node
             for step in (
                 steps.directories(fleet, node),
                 steps.image(fleet, node, present.image, present.package),
-                steps.config(fleet, region, node, present.facts(node.name)),
+                steps.config(fleet, content, node, present.facts(node.name)),
                 *steps.certificate(fleet, region, node, present),
             )
         ),
