@@ -15,6 +15,10 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 
 
+SLOW_LOGIN = (1.0, 4.0)
+"""Seconds before the second and the third try of a small command that was not answered."""
+
+
 class Backoff:
     """Seconds before each new try: 1, 2, 4, 8, 15, 15, …; from the start again after ``reset``."""
 

@@ -723,6 +723,28 @@ GUARDS = (
         "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[dead-for-long]",
     ),
     Guard(
+        "what docker_init.sh has not restarted is restarted",
+        "omsfab/run/engine/interpreter.py",
+        "if older and not result.adopted:",
+        "if False:",
+        "tests/unit/test_programs.py::test_what_docker_init_has_not_restarted_is_restarted",
+    ),
+    Guard(
+        "an empty flag file is no success",
+        "omsfab/commands/scripts/init_look.sh",
+        '[ -s "$5" ] && [ "$5" -nt',
+        '[ -e "$5" ] && [ "$5" -nt',
+        "tests/unit/test_job_verdict.py"
+        "::test_a_flag_file_is_fresh_if_it_is_of_this_attempt_and_not_empty",
+    ),
+    Guard(
+        "a node with slow logins ends no resume",
+        "omsfab/run/record/claims.py",
+        "except (LostSession, NoAnswer, Unreachable) as error:",
+        "except Unreachable as error:",
+        f"{BACK}a_node_with_slow_logins_ends_no_resume",
+    ),
+    Guard(
         "a docker_init.sh that repeats itself is waited for",
         "omsfab/plan/procedures/scale_out.py",
         "        steps.inits_over(fleet, node),\n",

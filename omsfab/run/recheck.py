@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
+from omsfab import retry
 from omsfab.commands import files
-from omsfab.errors import PreflightError, SecurityRefusal, Unreachable
+from omsfab.errors import LostSession, NoAnswer, PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
@@ -19,12 +21,14 @@ from omsfab.ssh.protocol import Shell
 def same_machines(present: Observed, shells: Mapping[str, Shell], *, run: str) -> None:
     """Raise SSH-011 if a node's name leads to another machine than when it was planned.
 
-    A node that is away now is asked when a step needs it.
+    A node that is away now is asked when a step needs it; one that is silent, twice more.
     """
+    silent = (LostSession, NoAnswer)
     for name, facts in present.nodes.items():
         if facts.machine and name in shells:
-            with suppress(Unreachable):
-                now = shells[name].run(files.machine_id()).out.strip()
+            ask = partial(shells[name].run, files.machine_id())
+            with suppress(Unreachable, *silent):
+                now = retry.call(ask, on=silent, waits=retry.SLOW_LOGIN).out.strip()
                 _same_machine(name, facts.machine, now, run)
 
 

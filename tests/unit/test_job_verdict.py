@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from omsfab.commands import init_job as words
@@ -305,3 +308,25 @@ def test_frames_take_no_line_of_the_evidence():
         reading.line(line, line)
 
     assert ["# 【步骤三】创建 OMS 各组件的配置文件", "init failed!"] == list(reading.last)
+
+
+@pytest.mark.parametrize(
+    ("content", "younger", "fresh"),
+    [("done", True, True), ("", True, False), ("done", False, False), (None, True, False)],
+)
+def test_a_flag_file_is_fresh_if_it_is_of_this_attempt_and_not_empty(
+    tmp_path, content, younger, fresh
+):
+    """R1.2: as the vendor's code trusts it: made since, and with something in it."""
+    flag, claim = tmp_path / "init_flag.txt", tmp_path / "attempt" / "claim"
+    claim.mkdir(parents=True)
+    os.utime(claim, (1000, 1000))
+    if content is not None:
+        flag.write_text(content)
+        os.utime(flag, (1001, 1001) if younger else (999, 999))
+    asked = words.look("oms", "", "", ("bash", "/root/docker_init.sh"), attempt=str(claim.parent))
+    argv = [str(flag) if word == words.FLAG else word for word in asked.argv[3:]]
+
+    said = subprocess.check_output(argv, text=True).splitlines()
+
+    assert fresh is ("fresh" in said)

@@ -205,6 +205,52 @@ def test_a_quota_that_is_used_up_is_told(asked, tmp_path, blocks, grace, files, 
     assert not over or f"{tmp_path} is on /dev/vdb1, " in told
 
 
+@pytest.mark.parametrize(
+    ("free", "inodes", "says"),
+    [
+        (49_999, 5000, "49 MB free, 50 MB needed"),
+        (50_000, 99, "99 inodes free"),
+        (50_000, 100, ""),
+    ],
+)
+def test_no_room_for_what_a_run_keeps_is_told(asked, tmp_path, free, inodes, says):
+    """R2b.4, R3: a copy that finds no room was found out with production stopped."""
+    cmd = elsewhere(preflight.keeps(50_000_000), "$1", tmp_path / "is" / "made" / "later")
+    lines = f'*-Pi*) echo "f 9999 1 {inodes}";; *) echo "f 1 1 {free}";;'
+
+    status, said = asked(cmd, df=f'echo head; case "$*" in {lines} esac')
+
+    assert (bool(says), True) == (bool(status), says in said)
+    assert not says or said.startswith(f"{tmp_path}: ")
+
+
+def test_the_place_of_claims_and_copies_is_asked_on_every_node(fleet, package, present):
+    """R3: writable, and with room; hard on each of them, new or not."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    asked = [s for s in scale_out.scale_out(fleet, now).stages[0].steps if s.name == "keeps"]
+
+    assert [("oms1", False), ("oms2", False), ("oms3", False)] == [(s.node, s.warn) for s in asked]
+    commands = [[probe.command for probe in step.verify] for step in asked]
+    wanted = [preflight.takes("/var/lib/omsfab"), preflight.keeps(questions.COPIES)]
+    assert [wanted] * 3 == commands
+
+
+def test_the_zone_that_counts_is_that_of_the_container(fleet, package, present):
+    """R4: of a node that runs OMS its container's is hard, and its host's only told; a new node
+    has no container yet."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    stage = scale_out.scale_out(fleet, now).stages[0]
+    steps = {step.key: step for step in stage.steps if step.name in ("clock", "zone")}
+    (inside,), (outside,) = (steps[f"clock@{name}"].verify for name in ("oms1", "oms2"))
+
+    assert ("docker", "exec", "oms_427", "date") == inside.command.argv[:4]
+    assert (True, False) == (inside.zone, outside.zone)
+    assert {"clock": {False}, "zone": {True}} == {
+        name: {step.warn for step in steps.values() if step.name == name}
+        for name in ("clock", "zone")
+    }
+
+
 def test_a_name_that_another_image_has_is_told(asked):
     docker = "echo sha256:other"
 

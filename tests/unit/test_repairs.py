@@ -49,6 +49,19 @@ def test_a_repair_asks_first_whether_docker_init_runs(fleet, present, task):
     assert "fab node.status --node=oms1" in first.fix
 
 
+@pytest.mark.parametrize("task", [repair.run, repair.refresh, repair.push_config])
+def test_every_node_is_asked_before_the_first_is_changed(fleet, present, package, task):
+    """R2.6: a config.yaml that was replaced by rename on the second node: the first was changed,
+    and the task stopped at the second."""
+    now = present(package)
+    both = {f"oms{n}": replace(now.nodes["oms1"], host_ip=f"10.0.0.{n}") for n in (1, 2)}
+    first = task(fleet, replace(now, nodes=both), node="oms1,oms2").stages[0]
+
+    asked = {f"{name}@{node}" for name in ("kept", "seen", "keeps") for node in ("oms1", "oms2")}
+    assert asked <= {step.key for step in first.steps}
+    assert first.asks_only
+
+
 def test_a_container_that_runs_is_no_reason_to_run_one(fleet, present, package):
     """`docker run` said that the name was taken, and run.resume said it again."""
     plan = repair.run(fleet, present(package), node="oms1")

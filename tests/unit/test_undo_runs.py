@@ -10,14 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from omsfab import retry
 from omsfab.command import command
-from omsfab.errors import Detached, OmsfabError, PreflightError, Unreachable
+from omsfab.errors import Detached, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.next_line import shell
 from omsfab.plan.events import Event, RunEnd
-from omsfab.plan.observed import Observed
+from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import undo
 from omsfab.plan.records import ExitsZero, Plan, Run, Stage, Step
-from omsfab.run import lifecycle, other_hosts, recorded, resume
+from omsfab.run import lifecycle, other_hosts, recheck, recorded, resume
 from omsfab.run import undo as rollback
 from omsfab.run.lifecycle import Order, World
 from omsfab.run.record import claims, holders, replica
@@ -340,6 +341,36 @@ def test_a_claim_that_fails_leaves_those_of_a_half_done_run(tmp_path):
     lifecycle.carry_out(here, order)  # is done without it, as claims of its own are there
 
     assert journals.read(run / "journal.jsonl").undone
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("silences", [1, 9])
+def test_a_node_with_slow_logins_ends_no_resume(tmp_path, monkeypatch, again, silences):
+    """R1.7: one silence of 30 s while it was locked, or asked who it is, ended a run.resume with
+    SSH-021, production stopped; what stays silent a step waits for, if it needs that node."""
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=lambda seconds: None))
+    left = [silences]
+
+    class Slow(Shell):
+        def run(self, cmd, on_line=None):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise NoAnswer("SSH-021", "no answer in 30 s")
+            return Result(0, "m1\n", "")
+
+    shells = {"oms1": Slow("oms1")}
+    present = Observed(nodes={"oms1": NodeFacts(machine="m1")})
+
+    def lock():
+        claims.take(shells.values(), FORWARD, "li", "now", again=again)
+
+    if silences > 3 and not again:
+        with pytest.raises(NoAnswer):
+            lock()
+    else:
+        lock()
+    left[0] = silences
+    recheck.same_machines(present, shells, run=FORWARD)
 
 
 def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from omsfab.commands import init_job as words
 from omsfab.errors import Ended, Locked, Mismatch, OmsfabError, OutcomeUnknown, StepFailed
 from omsfab.next_line import fab
 from omsfab.plan.records import Job
-from omsfab.run.engine.init_job import InitResult, Pace, follow
+from omsfab.run.engine.init_job import InitResult, Pace, follow, wait_over
 from omsfab.secret import Secret
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
@@ -492,6 +492,32 @@ def test_the_screen_says_how_to_end_one_that_hangs(container):
     assert "is running since" in said[0]
     assert "last line: working" in said[0]
     assert 0 == container.follow().status
+
+
+def test_who_waits_for_the_end_of_one_is_told_at_once_how_to_end_it(container):
+    """R1.5: run.undo waited for fifteen minutes, and the screen never said how not to."""
+    container.says(f"echo half done; {UNTIL_LET_GO}; {BANNER}")
+    with pytest.raises(OutcomeUnknown):
+        container.follow(job={"limit": 0})
+    ending, job = fab("run.undo", run="r1", stop_init=True), container.job
+    wait_for(lambda: "half done" in (container.home / "logs" / "r1-1" / "output").read_text())
+
+    still = wait_over(
+        container.sshd.shell(), replace(job, limit=0), container.states.append, ending, QUICK
+    )
+    container.states.clear()
+
+    def let_go(text):
+        container.states.append(text)
+        (container.home / "go").touch()
+
+    over = wait_over(container.sshd.shell(), job, let_go, ending, QUICK)
+
+    told = container.states[0]
+    assert told.startswith(f"{container.script.name} runs (pid ")
+    assert "last line: half done; " in told
+    assert told.endswith(" s waited; to end it: fab run.undo --run=r1 --stop-init")
+    assert (True, None) == ("half done" in (still or ""), over)
 
 
 def test_the_limit_ends_the_waiting_and_not_the_job(container):

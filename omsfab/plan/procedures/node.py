@@ -123,7 +123,7 @@ def push_certs(fleet: Fleet, present: Observed, *, node: str) -> Plan:
         serve = (_starting(steps.serve_certificate(fleet, one)), steps.healthy(fleet, one, shown))
         return (*steps.certificate(fleet, region, one, present), *(serve if runs else ()))
 
-    return _plan("push-certs", fleet, node, build, width=1)
+    return _plan("push-certs", fleet, node, build, width=1, touches=present)
 
 
 @procedure("node.load-image", "node", package=True)
@@ -180,6 +180,7 @@ def run(fleet: Fleet, present: Observed, *, node: str) -> Plan:
             container(one),
         ),
         touches=present,
+        asked=lambda nodes: questions.to_change(fleet, nodes, present),
     )
     there = [one.name for one in nodes_named(fleet, node, fab("node.run")) if foreign(one)]
     note = f"{', '.join(there)}: the container there was made by someone else, or with other flags"

@@ -11,8 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from omsfab import retry
 from omsfab.commands import claim
-from omsfab.errors import Locked, OmsfabError, PreflightError, Unreachable
+from omsfab.errors import (
+    Locked,
+    LostSession,
+    NoAnswer,
+    OmsfabError,
+    PreflightError,
+    Unreachable,
+)
 from omsfab.next_line import fab
 from omsfab.plan.records import Plan
 from omsfab.ssh.protocol import Shell
@@ -41,15 +49,20 @@ def take(
     """Claim all nodes: raises Locked LOCK-002 naming who has one.  It is for the caller to free the
     others then.
 
-    ``again``: a run that is resumed goes on although a node is away, which may be done already.
+    ``again``: a run that is resumed goes on although a node is away, or does not answer in three
+    tries: it may be done already, and a step that needs it waits for longer.
     A claim that this owner's own run left is taken over, unless ``open_run`` has an error for that
     run and node: it is to be gone on with.
     """
 
     def ask(shell: Shell) -> OmsfabError | None:
         try:
-            return _take_one(shell, run, owner, since, open_run)
-        except Unreachable as error:
+            return retry.call(
+                lambda: _take_one(shell, run, owner, since, open_run),
+                on=(LostSession, NoAnswer),
+                waits=retry.SLOW_LOGIN,
+            )
+        except (LostSession, NoAnswer, Unreachable) as error:
             return None if again else error
         except OmsfabError as error:
             return error

@@ -17,9 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omsfab import retry
 from omsfab.commands import files
 from omsfab.commands.claim import PLACE
-from omsfab.errors import InputError, OmsfabError, PreflightError, StepFailed
+from omsfab.errors import (
+    InputError,
+    LostSession,
+    NoAnswer,
+    OmsfabError,
+    PreflightError,
+    StepFailed,
+)
 from omsfab.next_line import fab
 from omsfab.plan import step_names
 from omsfab.plan.events import Event, RunEnd
@@ -66,8 +74,7 @@ class Mirror:
     def begin(self) -> None:
         """Make the copy: run.json and the journal so far; raises unless both are there."""
         with self._lock:
-            self._make()
-            self._journal()
+            retry.call(self._make_and_fill, on=(LostSession, NoAnswer), waits=retry.SLOW_LOGIN)
 
     def copy(self, path: Path) -> None:
         """Copy a file of the run; raises unless it is there.
@@ -97,14 +104,17 @@ class Mirror:
         if not self._lock.acquire(timeout=wait):  # another copy is under way
             return
         try:
-            self._make()
-            self._journal()
+            self._make_and_fill()
         except OmsfabError as error:
             self._say(f"no copy of the journal on {self._shell.node} now: {error.id}")
         except Exception:  # the run goes on; a daemon thread must not spoil the screen
             self._say(f"no copy of the journal on {self._shell.node} now")
         finally:
             self._lock.release()
+
+    def _make_and_fill(self) -> None:
+        self._make()
+        self._journal()
 
     def _make(self) -> None:
         if self._made:
