@@ -745,6 +745,20 @@ GUARDS = (
         f"{BACK}a_node_with_slow_logins_ends_no_resume",
     ),
     Guard(
+        "nothing is sent to a node once the lock is lost",
+        "omsfab/ssh/shell.py",
+        "        self.guard()\n        mark",
+        "        mark",
+        f"{SSH}nothing_is_sent_once_the_lock_is_lost",
+    ),
+    Guard(
+        "docker_init.sh runs in /root",
+        "omsfab/commands/scripts/init_wrapper.sh",
+        "cd /root && exec",
+        "exec",
+        f"{JOB}it_runs_in_the_directory_of_root",
+    ),
+    Guard(
         "a docker_init.sh that repeats itself is waited for",
         "omsfab/plan/procedures/scale_out.py",
         "        steps.inits_over(fleet, node),\n",

@@ -373,6 +373,17 @@ def test_a_node_with_slow_logins_ends_no_resume(tmp_path, monkeypatch, again, si
     recheck.same_machines(present, shells, run=FORWARD)
 
 
+def test_every_node_is_behind_the_lock_of_the_run(tmp_path):
+    """R2b.2: once it is lost nothing is sent to any node, for whatever reason: copies of the run,
+    questions of a verdict, the end of a failure."""
+    run, rows = made(tmp_path), Rows()
+    here = world(tmp_path, rows)
+
+    lifecycle.carry_out(here, Order(run, the_plan("scale.out"), lease=True))
+
+    assert [rows.keeper.check] * 2 == [shell.guard for shell in here.shells.values()]
+
+
 def test_ctrl_c_while_it_locks_leaves_nothing(tmp_path, monkeypatch):
     """130, the line it began with, and neither lease nor a run on disk."""
     run, rows = made(tmp_path), Rows()

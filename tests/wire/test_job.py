@@ -143,6 +143,14 @@ def test_a_job_is_followed_to_its_banner(container):
     assert (1, 0o600) == (container.executions, stat.S_IMODE(output.stat().st_mode))
 
 
+def test_it_runs_in_the_directory_of_root(container, tmp_path):
+    """R6: omsflow is found from /root alone, and nobody knows where docker exec would begin."""
+    container.says(f"cd - >/dev/null; pwd >{tmp_path}/where; {BANNER}")
+    container.follow()
+
+    assert "/root\n" == (tmp_path / "where").read_text()
+
+
 def test_a_job_outlives_its_session(container):
     """N01: the sshd child is killed in mid-job; no line is lost and none comes twice."""
     shell = container.sshd.shell()

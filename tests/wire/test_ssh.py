@@ -30,6 +30,7 @@ from omsfab.command import command, script
 from omsfab.commands import files
 from omsfab.errors import (
     InputError,
+    LockLost,
     LostSession,
     PreflightError,
     SecurityRefusal,
@@ -561,6 +562,23 @@ def test_a_command_that_ends_at_once_does_not_cost_the_line(sshd, monkeypatch):
 
 
 # --- commands --------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_once_the_lock_is_lost(server, tmp_path):
+    """R2b.2: a holder that was stopped and woke up touches no node; neither command nor file."""
+    shell = server.shell()
+    assert 0 == shell.run(command("touch", str(tmp_path / "before"))).status
+
+    def lost():
+        raise LockLost("DB-031", "lost")
+
+    shell.guard = lost
+    with pytest.raises(LockLost):
+        shell.run(command("touch", str(tmp_path / "later")))
+    with pytest.raises(LockLost):
+        shell.write(str(tmp_path / "file"), Secret("x"), None, str(tmp_path / "bak"))
+
+    assert ["before"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_status_and_both_streams_come_back(server):
