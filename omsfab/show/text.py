@@ -288,15 +288,7 @@ def event_line(event: Event) -> str:
         return f"{clock}  {event.kind}  {text}"
     if event.kind == "accepted":
         return f"{clock}  {accepted_line(text)}"
-    mark = {
-        "warning": "!",
-        "line": "│",
-        "done": "✓",
-        "satisfied": "=",
-        "failed": "✗",
-        "intent": "▸",
-    }
-    sign = mark.get(event.kind, "·")
+    sign = SIGNS.get(event.kind, "·")
     return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {text}".rstrip()
 
 

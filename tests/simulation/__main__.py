@@ -14,11 +14,11 @@ from typing import Any
 
 from tests.simulation import guards
 from tests.simulation.shrink import shrunk
-from tests.simulation.simulate import SCENARIOS, Schedule, aim, drawn, focused, pairs, run
+from tests.simulation.simulate import SCENARIOS, Schedule, aim, drawn, focused, never, pairs, run
 
 STATE = Path(__file__).parent / ".progress.json"
 PART = 50
-REACH = 5_000
+REACH = 60_000
 """Seeds among which those are looked for that aim at what was not met yet."""
 
 
@@ -36,8 +36,14 @@ def chosen_from(first: int, covered: Collection[tuple[str, str]], count: int) ->
     """So many seeds from the first on: those that aim at a pair which was not met yet, as long as
     some are within reach; else one after the other."""
     window = range(first, first + REACH)
-    holes = [seed for seed in window if aim(seed)[1:] not in covered][:count]
-    return holes or [*window[:count]]
+    holes: dict[tuple[str, str], int] = {}
+    for seed in window:
+        pair = aim(seed)[1][0]
+        if pair not in covered and pair not in holes:
+            holes[pair] = seed
+            if len(holes) == count:
+                break
+    return [*holes.values()] or [*window[:count]]
 
 
 def search(count: int, first: int | None, jobs: int) -> int:
@@ -62,7 +68,7 @@ def search(count: int, first: int | None, jobs: int) -> int:
                         print(f"seed {seed}: {broken[0]}", flush=True)
                     seeds.append(seed)
             done += len(part)
-            state["next"] = part[-1] + 1
+            state["next"] = max(part) + 1
             state["schedules"] += len(part)
             state["covered"] = {"|".join(pair): n for pair, n in covered.items()}
             STATE.write_text(json.dumps(state, indent=1, sort_keys=True))
@@ -93,9 +99,13 @@ def tell(covered: Counter[Any], found: dict[str, list[int]]) -> None:
     every = every_pair()
     steps, faults = sorted({step for step, _ in every}), sorted({fault for _, fault in every})
     there = len(every & covered.keys())
+    reasons = Counter(why for one in set(SCENARIOS) for p, why in never(one).items()
+                      if p not in every)  # fmt: skip
     print(
         f"\ncoverage: {len(steps)} steps, {len(faults)} faults, {there} of {len(every)} pairs met"
     )
+    for why, many in reasons.most_common():
+        print(f"  not counted, {many} times: {why}")
     for step in steps:
         lacking = [f for f in faults if (step, f) in every and (step, f) not in covered]
         met = sum(covered[step, fault] for fault in faults)

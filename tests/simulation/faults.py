@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class Fault:
         return f"{self.what}{f' {self.arg}' if self.arg else ''} at {where} (operator {self.who})"
 
 
+KINDS = 40
+"""Of so many points of a step the kinds are kept: what comes later is more of the same."""
+
 OUTSIDE = "-"
 """Stands for a step where omsfab is at none: it looks, plans, takes locks, ends."""
 
@@ -60,6 +63,29 @@ HUMAN = frozenset(
 
 ALL = (*PROCESS, *LINE, *NODE, *DBA, *(f"init:{one}" for one in INIT))
 
+NO_COMMAND = "no command is given to a node there, so no reply of one is lost"
+NO_STATEMENT = "no statement is made there, so none is lost"
+NO_INIT = "no docker_init.sh is begun there or later: what it would do shows nowhere"
+ROWS_THERE = "the former row of the region is there: nobody has to put it back"
+
+
+def never(what: str, step: str, kinds: Mapping[str, set[str]]) -> str:
+    """Why this fault cannot be where this step is; "" where it can.  ``kinds`` are the kinds of
+    points of each step on the way there and back, the steps in their order."""
+    order = [*kinds]
+    at = order.index(step)
+    inits = [n for n, one in enumerate(order) if one.startswith("initialise@")]
+    clear = order.index("clear-rows@metadb") if "clear-rows@metadb" in kinds else len(order)
+    if what in ("lost", "silent"):
+        return "" if "ask" in kinds[step] else NO_COMMAND
+    if what == "db-lost":
+        return "" if "say" in kinds[step] else NO_STATEMENT
+    if what.startswith("init:"):
+        return "" if at <= inits[-1] else NO_INIT
+    if what == "dba-back":
+        return "" if clear <= at <= inits[0] or step == OUTSIDE else ROWS_THERE
+    return ""
+
 
 What = str | bytes | Command
 """What is at hand at a point; made words of where it is told only."""
@@ -81,6 +107,9 @@ class Faults:
             self.left.setdefault((one.who, one.step, one.nth), []).append(one)
         self.happened: list[tuple[float, Fault]] = []
         self.covered: set[tuple[str, str]] = set()
+        """Where which fault was: one of a reply where that was lost."""
+        self.kinds: dict[str, set[str]] = {}
+        """The kinds of points that each step of the first operator has."""
         self.yesterday = fleet.metadb.snapshot()
         self.former = fleet.metadb.rows(RM, "cluster_info")
         self.came: Callable[[], None] = lambda: None
@@ -97,13 +126,17 @@ class Faults:
         operator = process.operator
         operator.points += 1
         step = world.task.step or OUTSIDE
-        count = operator.steps[step] = operator.steps.get(step, 0) + 1
+        steps = operator.steps
+        count = steps[step] = steps.get(step, 0) + 1
+        if count <= KINDS:
+            self.kinds.setdefault(step, set()).add(kind)
         found = self.left.pop((operator.number - 1, step, count), None) if self.left else None
         answer = ""
         pending = process.pending
         for fault in found or ():
             self.happened.append((world.now, fault))
-            self.covered.add((step, fault.what))
+            if fault.what not in LINE:
+                self.covered.add((step, fault.what))
             world.tell("FAULT", f"{fault}   [{kind} {words_of(what)[:60]}]")
             if fault.what in LINE:
                 pending.append(fault.what)
@@ -116,6 +149,7 @@ class Faults:
                 wanted = ["db-lost"] if kind in ("say", "heard") and "db-lost" in pending else []
             if wanted:
                 pending.remove(wanted[0])
+                self.covered.add((step, wanted[0]))
                 answer = "lost" if wanted[0] == "db-lost" else wanted[0]
         return answer
 

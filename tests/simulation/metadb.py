@@ -278,12 +278,12 @@ class MetaDb:
         for connection in [*self.open.values()]:
             connection.lapse(now)
 
-    def moment(self) -> datetime:
-        """UTC as a statement sees it: a microsecond passes between two of them at least."""
-        now = self.clock()
+    def moment(self, now: float) -> tuple[float, int]:
+        """UTC as a statement sees it, as seconds and microseconds beside them: a microsecond passes
+        between two statements at least."""
         last, micros = self._said
-        self._said = (now, micros + 1 if now == last else 0)
-        return EPOCH + timedelta(microseconds=round(now * 1e6) + self._said[1])
+        self._said = said = (now, micros + 1 if now == last else 0)
+        return said
 
     # -- past omsfab: rows by a DBA, by docker_init.sh, by an oracle --
 
@@ -540,7 +540,7 @@ class Connection:
         """The rows whose locks the statement at hand has waited for."""
         self.victim = False
         self.used = self.begun = server.clock()
-        self.utc = EPOCH
+        self._moment = (0.0, 0)
         self.gone = FOREVER
         """When the server notices that the client has gone."""
         self._sock: object | None = self
@@ -631,7 +631,7 @@ class Connection:
         """End what has lived too long: the connection, or in OceanBase the transaction alone."""
         if self._end_of_connection() <= now:
             self.end()
-        elif self.deadline() <= now:
+        elif self._busy() and self.deadline() <= now:
             self.roll_back()
             self.in_transaction = self.doomed = True
 
@@ -649,6 +649,11 @@ class Connection:
         if value is None:
             raise failure(1193, f"Unknown system variable '{name}'")
         return int(value) if value.isdigit() else value
+
+    @property
+    def utc(self) -> datetime:
+        seconds, micros = self._moment
+        return EPOCH + timedelta(microseconds=round(seconds * 1e6) + micros)
 
     @property
     def local(self) -> datetime:
@@ -673,7 +678,7 @@ class Connection:
             self._sock = None
             raise failure(*self.hears)
         self.used = now
-        self.utc = server.moment()
+        self._moment = server.moment(now)
         statement = minisql.parse(text)
         if statement.kind != "show warnings":
             self.warnings = []

@@ -278,7 +278,8 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
 
     def connect_metadb(**kwargs: Any) -> Any:
         process = world.process
-        point("say", "connect", None)
+        if point("say", "connect", None):
+            raise pymysql.err.OperationalError(2013, "Lost connection to MySQL server")
         if not fleet.metadb_answers():
             world.sleep(float(kwargs.get("connect_timeout", 10)))
             raise pymysql.err.OperationalError(2003, "Can't connect to MySQL server (timed out)")

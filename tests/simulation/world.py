@@ -119,7 +119,7 @@ class World:
         self.random = random.Random(seed)
         self.words = random.Random(seed ^ 0x5EED)
         self.plain = plain
-        self.over = False
+        self.over = self.done = False
         self.events = 0
         self._heap: list[tuple[float, int, Task, int]] = []
         self._count = 0
@@ -196,9 +196,9 @@ class World:
 
     def give_way(self) -> None:
         """Go on when something has scheduled this task."""
-        if self.over:
+        task = self.current
+        if self.over or task is None:
             raise Killed
-        task = self.task
         self._hub.switch()
         process = task.process
         if self.over or (process is not None and process.dead):
@@ -208,9 +208,12 @@ class World:
             raise interrupt
 
     def sleep(self, seconds: float) -> None:
-        if self.over:
+        task = self.current
+        if self.over or task is None:
             raise Killed
-        self.at(self.now + max(0.0, seconds), self.task)
+        self._count += 1
+        when = self.now + seconds if seconds > 0.0 else self.now
+        heapq.heappush(self._heap, (when, self._count, task, task.token))
         self.give_way()
 
     def join(self, task: Task, timeout: float | None = None) -> None:
@@ -227,10 +230,11 @@ class World:
             return 0.005 + draw * 0.05
         return 3.0 * (draw - 0.97) / 0.03
 
-    def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Let things happen, in their order, until nothing is left to happen."""
-        while self._heap:
-            when, _, task, token = heapq.heappop(self._heap)
+    def run(self) -> None:
+        """Let things happen, in their order, until ``done``, or nothing is left to happen."""
+        heap, pop = self._heap, heapq.heappop
+        while heap:
+            when, _, task, token = pop(heap)
             if token != task.token or task.dead:
                 continue
             process = task.process
@@ -251,7 +255,7 @@ class World:
             self.current = self.process = None
             if self.broken is not None:
                 raise self.broken
-            if until():
+            if self.done:
                 return
 
     def end(self) -> None:
@@ -299,6 +303,9 @@ class Lock:
         self._waiters: Waiters = []
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._free:
+            self._free -= 1
+            return True
         end = None if timeout < 0 else self._world.now + timeout
         while not self._free:
             if not blocking or (end is not None and self._world.now >= end):
@@ -309,7 +316,8 @@ class Lock:
 
     def release(self) -> None:
         self._free += 1
-        self._world.wake(self._waiters)
+        if self._waiters:
+            self._world.wake(self._waiters)
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -459,6 +467,8 @@ class Os:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
+
+    fstat = staticmethod(os.fstat)
 
     def _alive(self) -> Process | None:
         if self._world.over:

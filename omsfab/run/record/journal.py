@@ -103,6 +103,9 @@ class Past:
         return bool(self.begun) or self.copied
 
 
+_LINE = json.JSONEncoder(ensure_ascii=False)
+
+
 class Journal:
     """Append-only; thread-safe.  Raises OmsfabError JRN-001 when it cannot write."""
 
@@ -128,7 +131,7 @@ class Journal:
                 self._lines += 1
                 if self._lines > LINES_KEPT:
                     return
-            body = json.dumps({**event.record(), "prev": self._head}, ensure_ascii=False)
+            body = _LINE.encode({**event.record(), "prev": self._head})
             data = body.encode(errors="surrogateescape") + b"\n"
             size = os.fstat(self._fd).st_size
             try:
