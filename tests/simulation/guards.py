@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.guards import GUARDS, ROOT, Guard
+from tests.simulation.faults import Fault
 from tests.simulation.simulate import Focus, focused, run
 
 OUTAGE = ("stop-processes@oms1", "clear-rows@metadb", "config@oms1", "rows-quiet@metadb")
@@ -43,28 +44,30 @@ FOCUS: dict[str, Focus] = {
         "physical", ("dba-host",), ("clear-rows@metadb",), FORWARD
     ),
     "the fence: the token of the lease, under its lock": Focus(
-        "physical", ("pause",), ("clear-rows@metadb",), FORWARD, TAKEN_OVER
+        "physical", ("kill",), ("-",), FORWARD, TAKEN_OVER, within=(2000, 2001),
+        fixed=(Fault("pause", 131, 0, "clear-rows@metadb", "900"),)
     ),
     "the backup is copied to a second machine before the delete": Focus("physical"),
     "the outcome is read from the marker, not from the client's error": Focus(
-        "physical", ("db-lost",), ("clear-rows@metadb",), (*FORWARD, *BACK)
+        "physical", ("db-lost",), ("clear-rows@metadb",), (*FORWARD, *BACK), within=(280, 284)
     ),
     "the scope: only this region's rows": Focus("two"),
     "rows that were not shown are not deleted": Focus(
         "physical", ("dba-host",), ("rows-shown@metadb", "stop-processes@oms1"), FORWARD
     ),
     "nobody writes rows while they are deleted": Focus(
-        "physical", ("dba-host", "dba-url"), ("clear-rows@metadb",), FORWARD
+        "physical", ("dba-url",), ("clear-rows@metadb",), FORWARD, within=(58, 66)
     ),
     "rows are quiet before docker_init.sh runs": Focus(
         "physical", ("dba-back",), ("config@oms1", "clear-rows@metadb"), FORWARD
     ),
     "what a step needs elsewhere is asked right before it": Focus(
-        "physical", ("start-programs", "docker-restart"), ("stop-processes@oms1",), FORWARD,
-        more=("kill",),
+        "physical", ("start-programs",), ("stop-processes@oms1",), FORWARD, within=(12, 13),
+        fixed=(Fault("pause", 13, 0, "stop-processes@oms1", "40"),)
     ),
     "programs are stopped again before rows go": Focus(
-        "physical", ("kill",), ("clear-rows@metadb",), FORWARD, more=("docker-restart",)
+        "physical", ("kill",), ("clear-rows@metadb",), FORWARD, within=(1, 280),
+        fixed=(Fault("start-programs", 400, 0, "-", "oms1"),)
     ),
     "rows are saved before a node that joins writes any": Focus("vip", scripts=BACK),
     "after taking back, rows are compared with those saved": Focus("vip", scripts=BACK),
@@ -92,7 +95,7 @@ FOCUS: dict[str, Focus] = {
         "physical", ("hand-init",), (*OUTAGE, "initialise@oms1"), FORWARD
     ),
     "exit status 0 alone is no success": Focus(
-        "physical", ("init:nobanner", "init:early"), ("-",), FORWARD
+        "physical", ("init:nobanner", "init:early", "init:exit1"), ("-",), FORWARD, within=(1, 200)
     ),
     "a file is written in place: its inode stays": Focus("physical"),
     "the container must see the config.yaml that was written": Focus(

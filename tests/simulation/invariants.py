@@ -123,6 +123,10 @@ def not_before(
         yield "a docker_init.sh is still running"
 
 
+Rows = dict[tuple[str, str], dict[str, Any]]
+"""Rows by table and natural key."""
+
+
 def _identity(row: dict[str, Any]) -> str:
     return " ".join(str(row.get(name)) for name in ("cm_url", "region", "ip", "location", "name"))
 
@@ -161,7 +165,7 @@ class Watch:
                 self.broken.append(f"row {place[1]} of {place[0]} went, and no plan showed it")
         gone = [place for place in self._before if place not in now]
         if gone:
-            self._all_saved(gone)
+            self._all_saved(gone, self._before)
         if ("cluster_info", "1") in gone:
             self._deleted_while_running()
             theirs = [key for table, key in gone if key in ("2", "10.0.0.3") and self._two]
@@ -173,10 +177,11 @@ class Watch:
         now = self._rows()
         self._all_saved([place for place in self.first if place not in now])
 
-    def _all_saved(self, gone: list[tuple[str, str]]) -> None:
+    def _all_saved(self, gone: list[tuple[str, str]], then: Rows | None = None) -> None:
+        """``then`` are the rows as they were when they went: they are saved as that."""
         saved = self._saved() if gone else []
         for place in gone:
-            if not self._is_saved(place, saved):
+            if not self._is_saved(place, saved, then and then[place]):
                 self.broken.append(f"row {place[1]} of {place[0]} is in no table and no backup")
 
     def _deleted_while_running(self) -> None:
@@ -214,11 +219,13 @@ class Watch:
             ]  # fmt: skip
         return found
 
-    def _is_saved(self, place: tuple[str, str], saved: list[dict[str, Any]]) -> bool:
+    def _is_saved(
+        self, place: tuple[str, str], saved: list[dict[str, Any]], then: dict[str, Any] | None
+    ) -> bool:
         table, key = place
-        return any(
-            one["t"] == table and str(one["row"].get(WRITTEN[table])) == key for one in saved
-        )
+        there = [one["row"] for one in saved
+                 if one["t"] == table and str(one["row"].get(WRITTEN[table])) == key]  # fmt: skip
+        return any(then is None or one.get("cm_url") == then.get("cm_url") for one in there)
 
     def initialising(self) -> None:
         """At the beginning of a docker_init.sh that omsfab started: no other one runs."""
@@ -277,7 +284,7 @@ class Watch:
         if ("cluster_info", "1") in gone:
             copies = [one for data in self._copies() for one in _rows_of(data)]
             for place in gone:
-                if not self._is_saved(place, copies):
+                if not self._is_saved(place, copies, self._before[place]):
                     self.broken.append(f"row {place[1]} of {place[0]} went, and no node has a copy")
 
 

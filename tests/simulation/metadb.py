@@ -540,6 +540,8 @@ class Connection:
         """The rows whose locks the statement at hand has waited for."""
         self.victim = False
         self.used = self.begun = server.clock()
+        self.began = 0.0
+        """When its client began the transaction, as who looks on has written it down."""
         self._moment = (0.0, 0)
         self.gone = FOREVER
         """When the server notices that the client has gone."""

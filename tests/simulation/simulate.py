@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +186,13 @@ class _Run:
         if phase == "before":
             if "host" in text or "heart_beat" in text:
                 fleet.beat()
+            if first == "start":
+                connection.began = world.now
             if first == "commit":
                 world.sleep(world.latency())
                 self.watch.committing()
+                if world.process.lease and world.task.step.startswith(("clear-", "restore-")):
+                    fleet.acts(world.process, connection.began, f"COMMIT of {world.task.step}")
             elif first not in self.QUIET and (first != "select" or "for update" in text):
                 world.sleep(world.latency())
             wrong = self.faults.point("say", text, None)
@@ -637,6 +641,10 @@ class Focus:
     beside: tuple[tuple[str, ...], ...] = ()
     more: tuple[str, ...] = ()
     """Faults at any step besides."""
+    within: tuple[int, int] | None = None
+    """Of the points of a step those where the faults are struck."""
+    fixed: tuple[Fault, ...] = ()
+    """Faults that are there always, just so."""
 
 
 def focused(seed: int, focus: Focus) -> Schedule:
@@ -657,6 +665,9 @@ def focused(seed: int, focus: Focus) -> Schedule:
         _fault(draw, draw.choice(focus.faults or OFTEN), draw.choice(chosen), steps, 0)
         for _ in range(draw.choice((1, 1, 2)))
     ]
+    if focus.within:
+        faults = [replace(one, nth=draw.randint(*focus.within)) for one in faults]
+    faults += focus.fixed
     faults += [
         _fault(draw, what, draw.choice([*steps]), steps, 0)
         for what in focus.more
