@@ -16,6 +16,7 @@ from omsfab.commands import docker, files
 from omsfab.errors import InputError, Next, OmsfabError, PreflightError, SecurityRefusal, refusal
 from omsfab.fleet import hosts_file, oms_config
 from omsfab.fleet.model import MetaDb, Node, Ssh
+from omsfab.fleet.oms_config import Value
 from omsfab.metadb import tunnel
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import CALLED, chain, fab, plus, shell, typed
@@ -221,6 +222,19 @@ def _seen(bare: Seen, shell: Shell, asked: Asked) -> Seen:
             next=typed(sys.argv[1:]),
         )
     one = _chosen(bare, adoption.containers(said.out), asked)
+    config = _config(bare, shell, one)
+    return replace(
+        bare,
+        name=shell.run(files.machine_name()).out.strip().partition(".")[0],
+        addresses=tuple(shell.run(files.addresses()).out.split()),
+        container=one,
+        tags=tuple(shell.run(docker.image_tags(one.image_id)).out.split()),
+        config=config,
+    )
+
+
+def _config(bare: Seen, shell: Shell, one: Container) -> dict[str, Value]:
+    """What config.yaml says, read through the container; raises where it is none of an OMS."""
     inside = next(
         (
             text.out
@@ -248,14 +262,7 @@ def _seen(bare: Seen, shell: Shell, asked: Asked) -> Seen:
             fix="that is no config.yaml of an OMS that was initialised; look what else runs there",
             next=typed(sys.argv[1:]),
         )
-    return replace(
-        bare,
-        name=shell.run(files.machine_name()).out.strip().partition(".")[0],
-        addresses=tuple(shell.run(files.addresses()).out.split()),
-        container=one,
-        tags=tuple(shell.run(docker.image_tags(one.image_id)).out.split()),
-        config=config,
-    )
+    return config
 
 
 NEEDED = (

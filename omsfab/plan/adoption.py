@@ -254,17 +254,6 @@ def _region(
         votes.differ(key, own.said(key))
     votes.differ("cm_nodes", [*own.said("cm_nodes"), (_list(row.hosts), "MetaDB")])
     votes.differ("cm_url", [*own.said("cm_url"), (str(row.cm_url), "MetaDB")])
-    by_ip = {one.ip: one for one in seen}
-    users = {(one.user, one.port) for one in seen if not one.error}
-    nodes: Tree = {}
-    for ip in dict.fromkeys((*row.hosts, *(one.ip for one in mine))):
-        one = by_ip.get(ip)
-        keys: Tree = {"ip": ip}
-        if one and one.address != ip:
-            keys["address"] = one.address
-        if one and len(users) > 1:
-            keys |= _given({"user": one.user, "port": one.port})
-        nodes[names.get(ip, ip)] = keys if len(keys) > 1 else ip
     label = row.label if row.label not in ("", name) else None
     return _given(
         {
@@ -273,9 +262,25 @@ def _region(
             "label": label,
             "cm_url": str(row.cm_url),
             "heartbeat_db": heartbeat,
-            "nodes": nodes,
+            "nodes": _nodes_of((*row.hosts, *(one.ip for one in mine)), seen, names),
         }
     )
+
+
+def _nodes_of(ips: Sequence[str], seen: Sequence[Seen], names: Mapping[str, str]) -> Tree:
+    """The nodes of a region by name, each with what SSH needs beside its address."""
+    by_ip = {one.ip: one for one in seen}
+    users = {(one.user, one.port) for one in seen if not one.error}
+    nodes: Tree = {}
+    for ip in dict.fromkeys(ips):
+        one = by_ip.get(ip)
+        keys: Tree = {"ip": ip}
+        if one and one.address != ip:
+            keys["address"] = one.address
+        if one and len(users) > 1:
+            keys |= _given({"user": one.user, "port": one.port})
+        nodes[names.get(ip, ip)] = keys if len(keys) > 1 else ip
+    return nodes
 
 
 def _oms(votes: _Votes, secrets: dict[str, str], notes: list[str]) -> Tree:

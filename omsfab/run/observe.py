@@ -160,13 +160,10 @@ def _at_node(
     has = shell.run(docker.image_id(wanted))
     named = shell.run(docker.image_id(fleet.install.image))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
-    # Where the container has it: hosts.yaml may name another file, which is told as such.
-    mounted = {mount["Destination"]: mount["Source"] for mount in container.get("Mounts") or ()}
-    place = mounted.get(docker.CONFIG) or fleet.install.mounts.config
+    place = _config_place(fleet, container)
     config = shell.run(files.read_file(place))
-    of_config: dict[str, Any] = {}
-    if config.status == 0 and container:
-        of_config = _config_facts(fleet, node, place, config.out, errors)
+    read = config.status == 0 and container
+    of_config = _config_facts(fleet, node, place, config.out, errors) if read else {}
     facts = _container(container)
     runs = facts.get("container") == "running"
     return NodeFacts(
@@ -184,6 +181,12 @@ def _at_node(
         others=() if container else _others(shell),
         addresses=tuple(shell.run(files.addresses()).out.split()),
     )
+
+
+def _config_place(fleet: Fleet, container: Mapping[str, Any]) -> str:
+    """Where the container has config.yaml: hosts.yaml may name another file, which is told."""
+    mounted = {mount["Destination"]: mount["Source"] for mount in container.get("Mounts") or ()}
+    return mounted.get(docker.CONFIG) or fleet.install.mounts.config
 
 
 def _docker_refused(node: Node, version: Result) -> PreflightError:
