@@ -11,6 +11,7 @@ import getpass
 import inspect
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ from omsfab.plan.procedures.declared import declared
 
 Body = Callable[..., Any]
 
+if {"-l", "--list", "-h", "--help"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fab --list | head`: fab's own printing
 
 # --- what all tasks share ------------------------------------------------------------------------
 
@@ -223,7 +226,8 @@ def operator_task(
     """A task on the whole fleet that may change it; ``words`` explain its own flags."""
 
     def make(body: Body) -> Any:
-        told = {name: FLAGS_HELP[name] for name in flags} | (ACCEPT_HELP if accepts else {})
+        told = {name: FLAGS_HELP[name] for name in flags if name not in words}
+        told |= ACCEPT_HELP if accepts else {}
         return fleet_task(heeds_dry=True, **words, **told)(flagged(body, flags, accepts=accepts))
 
     return make
@@ -327,7 +331,8 @@ def metrics(c: Context, file: str = "") -> None:
 
 
 @operator_task(
-    flags=("plan", "yes"),
+    flags=("plan", "yes", "json"),
+    json=TELLS,
     from_="USER@ADDRESS[:PORT] of nodes where OMS runs, comma separated; MetaDB tells the others",
     container="its name, where several may be the OMS",
     key="a private key, if ~/.ssh/config and the agent have none",
@@ -367,6 +372,7 @@ def init(c: Context, out: str = "", force: bool = False, *, flags: Any) -> None:
 
 @operator_task(
     flags=("plan", "yes", "json"),
+    json=TELLS,
     local="the state directory of this jump host, too, with all backups of rows",
 )
 def forget(c: Context, local: bool = False, *, flags: Any) -> None:

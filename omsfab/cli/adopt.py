@@ -26,6 +26,7 @@ from omsfab.run.confirmation import TRIES, Flags, confirm
 from omsfab.run.record import journal as journals
 from omsfab.run.session import hosts_path
 from omsfab.secret import Secret
+from omsfab.show.document import document
 from omsfab.show.hosts_yaml import found_lines, hosts_text
 from omsfab.show.text import say
 from omsfab.ssh import shell as ssh
@@ -95,8 +96,9 @@ def discover(asked: Asked, out: str, flags: Flags, *, force: bool = False) -> No
         print(f"dry: nothing was contacted; {file} would be written from what runs on {names}")
         return
     found = look(asked, nodes)
-    for line in found_lines(found, file.name):
-        say(line)
+    if not flags.json:
+        for line in found_lines(found, file.name):
+            say(line)
     if found.lacking:
         raise PreflightError(
             "FIND-004",
@@ -106,11 +108,39 @@ def discover(asked: Asked, out: str, flags: Flags, *, force: bool = False) -> No
             fix="name a node of each region in --from, with the user that may log in there",
             next=plus(fab("fleet.discover"), **asked.again),
         )
-    _write(found.tree, f"Written by omsfab from what runs on {asked.sources}.", file, flags, force)
-    for name in dict.fromkeys(found.secrets.values()):
-        ask = shell("read", "-rsp", f"{name}: ", name)
-        print(f"next: {chain(ask, shell('export', name))}")
-    print(f"next: {_with(file, 'scale.out', plan=True)}")
+    origin = f"Written by omsfab from what runs on {asked.sources}."
+    told = _write(found.tree, origin, file, flags, force)
+    asks = [(shell("read", "-rsp", f"{n}: ", n), shell("export", n)) for n in _once(found)]
+    lines = [*(chain(*each) for each in asks), _with(file, "scale.out", plan=True)]
+    if flags.json:
+        return print(record(found, file, lines, written=not flags.plan))
+    for line in (*told, *(f"next: {line}" for line in lines)):
+        print(line)
+    return None
+
+
+def _once(found: Found) -> Iterator[str]:
+    """The environment variables that the secrets are asked of."""
+    yield from dict.fromkeys(found.secrets.values())
+
+
+def record(found: Found, file: Path, lines: Sequence[Next], *, written: bool) -> str:
+    """What ``--json`` prints; docs/json.md."""
+    return document(
+        hosts_file=str(file),
+        written=written,
+        fleet=found.tree,
+        secrets=dict(found.secrets),
+        differs=[
+            {
+                "what": one.what,
+                "said": [{"value": value, "nodes": list(who)} for value, who in one.said],
+            }
+            for one in found.differs
+        ],
+        notes=list(found.notes),
+        next=[line.line for line in lines],
+    )
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -341,7 +371,8 @@ def _target(out: str) -> Path:
     return Path(out or CALLED.hosts) if out or CALLED.hosts else hosts_file.LOCAL
 
 
-def _write(tree: Tree, said: str, file: Path, flags: Flags, force: bool) -> None:
+def _write(tree: Tree, said: str, file: Path, flags: Flags, force: bool) -> list[str]:
+    """Write the file, unless that is only looked at; return what is to be told of it."""
     text = hosts_text(tree, said)
     if wrong := hosts_file.faults(text, file.parent):
         raise PreflightError(
@@ -353,18 +384,17 @@ def _write(tree: Tree, said: str, file: Path, flags: Flags, force: bool) -> None
             next=fab("fleet.show"),
         )
     if flags.plan:
-        print(text)
-        print(f"nothing was written; without --plan this goes to {file}")
-        return
+        return [text, f"nothing was written; without --plan this goes to {file}"]
+    kept = []
     if file.exists() and file.read_text(encoding="utf-8", errors="replace") != text:
         former = file.with_name(f"{file.name}.{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
         if not force:
             asks = f"Overwrite {file}; what it says now is kept as {former.name}."
             confirm(flags, asks, typed(sys.argv[1:]))
         journals.write_durably(former, file.read_bytes())
-        print(f"kept {former}")
+        kept = [f"kept {former}"]
     journals.write_durably(file, text.encode())
-    print(f"wrote {file}")
+    return [*kept, f"wrote {file}"]
 
 
 def _with(file: Path, task: str, **words: Any) -> Next:
@@ -416,7 +446,8 @@ def init(out: str, flags: Flags, *, force: bool = False) -> None:
     answers: dict[str, str] = {}
     for question in QUESTIONS:
         _ask(question, answers, file)
-    _write(_tree(answers), "Written by omsfab fleet.init.", file, flags, force)
+    for line in _write(_tree(answers), "Written by omsfab fleet.init.", file, flags, force):
+        print(line)
     name = "OMS_META_PASSWORD"
     print(f"next: {chain(shell('read', '-rsp', f'{name}: ', name), shell('export', name))}")
     print(f"next: {_with(file, 'oms.deploy', plan=True)}")

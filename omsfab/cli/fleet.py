@@ -469,7 +469,8 @@ def check(region: str, *, as_json: bool = False) -> int:
         )
         print(said)
         return code
-    for line in check_lines(groups, nodes, checks, code, [region] if region else []):
+    named = [region] if region else []
+    for line in check_lines(groups, nodes, checks, code, named, columns.width()):
         say(line)
     return code
 

@@ -27,7 +27,7 @@ from omsfab.run.observe import WIDTH
 from omsfab.run.record import claims, local_lock, replica
 from omsfab.run.record.past_run import PastRun, runs
 from omsfab.run.session import Session, hosts_path, told_safely
-from omsfab.show.columns import table, width
+from omsfab.show.columns import folded, width
 from omsfab.show.document import document
 from omsfab.ssh.protocol import Shell
 
@@ -240,8 +240,10 @@ def lines(found: Found, wide: int | None) -> Iterator[str]:
         yield "What omsfab has left of this fleet; OMS needs none of it"
         rows = [(one.node, one.text) for one in found.nodes]
         rows += [("MetaDB", _metadb(found)), ("here", _here(found))]
-        for line in table(("where", "what"), rows, wide):
-            yield f"  {line}"
+        label = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            told = folded(text, wide - label - 4) if wide else [text]
+            yield from (f"  {'' if n else name:<{label}}  {line}" for n, line in enumerate(told))
     if not found.nothing and found.reversible:
         yield "run.undo will be IMPOSSIBLE for:"
         yield from (f"  {run}" for run in found.reversible)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from omsfab.commands import supervisor
 from omsfab.fleet import values
 from omsfab.fleet.model import Fleet, Node, Region
 from omsfab.fleet.oms_config import Drift
@@ -18,6 +19,7 @@ Kind: TypeAlias = Literal[
     "location",  # a location that hosts.yaml does not have; key is its name
     "host",  # a host that hosts.yaml does not have
     "container",  # it does not run; key is its name
+    "program",  # a part of OMS does not run; key is its name
     "name",  # OMS runs in a container of another name; key is that of hosts.yaml
     "stale",  # the container sees a former config.yaml
     "drift",  # a key of config.yaml, or of the container
@@ -108,6 +110,10 @@ def _of_node(fleet: Fleet, region: Region, node: Node, present: Observed) -> Ite
         have = there or facts.container
         yield Difference(kind, name, key=fleet.install.container, have=have)
         return
+    if facts.states:
+        for key in supervisor.CORE:
+            if (state := facts.states.get(key, "absent")) != "RUNNING":
+                yield Difference("program", name, key=key, have=state)
     if facts.stale:
         yield Difference("stale", name)
     for drift in (*config_drift(region, facts), *container_drift(fleet, node, facts)):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from omsfab.errors import Finding, Next, OmsfabError
+from omsfab.fleet.model import Fleet
 from omsfab.next_line import plus
 from omsfab.plan import step_names
 from omsfab.plan.events import Event
@@ -59,11 +60,14 @@ def compare(
     again: Next,
     accepted: frozenset[str],
     directory: Path | None = None,
+    *,
+    fleet: Fleet | None = None,
 ) -> None:
     """Ask the preflight, and the checks of every other step; print the plan with what they
     said (``--plan``).  A preflight that would stop the run ends this, too.
 
-    ``again`` is the line of the task, ``directory`` that of a run which is looked at.
+    ``again`` is the line of the task, ``directory`` that of a run which is looked at; ``fleet`` is
+    the one that is meant, if it is not the session's.
     """
     run, place = (directory.name, directory) if directory else ("", session.home)
     site = Interpreter(
@@ -88,7 +92,8 @@ def compare(
     finally:
         session.hang_up()
     stopped = refused.id if refused else None
-    session.tell_plan(plan, found, run=run or None, accepted=sorted(accepted), error=stopped)
+    more = {"accepted": sorted(accepted), "error": stopped}
+    session.tell_plan(plan, found, fleet=fleet, assumed=False, run=run or None, **more)
     session.print(_last_line(session, plan, found, again, accepted, refused=refused is not None))
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)

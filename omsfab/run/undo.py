@@ -18,14 +18,13 @@ from omsfab.errors import (
     RollbackIncomplete,
     RolledBack,
 )
-from omsfab.fleet.model import Fleet
 from omsfab.next_line import fab, plus
 from omsfab.plan import acceptance, outage
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.procedures import undo as procedure
 from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.records import METADB, Plan
-from omsfab.run import lifecycle, recorded
+from omsfab.run import lifecycle, preview, recorded
 from omsfab.run.confirmation import confirm
 from omsfab.run.engine.runner import SPARED
 from omsfab.run.lifecycle import Order
@@ -33,6 +32,7 @@ from omsfab.run.record import decisions, replica
 from omsfab.run.record import journal as journals
 from omsfab.run.record.past_run import PastRun, ways_back, whole_name
 from omsfab.run.session import Session, told_safely
+from omsfab.show.columns import folded, width
 from omsfab.ssh import shell as ssh
 
 
@@ -59,10 +59,16 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     plan = _plan(session, run, args, accepted)
     recorded.refuse_others(session, run, back=True)
     meant = run.fleet(session.fleet)
-    _tell(session, run, plan, meant, accepted)
+    again = fab(UNDO, run=run.name)
+    if session.flags.plan and not session.flags.dry:
+        _tell_of(session, run)
+        session.tell_accepted(accepted)
+        return preview.compare(session, plan, again, accepted, run.directory, fleet=meant)
+    _tell_of(session, run)
+    session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
+    session.tell_accepted(accepted)
     if session.flags.looks:
         return session.print("nothing was changed")
-    again = fab(UNDO, run=run.name)
     session.confirm(f"roll back run {run.name}", plan, again, meant)
     rollback = _begin(session, args, plan)
     order = Order(
@@ -76,16 +82,13 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     _carry_out(session, order, run)
 
 
-def _tell(
-    session: Session, run: PastRun, plan: Plan, meant: Fleet, accepted: frozenset[str]
-) -> None:
+def _tell_of(session: Session, run: PastRun) -> None:
+    """Which run it is, and whether OMS is down by it."""
     if not session.flags.json:
-        session.print(run.of_age)
-    session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
-    if not session.flags.json:
-        for line in recorded.outage_of(session, run):
-            session.print(f"OUTAGE {line}")
-    session.tell_accepted(accepted)
+        outages = (f"OUTAGE {line}" for line in recorded.outage_of(session, run))
+        wide = width()
+        lines = folded(run.of_age, wide) if wide else [run.of_age]
+        session.print("\n".join([*lines, *outages]))
 
 
 def _meant(session: Session, named: str, source: str) -> PastRun:

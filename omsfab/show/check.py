@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rich.cells import cell_len
+
 from omsfab.errors import Finding
 from omsfab.next_line import fab
 from omsfab.plan.differences import Difference
 from omsfab.plan.procedures.refusals import FIXED
 from omsfab.plan.procedures.regions import ContainerDrift
+from omsfab.show.columns import folded
 from omsfab.show.differences import difference_text
 
 SIGNS = {"hard": "✗", "accepted": "!", "warning": "!", "unreachable": "✗", "difference": " "}
@@ -124,9 +127,15 @@ def _joined(members: Sequence[Group]) -> Group:
 
 
 def check_lines(
-    groups: Sequence[Group], nodes: int, checks: int, code: int, regions: Sequence[str]
+    groups: Sequence[Group],
+    nodes: int,
+    checks: int,
+    code: int,
+    regions: Sequence[str],
+    wide: int | None = None,
 ) -> Iterator[str]:
-    """Yield a summary, and below it a block for each group."""
+    """Yield a summary, and below it a block for each group, in at most ``wide`` columns; what can
+    be pasted stays on one line."""
     counts = {
         "unreachable": "not reachable",
         "hard": "would stop a run",
@@ -145,18 +154,37 @@ def check_lines(
     order = [*counts, "accepted"]
     for one in sorted(groups, key=lambda each: order.index(each.weight)):
         head = f"{SIGNS[one.weight]} {one.label:<{label}}  {', '.join(one.nodes):<{on}}  "
-        yield from _block(head, one.what)
+        yield from _block(head, one.what, wide)
         for name in ("found", "wanted", "fix"):
             if text := getattr(one, name):
-                yield from _block(f"  {'':<{label}}  {'':<{on}}  {name}: ", text)
+                yield from _block(f"  {'':<{label}}  {'':<{on}}  {name}: ", text, wide)
     if code:
         yield f"exit {code}"
 
 
-def _block(head: str, text: str) -> Iterator[str]:
-    first, *rest = text.splitlines() or [""]
-    yield f"{head}{first}".rstrip()
-    yield from (f"{'':<{len(head)}}{line}".rstrip() for line in rest)
+NARROW = 24
+"""Columns for a text below which it is not folded: the terminal does that no worse."""
+
+PASTED = ("fab ", "omsfab ", "ssh ", "nc ", "curl ")
+"""What a fix begins with that is a line for a shell."""
+
+
+def _block(head: str, text: str, wide: int | None) -> Iterator[str]:
+    room = wide - cell_len(head) if wide else 0
+    told = [part for line in text.splitlines() or [""] for part in _parts(line, room)]
+    for number, line in enumerate(told):
+        yield f"{' ' * cell_len(head) if number else head}{line}".rstrip()
+
+
+def _parts(line: str, room: int) -> Iterator[str]:
+    if room < NARROW or cell_len(line) <= room:
+        yield line
+    elif line.startswith(PASTED):
+        pasted, sign, note = line.partition("   # ")
+        yield pasted
+        yield from folded(f"# {note}", room) if sign else ()
+    else:
+        yield from folded(line, room)
 
 
 LABELS = {
@@ -202,6 +230,10 @@ def _fix(one: Difference) -> str:
     """What brings it to hosts.yaml, where omsfab can; else what a person does."""
     if one.kind == "container" and one.have in ("stopped", "created"):
         return str(fab("node.start", node=one.node))
+    if one.kind == "program":
+        return str(
+            fab("node.start", node=one.node, note="fab node.logs tells why, if it ends again")
+        )
     if one.kind == "stale":
         return str(fab("node.restart", node=one.node, note="when OMS there may be away"))
     if one.kind == "name":

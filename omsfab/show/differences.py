@@ -29,8 +29,8 @@ def _of_metadb(one: Difference) -> str:
 
 def _of_node(one: Difference) -> str:
     match one.kind:
-        case "container":
-            return f"container {one.key} is {one.have}"
+        case "container" | "program":
+            return f"{one.kind} {one.key} is {one.have}"
         case "name":
             return f"runs as {one.have}, not {one.key}"
         case "stale":

@@ -18,7 +18,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.records import Plan
 from omsfab.show.columns import folded
 from omsfab.show.live import View
-from omsfab.show.text import event_line
+from omsfab.show.text import STEP, event_line
 
 STYLES = {
     "stage": "bold",
@@ -169,7 +169,7 @@ class Terminal:
         tenth = there * 10 // size if size else 10
         if self._live is None and tenth > self._tenths.get(event.node, 0):
             self._tenths[event.node] = tenth
-            self._print(f"           {event.node:<8}  {event.step:<14}  · {tenth * 10} %", "")
+            self._print(f"           {event.node:<8}  {event.step:<{STEP}}  · {tenth * 10} %", "")
 
     def _drawn(self) -> Group:
         wide, high = self._console.width - 1, self._console.height - 2

@@ -289,7 +289,11 @@ def event_line(event: Event) -> str:
     if event.kind == "accepted":
         return f"{clock}  {accepted_line(text)}"
     sign = SIGNS.get(event.kind, "·")
-    return f"{clock}  {event.node:<8}  {event.step:<14}  {sign} {text}".rstrip()
+    return f"{clock}  {event.node:<8}  {event.step:<{STEP}}  {sign} {text}".rstrip()
+
+
+STEP = 16
+"""Columns for the name of a step: that of the longest."""
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from omsfab.errors import InputError, PreflightError
 from omsfab.fleet import hosts_file, oms_config
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import adoption
-from omsfab.plan.adoption import Row, Seen
+from omsfab.plan.adoption import Differs, Row, Seen
 from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import refusals
 from omsfab.run.confirmation import Flags
 from omsfab.secret import Secret
 from omsfab.show.hosts_yaml import hosts_text
 from omsfab.ssh.protocol import Result
+from tests.unit.test_json import documented, keys
 
 IMAGE = "reg.docker.alibaba-inc.com/oceanbase/oms:feature_4.2.7_ce"
 ID = "sha256:" + "a" * 64
@@ -339,6 +341,21 @@ def test_a_config_yaml_that_is_none_is_told(text, says, monkeypatch):
         adopt._seen(NODE, Answers(), ASKED)
 
     assert ("FIND-003", True) == (error.value.id, says in error.value.what)
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_program_is_told_in_one_object(looks, tmp_path, monkeypatch, capsys):
+    """What --json prints is documented, key by key; with --plan nothing is written."""
+    differs = (Differs("oms_meta_user", (("a", ("db-1",)), ("b", ("db-2",)))),)
+    made = replace(adoption.deployment([seen()], [row()], {}), differs=differs)
+    monkeypatch.setattr(adopt, "look", lambda asked, nodes: made)
+    file = tmp_path / "new.yaml"
+    adopt.discover(ASKED, str(file), Flags(json=True, plan=looks, yes=not looks))
+    told = json.loads(capsys.readouterr().out)
+
+    assert documented("fab fleet.discover --json") == keys(told)
+    assert (not looks, not looks) == (told["written"], file.exists())
+    assert made.tree == told["fleet"]
 
 
 def test_a_deployment_that_is_known_in_part_is_not_written(tmp_path, monkeypatch):

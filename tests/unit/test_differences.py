@@ -80,6 +80,20 @@ def test_a_fleet_as_wanted_has_none(both):
     assert [] == told(differences(both, found()))
 
 
+def test_a_part_of_oms_that_does_not_run_is_told(both):
+    """Each program of OMS's own, with the line that starts it; what serves them is not asked."""
+    states = {"oms_console": "STOPPED", "oms_drc_cm": "RUNNING", "nginx": "FATAL"}
+    groups = of_differences(
+        differences(both, found(js1=running("10.1.0.1", states=states))), {"js1": "10.1.0.1"}
+    )
+
+    assert [
+        ("program", "program oms_console is STOPPED"),
+        ("program", "program oms_drc_supervisor is absent"),
+    ] == [(one.label, one.what) for one in groups]
+    assert all(one.fix.startswith("fab node.start --node=js1 ") for one in groups)
+
+
 def test_a_region_without_a_name_is_no_difference(both):
     """cm_region is optional as long as there is one region (guide)."""
     assert [] == told(differences(both, found(regions={1: "", 2: "cn-jiangsu"})))

@@ -54,6 +54,24 @@ def test_a_line_that_takes_one_node_says_for_which_others_it_is(tmp_path):
     assert "ssh 10.0.0.1 'chmod 600 x'\nand likewise on oms2" == group.fix
 
 
+def test_on_a_narrow_terminal_words_are_folded_and_a_line_to_paste_is_not():
+    """At 60 columns; what is behind the sign of a comment is no part of the line."""
+    line = f"{next_line('node.check', node='oms1')} --accept=ENV-006,IMG-009"
+    fix = f"{line}   # first: look at the load there"
+    groups = of_findings(
+        [finding("oms1", found="a host that has 2 CPUs, and is slower", fix=fix)], KNOWN
+    )
+
+    assert [
+        "2 nodes, 31 checks: 1 warning",
+        "! HOST-010  oms1  oms1 is large enough",
+        "                  found: a host that has 2 CPUs, and is",
+        "                           slower",
+        "                  fix: fab node.check --node=oms1 --accept=ENV-006,IMG-009",
+        "                       # first: look at the load there",
+    ] == list(check_lines(groups, 2, 31, 0, [], 60))
+
+
 def test_the_hard_stands_above_the_warning_and_the_count_above_all():
     groups = of_findings([finding("oms1"), finding("oms2", weight="hard", what="x")], KNOWN)
 

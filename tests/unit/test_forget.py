@@ -194,7 +194,6 @@ def test_the_screen_says_what_goes_and_what_is_over_then():
 
     assert [
         "What omsfab has left of this fleet; OMS needs none of it",
-        "  where   what",
         "  oms1    2 copies of runs · 1 backup of a file",
         "  oms2    nothing",
         "  oms3    UNREACHABLE, stays as it is: connection refused (SSH-001)",

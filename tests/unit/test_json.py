@@ -21,7 +21,7 @@ from tests.unit.test_looks_only import HOSTS, RUN, fab, place  # noqa: F401  # a
 
 TOLD = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
 
-FREE = {"args", "fleet", "programs", "uptime_seconds", "says", "tables", "data"}
+FREE = {"args", "secrets", "fleet", "programs", "uptime_seconds", "says", "tables", "data"}
 """Keys whose value has keys of its own making."""
 
 

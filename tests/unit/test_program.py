@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tasks import GROUPS, MARKS, namespace
 ROOT = Path(__file__).parents[2]
 OMSFAB = ROOT / "scripts/omsfab"
 GOOD = ROOT / "tests/unit/good_hosts"
+FAB = Path(sys.executable).with_name("fab")
 RUN = "20261129T120000Z-scale-out-5f98"
 
 
@@ -49,9 +51,12 @@ def test_its_version_is_that_of_the_project():
     assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_a_reader_that_leaves_is_no_fault(tmp_path):
-    """`omsfab --list | head -1`: one line, and nothing on standard error."""
-    done = call("omsfab --list | head -1", tmp_path)
+@pytest.mark.parametrize(
+    "line", ["omsfab --list", f"cd {ROOT}; {FAB} --list", f"cd {ROOT}; {FAB} -l"]
+)
+def test_a_reader_that_leaves_is_no_fault(tmp_path, line):
+    """`omsfab --list | head -1`, and so by plain fab: one line, and nothing on standard error."""
+    done = call(f"({line}) | head -1", tmp_path)
 
     assert (1, "") == (len(done.stdout.splitlines()), done.stderr)
 

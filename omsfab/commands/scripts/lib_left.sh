@@ -12,11 +12,6 @@ found() {
     if [ -e "$one" ] || [ -L "$one" ]; then printf '%s %s\n' "$kind" "$one"; fi
   done
 }
-# only DIRECTORY: there is nothing in it but what is ours
-only() {
-  [ -d "$1" ] && [ ! -L "$1" ] &&
-    [ -z "$(find "$1" -mindepth 1 -maxdepth 1 ! -name "$run*" ! -name claim ! -name 'claim.[0-9]*')" ]
-}
 # shellcheck disable=SC2086  # these are patterns
 left() {
   for word in "$@"; do
@@ -26,10 +21,7 @@ left() {
          found trace "$word".omsfab-$run*.bak.* "$word".omsfab-$h$h$h$h$h$h$h$h.new ;;
     esac
   done
-  if [ ! -L "$logs/omsfab" ]; then
-    found attempt "$logs/omsfab"/$run*
-    ! only "$logs/omsfab" || found trace "$logs/omsfab"
-  fi
+  [ -L "$logs/omsfab" ] || found attempt "$logs/omsfab"/$run*
   found run "$place"/$run*
-  if only "$place"; then found trace "$place"; else found trace "$place"/claim "$place"/claim.[0-9]*; fi
+  found trace "$place"/claim "$place"/claim.[0-9]*
 }
