@@ -26,6 +26,9 @@ _DOCKER_FITS = script_text("docker_fits")
 UNFIT = 46
 """Exit status of ``docker_fits`` where docker answers and yet cannot run OMS."""
 
+STALE = 48
+"""Exit status of ``same_inside`` where the container sees another file; any other: not asked."""
+
 _STAYS_UP = script_text("stays_up")
 _ADVICE = script_text("advice")
 _DIRECTORIES = script_text("directories")

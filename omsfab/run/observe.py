@@ -249,7 +249,7 @@ def _others(shell: Shell) -> tuple[str, ...]:
 def _stale(fleet: Fleet, shell: Shell, place: str) -> bool:
     """Whether the container sees another config.yaml: its bind mount holds an inode."""
     seen = node_checks.same_inside(fleet.install.container, place, docker.CONFIG)
-    return "another inode" in shell.run(seen).out
+    return shell.run(seen).status == node_checks.STALE
 
 
 SEAL = token_bytes(32)

@@ -494,7 +494,8 @@ def _same_inside(c: Call) -> Answer:
         return OK
     if container.config is not None and container.config.content == here.content:
         return OK
-    return no("the container still sees the former file: its bind mount holds another inode")
+    said = "the container still sees the former file: its bind mount holds another inode"
+    return no(said, node_checks.STALE)
 
 
 def _space(c: Call) -> Answer:

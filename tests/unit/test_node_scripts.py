@@ -20,6 +20,7 @@ from omsfab.plan.events import Event, RunEnd
 from omsfab.run import observe
 from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
+from omsfab.ssh.protocol import Result
 from tests.unit.conftest import INSTALL
 
 IMAGE = "sha256:" + "ab" * 32
@@ -204,6 +205,25 @@ def test_a_container_that_is_down_has_no_stale_file(node, tmp_path, running, sta
     done = node(node_checks.same_inside("oms_427", str(file), "/config.yaml"), says)
 
     assert status == done.returncode
+
+
+@pytest.mark.parametrize(("inside", "stale"), [("a: 1", False), ("a: 2", True), (None, False)])
+def test_a_file_that_was_replaced_by_rename_is_seen_from_the_container(
+    node, tmp_path, fleet, inside, stale
+):
+    """R4: fleet.check did not see that host and container differ; where the container cannot be
+    asked, that is told by others."""
+    file, there = tmp_path / "config.yaml", tmp_path / "inside.yaml"
+    file.write_text("a: 1\n")
+    if inside:
+        there.write_text(f"{inside}\n")
+    says = f"case $1 in exec) sha256sum {there};; inspect) echo true;; esac"
+
+    def run(cmd):
+        done = node(cmd, says)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    assert stale is observe._stale(fleet, SimpleNamespace(run=run), str(file))
 
 
 def test_an_image_is_loaded_again_when_the_daemon_died(node, tmp_path):
