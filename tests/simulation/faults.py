@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,6 @@ class Fault:
         return f"{self.what}{f' {self.arg}' if self.arg else ''} at {where} (operator {self.who})"
 
 
-KINDS = 40
-"""Of so many points of a step the kinds are kept: what comes later is more of the same."""
-
 OUTSIDE = "-"
 """Stands for a step where omsfab is at none: it looks, plans, takes locks, ends."""
 
@@ -69,22 +66,34 @@ NO_INIT = "no docker_init.sh is begun there or later: what it would do shows now
 ROWS_THERE = "the former row of the region is there: nobody has to put it back"
 
 
-def never(what: str, step: str, kinds: Mapping[str, set[str]]) -> str:
-    """Why this fault cannot be where this step is; "" where it can.  ``kinds`` are the kinds of
-    points of each step on the way there and back, the steps in their order."""
-    order = [*kinds]
-    at = order.index(step)
-    inits = [n for n, one in enumerate(order) if one.startswith("initialise@")]
-    clear = order.index("clear-rows@metadb") if "clear-rows@metadb" in kinds else len(order)
-    if what in ("lost", "silent"):
-        return "" if "ask" in kinds[step] else NO_COMMAND
-    if what == "db-lost":
-        return "" if "say" in kinds[step] else NO_STATEMENT
-    if what.startswith("init:"):
-        return "" if at <= inits[-1] else NO_INIT
-    if what == "dba-back":
-        return "" if clear <= at <= inits[0] or step == OUTSIDE else ROWS_THERE
-    return ""
+Trace = Sequence[tuple[str, str]]
+"""Step and kind of every point, in their order."""
+
+
+def never(trace: Trace) -> dict[tuple[str, str], str]:
+    """Why some faults cannot be at some steps, for the way there and back without a fault."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    kinds: dict[str, set[str]] = {}
+    for n, (step, kind) in enumerate(trace):
+        first.setdefault(step, n)
+        last[step] = n
+        kinds.setdefault(step, set()).add(kind)
+    inits = (n for step, n in last.items() if step.startswith("initialise@"))
+    end_of_inits = max(inits, default=-1)
+    cleared = first.get("clear-rows@metadb", len(trace))
+    back = first.get("restore-rows@metadb", -1)
+    found = {}
+    for step, begins in first.items():
+        if "ask" not in kinds[step]:
+            found |= {(step, what): NO_COMMAND for what in ("lost", "silent")}
+        if "say" not in kinds[step]:
+            found[step, "db-lost"] = NO_STATEMENT
+        if begins > end_of_inits:
+            found |= {(step, f"init:{what}"): NO_INIT for what in INIT}
+        if last[step] < cleared or begins > back:
+            found[step, "dba-back"] = ROWS_THERE
+    return found
 
 
 What = str | bytes | Command
@@ -108,8 +117,9 @@ class Faults:
         self.happened: list[tuple[float, Fault]] = []
         self.covered: set[tuple[str, str]] = set()
         """Where which fault was: one of a reply where that was lost."""
-        self.kinds: dict[str, set[str]] = {}
-        """The kinds of points that each step of the first operator has."""
+        self.trace: list[tuple[str, str]] = []
+        """Every point, where nothing is to happen."""
+        self._traces = not wanted
         self.yesterday = fleet.metadb.snapshot()
         self.former = fleet.metadb.rows(RM, "cluster_info")
         self.came: Callable[[], None] = lambda: None
@@ -128,8 +138,8 @@ class Faults:
         step = world.task.step or OUTSIDE
         steps = operator.steps
         count = steps[step] = steps.get(step, 0) + 1
-        if count <= KINDS:
-            self.kinds.setdefault(step, set()).add(kind)
+        if self._traces:
+            self.trace.append((step, kind))
         found = self.left.pop((operator.number - 1, step, count), None) if self.left else None
         answer = ""
         pending = process.pending

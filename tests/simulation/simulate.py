@@ -75,7 +75,7 @@ class Outcome:
     covered: set[tuple[str, str]]
     points: int
     steps: dict[str, int]
-    kinds: dict[str, set[str]]
+    trace: all_faults.Trace
     events: int
     virtual: float
     ends: list[str]
@@ -154,7 +154,7 @@ class _Run:
             self.faults.covered,
             sum(one.points for one in self.operators),
             self.operators[0].steps,
-            self.faults.kinds,
+            self.faults.trace,
             self.world.events,
             self.world.now,
             [f"{said.status}" for one in self.operators for said in one.said],
@@ -426,6 +426,8 @@ class _Run:
                 wrong = list(not_before(self.fleet, self.before, spared=True))
             if wrong and not self._repaired():
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
+        if said.status == 9 and "VER-001" in said.out and not self.fleet.inits:
+            self.broken.append(f"`{said.line}` ends with 9 for a row that no run can have written")
         if said.status == 9 and not self.human and not self._out_of_order(one):
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
 
@@ -609,12 +611,7 @@ def counted(scenario: str) -> tuple[dict[str, int], dict[str, int]]:
 
 def never(scenario: str) -> dict[tuple[str, str], str]:
     """The pairs of step and fault that cannot be in this scenario, each with its reason."""
-    kinds = _ways(scenario)[1].kinds
-    why = {
-        (step, what): all_faults.never(what, step, kinds)
-        for step in kinds for what in all_faults.ALL
-    }  # fmt: skip
-    return {pair: reason for pair, reason in why.items() if reason}
+    return all_faults.never(_ways(scenario)[1].trace)
 
 
 def pairs(scenario: str) -> list[tuple[str, str]]:

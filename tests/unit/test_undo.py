@@ -74,6 +74,17 @@ def test_rows_alone_are_no_way_back(back):
     assert kinds.index(Job) > max(n for n, kind in enumerate(kinds) if kind is PutBack)
 
 
+@pytest.mark.parametrize(
+    ("more", "warned"), [((), True), (("initialise@oms1",), False)], ids=["never", "begun"]
+)
+def test_a_cm_url_that_the_run_cannot_have_written_is_told(back, more, warned):
+    """A DBA edits the row while production is stopped: only docker_init.sh of the run could have
+    written it, so before that a rollback ends well, and says what it saw."""
+    plan = back("stop-processes@oms1", "clear-rows@metadb", *more)
+
+    assert [warned] == [step.warn for step in plan.steps if step.name == "cm-url"]
+
+
 def test_a_run_that_only_stopped_production_starts_it_again(back):
     """No row was touched: no initialisation, no surgery."""
     plan = back("stop-processes@oms1")

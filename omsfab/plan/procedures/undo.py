@@ -351,7 +351,7 @@ def _proof(it: _Begun) -> Stage:
         for node in it.stopped
         if steps.worked(it.facts(node), steps.BEHIND_PAGE)
     )
-    rows = (_former_url(it.rows, it.old_url), _former_rows(it.rows)) if it.rows else ()
+    rows = (_former_url(it, it.rows), _former_rows(it.rows)) if it.rows else ()
     return Stage("final verification", (*healthy, *rows))
 
 
@@ -542,7 +542,10 @@ def _initialised(
     return replace(step, spare=(*stopped, again, files))
 
 
-def _former_url(region: Region, url: CmUrl) -> Step:
+def _former_url(it: _Begun, region: Region) -> Step:
+    """Before its first docker_init.sh a run writes no cm_url, and the rows that it had deleted are
+    compared as they are put back: another one is the work of others, and no rollback mends it."""
+    url = it.old_url
     return Step(
         name="cm-url",
         node=METADB,
@@ -550,6 +553,9 @@ def _former_url(region: Region, url: CmUrl) -> Step:
         kind="read-only",
         verify=(CmUrlIs(region.location, url, None if region.cm_url == url else region.cm_url),),
         fault="VER-001",
+        fix="look who has written this row since (fab meta.show)",
+        next=fab("meta.show"),
+        warn=not any(it.has(step_names.INITIALISE, node.name) for node in it.fleet.nodes),
     )
 
 
