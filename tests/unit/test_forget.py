@@ -36,6 +36,7 @@ OURS = (
     "data/config.yaml.omsfab-0123abcd.new",
     "data/omsfab-0123456789ab-oms.tar.gz.part",
     f"data/logs/omsfab/{RUN}-initialise-1/output",
+    "data/logs/omsfab/init.lock",
 )
 THEIRS = (
     "data/config.yaml",
@@ -74,6 +75,7 @@ def test_what_omsfab_left_on_a_node_goes_and_nothing_else(node, tmp_path):
     assert (0, "") == (said.returncode, said.stderr)
     assert set(THEIRS) == files(tmp_path)
     assert not (tmp_path / "own").exists()
+    assert not (tmp_path / "data/logs/omsfab").exists()
     assert "" == node(leftovers.look).stdout
 
 

@@ -226,6 +226,29 @@ def test_a_file_that_was_replaced_by_rename_is_seen_from_the_container(
     assert stale is observe._stale(fleet, SimpleNamespace(run=run), str(file))
 
 
+@pytest.mark.parametrize(
+    ("inside", "knows", "sees"),
+    [("link", True, True), ("same", True, False), ("other", True, False), ("same", False, True)],
+)
+def test_a_file_that_was_replaced_is_another_one(node, tmp_path, inside, knows, sees):
+    """By its inode, also where it says the same: what is written next would not be seen.  A
+    container without stat is believed by the content."""
+    file = tmp_path / "config.yaml"
+    file.write_text("a: 1\n")
+    (tmp_path / "link").symlink_to(file)
+    (tmp_path / "same").write_text("a: 1\n")
+    (tmp_path / "other").write_text("a: 2\n")
+    lacks = "" if knows else "[ $3 != stat ] || exit 127\n"
+
+    cmd = node_checks.same_inside("oms_427", str(file), str(tmp_path / inside))
+    done = node(cmd, f'{lacks}shift 2; exec "$@"')
+
+    assert (0 if sees else node_checks.STALE, not sees) == (
+        done.returncode,
+        "another inode" in done.stdout,
+    )
+
+
 def test_an_image_is_loaded_again_when_the_daemon_died(node, tmp_path):
     """I08: once more after the daemon is back; a package that is refused is not tried twice."""
     flag = tmp_path / "died"

@@ -21,7 +21,10 @@ left() {
          found trace "$word".omsfab-$run*.bak.* "$word".omsfab-$h$h$h$h$h$h$h$h.new ;;
     esac
   done
-  [ -L "$logs/omsfab" ] || found attempt "$logs/omsfab"/$run*
+  if [ ! -L "$logs/omsfab" ]; then
+    found attempt "$logs/omsfab"/$run*
+    found trace "$logs/omsfab"/init.lock "$logs/omsfab"/init.lock.d
+  fi
   found run "$place"/$run*
   found trace "$place"/claim "$place"/claim.[0-9]*
 }
