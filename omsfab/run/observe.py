@@ -80,7 +80,11 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen
                 # only then rows are to go
                 scope = metadb.preflight(region.location, steps.TABLES, rows=manner or "delete")
                 seen = replace(
-                    seen, scopes=scope.prose, shown=scope.shown, references=scope.references
+                    seen,
+                    scopes=tuple(table.prose for table in scope.tables),
+                    notes=(*seen.notes, *scope.stays),
+                    shown=scope.shown,
+                    references=scope.references,
                 )
     except OmsfabError as error:
         error.node = METADB

@@ -147,6 +147,6 @@ CASES = (
     _stopped("INIT-011", MOVING_COLUMNS=1, INIT_FAIL_STEP=4),
     _through("DB-043", REFERENCES=1),
     Case({"FOREIGN_KEYS": "restrict"}, "refused", "DB-042"),
-    _through(NO_LOCATION_CM=1),
+    _through("the MetaDB has no table oms_cm.location_cm", NO_LOCATION_CM=1),
     _stopped("INIT-011", NO_LOCATION_CM=1, INIT_FAIL_STEP=5),
 )  # fmt: skip

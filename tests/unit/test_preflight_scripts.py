@@ -165,6 +165,9 @@ def test_an_immutable_directory_and_a_read_only_mount_are_told(asked, tmp_path):
 
     assert "is immutable" in asked(preflight.takes(path), lsattr=lsattr)[1]
     assert "read-only mount" in asked(preflight.takes(path), findmnt="echo ro,nosuid")[1]
+    over = "printf 'rw,relatime\\nro,relatime\\n'"  # what findmnt says where one hides another
+    beside = str(tmp_path / "logs")
+    assert 1 == asked(preflight.takes(path, beside), findmnt=over)[1].count("read-only mount")
 
 
 QUOTA = """Disk quotas for user oms (uid 1000): 
