@@ -76,7 +76,7 @@ FOCUS: dict[str, Focus] = {
         (("wait:130", "fab scale.out", "break", "undo --from=oms1", "next"),),
     ),
     "a run that had failed and is rolled back is no success": Focus(
-        "physical", ("kill",), OUTAGE, BACK
+        "physical", ("kill",), OUTAGE, (("fab scale.out", "abandon", "undo", "next"),)
     ),
     "an expired lease of another is not stolen": Focus(
         "physical", ("pause",), (*OUTAGE, *INITS), FORWARD,
@@ -151,7 +151,8 @@ FOCUS: dict[str, Focus] = {
         "physical", ("pause",), (*OUTAGE, *INITS), FORWARD, TAKEN_OVER
     ),
     "nothing is judged once the lock is lost": Focus(
-        "physical", ("pause",), (*OUTAGE, *INITS), FORWARD, TAKEN_OVER
+        "physical", ("clock",), ("-",), FORWARD, TAKEN_OVER,
+        fixed=(Fault("pause", 131, 0, "clear-rows@metadb", "900"),),
     ),
     "the copy of another jump host that went on is not overwritten": Focus(
         "physical", ("pause", "kill"), (*OUTAGE, *INITS), FORWARD, TAKEN_OVER

@@ -27,6 +27,9 @@ FOLLOWED = 4
 READS = 5.0
 """Seconds within which a line that was typed has read which runs there are."""
 
+CLOSES = ("fab run.abandon", "fab lock.break")
+"""What ends with 0 and has not brought anything about."""
+
 AFTER_A_KILL = 25.0
 """Seconds after which a person notices that his process has gone."""
 
@@ -466,7 +469,9 @@ class _Run:
         """Whether a line before had ended with 0, so that something good was rolled back."""
         return (
             any(
-                said.status == 0 and said.ended <= undo.began + READS
+                said.status == 0
+                and said.ended <= undo.began + READS
+                and not said.line.startswith(CLOSES)
                 for one in self.operators
                 for said in one.said
             )
