@@ -76,7 +76,7 @@ HARD: Mapping[str, str] = {
     ),
     "another run, or another docker_init.sh, is under way; or this one has its own way on": (
         "DB-030 DB-031 DB-032 DB-033 LOCK-001 LOCK-002 LOCK-003 RUN-020 RUN-026 RUN-029 RUN-030"
-        " RUN-031 RUN-032 RUN-033 RUN-034 INIT-010 INIT-021 INIT-022 INIT-030"
+        " RUN-031 RUN-032 RUN-033 RUN-034 RUN-038 INIT-010 INIT-021 INIT-022 INIT-030"
     ),
     "there is nothing to plan: another task is the right one": (
         "PLAN-002 PLAN-005 PLAN-008 PLAN-013"
@@ -84,7 +84,7 @@ HARD: Mapping[str, str] = {
     "it proves a failure: what the next step needs is not there": (
         "STEP-001 CFG-003 CFG-004 CFG-006 CFG-007 CFG-009 CFG-014 HOST-008 CERT-003 CERT-005"
         " IMG-002 RUN-004 TSDB-003 XFER-001 XFER-002 XFER-003 XFER-004 XFER-005 XFER-006 INIT-012"
-        " INIT-013 INIT-014 INIT-016 INIT-018 VER-001"
+        " INIT-013 INIT-014 INIT-016 INIT-018 RUN-039 VER-001"
     ),
     "it sums up others, which stand in it": ("RUN-010 RUN-011 RUN-012 RUN-025 RUN-028 RUN-041"),
     "it only warns, and stops nothing": (

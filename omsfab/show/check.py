@@ -134,8 +134,8 @@ def check_lines(
     regions: Sequence[str],
     wide: int | None = None,
 ) -> Iterator[str]:
-    """Yield a summary, and below it a block for each group, in at most ``wide`` columns; what can
-    be pasted stays on one line."""
+    """Yield a summary, and below it a block for each group, in at most ``wide`` columns; but a fix
+    stays as it is, since it may be a line to paste."""
     counts = {
         "unreachable": "not reachable",
         "hard": "would stop a run",
@@ -157,7 +157,8 @@ def check_lines(
         yield from _block(head, one.what, wide)
         for name in ("found", "wanted", "fix"):
             if text := getattr(one, name):
-                yield from _block(f"  {'':<{label}}  {'':<{on}}  {name}: ", text, wide)
+                room = None if name == "fix" else wide
+                yield from _block(f"  {'':<{label}}  {'':<{on}}  {name}: ", text, room)
     if code:
         yield f"exit {code}"
 
@@ -165,26 +166,12 @@ def check_lines(
 NARROW = 24
 """Columns for a text below which it is not folded: the terminal does that no worse."""
 
-PASTED = ("fab ", "omsfab ", "ssh ", "nc ", "curl ")
-"""What a fix begins with that is a line for a shell."""
-
 
 def _block(head: str, text: str, wide: int | None) -> Iterator[str]:
     room = wide - cell_len(head) if wide else 0
-    told = [part for line in text.splitlines() or [""] for part in _parts(line, room)]
+    told = folded(text, room) if room >= NARROW else text.splitlines() or [""]
     for number, line in enumerate(told):
         yield f"{' ' * cell_len(head) if number else head}{line}".rstrip()
-
-
-def _parts(line: str, room: int) -> Iterator[str]:
-    if room < NARROW or cell_len(line) <= room:
-        yield line
-    elif line.startswith(PASTED):
-        pasted, sign, note = line.partition("   # ")
-        yield pasted
-        yield from folded(f"# {note}", room) if sign else ()
-    else:
-        yield from folded(line, room)
 
 
 LABELS = {

@@ -181,6 +181,15 @@ def test_the_output_of_a_docker_init_that_runs_is_not_removed():
         forget.refuse_open(session(oms1=Shell(1)), found(traces))
 
 
+def test_a_node_that_keeps_something_is_told_with_what_it_is():
+    """RUN-039: a read-only mount, say; the same line then does what is left."""
+    said = SimpleNamespace(node="oms1", run=lambda _: SimpleNamespace(status=1, err="run /x"))
+    error = forget._removed(said, None)
+
+    assert ("RUN-039", "run /x") == (error.id, error.evidence)
+    assert ["fleet.forget"] == [line.task for line in error.next]
+
+
 # --- what is told --------------------------------------------------------------------------------
 
 

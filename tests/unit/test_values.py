@@ -25,6 +25,7 @@ CUTS = {
 FOREIGN = {
     "cli/adopt.py": "--from and answers, as an operator types them; the name of a machine",
     "cli/completion.py": "a line that is being typed",
+    "cli/forget.py _traces": "what a script on a node says of its files",
     "cli/fleet.py _row": "what docker says of a container",
     "cli/nodes.py": "what docker and logs say; --component, as an operator types it",
     "cli/runs.py wanted": "--task, as an operator types it",
