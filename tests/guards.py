@@ -725,7 +725,7 @@ GUARDS = (
     Guard(
         "what docker_init.sh has not restarted is restarted",
         "omsfab/run/engine/interpreter.py",
-        "if older and not result.adopted:",
+        "if older and known:",
         "if False:",
         "tests/unit/test_programs.py::test_what_docker_init_has_not_restarted_is_restarted",
     ),

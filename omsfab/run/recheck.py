@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -24,12 +25,18 @@ def same_machines(present: Observed, shells: Mapping[str, Shell], *, run: str) -
     A node that is away now is asked when a step needs it; one that is silent, twice more.
     """
     silent = (LostSession, NoAnswer)
-    for name, facts in present.nodes.items():
-        if facts.machine and name in shells:
-            ask = partial(shells[name].run, files.machine_id())
-            with suppress(Unreachable, *silent):
-                now = retry.call(ask, on=silent, waits=retry.SLOW_LOGIN).out.strip()
-                _same_machine(name, facts.machine, now, run)
+
+    def ask(name: str) -> str | None:
+        look = partial(shells[name].run, files.machine_id())
+        with suppress(Unreachable, *silent):
+            return retry.call(look, on=silent, waits=retry.SLOW_LOGIN).out.strip()
+        return None
+
+    known = [name for name, facts in present.nodes.items() if facts.machine and name in shells]
+    with ThreadPoolExecutor(min(observe.WIDTH, len(known)) or 1) as pool:
+        for name, now in zip(known, pool.map(ask, known), strict=True):
+            if now is not None:
+                _same_machine(name, present.facts(name).machine, now, run)
 
 
 def as_planned(

@@ -35,6 +35,7 @@ from omsfab.run import (
     observe,
     other_hosts,
     preview,
+    recheck,
     session,
     signals,
     start,
@@ -311,7 +312,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
               terminal, jump_host, failpoint, retry)  # fmt: skip
     threaded = (metadb_lease, runner, replica, journal, terminal, signals, failpoint)
     dated = (start, rollback, lifecycle, metadb_lease, rows)
-    pooled = (observe, claims, preview, other_hosts)
+    pooled = (observe, claims, preview, other_hosts, recheck)
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "time", time) for module in sleepy),
         *((module, "threading", threads) for module in threaded),

@@ -306,27 +306,29 @@ class Initialised:
 
 
 @pytest.mark.parametrize(
-    ("uptimes", "adopted", "restarted"),
+    ("uptimes", "ended", "restarted"),
     [
-        ({"nginx": 50, "oms_drc_cm": 30, "sshd": 10}, False, []),
-        ({"nginx": 121, "oms_drc_cm": 122}, False, []),  # both ages are whole seconds
-        ({"nginx": 50, "oms_drc_supervisor": 140}, False, ["oms_drc_supervisor"]),
+        ({"nginx": 50, "oms_drc_cm": 30, "sshd": 10}, {}, []),
+        ({"nginx": 121, "oms_drc_cm": 122}, {}, []),  # both ages are whole seconds
+        ({"nginx": 50, "oms_drc_supervisor": 140}, {}, ["oms_drc_supervisor"]),
         (
             dict.fromkeys(supervisor.PROGRAMS, 140),
-            False,
+            {},
             ["nginx", "oms_console", "oms_drc_cm", "oms_drc_supervisor"],
         ),
-        (dict.fromkeys(supervisor.PROGRAMS, 140), True, []),  # when that began nobody knows
+        # When that began nobody knows; nor by a clock that was set back.
+        (dict.fromkeys(supervisor.PROGRAMS, 140), {"adopted": True}, []),
+        (dict.fromkeys(supervisor.PROGRAMS, 140), {"seconds": -3400}, []),
     ],
 )
 @pytest.mark.parametrize("lost", [False, True])
 def test_what_docker_init_has_not_restarted_is_restarted(
-    fleet, tmp_path, monkeypatch, uptimes, adopted, restarted, lost
+    fleet, tmp_path, monkeypatch, uptimes, ended, restarted, lost
 ):
     """R2: its supervisorctl reached nobody, and its banner stands there all the same: the agent
     knew nothing, and only VER-003 told of it, three minutes later.  sshd reads no such file."""
-    ended = InitResult("ended with its banner", adopted=adopted, seconds=120)
-    monkeypatch.setattr(sites.jobs, "follow", lambda *_, **__: ended)
+    result = InitResult("ended with its banner", **{"seconds": 120, **ended})
+    monkeypatch.setattr(sites.jobs, "follow", lambda *_, **__: result)
     node, told = Initialised(lost, **uptimes), []
     site = sites.Interpreter("r", tmp_path, {"oms1": node}, None)
     step = steps.initialise(fleet, fleet.regions[0], fleet.nodes[0], again=True)

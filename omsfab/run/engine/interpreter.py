@@ -540,7 +540,8 @@ class Interpreter:
         uptimes = self._look(step.node, job.container, tell)
         since = time.monotonic() - began + ROUNDED
         older = [name for name in supervisor.CONFIGURED if uptimes.get(name, 0) > since]
-        if older and not result.adopted:
+        known = not result.adopted and result.seconds >= 0  # a node's clock may be set back
+        if older and known:
             self._restart_older(step.node, job, older, tell)
 
     def _restart_older(self, node: str, job: Job, older: Sequence[str], tell: Tell) -> None:
