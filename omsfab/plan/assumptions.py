@@ -99,6 +99,8 @@ ASSUMPTIONS = (
         "the documents' `/root/omsflow`; real output of the init steps",
         "hard",
         "asked in the preflight; docker exec gets /root as its directory",
+        "unit/test_preflight_scripts: test_a_python_that_does_not_find_omsflow_is_told, "
+        "wire/test_job: test_it_runs_in_the_directory_of_root, "
         "lab/test_findings: test_all_of_them_are_told_at_once",
     ),
     Assumption(
