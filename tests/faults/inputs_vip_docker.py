@@ -12,7 +12,7 @@ from pathlib import Path
 from omsfab.lab import network
 from omsfab.lab.system import run
 from tests.faults import oracle
-from tests.faults.harness import RESENT, STOPPED, Harness, Miss
+from tests.faults.harness import OF_DS, RESENT, STOPPED, Harness, Miss
 from tests.faults.matrix import fault
 
 OUT = ("scale.out", "--yes")
@@ -810,7 +810,8 @@ def two_nodes(g: Harness, second: str) -> None:
         path = lab.path(name, oracle.CONFIG)
         with path.open("w") as file:
             yaml.safe_dump(data, file)
-        path.chmod(0o600)
+        os.chown(path, 0, OF_DS)  # oms_drc_supervisor reads it, as its user
+        path.chmod(0o640)
     done = lab.enter(second, [
         "docker", "run", "-dit", "--net", "host", "-v", "/data/config.yaml:/home/admin/conf/config.yaml",
         "-v", "/data/oms/oms_logs:/home/admin/logs", "-v", "/data/oms/oms_store:/home/ds/store",

@@ -169,3 +169,14 @@ def test_it_is_looked_at_wherever_production_is_stopped(fleet, package, present)
     assert [f"note: oms1: {processes.stores_text(['store7'])}"] == [
         line for line in there.reasons if "Stores" in line
     ]
+
+
+@pytest.mark.parametrize(("mode", "told"), [("600", 1), ("640", 0), ("644", 0), ("", 0)])
+def test_a_config_yaml_that_only_root_can_read_is_told_first(fleet, package, present, mode, told):
+    """oms_drc_supervisor is no root: it runs on with what it has read, and fails at its restart."""
+    now = present(package, oms2=NodeFacts(), oms3=NodeFacts())
+    facts = replace(now.facts("oms1"), config_mode=mode)
+
+    plan = scale_out.scale_out(fleet, replace(now, nodes={**now.nodes, "oms1": facts}))
+
+    assert told == sum("only root can read config.yaml of oms1" in one for one in plan.reasons)

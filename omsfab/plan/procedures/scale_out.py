@@ -197,6 +197,7 @@ def _from_physical(
         *_flags(fleet, old, present),
         *_not_running(old, present),
         *_running_on(old, present),
+        *_unread(old, present),
     )
     return Plan(
         "scale.out",
@@ -669,6 +670,17 @@ def _running_on(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
         f"note: {node.name}: {stores_text(stores)}"
         for node in old
         if (stores := present.facts(node.name).stores)
+    )
+
+
+def _unread(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
+    """A config.yaml that only root can read: its mode stays as it is, and what runs then may have
+    read it before it was so."""
+    return tuple(
+        f"warning: only root can read config.yaml of {node.name} (mode {mode}); oms_drc_supervisor"
+        " is another user: restarted, it may send no heartbeat"
+        for node in old
+        if (mode := present.facts(node.name).config_mode) and not int(mode, 8) & 0o044
     )
 
 
