@@ -466,7 +466,8 @@ class Step:
     """Only tell when ``verify`` does not hold, and go on."""
     spare: tuple[Effect, ...] = ()
     """What is done where ``apply`` comes to a known bad end, or to something else than wanted: this
-    step is then not the only way, so it warns, and what was not done is told at the end."""
+    step is then not the only way, so it warns, and what was not done is told at the end.  Without
+    the first of it nothing of it can be done."""
     recheck_on_resume: bool = False
     """What it made stays so by itself, so a resumed run looks again: somebody may have pruned an
     image or edited a file meanwhile.  (That programs are stopped is true only for a while.)"""

@@ -26,7 +26,7 @@ from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.records import METADB, Plan
 from omsfab.run import lifecycle, preview, recorded
 from omsfab.run.confirmation import confirm
-from omsfab.run.engine.runner import SPARED
+from omsfab.run.engine.runner import MOVED, SPARED
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import decisions, replica
 from omsfab.run.record import journal as journals
@@ -177,6 +177,9 @@ def _carry_out(session: Session, order: Order, run: PastRun) -> None:
     except OmsfabError as error:
         if error.changed == "nothing":
             raise
+        if error.id == MOVED:  # others have acted meanwhile: nothing of the rollback has failed
+            error.next = _back_again(order, run, error)
+            raise
         incomplete = RollbackIncomplete(
             "RUN-025",
             f"run {run.name} is rolled back in part only: {error.id} {error.what}",
@@ -190,8 +193,11 @@ def _carry_out(session: Session, order: Order, run: PastRun) -> None:
         raise incomplete from error
     events = PastRun(order.directory).past.events
     warned = [event for event in events if event.kind == "warning"]
-    _tell_not_done(session, [event for event in warned if event.id == SPARED])
-    if unlike := [e for e in warned if e.id in acceptance.ROLLED_BACK]:
+    spared = [event for event in warned if event.id == SPARED]
+    _tell_not_done(session, spared)
+    steps = {(event.node, event.step) for event in spared}
+    further = [e for e in warned if (e.node, e.step) in steps and e.id != SPARED]
+    if unlike := [*further, *(e for e in warned if e.id in acceptance.ROLLED_BACK)]:
         raise _not_as_before(run, unlike)
     if not well:
         raise _rolled_back(run, "images and data directories, each step verified")
@@ -207,8 +213,8 @@ def _tell_not_done(session: Session, told: Sequence[Event]) -> None:
         session.print("\n".join(f"{event.node}: {event.text}" for event in told))
         nodes = dict.fromkeys(event.node for event in told)
         session.print(
-            "rows, config.yaml and the components' files are the former ones; once"
-            f" docker_init.sh works again: {fab('node.initialise', node=','.join(nodes))}"
+            "it was done without docker_init.sh; once that works again:"
+            f" {fab('node.initialise', node=','.join(nodes))}"
         )
 
 

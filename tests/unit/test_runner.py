@@ -492,6 +492,22 @@ def test_what_came_out_otherwise_is_done_in_the_other_way(events, bad):
     assert "done" == events[-1].kind
 
 
+def test_without_the_first_of_the_other_way_the_step_has_failed(events):
+    """The container cannot be brought up: nothing of it was done, so nothing is told as done, and
+    the next rollback does the step again."""
+    world = FakeWorld()
+    world.broken["script"] = [StepFailed("INIT-013", "docker does not answer")]
+    world.broken["up"] = [StepFailed("CMD-001", "docker does not answer")]
+    spare = (Run(command("up")), Run(command("files")))
+    init = step("script", check=(), verify=(ExitsZero(command("rows"), "no"),), spare=spare)
+
+    with pytest.raises(StepFailed, match="CMD-001") as failed:
+        Runner(world, events.append).carry_out(plan((init,)))
+
+    assert ([], True) == (world.done, failed.value.proven)
+    assert {"failed"} == {event.kind for event in events} & {"warning", "done", "failed"}
+
+
 def test_what_a_step_needs_elsewhere_is_asked_right_before_it(tmp_path):
     """The programs of another node run again: RUN-040, and no row is touched."""
     needed = (("oms1", ExitsZero(command("stopped"), "no")),)

@@ -63,6 +63,9 @@ SIGN_EVERY = 15.0
 DOWN = "RUN-004"
 """A container does not run."""
 
+MOVED = "RUN-040"
+"""What a step needs elsewhere, and what was brought about before, is not so any more."""
+
 SPARED = "INIT-019"
 """What was not done in the rollback, because docker_init.sh failed there as well."""
 
@@ -512,7 +515,7 @@ class Runner:
             why = self._patiently(step, ask)
             if why is not None:
                 raise Mismatch(
-                    "RUN-040",
+                    MOVED,
                     f"not as it must be for: {step.title}",
                     where=f"{node}, before step {step.name}",
                     changed=self.changed,
@@ -529,16 +532,25 @@ class Runner:
                 self._unless_accepted(step, partial(self._patiently, step, act))
 
     def _instead(self, step: Step, why: str) -> None:
-        """Do what is left to do where the step is not the only way; what fails of it is told, too:
-        what comes of all this the steps behind it prove."""
-        self._warn(step, SPARED, f"{SPARED} {step.title}: not done ({why})")
-        for effect in step.spare:
+        """Do what is left to do where the step is not the only way.  Its first effect is what all
+        others need, so the step fails with it; what fails behind it is told, too: what comes of all
+        this the steps behind it prove, and the end of the rollback tells."""
+
+        def act(effect: Effect) -> None:
             self._guard()
-            act = partial(
-                self._world.perform, effect, step, self._attempt(step), self._teller(step)
-            )
+            attempt, tell = self._attempt(step), self._teller(step)
+            self._patiently(step, partial(self._world.perform, effect, step, attempt, tell))
+
+        first, *others = step.spare
+        try:
+            act(first)
+        except OmsfabError as error:
+            error.proven = True  # accepted, it would only fail again
+            raise
+        self._warn(step, SPARED, f"{SPARED} {step.title}: not done ({why})")
+        for effect in others:
             try:
-                self._patiently(step, act)
+                act(effect)
             except (LostSession, Unreachable):
                 raise
             except OmsfabError as further:
