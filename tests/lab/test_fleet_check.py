@@ -94,7 +94,12 @@ def key(name, value):
 
 EMPTY = "tar -cf - -T /dev/null | docker import - planted >/dev/null; docker tag planted IMAGE"
 """Another image gets the name that hosts.yaml has."""
-LISTEN = "socat TCP-LISTEN:8089,fork /dev/null >/dev/null 2>&1 & echo $! >/run/planted"
+LISTEN = (
+    "socat TCP-LISTEN:8089,fork,reuseaddr /dev/null >/dev/null 2>&1 & echo $! >/run/planted;"
+    " for _ in $(seq 100); do ss -Hltn 'sport = :8089' | grep -q . && exit 0; sleep 0.1; done;"
+    " exit 1"
+)
+"""Connections that OMS has just closed there would keep the port, and it is waited for."""
 INIT = "echo sleep 900\\; true >/tmp/docker_init.sh; exec bash /tmp/docker_init.sh"
 LATE = 'printf \'#!/bin/sh\\nexec /bin/date -d "1 hour ago" "$@"\\n\' >/usr/local/bin/date'
 
@@ -166,7 +171,7 @@ PLANTED = {
         (
             "mount --bind /data /data && mount -o remount,ro,noexec,bind /data",
             "CFG-009",
-            "/data cannot be written",
+            "/data is on a read-only mount",
         ),
         ("true", "HOST-010", "noexec"),
         (
