@@ -26,6 +26,7 @@ from omsfab.run.confirmation import TRIES, Flags, confirm
 from omsfab.run.record import journal as journals
 from omsfab.run.session import hosts_path
 from omsfab.secret import Secret
+from omsfab.show.columns import folded, width
 from omsfab.show.document import document
 from omsfab.show.hosts_yaml import found_lines, hosts_text
 from omsfab.show.text import say
@@ -424,7 +425,7 @@ QUESTIONS = (
     Question("ssh.user", "SSH user on the nodes", "root"),
     Question("region", "name of the region, e.g. cn-hangzhou"),
     Question("nodes", "addresses of its nodes, comma separated"),
-    Question("cm_url", "cm_url: http:// VIP, SLB or domain name :8088"),
+    Question("cm_url", "cm_url, its VIP, SLB or domain name, e.g. http://10.0.0.100:8088"),
     Question("metadb.host", "MetaDB: address"),
     Question("metadb.port", "MetaDB: port (3306 MySQL, 2881 OBServer, 2883 OBProxy)", "2881"),
     Question("metadb.user", "MetaDB: user, e.g. oms@oms_meta"),
@@ -466,7 +467,9 @@ def _ask(question: Question, answers: dict[str, str], file: Path) -> None:
         if given and not wrong:
             answers[key] = given
             return
-        print(f"  {'; '.join(wrong) or 'an answer is needed'}")
+        said = "; ".join(wrong) if given else "an answer is needed"
+        for line in folded(said, (width() or 80) - 2):
+            print(f"  {line}")
     raise InputError(
         "INPUT-024",
         f"no usable answer for: {question.asks}",
