@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from omsfab.commands import init_job as words
 from omsfab.errors import Mismatch, OmsfabError, StepFailed
-from omsfab.run.engine.init_job import Pace, Poll, SelfInit, parse, parse_itself
+from omsfab.next_line import fab
+from omsfab.plan.records import Job
+from omsfab.run.engine.init_job import Pace, Poll, SelfInit, parse, parse_itself, wait_over
 from omsfab.run.engine.init_output import Reading, Well, verdict
+from omsfab.ssh.protocol import Result
 
 ZH = "# 【结束】全部初始化步骤执行成功"
 EN = "# [Completed] All initialization steps are executed."
@@ -330,3 +334,17 @@ def test_a_flag_file_is_fresh_if_it_is_of_this_attempt_and_not_empty(
     said = subprocess.check_output(argv, text=True).splitlines()
 
     assert fresh is ("fresh" in said)
+
+
+def test_a_docker_that_does_not_answer_is_told_as_that():
+    """Nobody knows what runs in it then, and --stop-init would end nothing."""
+    away = Result(1, "", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+    answers, told = [away, Result(0, "", "")], []
+    shell = SimpleNamespace(node="oms1", run=lambda cmd: answers.pop(0))
+    job = Job("oms_427", ("bash", "/root/docker_init.sh"), "/logs", "/home/admin/logs")
+
+    over = wait_over(shell, job, told.append, fab("run.undo", stop_init=True), Pace(slowest=0))
+
+    assert (None, 1) == (over, len(told))
+    assert told[0].startswith("docker does not answer, so nobody knows whether docker_init.sh runs")
+    assert "--stop-init" not in told[0]

@@ -213,16 +213,19 @@ def wait_over(
         gone = answer.status == 0 or DOWN.search(answer.err)
         if not running and gone:
             return None
-        running = running or ["unknown: docker does not answer"]
         now = time.monotonic()
-        last = _said(shell.run(words.newest(job.directory)).out)
-        text = f"{words.script_name(job.argv)} runs (pid {running[0]})"
-        text += f", last line: {last.get('last', '')[:200] or 'none'}" if last else ", not omsfab's"
+        script = words.script_name(job.argv)
+        text = f"docker does not answer, so nobody knows whether {script} runs"
+        if running:
+            last = _said(shell.run(words.newest(job.directory)).out)
+            said = f"last line: {last.get('last', '')[:200] or 'none'}" if last else "not omsfab's"
+            text = f"{script} runs (pid {running[0]}), {said}"
         if now - began > job.limit:
             return text
         if not beat or now - beat > pace.beat:
             beat = now
-            on_state(f"{text}; {now - began:.0f} s waited; to end it: {ending}")
+            how = f"; to end it: {ending}" if running else ""
+            on_state(f"{text}; {now - began:.0f} s waited{how}")
         time.sleep(pace.slowest)
 
 
