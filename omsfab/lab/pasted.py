@@ -70,11 +70,11 @@ node.trust alone."""
 
 OF_A_RUN = _of(
     "RUN-020 RUN-026 RUN-034 PLAN-002 INIT-010 DB-030 DB-031 DB-033 LOCK-001 LOCK-002 JRN-002"
-    " JRN-004 BUG-002 ENV-004"
+    " JRN-004 BUG-002 ENV-004 RUN-038"
 )
 """Ids that speak of another run: only they may send to it although nothing was changed."""
 
-OTHER_RUN = _of("RUN-020 RUN-026 RUN-029 RUN-034 INIT-010 DB-030 LOCK-002")
+OTHER_RUN = _of("RUN-020 RUN-026 RUN-029 RUN-034 RUN-038 INIT-010 DB-030 LOCK-002")
 """Ids of which the run that stands in the way is another one than was asked for."""
 
 BY_HAND = _of("INPUT-023 INPUT-024 RUN-030 INIT-030")

@@ -41,7 +41,7 @@ FOUND = {
     "HOST-002 oms2": "port 8089 is used",
     "CFG-009 oms2": "/data is immutable",
     "HOST-008 oms2": "50 MB needed",
-    "CFG-009 oms3": "/data cannot be written",
+    "CFG-009 oms3": "/data is on a read-only mount",
     "IMG-009 metadb": "oms_version in MetaDB is 4.2.99",
 }
 """Each finding, and what it says was found."""
