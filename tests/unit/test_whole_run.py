@@ -122,4 +122,4 @@ def test_what_ci_runs_leaves_nothing_out():
     check = (ROOT / "scripts/check").read_text()
     assert "OMSFAB_TESTS=whole" in check
     assert 'exec scripts/test "$@"' in check
-    assert "tests/lab tests/wire tests/simulation tests/unit" in (ROOT / "scripts/test").read_text()
+    assert "tests/wire tests/lab tests/simulation tests/unit" in (ROOT / "scripts/test").read_text()
