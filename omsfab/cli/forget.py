@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from omsfab.command import Command
 from omsfab.commands import init_job, leftovers, oms
-from omsfab.errors import Locked, OmsfabError, PreflightError, StepFailed
+from omsfab.errors import Locked, Next, OmsfabError, PreflightError, StepFailed
 from omsfab.fleet.model import Fleet
 from omsfab.metadb.client import Lease, Place
 from omsfab.next_line import fab
@@ -128,8 +128,8 @@ def forget(session: Session, *, local: bool) -> int:
     if not flags.json:
         session.print("\n".join(lines(found, width())))
     if acts:
-        again = fab("fleet.forget", local=local)
-        confirm(flags, stakes(found), again, word="forget" if found.reversible else "")
+        line = fab("fleet.forget", local=local)
+        confirm(flags, stakes(found), line, word="forget" if found.reversible else "")
         remove(session, found)
     if flags.json:
         print(record(found, removed=acts))
@@ -283,15 +283,19 @@ def stakes(found: Found) -> str:
     return f"Remove what omsfab has left on {where}{here}{over}."
 
 
+def again(found: Found, note: str = "removes what is left") -> Next:
+    """The same line, which goes on where it ended."""
+    return fab("fleet.forget", local=found.local, note=note)
+
+
 def ending(found: Found, *, removed: bool) -> Iterator[str]:
     if removed:
         yield "removed: omsfab has left nothing on " + _reached(found)
     elif not found.nothing:
         yield "nothing was changed"
     if found.silent:
-        line = fab("fleet.forget", local=found.local)
         yield f"exit {UNREACHABLE}: unreachable: {', '.join(found.silent)}"
-        yield f"next: {line}   # once they answer: it removes what is left there"
+        yield f"next: {again(found, note='once they answer: it removes what is left there')}"
 
 
 def record(found: Found, *, removed: bool) -> str:
@@ -357,7 +361,8 @@ def remove(session: Session, found: Found) -> None:
                 run.forget()
         gone = leftovers.remove(*_where(session.fleet))
         with ThreadPoolExecutor(min(WIDTH, len(shells)) or 1) as pool:
-            failed = [one for one in pool.map(lambda shell: _removed(shell, gone), shells) if one]
+            said = pool.map(lambda shell: _removed(shell, gone, again(found)), shells)
+            failed = [one for one in said if one]
         if found.places:
             session.metadb.forget(lease, found.runs)
         if failed:
@@ -366,7 +371,7 @@ def remove(session: Session, found: Found) -> None:
             shutil.rmtree(session.home)
 
 
-def _removed(shell: Shell, gone: Command) -> OmsfabError | None:
+def _removed(shell: Shell, gone: Command, rest: Next) -> OmsfabError | None:
     try:
         said = shell.run(gone)
     except OmsfabError as error:
@@ -381,7 +386,7 @@ def _removed(shell: Shell, gone: Command) -> OmsfabError | None:
         changed=CHANGED,
         evidence=said.err.strip(),
         fix="see why these cannot be removed: their mode, lsattr, a read-only mount",
-        next=fab("fleet.forget", note="removes what is left"),
+        next=rest,
     )
 
 

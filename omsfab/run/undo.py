@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as randomness
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -193,14 +193,22 @@ def _carry_out(session: Session, order: Order, run: PastRun) -> None:
         raise incomplete from error
     events = PastRun(order.directory).past.events
     warned = [event for event in events if event.kind == "warning"]
-    spared = [event for event in warned if event.id == SPARED]
-    _tell_not_done(session, spared)
-    steps = {(event.node, event.step) for event in spared}
-    further = [e for e in warned if (e.node, e.step) in steps and e.id != SPARED]
-    if unlike := [*further, *(e for e in warned if e.id in acceptance.ROLLED_BACK)]:
+    _tell_not_done(session, [event for event in warned if event.id == SPARED])
+    failed = _failed_instead(warned)
+    if unlike := [*failed, *(e for e in warned if e.id in acceptance.ROLLED_BACK)]:
         raise _not_as_before(run, unlike)
     if not well:
         raise _rolled_back(run, "images and data directories, each step verified")
+
+
+def _failed_instead(warned: Sequence[Event]) -> Iterator[Event]:
+    """What a step warned of behind SPARED: something of its other way has failed."""
+    spared = set()
+    for event in warned:
+        if event.id == SPARED:
+            spared.add((event.node, event.step))
+        elif (event.node, event.step) in spared:
+            yield event
 
 
 def _served(session: Session, run: PastRun) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from omsfab import next_line
 from omsfab.cli import forget
 from omsfab.cli.forget import Found, Traces
 from omsfab.commands import claim, leftovers
@@ -184,9 +185,10 @@ def test_the_output_of_a_docker_init_that_runs_is_not_removed():
 def test_a_node_that_keeps_something_is_told_with_what_it_is():
     """RUN-039: a read-only mount, say; the same line then does what is left."""
     said = SimpleNamespace(node="oms1", run=lambda _: SimpleNamespace(status=1, err="run /x"))
-    error = forget._removed(said, None)
+    error = forget._removed(said, None, next_line.fab("fleet.forget", local=True))
 
     assert ("RUN-039", "run /x") == (error.id, error.evidence)
+    assert "fab fleet.forget --local" == error.next[0].line
     assert ["fleet.forget"] == [line.task for line in error.next]
 
 

@@ -312,6 +312,28 @@ def test_a_rollback_after_which_not_all_is_as_before_says_so(tmp_path, monkeypat
     assert "run.undo" not in {line.task for line in error.value.next}
 
 
+@pytest.mark.parametrize(("ids", "ends"), [(["INIT-023", "INIT-019"], "RUN-028"),
+                                            (["INIT-019", "CMD-001"], "RUN-041")])  # fmt: skip
+def test_what_fails_of_the_other_way_is_no_good_end(tmp_path, monkeypatch, ids, ends):
+    """What was warned of before docker_init.sh was given up counts for nothing; behind that, the
+    components' files were not written, say: 5 and not 8."""
+    run = made(tmp_path, FORWARD, "initialise@oms1")
+    back = made(tmp_path, BACK, task="run.undo", run=FORWARD, all="")
+
+    def execute(self, order):
+        book = journals.Journal(order.directory)
+        for id in ids:
+            book.write(Event(0, 0, "oms1", "initialise", "warning", f"{id} no", data={"id": id}))
+        book.close()
+
+    monkeypatch.setattr(Session, "execute", execute)
+    monkeypatch.setattr(rollback, "_served", lambda *_: {})
+    monkeypatch.setattr(rollback, "_tell_not_done", lambda *_: None)
+    with pytest.raises(OmsfabError, match=ends):
+        order = Order(back, the_plan("run.undo"), undoes=run)
+        rollback._carry_out(Asking(tmp_path), order, PastRun(run))
+
+
 def test_a_line_in_the_container_is_not_repeated(tmp_path):
     """node.exec that was cut off: nobody knows whether it had its effect."""
     made(tmp_path, FORWARD, "exec@oms1", task="node.exec", words="rm -rf x", node="oms1")
