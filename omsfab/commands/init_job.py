@@ -21,6 +21,9 @@ STARTED = "OMS service start successfully"
 """The last line of ``docker logs`` once an image that initialises itself has done so."""
 
 
+LOOK = 0.2
+"""Seconds between two looks of a poll that is held back."""
+
 WRAPPER = script_text("init_wrapper")
 _PREPARE = script_text("init_prepare")
 _POLL = script_text("init_poll")
@@ -61,12 +64,13 @@ def start(container: str, inside: str, owner: str, lock: str, argv: tuple[str, .
     )  # fmt: skip
 
 
-def poll(directory: str, offset: int, most: int) -> Command:
+def poll(directory: str, offset: int, most: int, hold: float = 0) -> Command:
     """Print ``claimed AGE``, ``refused WHY``, ``pid PID START``, ``status N``, ``size N``, ``bytes BASE64``.
 
-    Each only if there is one.  Bytes stand in base64: a character may be cut in two.
+    Each only if there is one.  Bytes stand in base64: a character may be cut in two.  The answer
+    is held back for ``hold`` seconds, or until there is more than ``offset`` bytes, or an end.
     """  # noqa: E501
-    return script(_POLL, directory, str(offset), str(most))
+    return script(_POLL, directory, str(offset), str(most), str(round(hold / LOOK)))
 
 
 def look(

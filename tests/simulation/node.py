@@ -1090,11 +1090,18 @@ def _end_tasks(node: Node, container: Container) -> None:
         container.life = Process(node.world, f"{node.name}/{container.name}")
 
 
-def _poll(c: Call) -> Answer:
+def _poll(c: Call) -> Long:
     attempt = c.node.attempts.get(c.args[0])
-    offset, most = int(c.args[1]), int(c.args[2])
+    offset, most, looks = (int(word) for word in c.args[1:])
     if attempt is None:
         return OK
+    while looks and not (attempt.status is not None or attempt.refused):
+        if attempt.has_output and len(attempt.output) > offset:
+            break
+        each = min(looks, 5)  # a look a second: they are many, and alike
+        yield each * init_job.LOOK
+        looks -= each
+    offset = max(offset, 0)
     lines = []
     if attempt.claimed is not None:
         lines.append(f"claimed {int(c.world.now - attempt.claimed)}")

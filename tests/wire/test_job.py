@@ -26,7 +26,7 @@ from omsfab.secret import Secret
 
 BANNER = "echo '# 【结束】全部初始化步骤执行成功'"
 UNTIL_LET_GO = "until [ -e go ]; do sleep 0.1; done"
-QUICK = Pace(fastest=0.05, slowest=0.2, alive=0.3, claim=5, settle=0, entry=0, sign=0.5)
+QUICK = Pace(fastest=0.05, slowest=0.2, hold=0.2, alive=0.3, claim=5, settle=0, entry=0, sign=0.5)
 
 DOCKER = """\
 #!/bin/sh

@@ -44,6 +44,9 @@ OnState = Callable[[str], None]
 """Called with a sentence about the job: a step it reached, a sign of life, a lost line."""
 
 
+ITS_FILE = -1
+"""In place of an offset: what a poll waits for is the output's file, empty or not."""
+
 DOWN = re.compile("is not running|no such container", re.IGNORECASE)
 """What docker says of a container in which nothing can run."""
 
@@ -69,6 +72,9 @@ class Pace:
 
     fastest: float = 0.3
     slowest: float = 2.0
+    hold: float = 5
+    """For so long a node keeps the answer back while the script says nothing: what it says, and
+    its end, are then told at once, and not at the next poll."""
     alive: float = 10
     """Silence after which the wrapper is asked whether it lives."""
     beat: float = 12
@@ -318,7 +324,7 @@ class _Attempt:
             self._check(self._start_once(owner))
             until = time.monotonic() + self._pace.claim
             while time.monotonic() < until:
-                seen = self._poll(0)
+                seen = self._poll(ITS_FILE, self._pace.hold)
                 if seen.age is not None:
                     self._on_state(f"{self._script} started; all that it says: {self._output}")
                     return None
@@ -452,10 +458,11 @@ class _Attempt:
 
     def _to_its_end(self, *, going: bool) -> InitResult:  # noqa: C901  (to be split)
         """``going``: it was begun by an earlier session, or before the line dropped."""
-        pause, quiet, skipped = self._pace.fastest, time.monotonic(), False
+        quiet, skipped = time.monotonic(), False
         self._began = time.monotonic() - (self._poll(self._offset).age or 0)
         while True:
-            seen = self._poll(self._offset)
+            asked = time.monotonic()
+            seen = self._poll(self._offset, 0 if going else self._pace.hold)
             self._take(seen.data)
             if seen.status is not None and self._offset >= seen.size:
                 break
@@ -477,15 +484,14 @@ class _Attempt:
             if len(seen.data) == self._pace.chunk:
                 continue
             if seen.data:
-                pause, quiet = self._pace.fastest, time.monotonic()
+                quiet = time.monotonic()
             elif time.monotonic() - quiet > self._pace.alive:
                 quiet = time.monotonic()
                 if not self._lives(seen) and not self._poll(self._offset).data:
                     seen = self._poll(self._offset)
                     if seen.status is None and self._offset >= seen.size:
                         break  # the wrapper was killed: what it left tells
-            time.sleep(pause)
-            pause = min(pause * 1.3, self._pace.slowest)
+            time.sleep(max(0, asked + self._pace.fastest - time.monotonic()))
         self._say(self._lines.rest())
         if skipped:
             self._read_again()
@@ -597,8 +603,9 @@ class _Attempt:
 
     # --- asking ------------------------------------------------------------------------------
 
-    def _poll(self, offset: int) -> Poll:
-        return parse(self._ask(words.poll(self._directory, offset, self._pace.chunk)).out)
+    def _poll(self, offset: int, hold: float = 0) -> Poll:
+        cmd = words.poll(self._directory, offset, self._pace.chunk, hold)
+        return parse(self._ask(cmd).out)
 
     def _ask(self, cmd: Command) -> Result:
         """Run the command, over a new connection if need be.  Each of ours may run twice."""
