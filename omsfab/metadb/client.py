@@ -2,7 +2,8 @@
 
 This is the door; behind it are metadb_sql (every SQL text), metadb_link (one connection),
 metadb_scope (which rows belong to a region), metadb_backup (rows as files), metadb_surgery
-(delete and restore) and metadb_lease (the lock).  Every call opens its own connection.
+(delete and restore) and metadb_lease (the lock).  A connection that a call has used rests for the
+next one.
 """
 
 from __future__ import annotations
@@ -130,11 +131,18 @@ class MetaDbEdge:
         in, or if nobody can be asked that way: the node's sshd need not forward anything."""
         if self._from_node is None:
             return None
+        edge = self._from_node(node)
         try:
-            self._from_node(node).exists()
+            edge.exists()
         except OmsfabError as error:
             return f"{error.what}: {error.evidence}" if error.id in ("DB-002", "DB-003") else None
+        finally:
+            edge.close()
         return None
+
+    def close(self) -> None:
+        """Hang up; whoever asks again logs in again."""
+        self._server.close()
 
     def clusters(self) -> tuple[ClusterRow, ...]:
         """The regions of this OMS by cm_location; none on a fresh MetaDB."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import pymysql
@@ -59,6 +61,10 @@ class Server:
     in_run: bool = False
     session: list[str] = field(default_factory=list, compare=False, repr=False)
     """How a session is set up, once a connection has asked which limits this server knows."""
+    rest: dict[bool, list[tuple[Any, float]]] = field(
+        default_factory=lambda: {True: [], False: []}, compare=False, repr=False
+    )
+    """Connections that nobody uses at the moment, by ``utc``, each with the second since when."""
 
     @property
     def where(self) -> str:
@@ -74,6 +80,13 @@ class Server:
     def away(self) -> type[OmsfabError]:
         """As ``refusal``; a run waits a while for a MetaDB whose leader changes."""
         return MetaDbAway if self.in_run else PreflightError
+
+    def close(self) -> None:
+        """Hang up the connections that rest."""
+        for resting in self.rest.values():
+            while resting:
+                with contextlib.suppress(IndexError):
+                    resting.pop()[0]._force_close()
 
     def clean(self, text: str) -> str:
         """Return what the server said as it may be shown."""
@@ -157,10 +170,15 @@ def lost(exc: BaseException) -> bool:
 
 
 class Link:
-    """A connection, autocommit but for ``begin`` … ``commit``; an error leaves as DbError."""
+    """A connection, autocommit but for ``begin`` … ``commit``; an error leaves as DbError.
+
+    One that did its work without an error rests until the next that asks takes it up: a login and
+    its settings are many ways there and back.  Whether the server still has its end is told by the
+    first statement: it is said again on a connection of now.  Such a first one is a question, or
+    harms nobody if it is done twice; that of a transaction is none of the change itself.
+    """
 
     def __init__(self, server: Server, *, utc: bool = True) -> None:
-        metadb, limits = server.metadb, server.limits
         self.server = server
         self.in_transaction = False
         self.identity: Row | None = None
@@ -168,6 +186,25 @@ class Link:
         """The schemas where lease and marker are, once that was asked."""
         self.tables: dict[tuple[str, str], Any] = {}
         """What is known of tables by schema and name, for one look at the MetaDB."""
+        self._utc, self._altered = utc, False
+        self._rested = self._take_up()
+        if not self._rested:
+            self._connect()
+
+    def _take_up(self) -> bool:
+        """Take the connection that rests shortest; after half of its idle time none is trusted."""
+        resting = self.server.rest[self._utc]
+        while resting:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._connection, since = resting.pop()
+                if time.monotonic() - since < self.server.limits.idle / 2:
+                    return True
+                self.drop()
+        return False
+
+    def _connect(self) -> None:
+        server = self.server
+        metadb, limits = server.metadb, server.limits
         try:
             self._connection = server.connect(
                 host=metadb.host,
@@ -185,7 +222,7 @@ class Link:
         except (pymysql.Error, OSError, RuntimeError) as exc:
             raise server.login_error(exc) from None  # the cause holds the password in its frames
         try:
-            self._set_up(limits, utc)
+            self._set_up(limits, self._utc)
         except DbError as exc:
             self.drop()
             raise server.error(exc, "setting up the session") from exc
@@ -233,8 +270,8 @@ class Link:
         self.run(sql.SESSION.format(f"{settings}, {sql.UTC}" if utc else settings))
 
     def rows(self, text: str, args: Sequence[object] = ()) -> list[Row]:
-        with self._connection.cursor() as cursor:
-            self._say(cursor, text, args)
+        cursor, _ = self._said(text, args)
+        with cursor:
             rows = list(cursor.fetchall())
             if cursor.warning_count:
                 self._refuse_cut_values(cursor)
@@ -255,15 +292,34 @@ class Link:
 
     def run(self, text: str, args: Sequence[object] = ()) -> int:
         """Run a statement; return how many rows it touched."""
-        with self._connection.cursor() as cursor:
-            return self._say(cursor, text, args)
+        cursor, touched = self._said(text, args)
+        with cursor:
+            return touched
 
-    def _say(self, cursor: Cursor, text: str, args: Sequence[object]) -> int:
+    def _said(self, text: str, args: Sequence[object]) -> tuple[Cursor, int]:
+        """Say it; return the cursor with the answer, and how many rows were touched."""
         if self.in_transaction and text.split(None, 1)[0].lower() not in IN_TRANSACTION:
             raise AssertionError(f"never inside a transaction: {text[:60]}")
         if self.server.on_statement:
             self.server.on_statement(text)
-        return cursor.execute(text, tuple(args) or None)
+        rested, self._rested = self._rested, False
+        try:
+            return self._execute(text, args)
+        except (pymysql.Error, OSError) as exc:
+            if not (rested and lost(exc)):
+                raise
+        self.drop()
+        self._connect()
+        return self._execute(text, args)
+
+    def _execute(self, text: str, args: Sequence[object]) -> tuple[Cursor, int]:
+        cursor = self._connection.cursor()
+        return cursor, cursor.execute(text, tuple(args) or None)
+
+    def alter(self, text: str) -> None:
+        """Set the session otherwise than all others have it: this connection never rests."""
+        self.run(text)
+        self._altered = True
 
     def begin(self) -> None:
         with contextlib.suppress(pymysql.Error):
@@ -291,10 +347,26 @@ class Link:
         if connection is not None:
             connection._force_close()
 
+    def put_by(self) -> None:
+        """Let a sound connection rest, for the next that asks; any other is hung up."""
+        if self._altered or self.in_transaction or not self._connection.open:
+            return self.drop()
+        resting = self.server.rest[self._utc]
+        resting.append((self._connection, time.monotonic()))
+        del self._connection
+
     def __enter__(self) -> Link:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.in_transaction:
             self.rollback()
-        self.drop()
+        if kind is None:
+            self.put_by()
+        else:
+            self.drop()

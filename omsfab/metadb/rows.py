@@ -484,7 +484,7 @@ def save(
     """
     with Link(server) as link:
         try:
-            link.run(sql.REPEATABLE_READ)
+            link.alter(sql.REPEATABLE_READ)
             link.begin()
             scope = (
                 _scope_of_there(link, location, tables)
@@ -540,7 +540,7 @@ def _transact(
     link = Link(server)
     try:
         if unchecked:
-            link.run(sql.UNCHECKED)
+            link.alter(sql.UNCHECKED)
         link.begin()
         _fence(link, work)
         if _marker(link, work) is not None:
@@ -548,6 +548,7 @@ def _transact(
             return "already"
         change(link)
         link.commit()
+        link.put_by()
     except DbError as exc:
         link.drop()
         _verdict(server, work, link.identity, exc)

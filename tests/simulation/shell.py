@@ -25,7 +25,7 @@ from omsfab.commands import files as posix
 from omsfab.errors import LostSession, Next, NoAnswer, Unreachable
 from omsfab.fleet import hosts_file, mask, oms_config
 from omsfab.metadb import backup as metadb_backup
-from omsfab.metadb import client, tunnel
+from omsfab.metadb import client, connection, tunnel
 from omsfab.metadb import lease as metadb_lease
 from omsfab.metadb import rows as metadb_surgery
 from omsfab.run import (
@@ -308,7 +308,7 @@ def installed(world: World, fleet: Any, point: Point) -> Iterator[None]:
         create_connection=refused,
     )
     kept = _kept()
-    sleepy = (init_job, transfer, client, metadb_lease, metadb_surgery, interpreter, runner, lifecycle, views,  # noqa: E501
+    sleepy = (init_job, transfer, client, connection, metadb_lease, metadb_surgery, interpreter, runner, lifecycle, views,  # noqa: E501
               terminal, jump_host, failpoint, retry)  # fmt: skip
     threaded = (metadb_lease, runner, replica, journal, terminal, signals, failpoint)
     dated = (start, rollback, lifecycle, metadb_lease, rows)

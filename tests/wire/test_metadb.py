@@ -435,6 +435,53 @@ def test_a_metadb_that_is_away_is_a_refusal_before_and_a_failure_after(oms, prox
     assert 6 == later.value.exit_code
 
 
+# --- connections that rest -------------------------------------------------------------------
+
+
+def logins(oms, **more):
+    """An edge, and what grows with each of its logins."""
+    tries = []
+
+    def connect(**values):
+        tries.append(1)
+        return pymysql.connect(ssl_disabled=True, **values)
+
+    return MetaDbEdge(oms.engine.metadb(), connect, limits=SHORT, **more), tries
+
+
+def test_questions_one_after_the_other_share_a_login(oms, lease, tmp_path):
+    """A login and its settings are many ways there and back; a transaction shares it, too."""
+    edge, tries = logins(oms)
+
+    edge.clusters()
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    edge.lease_renew(lease)
+
+    # one stays, while who else is connected is asked beside it
+    assert len(tries) <= 2
+
+
+def test_a_connection_that_the_server_has_ended_meanwhile_is_made_anew(oms):
+    """By its own limit, by a restart, by a DBA: no question is lost by it."""
+    edge, tries = logins(oms)
+    edge.clusters()
+    for (number,) in oms.engine.sql(
+        "select id from information_schema.processlist where user = 'oms'"
+    ):
+        with contextlib.suppress(pymysql.Error):  # of another test, and gone by now
+            oms.engine.sql(f"kill {number}")
+
+    assert 2 == len(edge.clusters())
+    assert 2 == len(tries)
+
+
+def test_a_session_that_was_set_otherwise_is_not_used_again(oms, edge, tmp_path):
+    """SaveRows reads from one snapshot: nobody after it may look into the past."""
+    edge.save(1, tmp_path, "run")
+
+    assert [[], []] == [*edge._server.rest.values()]
+
+
 # --- surgery ---------------------------------------------------------------------------------
 
 

@@ -120,6 +120,10 @@ class _Connection:
     def _force_close(self) -> None:
         self.inner._force_close()
 
+    @property
+    def open(self) -> bool:
+        return bool(self.inner.open)
+
     def cut(self) -> None:
         self.inner._force_close()
         if not isinstance(self.inner, Connection):
