@@ -343,6 +343,13 @@ GUARDS = (
         f"{SEND}a_changed_source_is_not_passed_off_as_the_planned_one",
     ),
     Guard(
+        "a small file takes its name only with the digest that was planned",
+        "omsfab/commands/scripts/put_whole.sh",
+        'if [ "$is" = "$sha256" ]; then',
+        "if true; then",
+        f"{SEND}a_small_file_that_arrives_otherwise_again_is_refused",
+    ),
+    Guard(
         "a part is continued only if it is a true beginning",
         "omsfab/ssh/transfer.py",
         "return there if not left and mine.hexdigest() == digest else 0",

@@ -128,8 +128,9 @@ def put_back(path: str, backup: str, *, aside: bool = False) -> Command:
     return script(_PUT_BACK, path, backup, "aside" if aside else "", limit=60)
 
 
-# --- sending a large file --------------------------------------------------------------------
+# --- sending a file --------------------------------------------------------------------------
 
+_PUT_WHOLE = script_text("put_whole")
 _PART_STATE = script_text("part_state")
 _APPEND = script_text("append")
 _FINISH = script_text("finish_part")
@@ -146,6 +147,11 @@ def use_copy(copy: str, dest: str, size: int) -> Command:
     """Give a file of this size that is there already a second name, ``dest``; what is in it is
     proven when it is sent."""
     return script(_USE_COPY, copy, dest, str(size))
+
+
+def put_whole(dest: str, sha256: str) -> Command:
+    """Write standard input to ``dest`` if that is its digest; print the digest of what came."""
+    return script(_PUT_WHOLE, dest, sha256, limit=120)
 
 
 def part_state(dest: str, size: int) -> Command:

@@ -21,6 +21,9 @@ PATIENCE = 600
 LOST = (LostSession, Unreachable)
 """After these a transfer is tried again."""
 
+SMALL = 1 << 20
+"""A file of at most so many bytes goes whole, in one command."""
+
 REPORT = 1 << 20
 """Progress is told every so many bytes."""
 
@@ -47,7 +50,8 @@ def send(
 
     A part that is a true beginning of the file is continued, any other is begun anew; a file that
     is there already is not sent.  When the line drops, ``on_lost``
-    hears of it, and the transfer goes on where it was cut.
+    hears of it, and the transfer goes on where it was cut.  A small file goes in one command:
+    nothing of it is kept when the line drops.
 
     Raises StepFailed: XFER-001 the source is not the file that was planned, or
     cannot be read here, XFER-002 no room on
@@ -56,9 +60,10 @@ def send(
     """
     _refuse_another_size(source, size)
     progress = _Progress(on_bytes, patience)
+    way = _whole if size <= SMALL else _go_on
     try:
         retry.call(
-            lambda: _go_on(shell, source, dest, size, sha256, progress),
+            lambda: way(shell, source, dest, size, sha256, progress),
             on=LOST,
             waits=progress.waits,
             again=lambda _: progress.goes_on(),
@@ -76,7 +81,22 @@ def _refuse_another_size(source: Path, size: int) -> None:
     except OSError as error:
         raise _unreadable(source, error) from error
     if have != size:
-        raise _changed(source, size)
+        raise _changed(source, f"it has not {size} bytes")
+
+
+def _whole(
+    shell: Pipe, source: Path, dest: str, size: int, sha256: str, progress: _Progress
+) -> None:
+    for _ in range(2):
+        chunks = list(_pieces(source, 0, size, PACKET))
+        mine = hashlib.sha256(b"".join(chunks)).hexdigest()
+        if mine != sha256:
+            raise _changed(source, f"its sha256 was {sha256} and is {mine}")
+        done = _checked(shell, dest, shell.feed(files.put_whole(dest, sha256), chunks))
+        if (arrived := _first(done.out)) == sha256:
+            progress.reached(size)
+            return
+    raise _other_content(shell, source, dest, sha256, arrived)
 
 
 def _go_on(
@@ -100,11 +120,15 @@ def _go_on(
             progress.reached(size)
             return
         shell.run(files.drop_part(dest))
-    raise StepFailed(
+    raise _other_content(shell, source, dest, sha256, _first(arrived.out))
+
+
+def _other_content(shell: Pipe, source: Path, dest: str, sha256: str, arrived: str) -> StepFailed:
+    return StepFailed(
         "XFER-003",
         f"{dest} arrived on {shell.node} with another content",
         where=shell.node,
-        evidence=f"sha256 planned {sha256}, there {arrived.out.split()[0]}; the part was removed",
+        evidence=f"sha256 planned {sha256}, there {arrived}; the part was removed",
         next=next_line.shell(
             "sha256sum", str(source), note=f"if it is not {sha256}, the package changed: plan again"
         ),
@@ -112,6 +136,11 @@ def _go_on(
 
 
 _NONE = ("", "0", "")
+
+
+def _first(out: str) -> str:
+    """The digest of an answer."""
+    return (out.split() or ["unknown"])[0]
 
 
 class _Progress:
@@ -148,7 +177,7 @@ def _read(source: Path, offset: int, size: int, progress: _Progress) -> Iterator
             told = offset
             progress.reached(offset)
     if offset != size:
-        raise _changed(source, size)
+        raise _changed(source, f"it has not {size} bytes")
 
 
 def _pieces(source: Path, offset: int, end: int, most: int) -> Iterator[bytes]:
@@ -212,10 +241,10 @@ def _full(shell: Pipe, dest: str, result: Result) -> OmsfabError:
     )
 
 
-def _changed(source: Path, size: int) -> StepFailed:
+def _changed(source: Path, how: str) -> StepFailed:
     return StepFailed(
         "XFER-001",
-        f"{source} is not the file that was planned: it has not {size} bytes",
+        f"{source} is not the file that was planned: {how}",
         where="jump host",
         fix="put the package that was planned there again",
     )

@@ -16,6 +16,7 @@ from typing import Any
 import pymysql
 
 from omsfab.commands import docker
+from omsfab.ssh.transfer import SMALL
 from tests.simulation.metadb import MetaDb
 from tests.simulation.node import Answer, Container, File, Init, Node, parsed
 from tests.simulation.world import EPOCH, Process, World
@@ -34,7 +35,7 @@ FOUR = ((RM, "cluster_info"), (CM, "location_cm"), (CM, "host"), (CM, "resource_
 
 @cache
 def package() -> tuple[bytes, str]:
-    """A package for docker load, and the id of its image."""
+    """A package for docker load, and the id of its image; too large to go in one command."""
     config = json.dumps({"architecture": "amd64", "rootfs": {"diff_ids": []}}).encode()
     id = hashlib.sha256(config).hexdigest()
     manifest = [{"Config": f"{id}.json", "RepoTags": [REFERENCE], "Layers": []}]
@@ -43,6 +44,7 @@ def package() -> tuple[bytes, str]:
         for name, data in (
             (f"{id}.json", config),
             ("manifest.json", json.dumps(manifest).encode()),
+            ("layer", bytes(SMALL)),
         ):
             info = tarfile.TarInfo(name)
             info.size = len(data)

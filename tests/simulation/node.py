@@ -1317,6 +1317,16 @@ def _sha256(c: Call) -> Answer:
     return said(found.sha256) if found else err("no such file")
 
 
+def _put_whole(c: Call) -> Answer:
+    dest, sha256 = c.args
+    if c.node.full:
+        return 42, "", "dd: error writing: No space left on device"
+    came = hashlib.sha256(c.stdin).hexdigest()
+    if came == sha256:
+        c.node.files[dest] = File(c.stdin, at=c.world.now, writer=c.who)
+    return said(came)
+
+
 def _part_state(c: Call) -> Answer:
     dest, size = c.args[0], int(c.args[1])
     found = c.node.files.get(dest)
@@ -1507,6 +1517,7 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         posix._WRITE_IN_PLACE: _write_in_place,
         posix._STILL_WRITTEN: _still_written,
         posix._PUT_BACK: _put_back,
+        posix._PUT_WHOLE: _put_whole,
         posix._PART_STATE: _part_state,
         posix._APPEND: _append,
         posix._FINISH: _finish,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from omsfab.errors import LostSession, StepFailed
+from omsfab.errors import LostSession, PreflightError, StepFailed
 from omsfab.ssh import transfer
 
 MIB = 1 << 20
@@ -28,12 +28,17 @@ def package(tmp_path):
 
 
 class Counting:
-    """A shell that counts the bytes which are fed to the node."""
+    """A shell that counts its commands, and the bytes which are fed to the node."""
 
     def __init__(self, shell):
-        self.node, self.run, self._shell, self.sent = shell.node, shell.run, shell, 0
+        self.node, self._shell, self.sent, self.commands = shell.node, shell, 0, 0
+
+    def run(self, cmd, on_line=None):
+        self.commands += 1
+        return self._shell.run(cmd, on_line)
 
     def feed(self, cmd, chunks, on_line=None):
+        self.commands += 1
         return self._shell.feed(cmd, self._counted(chunks), on_line)
 
     def _counted(self, chunks):
@@ -240,3 +245,156 @@ def test_memory_does_not_grow_with_the_file(server, package, tmp_path):
     tracemalloc.stop()
 
     assert peak < 8 * MIB
+
+
+# --- small files: run.json, backups -------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path):
+    """64 KiB of noise, its digest, and where it shall go."""
+    path = tmp_path / "backup.jsonl"
+    path.write_bytes(os.urandom(64 << 10))
+    there = tmp_path / "there"
+    there.mkdir()
+    return path, hashlib.sha256(path.read_bytes()).hexdigest(), there / "backup.jsonl"
+
+
+def put(shell, source, dest, digest):
+    transfer.send(shell, source, str(dest), source.stat().st_size, digest, lambda n: None)
+
+
+@pytest.mark.parametrize("there", [None, b"", b"an older one"])
+def test_a_small_file_is_one_command(server, small, there):
+    """One round trip, also over a file that is there; readable for its owner alone, nothing
+    beside it."""
+    source, digest, dest = small
+    if there is not None:
+        dest.write_bytes(there)
+        dest.chmod(0o600)
+    shell = Counting(server.shell())
+    put(shell, source, dest, digest)
+
+    assert source.read_bytes() == dest.read_bytes()
+    assert (1, 0o600) == (shell.commands, dest.stat().st_mode & 0o777)
+    assert [dest] == list(dest.parent.iterdir())
+
+
+def test_a_small_file_that_is_there_stays(server, small):
+    """The very same file: nothing is written where it has arrived before."""
+    source, digest, dest = small
+    shutil.copy(source, dest)
+    before = dest.stat()
+    put(server.shell(), source, dest, digest)
+
+    assert (before.st_ino, before.st_mtime_ns) == (dest.stat().st_ino, dest.stat().st_mtime_ns)
+
+
+def test_what_a_name_points_to_is_not_written_to(server, small):
+    """A second name of an operator's file: the name is another file afterwards, his stays."""
+    source, digest, dest = small
+    his = dest.with_name("his")
+    his.write_bytes(b"his own")
+    os.link(his, dest)
+    put(server.shell(), source, dest, digest)
+
+    assert (b"his own", source.read_bytes()) == (his.read_bytes(), dest.read_bytes())
+
+
+class Spoiled(Counting):
+    """A line on which one byte is another at its end, so many times."""
+
+    times = 1
+
+    def feed(self, cmd, chunks, on_line=None):
+        chunks = list(chunks)
+        if self.times:
+            self.times -= 1
+            chunks[0] = bytes([chunks[0][0] ^ 1]) + chunks[0][1:]
+        return super().feed(cmd, chunks, on_line)
+
+
+def test_a_small_file_that_arrived_otherwise_is_sent_again(server, small):
+    """Once; what came first never had the name."""
+    source, digest, dest = small
+    shell = Spoiled(server.shell())
+    put(shell, source, dest, digest)
+
+    assert (2, source.read_bytes()) == (shell.commands, dest.read_bytes())
+
+
+def test_a_small_file_that_arrives_otherwise_again_is_refused(server, small):
+    """XFER-003; the former file stays, nothing lies beside it."""
+    source, digest, dest = small
+    dest.write_bytes(b"former")
+    shell = Spoiled(server.shell())
+    shell.times = 2
+    with pytest.raises(StepFailed) as error:
+        put(shell, source, dest, digest)
+
+    assert ("XFER-003", b"former") == (error.value.id, dest.read_bytes())
+    assert [dest] == list(dest.parent.iterdir())
+
+
+def test_a_small_source_that_changed_is_not_sent(server, small):
+    """XFER-001 with both digests, before a byte moves."""
+    source, digest, dest = small
+    shell = Counting(server.shell())
+    with pytest.raises(StepFailed) as error:
+        put(shell, source, dest, "0" * 64)
+
+    assert ("XFER-001", 0) == (error.value.id, shell.commands)
+    assert digest in error.value.what
+
+
+def test_a_small_file_cut_in_its_midst_goes_again(server, small, tmp_path):
+    """The session is killed while it is written: the former file stays until the whole one is
+    there."""
+    source, digest, dest = small
+    dest.write_bytes(b"former")
+    seen = []
+
+    class Cut(Counting):
+        def feed(self, cmd, chunks, on_line=None):
+            return super().feed(cmd, self._cut(list(chunks)), on_line)
+
+        def _cut(self, chunks):
+            yield chunks[0]
+            if not seen:
+                for session in server.sessions():
+                    os.kill(session, signal.SIGKILL)
+                seen.append(dest.read_bytes())
+            yield from chunks[1:]
+
+    shell = Cut(server.shell())
+    put(shell, source, dest, digest)
+
+    assert ([b"former"], source.read_bytes()) == (seen, dest.read_bytes())
+
+
+def test_a_directory_in_the_place_of_a_small_file(server, small):
+    """XFER-006, as for a large one."""
+    source, digest, dest = small
+    dest.mkdir()
+    with pytest.raises(PreflightError) as error:
+        put(server.shell(), source, dest, digest)
+
+    assert "XFER-006" == error.value.id
+
+
+def test_no_room_for_a_small_file(server, small):
+    """XFER-002 with df's figures; the former file stays, nothing lies beside it."""
+    source, digest, dest = small
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(dest.parent)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here (needs root)")
+    try:
+        dest.write_bytes(b"former")
+        with pytest.raises(StepFailed) as error:
+            put(server.shell(), source, dest, digest)
+        left, content = list(dest.parent.iterdir()), dest.read_bytes()
+    finally:
+        subprocess.run(["umount", str(dest.parent)], check=True)
+
+    assert ("XFER-002", b"former") == (error.value.id, content)
+    assert (True, [dest]) == (str(dest.parent) in error.value.evidence, left)
