@@ -338,8 +338,8 @@ GUARDS = (
     Guard(
         "what arrived has the digest that was planned",
         "omsfab/ssh/transfer.py",
-        "if arrived.out.split()[:1] == [sha256]:",
-        "if True:",
+        "        if there == whole:",
+        "        if True:",
         f"{SEND}a_changed_source_is_not_passed_off_as_the_planned_one",
     ),
     Guard(
@@ -348,6 +348,13 @@ GUARDS = (
         'if [ "$is" = "$sha256" ]; then',
         "if true; then",
         f"{SEND}a_small_file_that_arrives_otherwise_again_is_refused",
+    ),
+    Guard(
+        "the end of what writes a part is asked",
+        "omsfab/commands/scripts/append.sh",
+        'wait "$writer" || exit',
+        'wait "$writer"',
+        f"{SEND}a_writer_that_is_killed_has_not_written_the_file",
     ),
     Guard(
         "a part is continued only if it is a true beginning",

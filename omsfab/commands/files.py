@@ -16,7 +16,6 @@ from omsfab.secret import Secret
 # --- files -----------------------------------------------------------------------------------
 
 
-_SHA256 = script_text("sha256")
 _PRIVATE_DIRECTORY = script_text("private_directory")
 _READ_BYTES = script_text("read_bytes")
 _FILES_BELOW = script_text("files_below")
@@ -61,11 +60,6 @@ def files_below(path: str) -> Command:
 
 def list_names(path: str) -> Command:
     return command("ls", "-1", "--", path)
-
-
-def sha256(path: str, *, limit: float = 900) -> Command:
-    """Print the digest of the file, and then some: the first word counts."""
-    return script(_SHA256, path, limit=limit)
 
 
 def mkdir(path: str) -> Command:
@@ -140,6 +134,9 @@ AHEAD = 46
 """Exit status of ``extend`` when the file there is another one, or goes further."""
 
 
+OURS = "ours"
+"""What ``part_state`` prints for the digest of a part of our own sending."""
+
 _USE_COPY = script_text("use_copy")
 
 
@@ -154,14 +151,20 @@ def put_whole(dest: str, sha256: str) -> Command:
     return script(_PUT_WHOLE, dest, sha256, limit=120)
 
 
-def part_state(dest: str, size: int) -> Command:
-    """Print ``dest SIZE SHA256`` if it is all there, else ``part SIZE SHA256`` if some is."""
-    return script(_PART_STATE, dest, str(size), limit=900)
+def part_state(dest: str, size: int, ours: int = 0) -> Command:
+    """Print ``dest SHA256 SIZE`` if it is all there, else ``part SHA256 SIZE`` if some is.
+
+    A part of at most ``ours`` bytes, and not whole, is not hashed: OURS stands there instead.
+    """
+    return script(_PART_STATE, dest, str(size), str(ours), limit=900)
 
 
 def append(dest: str, offset: int) -> Command:
-    """Append standard input to the part, which has ``offset`` bytes; 0 begins anew."""
-    return script(_APPEND, dest, str(offset), limit=120)
+    """Append standard input to the part, which has ``offset`` bytes; 0 begins anew.
+
+    Prints ``SHA256 SIZE`` of the whole part.  What was there is read again: at 20 MB/s at least.
+    """
+    return script(_APPEND, dest, str(offset), limit=120 + offset / 20e6)
 
 
 def finish_part(dest: str) -> Command:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from omsfab import next_line, retry
+from omsfab import retry
 from omsfab.command import Command, command, shown
 from omsfab.commands import files
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
@@ -89,58 +89,58 @@ def _whole(
 ) -> None:
     for _ in range(2):
         chunks = list(_pieces(source, 0, size, PACKET))
-        mine = hashlib.sha256(b"".join(chunks)).hexdigest()
-        if mine != sha256:
-            raise _changed(source, f"its sha256 was {sha256} and is {mine}")
+        _refuse_another_content(source, chunks, sha256)
         done = _checked(shell, dest, shell.feed(files.put_whole(dest, sha256), chunks))
-        if (arrived := _first(done.out)) == sha256:
+        if done.out.split() == [sha256]:
             progress.reached(size)
             return
-    raise _other_content(shell, source, dest, sha256, arrived)
+    raise _other_content(shell, dest, sha256, done.out)
 
 
 def _go_on(
     shell: Pipe, source: Path, dest: str, size: int, sha256: str, progress: _Progress
 ) -> None:
     """One connection's worth; a second round only if the part turns out to be another file."""
+    whole = [sha256, str(size)]
     for _ in range(2):
-        state = _checked(shell, dest, shell.run(files.part_state(dest, size)))
-        kind, there, digest = (*state.out.split(), "", "0", "")[:3] if state.out.strip() else _NONE
-        if kind == "dest" and digest == sha256:
+        asked = shell.run(files.part_state(dest, size, progress.sent))
+        kind, *there = _checked(shell, dest, asked).out.split() or [""]
+        if kind == "dest" and there == whole:
             progress.reached(size)
             return
-        offset = _trusted(source, int(there), digest, size) if kind == "part" else 0
-        if offset < size or not size:
-            chunks = _read(source, offset, size, progress)
-            sent = shell.feed(files.append(dest, offset), chunks)
-            _checked(shell, dest, sent)
-        arrived = _checked(shell, dest, shell.run(files.sha256(f"{dest}.part")))
-        if arrived.out.split()[:1] == [sha256]:
+        if kind != "part" or there != whole:
+            progress.sent = _trusted(source, there, size) if kind == "part" else 0
+            append = files.append(dest, progress.sent)
+            there = _checked(
+                shell, dest, shell.feed(append, _read(source, size, progress))
+            ).out.split()
+        if there == whole:
             _checked(shell, dest, shell.run(files.finish_part(dest)))
             progress.reached(size)
             return
         shell.run(files.drop_part(dest))
-    raise _other_content(shell, source, dest, sha256, _first(arrived.out))
+        progress.sent = 0
+        _refuse_another_content(source, _pieces(source, 0, size, 1 << 20), sha256)
+    raise _other_content(shell, dest, sha256, " ".join(there))
 
 
-def _other_content(shell: Pipe, source: Path, dest: str, sha256: str, arrived: str) -> StepFailed:
+def _refuse_another_content(source: Path, chunks: Iterable[bytes], sha256: str) -> None:
+    mine = hashlib.sha256()
+    for chunk in chunks:
+        mine.update(chunk)
+    if mine.hexdigest() != sha256:
+        raise _changed(source, f"its sha256 was {sha256} and is {mine.hexdigest()}")
+
+
+def _other_content(shell: Pipe, dest: str, sha256: str, there: str) -> StepFailed:
     return StepFailed(
         "XFER-003",
-        f"{dest} arrived on {shell.node} with another content",
+        f"{dest} arrived on {shell.node} with another content, twice",
         where=shell.node,
-        evidence=f"sha256 planned {sha256}, there {arrived}; the part was removed",
-        next=next_line.shell(
-            "sha256sum", str(source), note=f"if it is not {sha256}, the package changed: plan again"
-        ),
+        evidence=f"sha256 planned, and on the jump host: {sha256}; there {there.strip() or 'none'};"
+        " what had arrived was removed",
+        fix=f"look for faults of disk, memory and network on {shell.node} (dmesg)",
     )
-
-
-_NONE = ("", "0", "")
-
-
-def _first(out: str) -> str:
-    """The digest of an answer."""
-    return (out.split() or ["unknown"])[0]
 
 
 class _Progress:
@@ -151,6 +151,8 @@ class _Progress:
         self._patience = patience
         self._told = -1
         self.most = 0
+        self.sent = 0
+        """So long a part on the node is of our own sending."""
         self._at = time.monotonic()
         self.waits = retry.Backoff()
 
@@ -167,16 +169,17 @@ class _Progress:
         return time.monotonic() - self._at <= self._patience
 
 
-def _read(source: Path, offset: int, size: int, progress: _Progress) -> Iterator[bytes]:
-    told = offset
-    progress.reached(offset)
-    for chunk in _pieces(source, offset, size, PACKET):
+def _read(source: Path, size: int, progress: _Progress) -> Iterator[bytes]:
+    """Yield what is to be sent yet."""
+    told = progress.sent
+    progress.reached(told)
+    for chunk in _pieces(source, told, size, PACKET):
+        progress.sent += len(chunk)
         yield chunk
-        offset += len(chunk)
-        if offset - told >= REPORT:
-            told = offset
-            progress.reached(offset)
-    if offset != size:
+        if progress.sent - told >= REPORT:
+            told = progress.sent
+            progress.reached(told)
+    if progress.sent != size:
         raise _changed(source, f"it has not {size} bytes")
 
 
@@ -195,10 +198,16 @@ def _pieces(source: Path, offset: int, end: int, most: int) -> Iterator[bytes]:
         raise _unreadable(source, error) from error
 
 
-def _trusted(source: Path, there: int, digest: str, size: int) -> int:
-    """Return where to go on: the length of the part if it is a true beginning of the file."""
+def _trusted(source: Path, part: Sequence[str], size: int) -> int:
+    """Return where to go on: the length of the part if it is a true beginning of the file.
+
+    One of our own sending is taken for it: its digest comes with that of the whole.
+    """
+    digest, there = part[0], int(part[1])
     if there > size:
         return 0
+    if digest == files.OURS:
+        return there
     mine = hashlib.sha256()
     left = there
     for chunk in _pieces(source, 0, there, 1 << 20):

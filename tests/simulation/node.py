@@ -1312,11 +1312,6 @@ def _put_back(c: Call) -> Answer:
     return OK
 
 
-def _sha256(c: Call) -> Answer:
-    found = c.node.files.get(c.args[0])
-    return said(found.sha256) if found else err("no such file")
-
-
 def _put_whole(c: Call) -> Answer:
     dest, sha256 = c.args
     if c.node.full:
@@ -1328,12 +1323,15 @@ def _put_whole(c: Call) -> Answer:
 
 
 def _part_state(c: Call) -> Answer:
-    dest, size = c.args[0], int(c.args[1])
+    dest, size, ours = c.args[0], int(c.args[1]), int(c.args[2])
     found = c.node.files.get(dest)
     if found is not None and len(found.content) == size:
-        return said(f"dest {size} {found.sha256}")
+        return said(f"dest {found.sha256} {size}")
     part = c.node.files.get(f"{dest}.part")
-    return said(f"part {len(part.content)} {part.sha256}") if part else OK
+    if part is None:
+        return OK
+    there = len(part.content)
+    return said(f"part {posix.OURS if there <= ours and there < size else part.sha256} {there}")
 
 
 def _append(c: Call) -> Answer:
@@ -1347,7 +1345,7 @@ def _append(c: Call) -> Answer:
         return 45, "", ""
     part.content += c.stdin
     part.at, part.writer = c.world.now, c.who
-    return OK
+    return said(f"{part.sha256} {len(part.content)}")
 
 
 def _finish(c: Call) -> Answer:
@@ -1507,7 +1505,6 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         init_job._MARKS: _marks,
         init_job._NEWEST: _newest,
         posix._PRIVATE_DIRECTORY: _full_mkdir,
-        posix._SHA256: _sha256,
         posix._READ_BYTES: _read_bytes,
         posix._FILES_BELOW: _files_below,
         posix._EXTEND: _extend,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -32,10 +33,13 @@ class Counting:
 
     def __init__(self, shell):
         self.node, self._shell, self.sent, self.commands = shell.node, shell, 0, 0
+        self.said = []
 
     def run(self, cmd, on_line=None):
         self.commands += 1
-        return self._shell.run(cmd, on_line)
+        done = self._shell.run(cmd, on_line)
+        self.said.append(done.out.strip())
+        return done
 
     def feed(self, cmd, chunks, on_line=None):
         self.commands += 1
@@ -45,6 +49,19 @@ class Counting:
         for chunk in chunks:
             self.sent += len(chunk)
             yield chunk
+
+
+class Spoiled(Counting):
+    """A line on which one byte is another at its end, so many times."""
+
+    times = 1
+
+    def feed(self, cmd, chunks, on_line=None):
+        chunks = list(chunks)
+        if self.times:
+            self.times -= 1
+            chunks[0] = bytes([chunks[0][0] ^ 1]) + chunks[0][1:]
+        return super().feed(cmd, chunks, on_line)
 
 
 def test_a_file_arrives_whole_and_progress_is_told(server, package, tmp_path):
@@ -117,6 +134,163 @@ def test_a_corrupted_part_is_begun_anew(server, package, tmp_path, length):
     assert digest == hashlib.sha256((tmp_path / "dest").read_bytes()).hexdigest()
 
 
+def once(at, act):
+    """A listener to progress that acts when so many bytes are there, and never again."""
+    done = []
+
+    def told(there):
+        if there >= at and not done:
+            done.append(there)
+            act()
+
+    return told
+
+
+def test_a_package_is_three_commands(server, package, tmp_path):
+    """What is there, the bytes and their digest, the name: the file is not read once more."""
+    source, digest = package
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert 3 == shell.commands
+
+
+def test_what_this_run_has_sent_is_not_hashed_before_the_rest_follows(server, package, tmp_path):
+    """After a cut the bytes flow again at once; the whole is proven at its end."""
+    source, digest = package
+
+    def cut():
+        for session in server.sessions():
+            os.kill(session, signal.SIGKILL)
+
+    shell = Counting(server.shell())
+    dest = tmp_path / "dest"
+    transfer.send(shell, source, str(dest), 24 * MIB, digest, once(12 * MIB, cut))
+
+    assert [True] == [said.startswith("part ours ") for said in shell.said if "part" in said]
+    assert digest == hashlib.sha256(dest.read_bytes()).hexdigest()
+
+
+def test_a_part_of_our_own_sending_is_proven_at_the_end(server, package, tmp_path):
+    """One bit of what had arrived flips while the line is down: all of it is sent again."""
+    source, digest = package
+    dest, part = tmp_path / "dest", tmp_path / "dest.part"
+
+    def cut():
+        for session in server.sessions():
+            os.kill(session, signal.SIGKILL)
+
+    def flip(_):
+        with part.open("r+b") as file:
+            file.seek(MIB)
+            byte = file.read(1)
+            file.seek(MIB)
+            file.write(bytes([byte[0] ^ 1]))
+
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(dest), 24 * MIB, digest, once(12 * MIB, cut), flip)
+
+    assert digest == hashlib.sha256(dest.read_bytes()).hexdigest()
+    assert shell.sent >= 47 * MIB
+
+
+@pytest.mark.parametrize("how", ["appends to", "truncates", "removes"])
+def test_who_meddles_with_the_part_is_noticed(server, package, tmp_path, how):
+    """Another hand on the part while it grows: it is not the file, so it is sent again."""
+    source, digest = package
+    dest, part = tmp_path / "dest", tmp_path / "dest.part"
+
+    def meddle():
+        if how == "appends to":
+            with part.open("ab") as file:
+                file.write(b"x")
+        elif how == "truncates":
+            os.truncate(part, 0)
+        else:
+            part.unlink()
+
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(dest), 24 * MIB, digest, once(8 * MIB, meddle))
+
+    assert digest == hashlib.sha256(dest.read_bytes()).hexdigest()
+    assert 48 * MIB == shell.sent
+    assert not list(tmp_path.glob("dest.*"))
+
+
+def test_a_package_that_changes_while_it_is_sent_is_told(server, package, tmp_path):
+    """XFER-001, as one that had changed before; nothing of it stays on the node."""
+    source, digest = package
+
+    def change():
+        with source.open("r+b") as file:
+            file.seek(20 * MIB)
+            file.write(b"another")
+
+    with pytest.raises(StepFailed) as error:
+        dest = str(tmp_path / "dest")
+        transfer.send(server.shell(), source, dest, 24 * MIB, digest, once(4 * MIB, change))
+
+    assert "XFER-001" == error.value.id
+    assert not list(tmp_path.glob("dest*"))
+
+
+def test_a_package_that_arrives_otherwise_twice_is_refused(server, package, tmp_path):
+    """XFER-003 with both digests; what was there is removed."""
+    source, digest = package
+    shell = Spoiled(server.shell())
+    shell.times = 2
+    with pytest.raises(StepFailed) as error:
+        transfer.send(shell, source, str(tmp_path / "dest"), 24 * MIB, digest, lambda n: None)
+
+    assert ("XFER-003", 48 * MIB) == (error.value.id, shell.sent)
+    assert digest in error.value.evidence
+    assert not list(tmp_path.glob("dest*"))
+
+
+def at_work_for(server):
+    """What runs below the sessions, by name."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, name = status.read_text().split()[:2]
+            environ = status.with_name("environ").read_bytes()
+            if f"OMSFAB_TEST={server.home}".encode() in environ:
+                found.setdefault(name.strip("()"), []).append(int(pid))
+    return found
+
+
+def test_a_writer_that_is_killed_has_not_written_the_file(server, package, tmp_path):
+    """Its status is asked: what it had written is no package, and does not get the name."""
+    source, digest = package
+
+    def kill():
+        pid = int((tmp_path / "dest.part.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(StepFailed) as error:
+        dest = str(tmp_path / "dest")
+        transfer.send(server.shell(), source, dest, 24 * MIB, digest, once(8 * MIB, kill))
+
+    assert "XFER-005" == error.value.id
+    assert not (tmp_path / "dest").exists()
+
+
+def test_a_digest_that_is_killed_proves_nothing(server, package, tmp_path):
+    """No digest is no proof: it is sent again, and proven then."""
+    source, digest = package
+    dest = tmp_path / "dest"
+
+    def kill():
+        now = at_work_for(server)
+        for pid in now.get("openssl", []) + now.get("sha256sum", []):
+            os.kill(pid, signal.SIGKILL)
+
+    shell = Counting(server.shell())
+    transfer.send(shell, source, str(dest), 24 * MIB, digest, once(8 * MIB, kill))
+
+    assert (48 * MIB, digest) == (shell.sent, hashlib.sha256(dest.read_bytes()).hexdigest())
+
+
 def test_a_writer_that_outlived_its_session_does_not_append(server, package, tmp_path):
     """A session may be cut for us and alive on the node: its `cat` is ended before we go on."""
     source, digest = package
@@ -167,11 +341,12 @@ def test_a_full_disk_is_told_with_its_figures(server, package, tmp_path):
 
 def test_a_changed_source_is_not_passed_off_as_the_planned_one(server, package, tmp_path):
     """The digest of the plan is what counts; the part of the other file does not stay."""
-    source, _ = package
+    source, digest = package
     with pytest.raises(StepFailed) as error:
         server.shell().send(source, str(tmp_path / "dest"), 24 * MIB, "0" * 64, lambda n: None)
 
-    assert "XFER-003" == error.value.id
+    assert ("XFER-001", "jump host") == (error.value.id, error.value.where)
+    assert digest in error.value.what
     assert not list(tmp_path.glob("dest*"))
 
 
@@ -299,19 +474,6 @@ def test_what_a_name_points_to_is_not_written_to(server, small):
     put(server.shell(), source, dest, digest)
 
     assert (b"his own", source.read_bytes()) == (his.read_bytes(), dest.read_bytes())
-
-
-class Spoiled(Counting):
-    """A line on which one byte is another at its end, so many times."""
-
-    times = 1
-
-    def feed(self, cmd, chunks, on_line=None):
-        chunks = list(chunks)
-        if self.times:
-            self.times -= 1
-            chunks[0] = bytes([chunks[0][0] ^ 1]) + chunks[0][1:]
-        return super().feed(cmd, chunks, on_line)
 
 
 def test_a_small_file_that_arrived_otherwise_is_sent_again(server, small):

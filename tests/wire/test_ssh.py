@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import getpass
-import hashlib
 import os
 import re
 import shlex
@@ -864,13 +863,10 @@ def _without_curl(sshd):
     (sshd.user / ".bashrc").write_text(f"PATH={tools}\n")
 
 
-def test_facts_of_a_node_are_printed(server, tmp_path):
+def test_facts_of_a_node_are_printed(server):
     """Every question has an answer on a plain Debian or CentOS."""
     shell = server.shell()
-    (tmp_path / "f").write_text("abc")
-    digest = hashlib.sha256(b"abc").hexdigest()
 
-    assert digest == shell.run(files.sha256(str(tmp_path / "f"))).out.split()[0]
     assert "127.0.0.1" in shell.run(files.addresses()).out.split()
     assert abs(time.time() - float(shell.run(files.clock()).out.split()[0])) < 60
 
