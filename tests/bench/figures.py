@@ -234,8 +234,9 @@ FIGURES = (
             "Cold, a whole process. One server of the lab answers on as many addresses, so its"
             " docker and sshd do the work of all of them. Rivals ask what fleet.status asks a"
             " node (docker, container, programs, the console's page) in one command line, 50 nodes"
-            " side by side; they do not ask MetaDB, which fleet.status does. ssh is held to"
-            " curve25519; parallel-ssh checks no host keys." if many == 1 else "",
+            " side by side; they ask neither MetaDB nor the VIP, which fleet.status does. ssh is"
+            " held to curve25519; parallel-ssh checks no host keys."
+            if many == 1 else "As for one node.",
         )
         for many in SWEEPS
     ),
@@ -271,7 +272,8 @@ FIGURES = (
         Figure(
             f"flood-{size}", "flood", f"docker_init.sh that says {size} MB", (Goal(1.1, SCRIPT),),
             "The step that starts, follows and judges docker_init.sh, all its output read, against"
-            " `docker exec` on the node with the output thrown away." if size == 4 else "",
+            " `docker exec` on the node with the output thrown away."
+            if size == 4 else "As for 4 MB.",
         )
         for size in (4, 400)
     ),

@@ -228,6 +228,7 @@ def _flood(place: Harness, size: int, rounds: int) -> None:
 
     def before() -> None:
         begin(place, f"flood-{size}", INIT_FLOOD_MB=size)
+        place.hosts(f"http://{place.lab.node(place.first).ip}:8088", [place.first])
         _forget_logs(place.lab, place.first)
 
     take(f"flood-{size}", {OURS: ours, SCRIPT: timed(alone)}, rounds, before)

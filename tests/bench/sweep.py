@@ -61,7 +61,7 @@ def _ways(place: Harness, ips: Sequence[str]) -> dict[str, Way | rivals.Missing]
     hosts = here / "hosts.yaml"
     hosts.write_text(
         lab.hosts_yaml(
-            f"http://{ips[0]}:8088", [],
+            f"http://{lab.vip}:8088", [],
             regions={"cn-lab": {"nodes": nodes}}, ssh={"known_hosts": str(known)},
         )
     )  # fmt: skip
@@ -78,7 +78,7 @@ def _ways(place: Harness, ips: Sequence[str]) -> dict[str, Way | rivals.Missing]
 
     def pssh() -> Way:
         python = rivals.environment("pssh") / "python"
-        words = (str(HERE / "pssh.py"), str(lab.key), str(WIDTH), ASKED, *ips)
+        words = (str(HERE / "with_pssh.py"), str(lab.key), str(WIDTH), ASKED, *ips)
         return process(str(python), *words)
 
     def pyinfra() -> Way:
@@ -87,9 +87,9 @@ def _ways(place: Harness, ips: Sequence[str]) -> dict[str, Way | rivals.Missing]
             *("--ssh-user", "root", "--ssh-key", str(lab.key)),
             *("--data", f"ssh_known_hosts_file={known}"),
             *("--data", "ssh_strict_host_key_checking=yes"),
-            *(",".join([*ips, ""]), "exec", "--", ASKED),
+            *(",".join(ips), "exec", "--", ASKED),
         ]
-        return process(*words)
+        return process(*words, cwd=here)  # it may leave a log where it runs
 
     fabric = (sys.executable, "-m", __name__, str(lab.key), str(known), ASKED, *ips)
     return {
