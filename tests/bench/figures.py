@@ -249,28 +249,29 @@ FIGURES = (
     ),
     Figure(
         "send-4", "send", "256 MiB to each of four nodes at once", (Goal(1.0, SCP_4),),
-        "As before; omsfab in one process, as in a run.",
+        "As to one node; omsfab in one process, as in a run.",
     ),
     Figure(
         "job", "job", "from a physical address to a VIP, one new node",
         (Goal(1.1, HAND), Goal(0.6, ANSIBLE)),
         "The guide's longer scenario on OceanBase: send and load the image, stop, back up and"
         " delete rows, change config.yaml, initialise, run and initialise the new node. All three"
-        " begin from the same fleet, the new node without the image, and the outcome is asked past"
-        " all of them. `tests/bench/hand.sh` stages before the outage, shares connections and"
-        " loads the image while it arrives; `tests/bench/playbook.yml` has pipelining and shared"
-        " connections. Of the checks, the journal, the lock and the way back neither has"
-        " anything. The last way is no rival: the old node's stop and docker_init.sh alone.",
+        " begin from the same fleet, the new node without the image, and know that the image does"
+        " not initialise itself (`init: always`); the outcome is asked past all of them."
+        " `tests/bench/hand.sh` stages before the outage, shares connections and loads the image"
+        " while it arrives; `tests/bench/playbook.yml` has pipelining and shared connections. Of"
+        " the checks, the journal, the lock and the way back neither has anything. The last way is"
+        " no rival: the old node's stop and docker_init.sh alone.",
     ),
     Figure(
-        "outage", "job", "of that: seconds without OMS", (Goal(1.1, ALONE),),
+        "outage", "job", "the outage of that job", (Goal(1.1, ALONE),),
         "How long CM of the old node did not accept a connection, asked every 20 ms past all of"
         " them. The last way is `supervisorctl stop all` and docker_init.sh in one line on the"
         " node.",
     ),
     *(
         Figure(
-            f"flood-{size}", "flood", f"docker_init.sh that says {size} MB", (Goal(1.1, SCRIPT),),
+            f"flood-{size}", "flood", f"a docker_init.sh that says {size} MB", (Goal(1.1, SCRIPT),),
             "The step that starts, follows and judges docker_init.sh, all its output read, against"
             " `docker exec` on the node with the output thrown away."
             if size == 4 else "As for 4 MB.",

@@ -21,7 +21,7 @@ PINNED = {
 
 
 class Missing(Exception):
-    """A rival cannot be had here; says why."""
+    """A rival cannot be had here; says why, as docs/speed.md may have it: no path, no host."""
 
 
 def home() -> Path:
@@ -58,5 +58,5 @@ def program(name: str) -> str:
 def _call(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise Missing(f"it cannot be installed: {(said or ['pip failed'])[-1][:200]}")
+        print(done.stderr, flush=True)
+        raise Missing("it cannot be installed on this machine")
