@@ -121,7 +121,7 @@ GUARDS = (
     Guard(
         "the scope: only this region's rows",
         "omsfab/metadb/scope.py",
-        "return _where(link, table, found, location, regions)",
+        "return _where(link, table, seen, location, regions)",
         'return "1 = 1", ""',
         f"{DB}only_this_regions_rows_go",
     ),

@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,23 @@ class Facts:
     settings: Mapping[str, str]
 
 
+EVERY_TABLE = (
+    *scopes.TABLES, "oms_normal_config", "oms_project", "oms_sync_project", "oms_version",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The tables that the questions of one look have in common."""
+
+    places: Sequence[tuple[str, str]]
+    known: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def begin(self, link: Link) -> None:
+        link.tables = self.known
+        scopes.find_all(link, self.places)
+
+
 class MetaDbEdge:
     """Everything omsfab asks of a MetaDB or does to it.
 
@@ -97,6 +114,7 @@ class MetaDbEdge:
         from_node: Callable[[str], MetaDbEdge] | None = None,
     ) -> None:
         self._from_node = from_node
+        self._look: _Look | None = None
         self._server = Server(metadb, connect, limits or Limits(), on_statement, in_run)
 
     def running(self, on_statement: OnStatement | None = None) -> MetaDbEdge:
@@ -113,9 +131,19 @@ class MetaDbEdge:
     def _ask(self, doing: str, question: Callable[[Link], T], *, utc: bool = True) -> T:
         with Link(self._server, utc=utc) as link:
             try:
+                if self._look is not None:
+                    self._look.begin(link)
                 return question(link)
             except DbError as exc:
                 raise self._server.error(exc, doing) from exc
+
+    def one_look(self, tables: Sequence[str] = (), heartbeat_db: str = "") -> MetaDbEdge:
+        """The same MetaDB for questions that belong together, one right after the other: what is
+        there of these tables (default: of all) is asked once, by the first of them."""
+        made = copy.copy(self)
+        places = [(scopes.schema_of(self._server, one), one) for one in tables or EVERY_TABLE]
+        made._look = _Look([*places, *([(heartbeat_db, "heart_beat")] if heartbeat_db else ())])
+        return made
 
     # --- questions ---------------------------------------------------------------------------
 
@@ -174,11 +202,11 @@ class MetaDbEdge:
         return self._ask("asking for its version", _facts)
 
     def statement_time(self) -> float:
-        """Seconds that a statement takes, without the way there and the login: the best of five."""
+        """Seconds that a statement takes, without way and login: the best of three."""
 
         def question(link: Link) -> float:
             took = []
-            for _ in range(5):
+            for _ in range(3):
                 began = time.monotonic()
                 link.rows(sql.CLOCK)
                 took.append(time.monotonic() - began)
@@ -214,30 +242,32 @@ class MetaDbEdge:
         *,
         rows: str = "delete",
         allow_empty: bool = False,
+        facts: Facts | None = None,
     ) -> Scope:
         """Find the rows of a region, what they are and what refers to them, and prove that they
-        could be deleted (or changed, with ``rows`` "update") and restored.
+        could be deleted (or changed, with ``rows`` "update") and restored.  ``facts``: as they were
+        asked in the same look.
 
         Raises DB-020, -022, -023, -025, -026, -027; changes nothing.
         """
         update = rows == "update"
 
         def question(link: Link) -> Scope:
-            self._refuse_read_only(_facts(link))
+            self._refuse_read_only(facts or _facts(link))
             scope = scopes.scope_of(link, location, tables, by_value=update)
-            for table in scope.tables:
-                deleted = not update or table.table == "cluster_info"
-                if table.rows:  # where nothing goes, nothing is asked for
-                    scopes.refuse_unsafe(link, table, deleted=deleted)
-                    scopes.refuse_powerless(link, table, deleted=deleted)
+            # where nothing goes, nothing is asked for
+            changes = [table for table in scope.tables if table.rows]
+            deleted = ["cluster_info"] if update else [table.table for table in changes]
+            if changes:
+                scopes.refuse_unsafe(link, changes, deleted)
+            for table in changes:
+                scopes.refuse_powerless(link, table, deleted=table.table in deleted)
             info = scope.of("cluster_info")
             if info is not None and info.rows != 1 and not (allow_empty and info.rows == 0):
                 raise surgery.region_row_error(
                     self._server, location, info.rows, self._server.refusal
                 )
-            return replace(
-                scope, shown=_shown(link, scope), references=referring.references(link, scope)
-            )
+            return replace(scope, shown=_shown(scope), references=referring.references(link, scope))
 
         return self._ask("preparing the change of rows", question)
 
@@ -253,7 +283,7 @@ class MetaDbEdge:
         def question(link: Link) -> str | None:
             by_value = record.rows == "update"
             scope = scopes.scope_of(link, record.location, record.tables, by_value=by_value)
-            lines = identity.changed(record.shown, _shown(link, scope)) if record.shown else []
+            lines = identity.changed(record.shown, _shown(scope)) if record.shown else []
             return "\n".join(lines) or None
 
         return self._ask("comparing the rows with those shown", question)
@@ -553,8 +583,9 @@ class MetaDbEdge:
         self, location: int, heartbeat_db: str, ips: Sequence[str], beat_age: float
     ) -> str | None:
         """None when each address is ONLINE with a young enough beat; otherwise what is missing."""
-        hosts = {row.ip: row.status for row in self.hosts(location)}
-        beats = self.beats(heartbeat_db)
+        look = self.one_look(["host", "resource_group"], heartbeat_db)
+        hosts = {row.ip: row.status for row in look.hosts(location)}
+        beats = look.beats(heartbeat_db)
         missing = []
         for ip in ips:
             status, age = hosts.get(ip), beats.get(ip)
@@ -573,8 +604,8 @@ def _where_is(location: int, ip: str, link: Link) -> str:
     return proof.where_is(link, location, ip)
 
 
-def _shown(link: Link, scope: Scope) -> Shown:
-    return identity.shown(scopes.read_table(link, table, lock=False) for table in scope.tables)
+def _shown(scope: Scope) -> Shown:
+    return identity.shown(table.seen() for table in scope.tables)
 
 
 def clear_step(location: int) -> str:

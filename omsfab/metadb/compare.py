@@ -18,65 +18,69 @@ from omsfab.metadb import references as referring
 from omsfab.metadb import scope as scopes
 from omsfab.metadb.backup import Backup, Cells, TableRows
 from omsfab.metadb.connection import Link
-from omsfab.metadb.scope import Found
+from omsfab.metadb.scope import Found, Seen
 from omsfab.next_line import shell
 
 
 def wrong_url(link: Link, location: int, url: CmUrl, old: CmUrl | None) -> str | None:
     """What cluster_info says instead of: one row of the region, with this cm_url, and no row with
     the old one; None if it is so."""
-    info = scopes.look(link, ["cluster_info"])["cluster_info"]
-    urls = _urls(link, info, scopes.equals(info.need("code"), str(location)))
+    found = scopes.look(link, ["cluster_info"])
+    code = scopes.equals(found["cluster_info"].need("code"), str(location))
+    info = scopes.read_whole(link, found, {"cluster_info": [code]})["cluster_info"]
+    at = info.found.columns.index(info.found.need("cm_url"))
+    urls = [CmUrl.read(_text(row[at])) for (ours,), row in info.rows if ours]
     if len(urls) != 1:
         return f"cluster_info has {len(urls)} rows for cm_location {location}, expected 1"
     if not urls[0].same_as(url):
         return f"cluster_info.cm_url is {urls[0]}, expected {url}"
     if old is None or old.same_as(url):
         return None
-    return next(_carrying(link, info, old), None)
+    return next(_carrying(info, old), None)
 
 
 def other_urls(
     link: Link, location: int, url: CmUrl, old: CmUrl | None, tables: Sequence[str]
 ) -> str | None:
     """What the tables whose columns are not public say otherwise about cm_url."""
-    found = scopes.look(link, [table for table in tables if table != "cluster_info"])
+    found = scopes.look(link, [*dict.fromkeys((*tables, "cluster_info"))])
+    seen = scopes.read_region(link, found, location)
     lines = [
         f"location_cm.cm_url is {here}, not {url}"
-        for here in _of_location_cm(link, location, found)
+        for here in _of_location_cm(link, location, seen)
         if not here.same_as(url)
     ]
     if old is not None and not old.same_as(url):
-        lines += [line for table in found.values() for line in _carrying(link, table, old)]
+        others = (table for name, table in seen.items() if name != "cluster_info")
+        lines += [line for table in others for line in _carrying(table, old)]
     return "\n".join(lines) or None
 
 
-def _urls(link: Link, found: Found, where: str) -> list[CmUrl]:
-    rows = scopes.read_rows(link, found, where, columns=[found.need("cm_url")])
-    return [CmUrl.read((value or b"").decode("utf-8", "replace")) for (value,) in rows]
-
-
-def _of_location_cm(link: Link, location: int, found: Mapping[str, Found]) -> list[CmUrl]:
+def _of_location_cm(link: Link, location: int, seen: Mapping[str, Seen]) -> list[CmUrl]:
     """What location_cm says about the region, where it has such a column and can be scoped."""
-    table = found.get("location_cm")
-    if table is None or table.column("cm_url") is None:
+    column = seen["location_cm"].found.column("cm_url") if "location_cm" in seen else None
+    if column is None:
         return []
     try:
-        scope = scopes.scope_of(link, location, ["location_cm"]).tables[0]
+        scope = scopes.scope_in(link, seen, location, ["location_cm"]).tables[0]
     except OmsfabError:
         return []
-    return _urls(link, table, scope.where)
+    at = [one.name for one in scope.found.written].index(column.name)
+    return [CmUrl.read(_text(row[at])) for row in scope.mine]
 
 
-def _carrying(link: Link, table: Found, old: CmUrl) -> Iterator[str]:
+def _carrying(seen: Seen, old: CmUrl) -> Iterator[str]:
     """Yield which text columns still name host and port of the old cm_url."""
-    texts = [column for column in table.columns if column.text]
-    rows = scopes.read_rows(link, table, "1 = 1", columns=texts) if texts else ()
-    for row in rows:
+    texts = [column for column in seen.found.columns if column.text]
+    for row in sorted(seen.cells(*texts), key=repr):
         for column, value in zip(texts, row, strict=True):
             if value is not None and old.carried_by(value):
-                text = value.decode("utf-8", "replace")[:100]
-                yield f"{table.table}.{column.name} still carries the old cm_url: {text}"
+                text = _text(value)[:100]
+                yield f"{seen.found.table}.{column.name} still carries the old cm_url: {text}"
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 # --- every row is back -----------------------------------------------------------------------
@@ -96,7 +100,8 @@ def rows_back(
     """Which rows that went are not back by their natural key, or have another id while something
     refers to them; with the line that mends it.  None if all is well."""
     found = scopes.look(link, [table.table for table in backup.tables])
-    lines, mends, moved = _lacking(link, backup, found, old, new)
+    seen = scopes.read_whole(link, found, {})
+    lines, mends, moved = _lacking(link, backup, seen, old, new)
     for line, mend in _dangling(link, backup, found, moved):
         lines.append(line)
         mends.append(mend)
@@ -114,18 +119,18 @@ def rows_back(
 
 
 def _lacking(
-    link: Link, backup: Backup, found: Mapping[str, Found], old: CmUrl | None, new: CmUrl
+    link: Link, backup: Backup, seen: Mapping[str, Seen], old: CmUrl | None, new: CmUrl
 ) -> tuple[list[str], list[str], dict[str, dict[bytes, bytes]]]:
     """What is not back, what mends it, and by table the former ids with what they are now."""
     lines: list[str] = []
     mends: list[str] = []
     moved: dict[str, dict[bytes, bytes]] = {}
     for table in reversed(backup.tables):
-        here = found.get(table.table)
+        here = seen.get(table.table)
         if here is None:
             lines += [f"{table.table}: the table is gone"] if table.rows else []
             continue
-        now = scopes.read_rows(link, here, "1 = 1", columns=table.columns)
+        now = scopes.rows_as(link, here, table.columns)
         lacking, others = _compare(table, now)
         for row in lacking:
             lines.append(f"{table.table} {identity.key(table, row)} is not back")
@@ -144,7 +149,7 @@ def _dangling(
     scope = scopes.Scope(
         backup.location, (),
         tuple(
-            scopes.TableScope(found[table.table], table.where, False, 0, "")
+            scopes.TableScope(found[table.table], table.where, False, "")
             for table in backup.tables
             if table.table in found
         ),
@@ -212,25 +217,24 @@ def _insert(
 
 def left_over(link: Link, tables: Sequence[str]) -> str | None:
     """What no OMS has in service: hosts of a group that is gone, and two rows of one key."""
-    found = scopes.look(link, tables)
+    wanted = [table for table in tables if table != "location_cm"]  # a url per node: a row per node
+    seen = scopes.read_whole(link, scopes.look(link, wanted), {})
     lines: list[str] = []
-    if {"host", "resource_group"} <= {*found}:
-        host, group = found["host"], found["resource_group"]
-        groups = scopes.values(link, group, group.need("id"))
-        columns = [host.need("ip"), host.need("resource_group_id")]
+    if {"host", "resource_group"} <= {*seen}:
+        host, group = seen["host"], seen["resource_group"]
+        groups = group.values(group.found.need("id"))
+        columns = [host.found.need("ip"), host.found.need("resource_group_id")]
         lines += [
             f"host {_word(ip)} is of resource_group {_word(key)}, which is gone"
-            for ip, key in scopes.read_rows(link, host, "1 = 1", columns=columns)
+            for ip, key in sorted(host.cells(*columns), key=repr)
             if key is not None and _word(key) not in groups
         ]
-    for table, here in found.items():
-        if table == "location_cm":  # a url per node is a row per node
-            continue
-        key = here.column(identity.KEYS[table][0])
-        rows = scopes.read_rows(link, here, "1 = 1", columns=[key]) if key else ()
+    for table, here in seen.items():
+        key = here.found.column(identity.KEYS[table][0])
+        counted = Counter(here.cells(key)) if key else {}
         lines += [
             f"{table} has {times} rows of {key.name} {_word(value)}"
-            for (value,), times in sorted(Counter(rows).items(), key=repr)
+            for (value,), times in sorted(counted.items(), key=repr)
             if key and times > 1
         ]
     return "\n".join(lines) or None

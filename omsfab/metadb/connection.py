@@ -61,6 +61,8 @@ class Server:
     in_run: bool = False
     session: list[str] = field(default_factory=list, compare=False, repr=False)
     """How a session is set up, once a connection has asked which limits this server knows."""
+    names: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
+    """How tables are written here, by schema and name as they are asked for."""
     rest: dict[bool, list[tuple[Any, float]]] = field(
         default_factory=lambda: {True: [], False: []}, compare=False, repr=False
     )
@@ -321,10 +323,13 @@ class Link:
         self.run(text)
         self._altered = True
 
-    def begin(self) -> None:
+    def identify(self) -> None:
+        """Ask which connection this is, for whoever has to end it from elsewhere."""
         with contextlib.suppress(pymysql.Error):
             rows = self.rows(sql.WHO_AM_I)
             self.identity = rows[0] if rows else None
+
+    def begin(self) -> None:
         self.run(sql.BEGIN)
         self.in_transaction = True
 

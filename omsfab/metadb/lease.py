@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
 
@@ -32,12 +32,13 @@ watched then: a renewal falls into them if anybody lives."""
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that was taken; ``token`` is the fence."""
+    """A lease that was taken; ``token`` is the fence, ``places`` where it lay by then."""
 
     cluster: str
     run_id: str
     owner: str
     token: int
+    places: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,8 @@ def take(server: Server, cluster: str, run_id: str, owner: str, life: int = LIFE
             for one in held.values():
                 if one.run_id and not _mine(one, run_id, owner):
                     raise refusal(server, one, run_id)
-            lease = Lease(cluster, run_id, owner, max(one.token for one in held.values()) + 1)
+            token = max(one.token for one in held.values()) + 1
+            lease = Lease(cluster, run_id, owner, token, places(link))
             args = (lease.token, run_id, owner, life, cluster)
             in_all(link, lambda schema: sql.lease_take(lease_table(schema)), args)
             link.commit()
@@ -491,7 +493,7 @@ class LeaseKeeper:
         self._server, self._every, self._life = server, every, life
         self._stop = threading.Event()
         self._lost: LockLost | None = None
-        self._places: tuple[str, ...] = ()
+        self._places = lease.places
         self._renewed = _awake()
         self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="omsfab-lease", daemon=True)

@@ -46,9 +46,7 @@ class Pointer:
 
 def pointers(link: Link, scope: Scope) -> list[Pointer]:
     """Every column that refers to rows of the four tables, other than the four's own order."""
-    found: list[Pointer] = []
-    for to in scope.tables:
-        found += _keys(link, to, scope)
+    found = [*_keys(link, scope)] if scope.tables else []
     keyed = {one.place.lower() for one in found}
     found += [one for one in _named(link, scope) if one.place.lower() not in keyed]
     return found
@@ -77,14 +75,18 @@ def count(link: Link, one: Pointer, where: str) -> int | None:
     return int(rows[0][0])
 
 
-def _keys(link: Link, to: TableScope, scope: Scope) -> Iterator[Pointer]:
-    here = to.found
-    for row in link.rows(sql.FOREIGN_KEYS, (here.schema, here.name)):
-        key, schema, table, name, column, rule = (
-            value.decode() if isinstance(value, bytes) else str(value) for value in row
-        )
-        if not _goes_before(schema, table, here, scope):
-            yield Pointer(schema, table, name, to, column, key, rule)
+def _keys(link: Link, scope: Scope) -> Iterator[Pointer]:
+    places = [part for to in scope.tables for part in (to.found.schema, to.found.name)]
+    rows = [
+        [value.decode() if isinstance(value, bytes) else str(value) for value in row]
+        for row in link.rows(sql.foreign_keys(len(scope.tables)), places)
+    ]
+    for to in scope.tables:
+        for there, named, key, schema, table, name, column, rule in rows:
+            if not to.found.is_named(there, named):
+                continue
+            if not _goes_before(schema, table, to.found, scope):
+                yield Pointer(schema, table, name, to, column, key, rule)
 
 
 def _goes_before(schema: str, table: str, to: Found, scope: Scope) -> bool:

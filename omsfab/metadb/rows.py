@@ -15,7 +15,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -37,6 +37,8 @@ from omsfab.metadb.scope import (
     look,
     read_rows,
     read_table,
+    read_whole,
+    rows_as,
     schema_of,
     scope_of,
 )
@@ -171,10 +173,9 @@ def _writers(server: Server, record: ClearRows) -> tuple[str, ...]:
         try:
             for pause in (0.0, server.limits.quiet):
                 time.sleep(pause)
-                link.tables.clear()
                 by_value = record.rows == "update"
                 scope = scope_of(link, record.location, record.tables, by_value=by_value)
-                reads.append(_read(link, scope, None, lock=False))
+                reads.append(_seen(scope))
         except DbError as exc:
             raise server.error(exc, "looking for others that write rows") from exc
     before, now = reads
@@ -267,8 +268,8 @@ def keep(
     dirty, again = f"dirty@{location}", f"again@{location}"
     with Link(server) as link:
         try:
-            cleared = read_marker(link, lease.run_id, step)
-            redo = read_marker(link, lease.run_id, dirty) is not None
+            marks = read_markers(link, lease.run_id, [step, dirty])
+            cleared, redo = marks.get(step), dirty in marks
         except DbError as exc:
             raise server.error(exc, "reading the marker") from exc
     if cleared is None:
@@ -335,7 +336,6 @@ def _watch(server: Server, backup: Backup, expected: identity.Shown) -> list[str
         try:
             for pause in (0.0, server.limits.quiet):
                 time.sleep(pause)
-                link.tables.clear()
                 if came := identity.changed(expected, _remains(link, backup)):
                     return came
         except DbError as exc:
@@ -345,26 +345,22 @@ def _watch(server: Server, backup: Backup, expected: identity.Shown) -> list[str
 
 def _remains(link: Link, backup: Backup) -> identity.Shown:
     """The fingerprint of what the region has now, and of whatever has a saved row's key."""
-    scope = _remaining_scope(link, backup)
-    return identity.shown(_read(link, scope, None, lock=False).tables)
+    return identity.shown(_seen(_remaining_scope(link, backup)).tables)
 
 
 def _remaining_scope(link: Link, backup: Backup) -> Scope:
     """The rows that were saved, those of the region as it is now, and those with a saved row's
     natural key: a host of a group that is gone is among them."""
     known = {table.table: table.where for table in backup.tables}
-    scope = scope_of(link, backup.location, [*known], known=known)
-    tables: list[TableScope] = []
-    for now in scope.tables:
-        then = backup.of(now.table)
-        keys = identity.key_of(then) if then else ()
-        either = [now.where, *((then.where,) if then else ())]
-        for n in keys:
-            values = {row[n] for row in (then.rows if then else ())} - {None}
-            either += [equals(then.columns[n], v.decode()) for v in values if then and v]
-        where = " or ".join(f"({one})" for one in dict.fromkeys(either))
-        tables.append(TableScope(now.found, where, False, now.rows, now.prose))
-    return Scope(scope.location, scope.regions, tuple(tables))
+    also = {table.table: [table.where, *_with_its_keys(table)] for table in backup.tables}
+    return scope_of(link, backup.location, [*known], known=known, also=also)
+
+
+def _with_its_keys(table: TableRows) -> Iterator[str]:
+    """Yield the conditions for rows that have the natural key of one that was saved."""
+    for n in identity.key_of(table):
+        values = {row[n] for row in table.rows} - {None}
+        yield from (equals(table.columns[n], v.decode()) for v in sorted(filter(None, values)))
 
 
 def _pairs(found: object) -> identity.Shown:
@@ -435,7 +431,7 @@ def drop_hosts(
         gone = [equals(column, ip) for ip in ips if ip not in _addresses(before)]
         where = f"({host.where}) and ({' or '.join(gone) or '1 = 0'})"
         work.scope = Scope(
-            location, scope.regions, (TableScope(host.found, where, False, 0, host.prose),)
+            location, scope.regions, (TableScope(host.found, where, False, host.prose),)
         )
         work.backup = _read(link, work.scope, work, lock=True)
         work.paths = files.save(work.backup, directory, f"{stem(location)}-before-restore")
@@ -491,22 +487,26 @@ def save(
                 if fresh
                 else scope_of(link, location, tables)
             )
-            backup = _read(link, scope, None, lock=False, run_id=run_id)
+            backup = _seen(scope, _stamped(link, run_id, "save"))
         except DbError as exc:
             raise server.error(exc, "reading the rows of the region") from exc
     return Cleared(backup.counts, files.save(backup, directory, stem(location)))
 
 
 def _scope_of_there(
-    link: Link, location: int, tables: Sequence[str], known: Mapping[str, str] | None = None
+    link: Link,
+    location: int,
+    tables: Sequence[str],
+    known: Mapping[str, str] | None = None,
+    also: Mapping[str, Sequence[str]] | None = None,
 ) -> Scope:
     """The scope in those of the tables that exist, and can be looked up."""
-    there = {*find_all(link, [(schema_of(link, table), table) for table in tables])}
+    there = {*find_all(link, [(schema_of(link.server, table), table) for table in tables])}
     if "resource_group" not in there:
         there -= {"host", "location_cm"}
-    if not there or find(link, schema_of(link, "cluster_info"), "cluster_info") is None:
+    if not there or find(link, schema_of(link.server, "cluster_info"), "cluster_info") is None:
         return Scope(location, (), ())
-    return scope_of(link, location, sorted(there), known=known)
+    return scope_of(link, location, sorted(there), known=known, also=also)
 
 
 COPY = "its copy on the initial node takes its place: --from"
@@ -541,6 +541,7 @@ def _transact(
     try:
         if unchecked:
             link.alter(sql.UNCHECKED)
+        link.identify()
         link.begin()
         _fence(link, work)
         if _marker(link, work) is not None:
@@ -570,16 +571,21 @@ def marked(link: Link, run_id: str, step: str) -> bool:
 
 
 def read_marker(link: Link, run_id: str, step: str) -> Mapping[str, Any] | None:
-    """What the run has written down with the step that it committed; None if it has not.
+    """What the run has written down with the step that it committed; None if it has not."""
+    return read_markers(link, run_id, [step]).get(step)
+
+
+def read_markers(link: Link, run_id: str, steps: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """What the run has written down with those of the steps that it committed.
 
     In whichever place: a run may have begun with a former version.
     """
+    found: dict[str, Mapping[str, Any]] = {}
     for schema in leases.places(link):
-        rows = link.rows(sql.marker_read(leases.marker_table(schema)), (run_id, step))
-        if rows:
-            found: Mapping[str, Any] = json.loads(rows[0][1])
-            return found
-    return None
+        text = sql.markers_read(leases.marker_table(schema), len(steps))
+        for step, detail in link.rows(text, (run_id, *steps)):
+            found.setdefault(leases.text_of(step), json.loads(detail))
+    return found
 
 
 def _marker(link: Link, work: _Work) -> Mapping[str, Any] | None:
@@ -591,7 +597,7 @@ def _mark(link: Link, work: _Work, undoes: Sequence[str], detail: Mapping[str, o
     lease = work.lease
     args = (leases.LIFE, lease.cluster, lease.token, lease.run_id)
     leases.in_all(link, lambda schema: sql.lease_renew(leases.lease_table(schema)), args)
-    for step in (*undoes, work.step):
+    for step in (*undoes, work.step):  # each by its whole key: no row of another is waited for
         gone = (work.run_id, step)
         leases.in_all(link, lambda schema: sql.marker_drop(leases.marker_table(schema)), gone)
     first = (leases.places(link) or (sql.OWN_SCHEMA,))[0]
@@ -723,18 +729,23 @@ def _who_locks(server: Server) -> str:
 # --- parts of a change -----------------------------------------------------------------------
 
 
-def _read(link: Link, scope: Scope, work: _Work | None, *, lock: bool, run_id: str = "") -> Backup:
+def _read(link: Link, scope: Scope, work: _Work, *, lock: bool) -> Backup:
+    """The rows as they are now; a table without a row to delete needs no right to do so."""
+    tables = tuple(read_table(link, one, lock=lock and one.rows > 0) for one in scope.tables)
+    made = _stamped(link, work.run_id, work.step)
+    return replace(made, location=scope.location, tables=tables)
+
+
+def _seen(scope: Scope, made: Backup | None = None) -> Backup:
+    """The rows as they were in the moment of the look."""
+    tables = tuple(table.seen() for table in scope.tables)
+    return replace(made or Backup("", "", 0, "", "", ()), location=scope.location, tables=tables)
+
+
+def _stamped(link: Link, run_id: str, step: str) -> Backup:
+    """A backup without rows, of this server and moment."""
     version, _, clock = link.rows(sql.FACTS)[0]
-    return Backup(
-        run_id=work.run_id if work else run_id,
-        step=work.step if work else "save",
-        location=scope.location,
-        made=str(clock),
-        server=str(version),
-        tables=tuple(  # a table without a row to delete needs no right to do so
-            read_table(link, table, lock=lock and table.rows > 0) for table in scope.tables
-        ),
-    )
+    return Backup(run_id, step, 0, str(clock), str(version), ())
 
 
 def _copy(path: Path, mirror: Mirror) -> None:
@@ -803,10 +814,11 @@ def _refuse_oversize(link: Link, backup: Backup) -> None:
 def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[str]) -> Scope:
     """What the region has there now, and what it had: both go before the saved rows come."""
     known = {table.table: table.where for table in wanted.tables}
+    also = {table.table: ["1 = 1" if table.whole else table.where] for table in wanted.tables}
     scope = (
-        _scope_of_there(link, location, [*known, *absent], known)
+        _scope_of_there(link, location, [*known, *absent], known, also)
         if absent
-        else scope_of(link, location, [*known], known=known)
+        else scope_of(link, location, [*known], known=known, also=also)
     )
     tables: list[TableScope] = []
     for now in scope.tables:
@@ -823,8 +835,7 @@ def _restore_scope(link: Link, wanted: Backup, location: int, absent: Sequence[s
                 fix="restore into the version of OMS that the backup came from",
                 next=fab("meta.show"),
             )
-        both = "1 = 1" if then.whole else f"({now.where}) or ({then.where})"
-        tables.append(TableScope(now.found, both, then.whole, now.rows, now.prose))
+        tables.append(replace(now, where="1 = 1", whole=True) if then.whole else now)
     return Scope(location, scope.regions, tuple(tables))
 
 
@@ -885,11 +896,14 @@ def others_unchanged(server: Server, source: Path) -> tuple[str, ...]:
     names = {table.table: table.where for table in backup.tables if not table.whole}
     with Link(server) as link:
         try:
-            scope = scope_of(link, backup.location, [*names], known=names)
+            also = {table: [where] for table, where in names.items()}
+            scope = scope_of(link, backup.location, [*names], known=names, also=also)
             for table in backup.tables:
                 now = scope.of(table.table)
                 if now is not None and not table.whole:
-                    _compare_others(link, table, now, notes, wrong)
+                    others = _others(link, table, now)
+                    wrong += _differing(table, table.others, others)
+                    notes += _moved(table, table.others, others)
         except DbError as exc:
             raise server.error(exc, "reading the rows of other regions") from exc
     if wrong:
@@ -903,14 +917,11 @@ def others_unchanged(server: Server, source: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _compare_others(
-    link: Link, table: TableRows, scope: TableScope, notes: list[str], wrong: list[str]
-) -> None:
+def _others(link: Link, table: TableRows, scope: TableScope) -> Sequence[Cells]:
     """The region's rows may have new ids by now: neither these nor the old ones are others'."""
-    where = sql.others(f"({table.where}) or ({scope.where})")
-    now = read_rows(link, scope.found, where, columns=table.columns)
-    wrong += _differing(table, table.others, now)
-    notes += _moved(table, table.others, now)
+    if table.columns == scope.found.written:
+        return scope.others
+    return read_rows(link, scope.found, sql.others(scope.where), columns=table.columns)
 
 
 def _moved(table: TableRows, rows: Sequence[Cells], now: Sequence[Cells]) -> list[str]:
@@ -931,12 +942,12 @@ def as_saved(server: Server, source: Path) -> str | None:
     wrong: list[str] = []
     with Link(server) as link:
         try:
-            found = look(link, [table.table for table in backup.tables])
+            seen = read_whole(link, look(link, [table.table for table in backup.tables]), {})
             for table in backup.tables:
-                if table.table not in found:
+                if table.table not in seen:
                     wrong.append(f"{table.table}: the table is gone")
                     continue
-                now = read_rows(link, found[table.table], "1 = 1", columns=table.columns)
+                now = rows_as(link, seen[table.table], table.columns)
                 wrong += _differing(table, (*table.rows, *table.others), now)
         except DbError as exc:
             raise server.error(exc, "comparing rows with those saved") from exc

@@ -7,14 +7,15 @@ table because there is one region: groups of the customer's own, and their hosts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from omsfab.errors import OmsfabError
 from omsfab.fleet.values import CmUrl
 from omsfab.metadb import sql
 from omsfab.metadb.backup import Cells, Column, TableRows
-from omsfab.metadb.connection import DENIED, DbError, Link, code_of
+from omsfab.metadb.connection import DENIED, DbError, Link, Server, code_of
 from omsfab.next_line import fab
 from omsfab.plan.observed import Reference, Shown
 
@@ -35,6 +36,9 @@ LOCATION_COLUMNS = (
 LOCATION_NAMES = LOCATION_COLUMNS[:4]
 """Those that mean a location whatever else is in them."""
 REGION_COLUMNS = ("region", "cm_region", "region_name", "location", "location_name", "name")
+
+Named: TypeAlias = "tuple[str, str, str, str]"
+"""How a table is called here, schema and name; its kind, its engine."""
 
 MAX_ROWS = 10_000
 NUMBERS = {"tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "year"}
@@ -64,10 +68,37 @@ class Found:
             raise LookupError(f"{self.name}.{name}: look() has not checked it")
         return column
 
+    def is_named(self, schema: str, name: str) -> bool:
+        return (self.schema.lower(), self.name.lower()) == (schema.lower(), name.lower())
+
     @property
     def written(self) -> tuple[Column, ...]:
         """The columns that a backup holds."""
         return tuple(column for column in self.columns if not column.generated)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A table as it was read whole: its rows, each with which of the conditions hold for it."""
+
+    found: Found
+    asked: tuple[str, ...]
+    rows: tuple[tuple[tuple[bool, ...], Cells], ...]
+
+    def cells(self, *columns: Column) -> Iterator[Cells]:
+        """Yield these cells of every row."""
+        places = [self.found.columns.index(column) for column in columns]
+        for _, row in self.rows:
+            yield tuple(row[n] for n in places)
+
+    def values(self, column: Column) -> set[str]:
+        """The distinct values of a column, NULL and '' left out."""
+        return {_text(value) for (value,) in self.cells(column)} - {""}
+
+    def written(self, rows: Iterable[Cells]) -> tuple[Cells, ...]:
+        """Rows as a backup has them: the columns that can be written, in canonical order."""
+        places = [n for n, column in enumerate(self.found.columns) if not column.generated]
+        return tuple(sorted((tuple(row[n] for n in places) for row in rows), key=repr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +108,35 @@ class TableScope:
     found: Found
     where: str
     whole: bool
-    rows: int
     prose: str
+    mine: tuple[Cells, ...] = ()
+    """The region's rows, and beside them all others, as they were in the moment of the look."""
+    others: tuple[Cells, ...] = ()
 
     @property
     def table(self) -> str:
         return self.found.table
+
+    @property
+    def rows(self) -> int:
+        return len(self.mine)
+
+    def seen(self) -> TableRows:
+        """The rows as they were in the moment of the look."""
+        return self.told(self.mine, self.others)
+
+    def told(self, rows: tuple[Cells, ...], others: tuple[Cells, ...]) -> TableRows:
+        found = self.found
+        return TableRows(
+            table=found.table,
+            schema=found.schema,
+            name=found.name,
+            columns=found.written,
+            where=self.where,
+            whole=self.whole,
+            rows=rows,
+            others=others,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +165,9 @@ class Scope:
 # --- looking ---------------------------------------------------------------------------------
 
 
-def schema_of(link: Link, table: str) -> str:
-    metadb = link.server.metadb
-    return metadb.rm_db if table in {"cluster_info", "oms_normal_config"} else metadb.cm_db
+def schema_of(server: Server, table: str) -> str:
+    metadb = server.metadb
+    return metadb.cm_db if table in {"host", "resource_group", "location_cm"} else metadb.rm_db
 
 
 def find(link: Link, schema: str, table: str) -> Found | None:
@@ -123,32 +177,54 @@ def find(link: Link, schema: str, table: str) -> Found | None:
 
 def find_all(link: Link, places: Sequence[tuple[str, str]]) -> dict[str, Found]:
     """Those of the tables that are there, by the names that were asked for; places are schema and
-    table."""
-    known: dict[tuple[str, str], Found] = link.tables
+    table.
+
+    How a name is written, and that it is a table, is asked once: a table that has columns under
+    that name is there.  What was asked in this look is not asked again, be it there or not.
+    """
+    known: dict[tuple[str, str], Found | None] = link.tables
+    names: dict[tuple[str, str], Named] = link.server.names
     wanted = [place for place in places if place not in known]
-    names = [part for place in wanted for part in place]
-    there: dict[tuple[str, str], list[Sequence[str]]] = {}
-    for row in link.rows(sql.tables(len(wanted)), names) if wanted else ():
-        words = tuple(map(_text, row))
-        there.setdefault((words[0].lower(), words[1].lower()), []).append(words)
-    best = {
+    written = {place: names[place] for place in wanted if place in names}
+    _describe(link, written)
+    rest = [place for place in wanted if place not in known]
+    if rest:
+        written = _written(link, rest)
+        names |= written
+        known |= dict.fromkeys(rest)
+        _describe(link, written)
+    return {place[1]: here for place in places if (here := known[place])}
+
+
+def _written(link: Link, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Named]:
+    """How the names of the tables are written here, with kind and engine: by name as it was asked
+    for, or else whatever its case."""
+    there: dict[tuple[str, str], list[Named]] = {}
+    for row in link.rows(sql.tables(len(wanted)), [part for place in wanted for part in place]):
+        schema, name, kind, engine = map(_text, row)
+        words = (schema, name, kind, engine)
+        there.setdefault((schema.lower(), name.lower()), []).append(words)
+    return {
         (schema, table): min(rows, key=lambda row: (row[0] != schema, row[1] != table))
         for schema, table in wanted
         if (rows := there.get((schema.lower(), table.lower())))
     }
+
+
+def _describe(link: Link, written: Mapping[tuple[str, str], Named]) -> None:
+    """Ask for the columns; a table that has none is not there."""
     columns: dict[tuple[str, str], list[Column]] = {}
-    names = [part for row in best.values() for part in row[:2]]
-    for row in link.rows(sql.columns(len(best)), names) if best else ():
+    names = [part for row in written.values() for part in row[:2]]
+    for row in link.rows(sql.columns(len(written)), names) if written else ():
         column, kind, charset, extra = row[2:]
         columns.setdefault((_text(row[0]), _text(row[1])), []).append(
             Column(
                 _text(column), _text(kind).lower(), charset and _text(charset).lower(), _text(extra)
             )
         )
-    for place, (schema, name, kind, engine) in best.items():
-        found = tuple(columns.get((schema, name), ()))
-        known[place] = Found(place[1], schema, name, kind, engine, found)
-    return {place[1]: known[place] for place in places if place in known}
+    for place, (schema, name, kind, engine) in written.items():
+        if found := columns.get((schema, name)):
+            link.tables[place] = Found(place[1], schema, name, kind, engine, tuple(found))
 
 
 def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
@@ -158,9 +234,9 @@ def look(link: Link, tables: Sequence[str]) -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     missing: list[str] = []
-    there = find_all(link, [(schema_of(link, table), table) for table in tables])
+    there = find_all(link, [(schema_of(link.server, table), table) for table in tables])
     for table in tables:
-        schema = schema_of(link, table)
+        schema = schema_of(link.server, table)
         here = there.get(table)
         if here is None and table == "location_cm":
             continue
@@ -203,39 +279,159 @@ def scope_of(
     *,
     by_value: bool = False,
     known: Mapping[str, str] | None = None,
+    also: Mapping[str, Sequence[str]] | None = None,
 ) -> Scope:
     """Find the rows of the region; raises DB-022, -023, -026 where that cannot be done safely.
 
     Where no column of location_cm tells whose a row is: ``by_value`` takes the rows that name the
-    cm_url, and ``known`` has the conditions by which a backup found them.
+    cm_url, and ``known`` has the conditions by which a backup found them.  ``also`` has conditions
+    for rows that are meant, too.
     """
     wanted = [table for table in TABLES if table in tables]
     context = {"cluster_info"} | (
         {"resource_group"} if {"host", "location_cm"} & {*wanted} else set()
     )
     found = look(link, [table for table in TABLES if table in {*wanted} | context])
-    regions = _regions(link, found)
+    seen = read_region(link, found, location, known, also)
+    return scope_in(link, seen, location, wanted, by_value=by_value, known=known, also=also)
+
+
+def scope_in(
+    link: Link,
+    seen: Mapping[str, Seen],
+    location: int,
+    wanted: Sequence[str],
+    *,
+    by_value: bool = False,
+    known: Mapping[str, str] | None = None,
+    also: Mapping[str, Sequence[str]] | None = None,
+) -> Scope:
+    """As ``scope_of``, in what ``read_region`` has read."""
+    found = {table: one.found for table, one in seen.items()}
+    further = {table: _either(conditions) for table, conditions in (also or {}).items()}
+    regions = _regions(seen)
     scopes: list[TableScope] = []
     stays: list[str] = []
     for table in wanted:
         if table not in found:
-            stays.append(f"the MetaDB has no table {schema_of(link, table)}.{table}")
+            stays.append(f"the MetaDB has no table {schema_of(link.server, table)}.{table}")
             continue
         here = found[table]
-        total = _limited(link, here)
-        where, why = _where_or_named(link, table, found, location, regions, by_value, known)
-        rows = _count(link, here, where)
-        prose = f"{here.schema}.{here.name}: {rows} of {total} rows, {why}"
-        scopes.append(TableScope(here, where, False, rows, prose))
+        where, why = _where_or_named(link, table, seen, location, regions, by_value, known)
+        mine, others = _split(
+            link, seen[table], _as_asked(found, table, where, location), further.get(table, "")
+        )
+        total = len(seen[table].rows)
+        prose = f"{here.schema}.{here.name}: {len(mine)} of {total} rows, {why}"
+        if also and also.get(table):
+            where = _either([where, *also[table]])
+        scopes.append(TableScope(here, where, False, prose, mine, others))
     if "host" in wanted and "host" in found:
-        stays += _of_no_region(link, found, location)
+        stays += _of_no_region(seen, location)
     return Scope(location, tuple(sorted(regions)), tuple(scopes), tuple(stays))
+
+
+def _either(conditions: Sequence[str]) -> str:
+    return " or ".join(f"({one})" for one in dict.fromkeys(conditions))
+
+
+def read_region(
+    link: Link,
+    found: Mapping[str, Found],
+    location: int,
+    known: Mapping[str, str] | None = None,
+    also: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Seen]:
+    """Read the tables whole, with whatever tells a region's rows from others."""
+    further = {table: _either(conditions) for table, conditions in (also or {}).items()}
+    return read_whole(link, found, _conditions(link, found, location, known or {}, further))
+
+
+def read_whole(
+    link: Link, found: Mapping[str, Found], conditions: Mapping[str, Sequence[str]]
+) -> dict[str, Seen]:
+    """Read all of these tables in one statement, and have the server say of each row which of the
+    conditions hold; raises DB-022 where a table is too large to be one of an OMS."""
+    if not found:
+        return {}
+    asked = {table: tuple(dict.fromkeys(conditions.get(table, ()))) for table in found}
+    parts = [
+        (here.place, [column.expression for column in here.columns], asked[table])
+        for table, here in found.items()
+    ]
+    rows: dict[str, list[tuple[tuple[bool, ...], Cells]]] = {table: [] for table in found}
+    names, flags = [*found], max(map(len, asked.values()))
+    for n, *row in link.rows(sql.whole(parts, MAX_ROWS * len(parts) + 1)):
+        table = names[int(n)]
+        truths = tuple(bool(one) for one in row[: len(asked[table])])
+        cells = row[flags : flags + len(found[table].columns)]
+        rows[table].append((truths, tuple(map(_bytes, cells))))
+    for table, here in found.items():
+        if len(rows[table]) > MAX_ROWS:
+            raise _too_large(link, here, len(rows[table]))
+    return {table: Seen(here, asked[table], tuple(rows[table])) for table, here in found.items()}
+
+
+def _conditions(
+    link: Link,
+    found: Mapping[str, Found],
+    location: int,
+    known: Mapping[str, str],
+    further: Mapping[str, str],
+) -> dict[str, list[str]]:
+    """What is asked of each row: by which condition it may be the region's."""
+    asked = {table: [further[table]] if further.get(table) else [] for table in found}
+    for table in {"cluster_info", "resource_group", "host"} & {*found}:
+        if table != "host":
+            key = "code" if table == "cluster_info" else "name"
+            asked[table].append(equals(found[table].need(key), str(location)))
+        elif hanging := _hanging(found, location):
+            asked[table].append(hanging)
+    if here := found.get("location_cm"):
+        names = {*LOCATION_COLUMNS, link.server.metadb.location_cm_column or ""}
+        columns = filter(None, map(here.column, sorted(names)))
+        asked["location_cm"] += [equals(column, str(location)) for column in columns]
+        if "location_cm" in known:
+            asked["location_cm"].append(known["location_cm"])
+    return asked
+
+
+def _hanging(found: Mapping[str, Found], location: int) -> str:
+    """The hosts of the region's groups as one condition; nothing where ids are no numbers, which
+    two tables may compare otherwise than one."""
+    host, group = found["host"], found["resource_group"]
+    column, key = host.need("resource_group_id"), group.need("id")
+    if not {column.type, key.type} <= NUMBERS:
+        return ""
+    where = equals(group.need("name"), str(location))
+    return sql.hanging(column.name, key.name, group.place, where)
+
+
+def _as_asked(found: Mapping[str, Found], table: str, where: str, location: int) -> str:
+    """The condition as the server was asked for it: ids of groups were not known by then."""
+    return (_hanging(found, location) or where) if table == "host" else where
+
+
+def _split(
+    link: Link, seen: Seen, where: str, further: str = ""
+) -> tuple[tuple[Cells, ...], tuple[Cells, ...]]:
+    """The rows for which a condition holds, or the further one, and all others; what was not asked
+    with them is asked now."""
+    wanted = [one for one in (where, further) if one and one != "1 = 0"]
+    if not {*wanted} <= {*seen.asked}:
+        seen = read_whole(link, {seen.found.table: seen.found}, {seen.found.table: wanted})[
+            seen.found.table
+        ]
+    places = [seen.asked.index(one) for one in wanted]
+    mine = [row for truths, row in seen.rows if any(truths[n] for n in places)]
+    others = [row for truths, row in seen.rows if not any(truths[n] for n in places)]
+    return seen.written(mine), seen.written(others)
 
 
 def _where_or_named(
     link: Link,
     table: str,
-    found: dict[str, Found],
+    seen: Mapping[str, Seen],
     location: int,
     regions: set[str],
     by_value: bool,
@@ -243,36 +439,35 @@ def _where_or_named(
 ) -> tuple[str, str]:
     """The condition for the region's rows of a table, and why it is that one."""
     try:
-        return _where(link, table, found, location, regions)
+        return _where(link, table, seen, location, regions)
     except OmsfabError as unclear:
         if unclear.id != "DB-026" or not (by_value or known):
             raise
         if known and table in known:
             return known[table], "as they were found when they were saved"
-        return _where_it_names(link, found[table], found["cluster_info"], location)
+        return _where_it_names(seen[table], seen["cluster_info"], location)
 
 
-def _of_no_region(link: Link, found: dict[str, Found], location: int) -> list[str]:
+def _of_no_region(seen: Mapping[str, Seen], location: int) -> list[str]:
     """Groups that no region of cluster_info has, and hosts of no group: each stays as it is."""
-    group, host = found["resource_group"], found["host"]
-    codes = values(link, found["cluster_info"], found["cluster_info"].need("code"))
-    columns = [group.need("id").expression, group.need("name").expression]
+    group, host, info = (seen[table] for table in ("resource_group", "host", "cluster_info"))
+    codes = info.values(info.found.need("code"))
     groups = {
         _text(key): _text(name)
-        for key, name in link.rows(sql.select_rows(group.place, columns, "1 = 1"))
+        for key, name in group.cells(group.found.need("id"), group.found.need("name"))
     }
     hosts: dict[str, list[str]] = {}
-    columns = [host.need("resource_group_id").expression, host.need("ip").expression]
-    for key, ip in link.rows(sql.select_rows(host.place, columns, "1 = 1")):
+    for key, ip in host.cells(host.found.need("resource_group_id"), host.found.need("ip")):
         hosts.setdefault(_text(key), []).append(_text(ip))
     own = {key: name for key, name in groups.items() if name not in codes | {str(location)}}
     lines = [
-        f"{group.schema}.{group.name} {name} (id {key}) is of no region: it stays, with "
+        f"{group.found.schema}.{group.found.name} {name} (id {key}) is of no region: it stays,"
+        + " with "
         + (", ".join(sorted(hosts.get(key, ()))) or "no host")
         for key, name in sorted(own.items())
     ]
     lines += [
-        f"{host.schema}.{host.name} {ip} is of "
+        f"{host.found.schema}.{host.found.name} {ip} is of "
         + (f"resource_group {key}, which is gone" if key else "no resource_group")
         + ": it stays"
         for key, ips in sorted(hosts.items())
@@ -282,38 +477,25 @@ def _of_no_region(link: Link, found: dict[str, Found], location: int) -> list[st
     return lines
 
 
-def values(link: Link, found: Found, column: Column) -> set[str]:
-    """The distinct values of a column, NULL and '' left out."""
-    rows = link.rows(sql.distinct(found.place, column.expression))
-    return {_text(value) for (value,) in rows} - {""}
-
-
-def _regions(link: Link, found: dict[str, Found]) -> set[str]:
+def _regions(seen: Mapping[str, Seen]) -> set[str]:
     """Every cm_location that the MetaDB knows, be it half initialised."""
-    info = found["cluster_info"]
-    regions = values(link, info, info.need("code"))
-    if group := found.get("resource_group"):
-        names = values(link, group, group.need("name"))
+    info = seen["cluster_info"]
+    regions = info.values(info.found.need("code"))
+    if group := seen.get("resource_group"):
+        names = group.values(group.found.need("name"))
         regions |= {name for name in names if name.isdigit() and int(name) <= 127}
     return regions
 
 
-def _count(link: Link, found: Found, where: str) -> int:
-    return int(link.rows(sql.count(found.place, where))[0][0])
-
-
-def _limited(link: Link, found: Found) -> int:
-    total = _count(link, found, "1 = 1")
-    if total > MAX_ROWS:
-        raise link.server.refusal(
-            "DB-022",
-            f"{found.schema}.{found.name} has {total} rows: this is not the table we expect",
-            where=link.server.where,
-            evidence=f"an OMS has a handful of rows there, at most {MAX_ROWS}",
-            fix="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml",
-            next=fab("fleet.check"),
-        )
-    return total
+def _too_large(link: Link, found: Found, rows: int) -> OmsfabError:
+    return link.server.refusal(
+        "DB-022",
+        f"{found.schema}.{found.name} has {rows} rows or more: this is not the table we expect",
+        where=link.server.where,
+        evidence=f"an OMS has a handful of rows there, at most {MAX_ROWS}",
+        fix="compare metadb.rm_db and metadb.cm_db in hosts.yaml with config.yaml",
+        next=fab("fleet.check"),
+    )
 
 
 def equals(column: Column, value: str) -> str:
@@ -324,112 +506,105 @@ def equals(column: Column, value: str) -> str:
 
 
 def _where(
-    link: Link, table: str, found: dict[str, Found], location: int, regions: set[str]
+    link: Link, table: str, seen: Mapping[str, Seen], location: int, regions: set[str]
 ) -> tuple[str, str]:
     """The condition, and why it is the right one."""
-    here = found[table]
+    here = seen[table].found
     if table == "cluster_info":
         return equals(here.need("code"), str(location)), f"where code is {location}"
     if table == "resource_group":
         return equals(here.need("name"), str(location)), f"where name is {location}"
     if table == "host":
-        return _where_host(link, found, location)
-    return _where_location_cm(link, found, location, regions)
+        return _where_host(seen, location)
+    return _where_location_cm(link, seen, location, regions)
 
 
-def _where_host(link: Link, found: dict[str, Found], location: int) -> tuple[str, str]:
+def _where_host(seen: Mapping[str, Seen], location: int) -> tuple[str, str]:
     """By the ids as they are now: a sub-select would find none once the groups are deleted."""
-    group = found["resource_group"]
-    key = group.need("id")
-    where = equals(group.need("name"), str(location))
-    ids = [row[0] for row in link.rows(sql.select_rows(group.place, [key.expression], where))]
+    group = seen["resource_group"]
+    at = group.found.columns.index(group.found.need("id"))
+    name = equals(group.found.need("name"), str(location))
+    named = group.asked.index(name)
+    ids = sorted(_text(row[at]) for truths, row in group.rows if truths[named])
     if not ids:
         return "1 = 0", f"none, since no resource_group has the name {location}"
-    column = found["host"].need("resource_group_id")
-    either = [equals(column, _text(value)) for value in sorted(ids)]
-    return " or ".join(either), f"where resource_group_id is {', '.join(map(_text, sorted(ids)))}"
+    column = seen["host"].found.need("resource_group_id")
+    either = [equals(column, value) for value in ids]
+    return " or ".join(either), f"where resource_group_id is {', '.join(ids)}"
 
 
 def _where_location_cm(
-    link: Link, found: dict[str, Found], location: int, regions: set[str]
+    link: Link, seen: Mapping[str, Seen], location: int, regions: set[str]
 ) -> tuple[str, str]:
     """The configured column, or else the one whose values are this MetaDB's locations, or else
     the one that means a location and has this one, or else the rows that name the cm_url."""
-    here = found["location_cm"]
+    rows = seen["location_cm"]
+    here = rows.found
     chosen = link.server.metadb.location_cm_column
     if chosen is not None:
         column = here.column(chosen)
         if column is None:
             raise _unclear(link, here, f"it has no column {chosen}, which hosts.yaml names")
         return equals(column, str(location)), f"where {column.name} is {location} (hosts.yaml)"
-    if _count(link, here, "1 = 1") == 0:
+    if not rows.rows:
         return "1 = 0", "it is empty"
     codes = regions | {str(location)}
-    fits = _fitting(link, here, LOCATION_COLUMNS, codes)
+    fits = _fitting(rows, LOCATION_COLUMNS, codes)
     why = "its values: the regions of this MetaDB"
     wanted = str(location)
     if not fits:
-        names = _names(link, found["cluster_info"])
+        names = _names(seen["cluster_info"])
         wanted = next((name for name, code in names.items() if code == str(location)), "")
-        fits = _fitting(link, here, REGION_COLUMNS, set(names)) if wanted else []
+        fits = _fitting(rows, REGION_COLUMNS, set(names)) if wanted else []
     if not fits:
         why, wanted = "other values are of no region", str(location)
         columns = filter(None, map(here.column, LOCATION_NAMES))
-        fits = [column for column in columns if wanted in values(link, here, column)]
+        fits = [column for column in columns if wanted in rows.values(column)]
     wheres = {equals(column, wanted): column for column in fits}
     if not wheres and regions <= {str(location)}:
-        return _where_it_names(link, here, found["cluster_info"], location)
-    if len({read_rows(link, here, where) for where in wheres}) != 1:
-        seen = ", ".join(column.name for column in fits) or "none"
-        raise _unclear(link, here, f"columns whose values look like locations: {seen}")
+        return _where_it_names(rows, seen["cluster_info"], location)
+    if len({_split(link, rows, where)[0] for where in wheres}) != 1:
+        shown = ", ".join(column.name for column in fits) or "none"
+        raise _unclear(link, here, f"columns whose values look like locations: {shown}")
     where, column = next(iter(wheres.items()))
     return where, f"where {column.name} is {wanted} ({why})"
 
 
-def _where_it_names(link: Link, here: Found, info: Found, location: int) -> tuple[str, str]:
+def _where_it_names(here: Seen, info: Seen, location: int) -> tuple[str, str]:
     """The rows that name the region's cm_url: no column says whose they are, and there is but one
     region."""
-    code = equals(info.need("code"), str(location))
-    rows = read_rows(link, info, code, columns=[info.need("cm_url")])
-    urls = [CmUrl.read((value or b"").decode("utf-8", "replace")) for (value,) in rows]
-    wheres = [where for url in urls for where in naming(link, here, url)]
+    at = info.found.columns.index(info.found.need("cm_url"))
+    code = info.asked.index(equals(info.found.need("code"), str(location)))
+    urls = [CmUrl.read(_text(row[at])) for truths, row in info.rows if truths[code]]
+    wheres = [where for url in urls for where in _naming(here, url)]
     if not wheres:
         return "1 = 0", f"none, since no row names the cm_url of location {location}"
     return " or ".join(wheres), f"where a row names {', '.join(map(str, urls))}"
 
 
-def naming(link: Link, found: Found, url: CmUrl) -> list[str]:
+def _naming(seen: Seen, url: CmUrl) -> list[str]:
     """Conditions for the rows in which a text names host and port of the url."""
     return [
         f"{column.expression} = {sql.hexadecimal(value)}"
-        for column in found.columns
+        for column in seen.found.columns
         if column.text
-        for value in sorted(_distinct(link, found, column))
+        for value in sorted({value for (value,) in seen.cells(column) if value is not None})
         if url.carried_by(value)
     ]
 
 
-def _distinct(link: Link, found: Found, column: Column) -> set[bytes]:
-    rows = link.rows(sql.distinct(found.place, column.expression))
-    return {value for (value,) in rows if isinstance(value, bytes)}
-
-
-def _fitting(link: Link, found: Found, names: Sequence[str], known: set[str]) -> list[Column]:
+def _fitting(seen: Seen, names: Sequence[str], known: set[str]) -> list[Column]:
     """Columns of these names with no value but known ones, and without a gap."""
-    columns = (found.column(name) for name in names)
     fits = []
-    for column in columns:
-        if column is None or _count(link, found, f"{sql.name(column.name)} is null"):
-            continue
-        there = values(link, found, column)
-        if there and there <= known:
+    for column in filter(None, map(seen.found.column, names)):
+        there = seen.values(column)
+        if there and there <= known and (None,) not in {*seen.cells(column)}:
             fits.append(column)
     return fits
 
 
-def _names(link: Link, info: Found) -> dict[str, str]:
-    expressions = [info.need(name).expression for name in ("region", "code")]
-    rows = link.rows(sql.select_rows(info.place, expressions, "1 = 1"))
+def _names(info: Seen) -> dict[str, str]:
+    rows = info.cells(info.found.need("region"), info.found.need("code"))
     return {_text(region): _text(code) for region, code in rows if _text(region)}
 
 
@@ -448,25 +623,30 @@ def _unclear(link: Link, found: Found, seen: str) -> OmsfabError:
 # --- may they be deleted, and brought back? --------------------------------------------------
 
 
-def refuse_unsafe(link: Link, scope: TableScope, *, deleted: bool = True) -> None:
-    """Raise DB-020 where a rollback would not bring everything back; ``deleted`` = rows of the
-    table go, and are not merely changed."""
-    found = scope.found
-    place = f"{found.schema}.{found.name}"
-    problems: list[str] = []
+def refuse_unsafe(link: Link, scopes: Sequence[TableScope], deleted: Collection[str]) -> None:
+    """Raise DB-020 where a rollback would not bring everything back; ``deleted`` has the tables
+    whose rows go, and are not merely changed."""
+    places = [part for one in scopes for part in (one.found.schema, one.found.name)]
     engines = {_text(row[0]).lower() for row in link.rows(sql.TRANSACTIONAL_ENGINES)}
-    if found.kind.upper() != "BASE TABLE":
-        problems.append(f"{place} is a {found.kind.lower()}, not a table")
-    elif found.engine.lower() not in engines:
-        problems.append(f"{place} uses {found.engine}: a delete cannot be rolled back")
-    for name, event in link.rows(sql.TRIGGERS, (found.schema, found.name)):
-        problems.append(f"{place} has trigger {_text(name)} on {_text(event)}: it may do anything")
-    for row in link.rows(sql.CASCADES, (found.schema, found.name)) if deleted else ():
-        schema, table, name, rule = map(_text, row)
-        problems.append(
-            f"{schema}.{table} hangs on {place} ({name}, on delete {rule.lower()}): its rows would"
-            " go, too, and are in no backup"
-        )
+    triggers = [[*map(_text, row)] for row in link.rows(sql.triggers(len(scopes)), places)]
+    cascades = [[*map(_text, row)] for row in link.rows(sql.cascades(len(scopes)), places)]
+    problems: list[str] = []
+    for one in scopes:
+        found = one.found
+        place = f"{found.schema}.{found.name}"
+        if found.kind.upper() != "BASE TABLE":
+            problems.append(f"{place} is a {found.kind.lower()}, not a table")
+        elif found.engine.lower() not in engines:
+            problems.append(f"{place} uses {found.engine}: a delete cannot be rolled back")
+        for schema, table, name, event in triggers:
+            if found.is_named(schema, table):
+                problems.append(f"{place} has trigger {name} on {event}: it may do anything")
+        for schema, table, *child, name, rule in cascades:
+            if found.is_named(schema, table) and one.table in deleted:
+                problems.append(
+                    f"{'.'.join(child)} hangs on {place} ({name}, on delete {rule.lower()}): its"
+                    " rows would go, too, and are in no backup"
+                )
     if problems:
         raise link.server.refusal(
             "DB-020",
@@ -483,7 +663,7 @@ def refuse_powerless(link: Link, scope: TableScope, *, deleted: bool = True) -> 
     found = scope.found
     # All columns: OceanBase refuses to explain an insert that leaves out one without a default.
     columns = [column.name for column in found.written]
-    asked = [sql.may_delete(found.place), sql.may_insert(found.place, columns)]
+    asked = [sql.may_replace(found.place, columns)]
     if not deleted:
         asked.append(sql.may_update(found.place, columns[0]))
     for text in asked:
@@ -512,6 +692,13 @@ def read_rows(
     return tuple(sorted((tuple(map(_bytes, row)) for row in rows), key=repr))
 
 
+def rows_as(link: Link, seen: Seen, columns: Sequence[Column]) -> tuple[Cells, ...]:
+    """All rows with these columns, which may be those of a backup: others than it has now."""
+    if {*columns} <= {*seen.found.columns}:
+        return tuple(sorted(seen.cells(*columns), key=repr))
+    return read_rows(link, seen.found, "1 = 1", columns=columns)
+
+
 def _bytes(value: object) -> bytes | None:
     if value is None or isinstance(value, bytes):
         return value
@@ -519,17 +706,14 @@ def _bytes(value: object) -> bytes | None:
 
 
 def read_table(link: Link, scope: TableScope, *, lock: bool) -> TableRows:
-    """The rows in scope (locked, when they are to be deleted), and the others beside them."""
+    """The rows in scope as they are now (locked, when they are to be deleted), and the others.
+
+    Where the rows are those of the look, its others go with them: of one moment, so that no row is
+    in both or in neither.
+    """
     found = scope.found
     rows = read_rows(link, found, scope.where, lock=lock)
+    if rows == scope.mine and scope.rows:
+        return scope.told(rows, scope.others)
     others = () if scope.whole else read_rows(link, found, sql.others(scope.where))
-    return TableRows(
-        table=found.table,
-        schema=found.schema,
-        name=found.name,
-        columns=found.written,
-        where=scope.where,
-        whole=scope.whole,
-        rows=rows,
-        others=others,
-    )
+    return scope.told(rows, others)

@@ -82,36 +82,54 @@ def tables(count: int) -> str:
 
 def columns(count: int) -> str:
     """The columns of so many tables."""
-    one = "(table_schema = %s and table_name = %s)"
     return (
         "select table_schema, table_name, column_name, data_type, character_set_name, extra"
-        f" from information_schema.columns where {' or '.join([one] * count)}"
+        f" from information_schema.columns where {_any_of('table_schema', 'table_name', count)}"
         " order by table_schema, table_name, ordinal_position"
     )
 
 
 TRANSACTIONAL_ENGINES = "select engine from information_schema.engines where transactions = 'YES'"
-TRIGGERS = (
-    "select trigger_name, event_manipulation from information_schema.triggers"
-    " where event_object_schema = %s and event_object_table = %s"
-)
-CASCADES = (
-    "select constraint_schema, table_name, constraint_name, delete_rule"
-    " from information_schema.referential_constraints"
-    " where unique_constraint_schema = %s and referenced_table_name = %s"
-    " and delete_rule not in ('RESTRICT', 'NO ACTION')"
-)
 
-FOREIGN_KEYS = (
-    "select k.constraint_name, k.table_schema, k.table_name, k.column_name,"
-    " k.referenced_column_name, r.delete_rule"
-    " from information_schema.key_column_usage k"
-    " join information_schema.referential_constraints r"
-    " on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name"
-    " and r.table_name = k.table_name"
-    " where k.referenced_table_schema = %s and k.referenced_table_name = %s"
-    " order by k.table_schema, k.table_name, k.column_name"
-)
+
+def triggers(count: int) -> str:
+    """Those of so many tables."""
+    return (
+        "select event_object_schema, event_object_table, trigger_name, event_manipulation"
+        " from information_schema.triggers where "
+        + _any_of("event_object_schema", "event_object_table", count)
+    )
+
+
+def cascades(count: int) -> str:
+    """What goes or changes with rows of so many tables."""
+    either = _any_of("unique_constraint_schema", "referenced_table_name", count)
+    return (
+        "select unique_constraint_schema, referenced_table_name, constraint_schema, table_name,"
+        " constraint_name, delete_rule from information_schema.referential_constraints"
+        f" where ({either}) and delete_rule not in ('RESTRICT', 'NO ACTION')"
+    )
+
+
+def foreign_keys(count: int) -> str:
+    """The keys that refer to so many tables."""
+    either = _any_of("k.referenced_table_schema", "k.referenced_table_name", count)
+    return (
+        "select k.referenced_table_schema, k.referenced_table_name, k.constraint_name,"
+        " k.table_schema, k.table_name, k.column_name, k.referenced_column_name, r.delete_rule"
+        " from information_schema.key_column_usage k"
+        " join information_schema.referential_constraints r"
+        " on r.constraint_schema = k.constraint_schema and r.constraint_name = k.constraint_name"
+        " and r.table_name = k.table_name"
+        f" where {either} order by k.table_schema, k.table_name, k.column_name"
+    )
+
+
+def _any_of(schema: str, table: str, count: int) -> str:
+    """One of so many tables, each given by schema and name."""
+    return " or ".join([f"({schema} = %s and {table} = %s)"] * count)
+
+
 ID_COLUMNS = (
     "select c.table_schema, c.table_name, c.column_name from information_schema.columns c"
     " join information_schema.tables t"
@@ -181,8 +199,20 @@ def select_rows(table: str, expressions: Sequence[str], where: str, *, lock: boo
     return f"select {', '.join(expressions)} from {table} where {where}{locking}"
 
 
-def distinct(table: str, expression: str) -> str:
-    return f"select distinct {expression} from {table} limit 1000"
+def whole(parts: Sequence[tuple[str, Sequence[str], Sequence[str]]], limit: int) -> str:
+    """All rows of several tables as one answer, which has them as of one moment.
+
+    A part is a table, expressions for its cells, and conditions.  A row of the answer is the number
+    of its part, which of the conditions hold for it, and its cells; filled up with 0 and NULL.
+    """
+    flags = max(len(conditions) for _, _, conditions in parts)
+    width = max(len(cells) for _, cells, _ in parts)
+    selects = []
+    for n, (table, cells, conditions) in enumerate(parts):
+        truths = [*(f"({one}) is true" for one in conditions), *["0"] * (flags - len(conditions))]
+        values = [*cells, *["null"] * (width - len(cells))]
+        selects.append(f"select {', '.join([str(n), *truths, *values])} from {table}")
+    return f"{' union all '.join(selects)} limit {limit}"
 
 
 def count(table: str, where: str) -> str:
@@ -231,6 +261,11 @@ def insert_row(table: str, columns: Sequence[str], literals: Sequence[str]) -> s
     return f"insert into {table} ({names}) values ({', '.join(literals)})"
 
 
+def hanging(column: str, key: str, to: str, where: str) -> str:
+    """Rows that hang on those of another table that ``where`` selects."""
+    return f"{name(column)} in (select {name(key)} from {to} where {where})"
+
+
 def others(where: str) -> str:
     """All rows that ``where`` does not select, rows with NULL among them."""
     return f"({where}) is not true"
@@ -242,17 +277,14 @@ def of_groups(group: str, where: str) -> str:
 
 
 # EXPLAIN checks the rights of a statement and runs nothing.
-def may_delete(table: str) -> str:
-    return f"explain delete from {table} where 1 = 0"
+def may_replace(table: str, columns: Sequence[str]) -> str:
+    """REPLACE needs the right to delete and the right to insert."""
+    names = ", ".join(name(column) for column in columns)
+    return f"explain replace into {table} ({names}) select {names} from {table} where 1 = 0"
 
 
 def may_update(table: str, column: str) -> str:
     return f"explain update {table} set {name(column)} = {name(column)} where 1 = 0"
-
-
-def may_insert(table: str, columns: Sequence[str]) -> str:
-    names = ", ".join(name(column) for column in columns)
-    return f"explain insert into {table} ({names}) select {names} from {table} where 1 = 0"
 
 
 # --- our own tables: lease and marker --------------------------------------------------------
@@ -326,8 +358,10 @@ def lease_free(table: str) -> str:
     )
 
 
-def marker_read(table: str) -> str:
-    return f"select `token`, `detail` from {table} where `run_id` = %s and `step` = %s"
+def markers_read(table: str, count: int) -> str:
+    """Those of a run, of so many steps."""
+    steps = ", ".join(["%s"] * count)
+    return f"select `step`, `detail` from {table} where `run_id` = %s and `step` in ({steps})"
 
 
 def marker_write(table: str) -> str:

@@ -61,6 +61,7 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen
     """What MetaDB says of the region; a question that fails hides no other's answer."""
     errors: list[OmsfabError] = []
     seen = Observed()
+    metadb = metadb.one_look(heartbeat_db=region.heartbeat_db)
     try:
         rows = metadb.clusters() if metadb.exists() else ()
         clusters = {row.code: row.cm_url for row in rows}
@@ -78,7 +79,9 @@ def _rows(fleet: Fleet, region: Region, metadb: MetaDbEdge, manner: str) -> Seen
             if not clusters[region.location].same_as(region.cm_url):
                 seen = replace(seen, traffic=metadb.traffic())
                 # only then rows are to go
-                scope = metadb.preflight(region.location, steps.TABLES, rows=manner or "delete")
+                scope = metadb.preflight(
+                    region.location, steps.TABLES, rows=manner or "delete", facts=facts
+                )
                 seen = replace(
                     seen,
                     scopes=tuple(table.prose for table in scope.tables),

@@ -13,6 +13,7 @@ from omsfab.errors import LostSession, NoAnswer, PreflightError, SecurityRefusal
 from omsfab.fleet.model import Fleet
 from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
+from omsfab.plan import steps
 from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.records import ClearRows, Plan
 from omsfab.run import observe
@@ -53,6 +54,7 @@ def as_planned(
         for name, facts in now.items()
         for what in _differences(present.facts(name), facts)
     ]
+    metadb = metadb.one_look(steps.TABLES)
     if present.clusters:
         clusters = {row.code: row.cm_url for row in metadb.clusters()}
         if clusters != dict(present.clusters):

@@ -922,6 +922,8 @@ class Connection:
         else:
             answers = self._answers_of(select, args)
             rows = made.rows([rows() for _, rows in sources], args, self, answers)
+        for one in select.further:
+            rows = [*rows, *self._select(one, args)]
         return rows if select.limit is None else rows[: select.limit]
 
     def _answers_of(self, one: Select | Statement, args: Values) -> list[Answers]:
@@ -1238,8 +1240,9 @@ class Connection:
     def do_explain(self, statement: Statement, args: Values) -> tuple[int, list[Values]]:
         """Rights are asked, and whether there are such tables and columns; nothing is done."""
         inner: Statement = statement.more
-        table = self._table(inner.table, inner.kind)
-        if inner.kind == "insert":
+        for verb in ("delete", "insert") if inner.kind == "replace" else (inner.kind,):
+            table = self._table(inner.table, verb)
+        if inner.kind in ("insert", "replace"):
             if inner.select is not None:
                 self._select(inner.select, args)
             for name in inner.names:

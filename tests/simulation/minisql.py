@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -137,6 +137,8 @@ class Select:
     lock: bool = False
     subs: list[Select] = field(default_factory=list)
     plans: dict[Any, Any] = field(default_factory=dict)
+    further: list[Select] = field(default_factory=list)
+    """What is joined to it by UNION ALL; the limit is that of all."""
 
 
 @dataclass(eq=False, slots=True)
@@ -370,6 +372,12 @@ class Parser:
             found.limit = self.next("num")
         found.lock = self.take("for", "update")
         found.subs, self.subs = self.subs, outer
+        if self.take("union", "all"):
+            if found.limit is not None or found.order or found.lock:
+                raise self.fail()
+            rest = self.select()
+            found.further = [rest, *rest.further]
+            found.limit, rest.limit, rest.further = rest.limit, None, []
         return found
 
     def _item(self) -> Node:
@@ -395,7 +403,9 @@ class Parser:
         alias = table
         if not self.end() and self.tokens[self.at][0] in ("word", "name"):
             word = self.tokens[self.at][1].lower()
-            if word not in ("where", "join", "on", "group", "order", "limit", "for", "set"):
+            if word not in (
+                "where", "join", "on", "group", "order", "limit", "for", "set", "union",
+            ):  # fmt: skip
                 self.take("as")
                 alias = self.name()
         on = self.expression() if self.take("on") else None
@@ -425,6 +435,9 @@ class Parser:
         made = maker()
         assert isinstance(made, Statement)
         return made
+
+    def _replace(self) -> Statement:
+        return replace(self._insert(), kind="replace")
 
     def _insert(self) -> Statement:
         found = Statement("insert", self.text, ignore=self.take("ignore"))

@@ -113,6 +113,7 @@ def asked(fleet, monkeypatch):
         metadb = SimpleNamespace(
             clusters=lambda: [SimpleNamespace(code=1, cm_url=CmUrl.read(url))],
             changed_rows=lambda clear: rows,
+            one_look=lambda tables: metadb,
         )
         present = Observed(clusters={1: CmUrl("10.0.0.1", 8088)}, nodes={"oms1": THEN})
         try:
