@@ -245,6 +245,8 @@ class Install(Part):
     """The name of the container on every node; otherwise oms_ and the version in the tag."""
     init: Literal["auto", "always", "never"] = "auto"
     """Whether omsfab runs docker_init.sh in new containers; auto looks whether they do it."""
+    init_parallel: values.AtOnce = 1
+    """On how many nodes of a region docker_init.sh runs at once, behind its first node."""
     mounts: Mounts = Mounts()
     """Where on the node the container has its files."""
     ports: Ports = Ports()

@@ -108,6 +108,12 @@ def location(value: int) -> int:
     return value
 
 
+def at_once(value: int) -> int:
+    if not 1 <= value <= 50:
+        raise ValueError("is not in 1..50; write how many nodes are initialised at once")
+    return value
+
+
 def any_port(value: int) -> int:
     if not 1 <= value <= 65535:
         raise ValueError("is no port; write a number from 1 to 65535")
@@ -478,6 +484,9 @@ Location: TypeAlias = Annotated[
 ]
 _HIGH = Field(json_schema_extra={"minimum": 1025, "maximum": 65535})
 _ANY = Field(json_schema_extra={"minimum": 1, "maximum": 65535})
+AtOnce: TypeAlias = Annotated[
+    StrictInt, _held(at_once), Field(json_schema_extra={"minimum": 1, "maximum": 50})
+]
 AnyPort: TypeAlias = Annotated[StrictInt, _held(any_port), _ANY]
 HighPort: TypeAlias = Annotated[StrictInt, _held(high_port), _HIGH]
 OmsPort: TypeAlias = Annotated[StrictInt, _held(oms_port), _HIGH]

@@ -252,4 +252,13 @@ ASSUMPTIONS = (
         "unit/test_programs: test_what_docker_init_has_not_restarted_is_restarted, "
         "lab/test_way_round: test_what_is_merely_otherwise_ends_in_service",
     ),
+    Assumption(
+        "A26",
+        "docker_init.sh may run on several nodes at once, where oms.init_parallel says so",
+        "none: the guide has one node after the other",
+        "hard",
+        "1 is the default, and the first node of a region is alone; one that fails is told, no"
+        " further one is begun, and MetaDB is asked for every node at the end",
+        "lab/test_many_inits: test_nodes_are_initialised_side_by_side",
+    ),
 )

@@ -261,8 +261,8 @@ class View:
             return f"FAILED: {self._failed[name]}"
         stage, all_ = self.stage, self._left.get(name, 0)
         if stage and self._ended.get(name, 0) < all_:
-            if stage.width == 1 and (first := self._turn()) not in ("", name):
-                return f"waiting for {first}"
+            if stage.width and (turn := self._turn(stage.width)) and name not in turn:
+                return f"waiting for {' or '.join(turn)}"
             what = "checks" if stage.asks_only else "steps"
             return f"{self._ended.get(name, 0)} of {all_} {what}"
         for number, later in enumerate(self._plan.stages, 1):
@@ -270,10 +270,10 @@ class View:
                 return f"waiting for stage {number}, {later.title}"
         return "done"
 
-    def _turn(self) -> str:
-        """The node whose turn it is, where they go one after the other."""
+    def _turn(self, width: int) -> Sequence[str]:
+        """The nodes whose turn it is, where so many are done at a time."""
         unfinished = (n for n, all_ in self._left.items() if self._ended.get(n, 0) < all_)
-        return next(iter((*self.doing, *unfinished)), "")
+        return list(dict.fromkeys((*self.doing, *unfinished)))[:width]
 
 
 def joined(*parts: str) -> str:

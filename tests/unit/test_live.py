@@ -9,6 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from omsfab.fleet.model import Node
 from omsfab.plan.events import Event
 from omsfab.plan.observed import NodeFacts
 from omsfab.plan.procedures import scale_out
@@ -68,6 +69,23 @@ def test_docker_init_is_told_by_its_step_and_its_last_line(down):
     assert "        oms_drc_cm: started" == lines[2]
     assert lines[3].startswith("oms2, oms3  waiting for stage 10, run and initialise the new nodes")
     assert "Ctrl-C detaches: docker_init.sh goes on, fab run.resume follows it" == lines[4]
+
+
+def test_who_waits_is_told_for_whom(fleet, package, present):
+    """Two at a time: the third begins when one of them is ready."""
+    install = fleet.install.model_copy(update={"init_parallel": 2})
+    nodes = (*fleet.regions[0].nodes, Node(name="oms4", ip="10.0.0.4"))
+    region = fleet.regions[0].model_copy(update={"nodes": nodes})
+    fleet = fleet.model_copy(update={"install": install, "regions": (region,)})
+    new = dict.fromkeys(("oms2", "oms3", "oms4"), NodeFacts())
+    view = View(scale_out.scale_out(fleet, present(package, **new)), 0.0, wall=lambda: 0.0)
+    view.hear(stage(view._plan, "run and initialise the new nodes, 2 nodes at a time"), 1)
+    for name in ("oms2", "oms3"):
+        view.hear(event("intent", name, "container", "run oms_427", at=1.0), 1)
+
+    assert "waiting for oms2 or oms3" in next(
+        line for line in view.lines(2, 80, 20) if line.startswith("oms4")
+    )
 
 
 @pytest.mark.parametrize("wide", [20, 40, 59, 60, 61, 79, 80, 120, 200])

@@ -44,6 +44,32 @@ def test_physical_address_to_vip(fleet, package, present):
     compare("physical_to_vip", scale_out.scale_out(fleet, present(package)), fleet)
 
 
+def test_new_nodes_are_initialised_as_many_at_a_time_as_hosts_yaml_says(fleet, package, present):
+    """One by default; the first node of a region makes what the others find, and is alone."""
+
+    def widths(plan):
+        return [
+            (stage.width, [step.node for step in stage.steps if step.name == "initialise"])
+            for stage in plan.stages
+            if any(step.name == "initialise" for step in stage.steps)
+        ]
+
+    allowed = fleet.model_copy(
+        update={"install": fleet.install.model_copy(update={"init_parallel": 3})}
+    )
+    nothing = Observed(nodes={name: NodeFacts() for name in ("oms1", "oms2", "oms3")})
+    nothing = replace(nothing, package=package, image=package.image)
+    both = {"oms2": NodeFacts(), "oms3": NodeFacts()}
+
+    assert [(0, ["oms1"]), (1, ["oms2", "oms3"])] == widths(
+        scale_out.scale_out(fleet, present(package, **both))
+    )
+    assert [(0, ["oms1"]), (2, ["oms2", "oms3"])] == widths(
+        scale_out.scale_out(allowed, present(package, **both))
+    )
+    assert [(1, ["oms1"]), (2, ["oms2", "oms3"])] == widths(scale_out.deploy(allowed, nothing))
+
+
 def test_third_node_behind_a_vip(fleet, package, present):
     """Guide, VIP scenario: nothing is stopped; the old nodes learn the new cm_nodes."""
     both = ("10.0.0.1", "10.0.0.2")

@@ -33,11 +33,22 @@ def of_image(fleet: Fleet) -> Iterator[str]:
             f"note: container {install.container} from an image of {'.'.join(map(str, version))}:"
             f" the guide would call it {usual}"
         )
+    if install.init_parallel > 1:
+        yield (
+            f"note: oms.init_parallel is {install.init_parallel}: so many docker_init.sh write one"
+            " MetaDB at once, which no document of OMS allows or forbids"
+        )
     if values.name_of(install.image) == "oms-all-in-one":
         yield (
             "note: oms-all-in-one is the image of the Enterprise Edition, and all that is planned"
             " here is of the Community Edition's guide"
         )
+
+
+ONE_BY_ONE = (
+    "docker_init.sh runs on one node at a time: they write one MetaDB, and no document of OMS says"
+    " that several may (oms.init_parallel)"
+)
 
 
 def of_metadb(fleet: Fleet, kind: str, version: str) -> Iterator[str]:

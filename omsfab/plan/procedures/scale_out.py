@@ -61,8 +61,17 @@ def scale_out(
     named = regions.other_names(fleet, present)
     schema = (caveats.OWN_SCHEMA,) if plan.changes else ()
     notes = (*named, *caveats.of_image(fleet), *present.notes)
-    background = (*plan.background, *schema)
+    background = (*plan.background, *_one_by_one(plan), *schema)
     return replace(plan, reasons=(*plan.reasons, *notes), background=background)
+
+
+def _one_by_one(plan: Plan) -> tuple[str, ...]:
+    """Why several nodes are initialised one after the other, where they are."""
+    for stage in plan.stages:
+        inits = [step for step in stage.steps if step.name == step_names.INITIALISE]
+        if stage.width == 1 and len(inits) > 1:
+            return (caveats.ONE_BY_ONE,)
+    return ()
 
 
 def manner(rows: str) -> Manner:
@@ -251,6 +260,7 @@ def _initialised_again(
 ) -> tuple[Stage, ...]:
     """The first old node writes the rows anew; once they are proven the others follow."""
     first, *rest = old
+    others = min(fleet.install.init_parallel, len(rest))
     return (
         Stage(
             "initialise the first node",
@@ -268,7 +278,7 @@ def _initialised_again(
         *(
             (
                 Stage(
-                    "initialise the other old nodes",
+                    f"initialise the other old nodes, {at_a_time(others)}",
                     tuple(
                         step
                         for node in rest
@@ -277,7 +287,7 @@ def _initialised_again(
                             *_started(fleet, node, present),
                         )
                     ),
-                    width=1,
+                    width=others,
                     outage=True,
                 ),
             )
@@ -548,31 +558,49 @@ def _joining(
     *,
     tolerate_failures: bool = False,
 ) -> tuple[Stage, ...]:
-    """One node after the other, container and initialisation: they share a MetaDB.
+    """Container and initialisation, on as many nodes at once as hosts.yaml says: they share a
+    MetaDB.
 
     Newer images initialise themselves as soon as their container runs, so two containers started
-    side by side would be two initialisations at once.
-    ``apart`` where OMS is in service without them: one that fails does not hold the others up.
+    side by side are two initialisations at once.  The first node of a region is alone: it makes
+    what the others find.
+    ``tolerate_failures`` where OMS is in service without them: one that fails does not hold the
+    others up.
     """
     if not new:
         return ()
     refusals.names_free(fleet, new, present)
     refusals.images_there(fleet, new, present)
-    return (
-        Stage(
-            "run and initialise the new nodes, 1 node at a time",
+
+    def joined(title: str, nodes: Sequence[Node], width: int) -> Stage:
+        return Stage(
+            f"{title}, {at_a_time(width)}",
             tuple(
                 step
-                for node in new
+                for node in nodes
                 for step in (
                     steps.container(fleet, node, present.image, present.facts(node.name)),
                     steps.initialise(fleet, region, node),
                 )
             ),
-            width=1,
+            width=width,
             tolerate_failures=tolerate_failures,
-        ),
+        )
+
+    width, title = fleet.install.init_parallel, "run and initialise the new nodes"
+    if width == 1 or len(new) == len(region.nodes) == 1:
+        return (joined(title, new, 1),)
+    if len(new) < len(region.nodes):
+        return (joined(title, new, min(width, len(new))),)
+    first, *rest = new
+    return (
+        joined("run and initialise the first node", (first,), 1),
+        joined("run and initialise the other nodes", rest, min(width, len(rest))),
     )
+
+
+def at_a_time(width: int) -> str:
+    return f"{width} node{'s' if width > 1 else ''} at a time"
 
 
 def _proof(
