@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from omsfab.secret import Secret
@@ -24,6 +24,10 @@ class Command:
     """Seconds after which one that talks and never ends is given up; 0 = ten times ``limit``, and
     ten minutes at least."""
 
+    asks: bool = field(default=False, compare=False)
+    """It may be run twice, for it changes nothing, or only what is so already; where nobody knows
+    whether it was run, it is run again."""
+
     @property
     def patience(self) -> float:
         return self.most or max(600.0, 10 * self.limit)
@@ -32,6 +36,11 @@ class Command:
 def command(*words: str, limit: float = 30, stdin: str | Secret | None = None) -> Command:
     """Return the words as a Command; nothing is run or quoted here."""
     return Command(words, limit, stdin)
+
+
+def question(cmd: Command) -> Command:
+    """Return the same words as a question: what it asks may be asked twice."""
+    return replace(cmd, asks=True)
 
 
 def script(text: str, *args: str, limit: float = 30, stdin: str | Secret | None = None) -> Command:
@@ -59,6 +68,16 @@ def framed(cmd: Command, mark: str, *, sudo: bool) -> str:
     """
     prefix = ("sudo", "-n", "--") if sudo else ()
     return wire(script(FRAME, mark, *prefix, *cmd.argv), sudo=False)
+
+
+def kept_line(cmd: Command, mark: str, *, sudo: bool) -> str:
+    """Return a line for a ``sh`` that reads one command after another, framed as ``framed`` does;
+    behind the second mark of its output stands its status."""
+    words = wire(cmd, sudo=sudo)
+    return (
+        f"printf '%s<' {mark}; printf '%s<' {mark} >&2; {words} </dev/null; status=$?; "
+        f"printf '>%s %s\\n' {mark} $status; printf '>%s' {mark} >&2\n"
+    )
 
 
 def shown(cmd: Command) -> str:

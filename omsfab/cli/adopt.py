@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from omsfab.command import question
 from omsfab.commands import docker, files
 from omsfab.errors import InputError, Next, OmsfabError, PreflightError, SecurityRefusal, refusal
 from omsfab.fleet import hosts_file, oms_config
@@ -209,7 +210,7 @@ def _close(shells: Mapping[str, SshShell]) -> None:
 
 def _wants_sudo(shell: Shell) -> bool:
     try:
-        said = shell.run(docker.version())
+        said = shell.run(question(docker.version()))
     except OmsfabError:
         return False
     return said.status != 0 and "permission denied" in said.out + said.err
@@ -243,7 +244,7 @@ def _known(node: Node, asked: Asked) -> tuple[Next, ...]:
 
 def _seen(bare: Seen, shell: Shell, asked: Asked) -> Seen:
     """Look at one node; raises what stands against it."""
-    said = shell.run(docker.containers())
+    said = shell.run(question(docker.containers()))
     if said.status != 0:
         raise PreflightError(
             "HOST-001",
@@ -256,10 +257,10 @@ def _seen(bare: Seen, shell: Shell, asked: Asked) -> Seen:
     config = _config(bare, shell, one)
     return replace(
         bare,
-        name=shell.run(files.machine_name()).out.strip().partition(".")[0],
-        addresses=tuple(shell.run(files.addresses()).out.split()),
+        name=shell.run(question(files.machine_name())).out.strip().partition(".")[0],
+        addresses=tuple(shell.run(question(files.addresses())).out.split()),
         container=one,
-        tags=tuple(shell.run(docker.image_tags(one.image_id)).out.split()),
+        tags=tuple(shell.run(question(docker.image_tags(one.image_id))).out.split()),
         config=config,
     )
 
@@ -270,7 +271,9 @@ def _config(bare: Seen, shell: Shell, one: Container) -> dict[str, Value]:
         (
             text.out
             for path in adoption.CONFIGS
-            if (text := shell.run(docker.config_inside(one.name, path))).status == 0 and text.out
+            if (text := shell.run(question(docker.config_inside(one.name, path)))).status == 0
+            and text.out
+            and text.out
         ),
         None,
     )
@@ -445,8 +448,8 @@ def init(out: str, flags: Flags, *, force: bool = False) -> None:
             next=shell("install", "-D", "-m", "600", str(hosts_file.EXAMPLE), str(file)),
         )
     answers: dict[str, str] = {}
-    for question in QUESTIONS:
-        _ask(question, answers, file)
+    for one in QUESTIONS:
+        _ask(one, answers, file)
     for line in _write(_tree(answers), "Written by omsfab fleet.init.", file, flags, force):
         print(line)
     name = "OMS_META_PASSWORD"

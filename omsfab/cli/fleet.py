@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from omsfab.command import question
 from omsfab.commands import docker, files, node_checks, oms, supervisor
 from omsfab.errors import (
     Finding,
@@ -382,9 +383,9 @@ def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:
     row = Row(node.name, node.ip, loaded.region_of(node).name)
     install = loaded.install_of(node)
     try:
-        if shell.run(docker.version()).status != 0:
+        if shell.run(question(docker.version())).status != 0:
             return replace(row, error="docker does not answer (HOST-001)")
-        there = shell.run(docker.running_from(install.container))
+        there = shell.run(question(docker.running_from(install.container)))
         if there.status != 0:
             return replace(row, container="absent")
         runs, image = there.out.split()[:2]
@@ -392,7 +393,7 @@ def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:
         row = replace(row, image=version)
         if runs != "true":
             return replace(row, container="stopped")
-        states = supervisor.states(shell.run(supervisor.status(install.container)).out)
+        states = supervisor.states(shell.run(question(supervisor.status(install.container))).out)
         return replace(row, container="running", states=states, health=health(node, install, shell))
     except OmsfabError as error:
         return replace(row, container="", error=f"{error.what} ({error.id})")
@@ -400,10 +401,10 @@ def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:
 
 def health(node: Node, install: Install, shell: Shell) -> str:
     """healthy, unhealthy; of an OMS without a health page: CM answers, CM is silent."""
-    page = shell.run(files.http_get(oms.health_url(node, install)))
+    page = shell.run(question(files.http_get(oms.health_url(node, install))))
     cm = oms.page_of_cm(node.ip, install)
     if cm is not None and no_health_page(page):
-        return "CM is silent" if shell.run(cm).status else "CM answers"
+        return "CM is silent" if shell.run(question(cm)).status else "CM answers"
     return "unhealthy" if health_says(page) else "healthy"
 
 
@@ -415,7 +416,7 @@ def _vip(region: Region, rows: list[Row], shells: Mapping[str, Shell]) -> bool |
         if row.region == region.name and not row.error:
             try:
                 to = node_checks.connects(region.cm_url.host, region.cm_url.port)
-                return shells[row.node].run(to).status == 0
+                return shells[row.node].run(question(to)).status == 0
             except OmsfabError:
                 continue
     return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from omsfab.cli import fleet as looks
+from omsfab.command import question
 from omsfab.commands import claim, docker, init_job, logs, oms, supervisor
 from omsfab.errors import InputError, OmsfabError, SecurityRefusal
 from omsfab.fleet import values
@@ -184,14 +185,14 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
     install = loaded.install_of(node)
     redact = Redactor(secrets_of(loaded))
     named = (node.name, node.ip, loaded.region_of(node).name)
-    engine = shell.run(docker.version())
+    engine = shell.run(question(docker.version()))
     if engine.status != 0:
         said = one_line(engine.err or engine.out)
         return NodeTold(
             *named, f"docker does not answer: {said} (HOST-001)", name=install.container
         )
-    held = shell.run(claim.held()).out.splitlines()
-    there = shell.run(docker.inspect(install.container))
+    held = shell.run(question(claim.held())).out.splitlines()
+    there = shell.run(question(docker.inspect(install.container)))
     common: dict[str, Any] = {
         "name": install.container,
         "docker": engine.out.strip(),
@@ -201,7 +202,7 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
         return NodeTold(*named, container="absent", **common)
     record = json.loads(there.out)
     state, runs = record["State"], bool(record["State"]["Running"])
-    tagged = shell.run(docker.running_from(install.container)).out.split()
+    tagged = shell.run(question(docker.running_from(install.container))).out.split()
     tag = tagged[1] if len(tagged) > 1 else str(record["Config"]["Image"])
     common |= {
         "container": "running" if runs else "stopped",
@@ -212,8 +213,8 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
     }
     if not runs:
         return NodeTold(*named, **common)
-    said = shell.run(supervisor.status(install.container)).out
-    over = shell.run(init_job.over(install.container, oms.INIT, unasked=True))
+    said = shell.run(question(supervisor.status(install.container))).out
+    over = shell.run(question(init_job.over(install.container, oms.INIT, unasked=True)))
     return NodeTold(
         *named,
         states=supervisor.states(said),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from secrets import token_bytes
 from typing import Any, TypeAlias
 
+from omsfab.command import question
 from omsfab.commands import docker, files, node_checks, processes, supervisor
 from omsfab.errors import Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import oms_config
@@ -158,17 +159,17 @@ def _at_node(
 ) -> NodeFacts | None:
     """Return docker's version, the container, the image and the drift of one node; what stands
     against it goes to ``errors``."""
-    version = shell.run(node_checks.docker_fits(package=package))
+    version = shell.run(question(node_checks.docker_fits(package=package)))
     if version.status != 0:
         errors.append(_docker_refused(node, version))
         if version.status != node_checks.UNFIT:
             return None
-    inspected = shell.run(docker.inspect(fleet.install.container))
-    has = shell.run(docker.image_id(wanted))
-    named = shell.run(docker.image_id(fleet.install.image))
+    inspected = shell.run(question(docker.inspect(fleet.install.container)))
+    has = shell.run(question(docker.image_id(wanted)))
+    named = shell.run(question(docker.image_id(fleet.install.image)))
     container = json.loads(inspected.out) if inspected.status == 0 else {}
     place = _config_place(fleet, container)
-    config = shell.run(files.read_file(place))
+    config = shell.run(question(files.read_file(place)))
     read = config.status == 0 and container
     of_config = _config_facts(fleet, node, place, config.out, errors) if read else {}
     facts = _container(container)
@@ -182,11 +183,11 @@ def _at_node(
         tagged=named.out.strip() if named.status == 0 else "",
         **of_config,
         config_sha256=_seal(config.out) if config.out else "",
-        machine=shell.run(files.machine_id()).out.strip(),
-        config_mode=shell.run(node_checks.mode(place)).out.strip(),
+        machine=shell.run(question(files.machine_id())).out.strip(),
+        config_mode=shell.run(question(node_checks.mode(place))).out.strip(),
         stale=runs and config.status == 0 and _stale(fleet, shell, place),
         others=() if container else _others(shell),
-        addresses=tuple(shell.run(files.addresses()).out.split()),
+        addresses=tuple(shell.run(question(files.addresses())).out.split()),
     )
 
 
@@ -216,8 +217,8 @@ def _docker_refused(node: Node, version: Result) -> PreflightError:
 def _programs(fleet: Fleet, shell: Shell) -> dict[str, Any]:
     """What NodeFacts has of a running container's programs, and of Stores and connectors."""
     install = fleet.install
-    states = supervisor.states(shell.run(supervisor.status(install.container)).out)
-    listed = shell.run(processes.listing(install.container, install.ports))
+    states = supervisor.states(shell.run(question(supervisor.status(install.container))).out)
+    listed = shell.run(question(processes.listing(install.container, install.ports)))
     return {
         "programs": tuple(name for name, state in states.items() if state == "RUNNING"),
         "states": states,
@@ -248,7 +249,7 @@ def _config_facts(
 
 def _others(shell: Shell) -> tuple[str, ...]:
     """The containers in which another name hides an OMS that runs: known by their mounts."""
-    said = shell.run(docker.containers())
+    said = shell.run(question(docker.containers()))
     found = adoption.containers(said.out) if said.status == 0 else ()
     return tuple(one.name for one in found if one.runs and one.by == "mounts")
 
@@ -256,7 +257,7 @@ def _others(shell: Shell) -> tuple[str, ...]:
 def _stale(fleet: Fleet, shell: Shell, place: str) -> bool:
     """Whether the container sees another config.yaml: its bind mount holds an inode."""
     seen = node_checks.same_inside(fleet.install.container, place, docker.CONFIG)
-    return shell.run(seen).status == node_checks.STALE
+    return shell.run(question(seen)).status == node_checks.STALE
 
 
 SEAL = token_bytes(32)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from omsfab import retry
+from omsfab.command import question
 from omsfab.commands import files
 from omsfab.errors import LostSession, NoAnswer, PreflightError, SecurityRefusal, Unreachable
 from omsfab.fleet.model import Fleet
@@ -28,7 +29,7 @@ def same_machines(present: Observed, shells: Mapping[str, Shell], *, run: str) -
     silent = (LostSession, NoAnswer)
 
     def ask(name: str) -> str | None:
-        look = partial(shells[name].run, files.machine_id())
+        look = partial(shells[name].run, question(files.machine_id()))
         with suppress(Unreachable, *silent):
             return retry.call(look, on=silent, waits=retry.SLOW_LOGIN).out.strip()
         return None

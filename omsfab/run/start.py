@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from omsfab.command import question
 from omsfab.commands import init_job, oms
 from omsfab.errors import Locked, Next, OmsfabError, PreflightError, refusal
 from omsfab.fleet import certificate as certificates
@@ -259,7 +260,7 @@ def _refuse_while_it_initialises(
     session: Session, node: str, found: holders.Holder | None, again: Next
 ) -> None:
     container = session.fleet.install.container
-    over = session.shells[node].run(init_job.over(container, oms.INIT, unasked=True))
+    over = session.shells[node].run(question(init_job.over(container, oms.INIT, unasked=True)))
     if over.status == 0:
         return
     said = over.err.strip() or over.out.strip()

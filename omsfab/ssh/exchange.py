@@ -20,7 +20,8 @@ class Exchange:
     """Sends the chunks and reads both streams at once until the command has ended.
 
     It has ended when its status is there and both streams are at their mark: a child that it left
-    behind may hold them open for ever.
+    behind may hold them open for ever.  On a channel that is ``kept`` for the next command, what
+    runs there does not end, and neither does its input; the status stands behind the second mark.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class Exchange:
         out: Stream,
         err: Stream,
         cmd: Command,
+        *,
+        kept: bool = False,
     ) -> None:
-        self._channel = channel
+        self._channel, self._kept = channel, kept
         self._chunks = chunks
         self._out, self._err = out, err
         self._cmd = cmd
@@ -57,7 +60,7 @@ class Exchange:
                 )
             if busy:
                 self._moved = now
-            elif over and self._channel.status_event.is_set():
+            elif over and (self._kept or self._channel.status_event.is_set()):
                 break
             elif now - self._moved > self._cmd.limit:
                 return f"did not answer in {self._cmd.limit:g} s"
@@ -69,6 +72,8 @@ class Exchange:
 
     def _over(self) -> bool:
         ended = self._out.ended and self._err.ended
+        if self._kept:
+            ended = ended and b"\n" in self._out.after
         return bool(self._channel.closed or self._channel.eof_received or ended)
 
     def _read(self) -> bool:
@@ -105,7 +110,8 @@ class Exchange:
 
     def _end_input(self) -> None:
         self._chunk = None
-        end_input(self._channel)
+        if not self._kept:
+            end_input(self._channel)
         self._fed = time.monotonic()
 
     def _wait(self, over: bool) -> None:

@@ -6,12 +6,13 @@ import re
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import paramiko
 
-from omsfab.command import Command, framed, shown
+from omsfab.command import Command, framed, kept_line, shown
 from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.secret import Secret
@@ -22,6 +23,12 @@ from omsfab.ssh.host_keys import HostKey
 from omsfab.ssh.protocol import OnBytes, OnLine, Result
 from omsfab.ssh.streams import Stream
 from omsfab.ssh.transport import WatchedTransport, as_socket
+
+KEPT = 4
+"""So many waiting ``sh`` of a node are kept."""
+
+SOON = 2.0
+"""Seconds within which a status follows the end of a session."""
 
 SUDO_REFUSALS = (
     ("SUDO-001", r"password is required|no tty present|a terminal is required", "wants a password"),
@@ -46,6 +53,10 @@ def scan(node: Node, ssh: Ssh) -> HostKey:
         dialer.close()
 
 
+class _Gone(Exception):
+    """A waiting ``sh`` has ended before it was given a command."""
+
+
 class SshShell:
     """One node over SSH.  It connects when it is first used, and again after a lost session."""
 
@@ -58,6 +69,9 @@ class SshShell:
         self._dialer = dialer or Dialer(ssh)
         self._transport: WatchedTransport | None = None
         self._lock = threading.Lock()
+        self._idle: list[paramiko.Channel] = []
+        """Each has a ``sh`` that waits for the next command: one round trip, and no session of its
+        own, where opening one takes two and a login shell."""
 
     def open(self) -> None:
         """Connect now, if there is no connection."""
@@ -78,7 +92,48 @@ class SshShell:
         seconds pass in silence, Unreachable when no connection can be had, PreflightError
         SUDO-00x when sudo refuses.
         """
-        return self.feed(cmd, _pieces(cmd.stdin), on_line)
+        if not cmd.asks or cmd.stdin is not None:
+            return self.feed(cmd, _pieces(cmd.stdin), on_line)
+        self.guard()
+        while True:
+            channel, kept = self._waiting()
+            mark = f"omsfab-{secrets.token_hex(8)}"
+            out, err = Stream(mark, on_line), Stream(mark, on_line)
+            try:
+                return self._next(cmd, channel, mark, out, err, kept=kept)
+            except (_Gone, LostSession):
+                if not kept or out.begun:
+                    raise  # else it may have died long before, unseen: then a new one is asked
+
+    def _next(
+        self,
+        cmd: Command,
+        channel: paramiko.Channel,
+        mark: str,
+        out: Stream,
+        err: Stream,
+        *,
+        kept: bool,
+    ) -> Result:
+        """Have a waiting ``sh`` run the command, and wait for the next one."""
+        whole = False
+        try:
+            line = kept_line(cmd, mark, sudo=self._sudo)
+            why = Exchange(channel, _pieces(line), out, err, cmd, kept=True).run()
+            if why:
+                raise self._no_answer(cmd, why)
+            whole = out.ended and err.ended and b"\n" in out.after
+            status = int(out.after.split()[0]) if whole else _status(channel)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(cmd, str(error), channel) from error
+        finally:
+            self._put_back(channel, whole=whole)
+        if not whole:
+            if kept and not out.begun and channel.get_transport().is_active():
+                raise _Gone
+            if out.begun:
+                status = -1  # what ended is the sh that would have told it
+        return self._result(cmd, channel, status, out, err)
 
     def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
         """Run the words with the chunks (of at most PACKET bytes) as their standard input."""
@@ -96,6 +151,11 @@ class SshShell:
             raise self._lost(cmd, str(error), channel) from error
         finally:
             channel.close()
+        return self._result(cmd, channel, status, out, err)
+
+    def _result(
+        self, cmd: Command, channel: paramiko.Channel, status: int, out: Stream, err: Stream
+    ) -> Result:
         if status == -1:
             raise self._lost(cmd, err.text() or err.noise, channel)
         if not out.begun:
@@ -170,7 +230,7 @@ class SshShell:
         for again in (True, False):
             transport = self._connected(TRIES if again else 1)
             try:
-                return transport.open_session()
+                return self._opened(transport)
             except (OSError, EOFError, paramiko.SSHException) as error:
                 self._drop(transport)
                 if not again:
@@ -182,6 +242,45 @@ class SshShell:
                         next=self.ssh_line("sshd -T", "maxsessions, maxstartups; and its load"),
                     ) from error
         raise AssertionError("unreachable")
+
+    def _opened(self, transport: paramiko.Transport) -> paramiko.Channel:
+        """A new session.  An sshd may allow but few (MaxSessions): then those that wait give way,
+        and one that is over counts until its last process has gone."""
+        for pause in (0.05, 0.2, 0.5):
+            try:
+                return transport.open_session()
+            except paramiko.ChannelException:
+                with self._lock:
+                    idle, self._idle = self._idle, []
+                for channel in idle:
+                    channel.close()
+                time.sleep(pause)
+        return transport.open_session()
+
+    def _waiting(self) -> tuple[paramiko.Channel, bool]:
+        """A channel whose ``sh`` waits for a command, and whether it has waited there before; it
+        is the caller's until it is put back."""
+        transport = self._connected()
+        with self._lock:
+            while self._idle:
+                channel = self._idle.pop()
+                if channel.get_transport() is transport and _open(channel):
+                    return channel, True
+                channel.close()
+        channel = self._session()
+        try:
+            channel.exec_command("sh")
+        except (OSError, EOFError, paramiko.SSHException):
+            channel.close()  # the first command tells it
+        return channel, False
+
+    def _put_back(self, channel: paramiko.Channel, *, whole: bool) -> None:
+        """Keep it for the next command, if this one has ended and the line stands."""
+        with self._lock:
+            if whole and _open(channel) and len(self._idle) < KEPT:
+                self._idle.append(channel)
+                return
+        channel.close()
 
     def _lost(self, cmd: Command, evidence: str, channel: paramiko.Channel) -> LostSession:
         self._drop(channel.get_transport())
@@ -225,6 +324,16 @@ class SshShell:
                         "visudo -f /etc/sudoers.d/omsfab", f"add: {user} ALL=(root) NOPASSWD: ALL"
                     ),
                 )
+
+
+def _open(channel: paramiko.Channel) -> bool:
+    return not (channel.closed or channel.eof_received)
+
+
+def _status(channel: paramiko.Channel) -> int:
+    """With what the ``sh`` ended, or -1."""
+    channel.status_event.wait(SOON)
+    return channel.exit_status
 
 
 def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:

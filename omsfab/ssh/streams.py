@@ -16,6 +16,10 @@ NOISE = 1 << 16
 """How much is kept of what comes before the first mark."""
 
 
+BEHIND = 64
+"""How much is kept of what comes behind the second mark: a status."""
+
+
 class Lines:
     """Cuts bytes into lines, however a line or a character of it arrives in pieces."""
 
@@ -78,9 +82,12 @@ class Stream:
         self._on_line = on_line
         self._kept = Kept()
         self.begun = self.ended = False
+        self.after = b""
+        """The first of what came behind the end."""
 
     def feed(self, data: bytes) -> None:
         if self.ended:
+            self.after = (self.after + data)[:BEHIND]
             return
         data = self._held + data
         if not self.begun:
@@ -88,8 +95,8 @@ class Stream:
             if not self.begun:
                 self._held = data[-NOISE:]
                 return
-        body, found, _ = data.partition(self._end)
-        self.ended = bool(found)
+        body, found, rest = data.partition(self._end)
+        self.ended, self.after = bool(found), rest[:BEHIND]
         cut = len(body) if found else _before_part_of(self._end, body)
         self._held = body[cut:]
         self._take(body[:cut])

@@ -25,7 +25,7 @@ import paramiko
 import pytest
 from paramiko.common import cMSG_CHANNEL_EOF
 
-from omsfab.command import command, script
+from omsfab.command import command, question, script
 from omsfab.commands import files
 from omsfab.errors import (
     InputError,
@@ -879,3 +879,87 @@ def test_no_weak_mac_is_offered(server):
     names = " ".join((*options.digests, *options.kex, *options.ciphers))
 
     assert [] == re.findall(r"md5|sha1\b|-96|cbc|arcfour|3des", names)
+
+
+# --- questions -------------------------------------------------------------------------------
+
+
+SH = question(script("echo $PPID"))
+"""Prints the pid of the shell that runs the question."""
+
+
+def test_questions_share_a_session_and_what_acts_has_its_own(server):
+    """A session costs two round trips and a login shell; twenty questions are asked in one."""
+    shell = server.shell()
+    asked = {shell.run(SH).out for _ in range(20)}
+    acted = {shell.run(replace(SH, asks=False)).out for _ in range(3)}
+
+    assert (1, 3) == (len(asked), len(acted))
+
+
+def test_a_question_is_answered_as_by_a_session_of_its_own(server):
+    """Both outputs to the byte, the status, and no input."""
+    shell = server.shell()
+    texts = ("printf 'a\\n\\nb'; printf 'c\\n' >&2; exit 7", "cat; exit 0", "kill -9 $$", "true")
+    of_its_own = [shell.run(script(text)) for text in texts]
+
+    assert of_its_own == [shell.run(question(script(text))) for text in texts]
+    assert [7, 0, 137, 0] == [one.status for one in of_its_own]
+
+
+def test_a_silent_question_is_answered_to_nobody_else(server):
+    """Its session is given up; the next question has another, and its own answer."""
+    shell = server.shell()
+    first = shell.run(SH).out
+    with pytest.raises(StepFailed, match="SSH-021"):
+        shell.run(question(script("sleep 1.5; echo late", limit=0.5)))
+
+    assert "second\n" == shell.run(question(command("echo", "second"))).out
+    assert first != shell.run(SH).out
+
+
+def test_a_session_that_died_while_it_waited_is_replaced(server):
+    """sshd may close idle sessions (ChannelTimeout); nobody need hear of it."""
+    shell = server.shell()
+    waiting = int(shell.run(SH).out)
+    os.kill(waiting, signal.SIGKILL)
+
+    assert str(waiting) != shell.run(SH).out.strip()
+    assert 1 == shell.connections
+
+
+def test_a_line_that_died_while_it_waited_is_replaced(server):
+    """A question may be asked again; so it is, over a new connection."""
+    shell = server.shell()
+    of_sshd = int(shell.run(question(PARENT)).out)
+    os.kill(of_sshd, signal.SIGKILL)
+
+    assert 0 == shell.run(question(command("true"))).status
+    assert 2 == shell.connections
+
+
+def test_where_sshd_allows_one_session_a_waiting_one_gives_way(sshd):
+    """`MaxSessions 1`: question, act, question, over one connection."""
+    sshd.stop()
+    sshd.more = "MaxSessions 1\n"
+    sshd.start()
+    shell = sshd.shell()
+    said = [
+        shell.run(question(command("echo", "1"))).out,
+        shell.run(command("cat", stdin="2\n")).out,
+        shell.run(question(command("echo", "3"))).out,
+    ]
+
+    assert ["1\n", "2\n", "3\n"] == said
+    assert 1 == shell.connections
+
+
+def test_many_questions_at_once_have_each_their_own_answer(server):
+    """Several threads ask the same node."""
+    shell = server.shell()
+    with ThreadPoolExecutor(8) as pool:
+        said = pool.map(
+            lambda n: shell.run(question(command("echo", str(n)))).out.strip(), range(200)
+        )
+
+    assert [str(n) for n in range(200)] == list(said)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from omsfab import retry
-from omsfab.command import Command
+from omsfab.command import Command, question
 from omsfab.commands import docker
 from omsfab.commands import init_job as words
 from omsfab.errors import (
@@ -620,7 +620,7 @@ class _Attempt:
 
         try:
             answer = retry.call(
-                lambda: self._shell.run(cmd), on=AWAY, again=worth, waits=retry.Backoff()
+                lambda: self._shell.run(question(cmd)), on=AWAY, again=worth, waits=retry.Backoff()
             )
         except AWAY as lost:
             raise self._gone(lost) from lost

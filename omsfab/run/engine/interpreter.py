@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from typing_extensions import assert_never
 
-from omsfab.command import Command, command, shown
+from omsfab.command import Command, command, question, shown
 from omsfab.commands import docker, files, node_checks, processes, supervisor
 from omsfab.commands import init_job as job_words
 from omsfab.commands.processes import Process, stores_text
@@ -151,11 +151,11 @@ class Interpreter:
         """Return None if it is so, else why not, in the operator's words."""
         match probe:
             case OutputIs(command, text):
-                result = self._shells[node].run(command)
+                result = self._shells[node].run(question(command))
                 said = result.out.strip()
                 return None if (result.status, said) == (0, text) else _words(command, result)
             case ExitsZero(command, otherwise):
-                return _failure(self._shells[node].run(command), otherwise)
+                return _failure(self._shells[node].run(question(command)), otherwise)
             case ConfigSays(path, content):
                 return self._config(node, path, content)
             case ReachesMember(host, port, members):
@@ -219,7 +219,7 @@ class Interpreter:
                 assert_never(probe)
 
     def _programs(self, probe: Programs, node: str, tell: Tell) -> str | None:
-        result = self._shells[node].run(probe.command)
+        result = self._shells[node].run(question(probe.command))
         self._seen(node, result, tell)
         if not supervisor.states(result.out):
             self._states.pop(node, None)
@@ -257,10 +257,10 @@ class Interpreter:
         return None
 
     def _healthy(self, shell: Shell, page: Command, cm: Command | None, tell: Tell) -> str | None:
-        why = health_says(said := shell.run(page))
+        why = health_says(said := shell.run(question(page)))
         if why is None or cm is None or not no_health_page(said):
             return why
-        if shell.run(cm).status:
+        if shell.run(question(cm)).status:
             return why
         tell("state", "there is no health page, as before 4.2.11: the page of CM answers instead")
         return None
@@ -280,7 +280,7 @@ class Interpreter:
 
     def _left_over(self, node: str, container: str, listing: Command, tell: Tell) -> str | None:
         """Each with what is known of it, and the line that ends them; Stores are told of once."""
-        said = self._shells[node].run(listing)
+        said = self._shells[node].run(question(listing))
         if said.status:
             return f"it cannot be asked: {said.err.strip() or said.out.strip()}"
         there = processes.found(said.out)
@@ -305,7 +305,7 @@ class Interpreter:
         """See what the programs do now, and return for how long each has run; who cannot be asked
         tells nothing."""
         with suppress(OmsfabError):
-            said = self._shells[node].run(supervisor.status(container))
+            said = self._shells[node].run(question(supervisor.status(container)))
             self._seen(node, said, tell)
             return supervisor.uptimes(said.out)
         return {}
@@ -319,10 +319,11 @@ class Interpreter:
             found.extend(
                 name
                 for name in members
-                if peer in self._shells[name].run(node_checks.connections(port)).out.split()
+                if peer
+                in self._shells[name].run(question(node_checks.connections(port))).out.split()
             )
 
-        held = self._shells[node].run(node_checks.hold(host, port), look)
+        held = self._shells[node].run(question(node_checks.hold(host, port)), look)
         if held.status != 0:
             return held.out.strip() or held.err.strip()
         names = ", ".join(members)
@@ -330,12 +331,12 @@ class Interpreter:
 
     def _quick(self, node: str, limit: float) -> str | None:
         began = time.monotonic()
-        self._shells[node].run(command("true"))
+        self._shells[node].run(question(command("true")))
         took = time.monotonic() - began
         return None if took <= limit else f"it took {took:.1f} s to answer"
 
     def _config(self, node: str, path: str, content: Secret) -> str | None:
-        result = self._shells[node].run(files.read_file(path))
+        result = self._shells[node].run(question(files.read_file(path)))
         if result.status != 0:
             return _absent(path, result) or f"{path} cannot be read: {result.err.strip()}"
         found = oms_config.differences(
@@ -360,13 +361,13 @@ class Interpreter:
 
     def _is_oms(self, node: str, page: Command, cm: Command | None) -> str | None:
         """An OMS that is ill is one all the same; images before 4.2.11 may have no such page."""
-        said = self._shells[node].run(page)
+        said = self._shells[node].run(question(page))
         try:
             if isinstance(json.loads(said.out)["data"]["healthy"], bool):
                 return None
         except (ValueError, KeyError, TypeError):
             pass
-        if cm and self._shells[node].run(cm).status == 0:
+        if cm and self._shells[node].run(question(cm)).status == 0:
             return None
         return health_says(said)
 
@@ -376,7 +377,7 @@ class Interpreter:
         """Time that passes between the two questions is no difference."""
         began = time.monotonic()
         there, wanted = self._metadb.time_and_zone()
-        said = self._shells[node].run(command).out.split()
+        said = self._shells[node].run(question(command)).out.split()
         took = time.monotonic() - began
         try:
             here, offset = float(said[0]), _minutes(said[1])
@@ -535,7 +536,7 @@ class Interpreter:
             raise
         began = time.monotonic() - result.seconds
         with suppress(OmsfabError, ValueError):
-            ago = float(shell.run(job_words.ended(f"{job.directory}/{attempt}")).out)
+            ago = float(shell.run(question(job_words.ended(f"{job.directory}/{attempt}"))).out)
             self._settled[step.node] = clock.now() - max(ago, 0.0)
         uptimes = self._look(step.node, job.container, tell)
         since = time.monotonic() - began + ROUNDED

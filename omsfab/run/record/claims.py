@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from omsfab import retry
+from omsfab.command import question
 from omsfab.commands import claim
 from omsfab.errors import (
     Locked,
@@ -80,7 +81,7 @@ def _take_one(
     open_run: Callable[[str, str], OmsfabError | None],
 ) -> OmsfabError | None:
     """Claim this node; return what stands against it."""
-    held = shell.run(claim.held()).out.splitlines()
+    held = shell.run(question(claim.held())).out.splitlines()
     if len(held) > 1 and held[0] != run and held[1] == owner:
         error = open_run(held[0], shell.node)
         if error:
@@ -114,7 +115,7 @@ def held(shells: Iterable[Shell]) -> dict[str, tuple[str, str, str]]:
 
     def ask(shell: Shell) -> tuple[str, list[str]]:
         try:
-            return shell.node, shell.run(claim.held()).out.splitlines()
+            return shell.node, shell.run(question(claim.held())).out.splitlines()
         except OmsfabError as error:
             return shell.node, [error.id, "nobody knows", "it cannot be asked"]
 

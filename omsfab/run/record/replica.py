@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omsfab import retry
+from omsfab.command import question
 from omsfab.commands import files
 from omsfab.commands.claim import PLACE
 from omsfab.errors import (
@@ -186,7 +187,7 @@ class Copy:
 def copies(shell: Shell) -> list[Copy]:
     """Return the copies that a node has; a line that says nothing sensible is left out."""
     found: list[Copy] = []
-    for line in shell.run(files.copies(PLACE)).out.splitlines():
+    for line in shell.run(question(files.copies(PLACE))).out.splitlines():
         words = [*line.split(), ""][:4]
         if len(words) == 4 and _RUN.fullmatch(words[0]) and words[1].isascii():
             with suppress(ValueError):
@@ -222,7 +223,7 @@ def fetch(shell: Shell, run: str, home: Path) -> Path:
         if undoes := _undone_by(here / "run.json"):
             fetch(shell, undoes, home)
         return here
-    listed = shell.run(files.files_below(f"{PLACE}/{run}"))
+    listed = shell.run(question(files.files_below(f"{PLACE}/{run}")))
     names = [line for line in listed.out.splitlines() if not line.endswith((".bak", ".new"))]
     if "run.json" not in names:
         raise InputError(
