@@ -969,6 +969,22 @@ def test_rows_that_move_between_two_looks_are_being_written(oms, lease, tmp_path
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_row_that_moves_between_look_and_lock_is_saved_once(oms, lease, tmp_path):
+    """A host whose group becomes the region's meanwhile is the region's, and no other's too."""
+    move = ["update oms_cm.host set resource_group_id = 7 where id = 3"]
+
+    def write(text: str) -> None:
+        if move and text.endswith("for update") and "`oms_cm`.`host`" in text:
+            oms.engine.sql(move.pop())
+
+    edge = oms.engine.edge(on_statement=write)
+    edge.clear_region(CLEAR, lease=lease, backup_dir=tmp_path, mirror=nowhere)
+    saved = edge.backup(1, tmp_path).of("host")
+
+    assert (3, 0) == (len(saved.rows), len(saved.others))
+    assert () == edge.others_unchanged(1, tmp_path)
+
+
 # --- rows stay as they were left -------------------------------------------------------------
 
 UPDATE = ClearRows(1, ALL, "update", OLD, NEW)
