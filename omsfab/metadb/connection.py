@@ -26,6 +26,8 @@ Row: TypeAlias = "tuple[Any, ...]"
 
 LOCK_WAIT = {1205, 1213, 3572}
 DENIED = {1044, 1142, 1143, 1227, 1410, 1370}
+TOO_MANY = {1040, 1203, 1226}
+"""Connections: of all users, of this one."""
 NO_TABLE = {1049, 1051, 1109, 1146}
 
 # DDL commits implicitly, before and after; between BEGIN and COMMIT only these words may be said.
@@ -83,12 +85,15 @@ class Server:
         """As ``refusal``; a run waits a while for a MetaDB whose leader changes."""
         return MetaDbAway if self.in_run else PreflightError
 
-    def close(self) -> None:
-        """Hang up the connections that rest."""
+    def close(self) -> bool:
+        """Hang up the connections that rest; tell if there were any."""
+        closed = False
         for resting in self.rest.values():
             while resting:
                 with contextlib.suppress(IndexError):
                     resting.pop()[0]._force_close()
+                    closed = True
+        return closed
 
     def clean(self, text: str) -> str:
         """Return what the server said as it may be shown."""
@@ -206,31 +211,44 @@ class Link:
 
     def _connect(self) -> None:
         server = self.server
-        metadb, limits = server.metadb, server.limits
         try:
-            self._connection = server.connect(
-                host=metadb.host,
-                port=metadb.port,
-                user=metadb.user,
-                # as bytes: PyMySQL would write a text as latin1, and no server reads that
-                password=metadb.password.reveal().encode(),
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=limits.connect,
-                read_timeout=limits.read,
-                write_timeout=limits.read,
-                local_infile=False,
-            )
+            self._connection = self._log_in()
         except (pymysql.Error, OSError, RuntimeError) as exc:
             raise server.login_error(exc) from None  # the cause holds the password in its frames
         try:
-            self._set_up(limits, self._utc)
+            self._set_up(server.limits, self._utc)
         except DbError as exc:
             self.drop()
             raise server.error(exc, "setting up the session") from exc
         except BaseException:
             self.drop()
             raise
+
+    def _log_in(self) -> Connection[Cursor]:
+        """Connect; where no more connections are to be had, those that rest make room."""
+        try:
+            return self._dial()
+        except pymysql.Error as exc:
+            if code_of(exc) not in TOO_MANY or not self.server.close():
+                raise
+        time.sleep(0.3)  # the server notices it in a moment
+        return self._dial()
+
+    def _dial(self) -> Connection[Cursor]:
+        metadb, limits = self.server.metadb, self.server.limits
+        return self.server.connect(
+            host=metadb.host,
+            port=metadb.port,
+            user=metadb.user,
+            # as bytes: PyMySQL would write a text as latin1, and no server reads that
+            password=metadb.password.reveal().encode(),
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=limits.connect,
+            read_timeout=limits.read,
+            write_timeout=limits.read,
+            local_infile=False,
+        )
 
     def _set_up(self, limits: Limits, utc: bool) -> None:
         """Set the limits that this server knows; which it knows is asked once, not assumed."""

@@ -515,6 +515,20 @@ def test_a_connection_that_the_server_has_ended_meanwhile_is_made_anew(oms):
     assert 2 == len(tries)
 
 
+def test_a_connection_that_rests_takes_nobodys_place(oms):
+    """A user who may have one connection: a question in another time zone gets it."""
+    oms.engine.sql(
+        "drop user if exists 'one'@'%'",
+        "create user 'one'@'%' identified by 'w' with max_user_connections 1",
+        "grant all privileges on *.* to 'one'@'%'",
+    )
+    edge = oms.engine.edge(user="one", password=Secret("w"))
+
+    assert 2 == len(edge.clusters())
+    assert {"10.0.0.1", "10.0.0.3"} == {*edge.beats("oms_hb1")}
+    assert [0, 1] == [*map(len, edge._server.rest.values())]
+
+
 def test_a_session_that_was_set_otherwise_is_not_used_again(oms, edge, tmp_path):
     """SaveRows reads from one snapshot: nobody after it may look into the past."""
     edge.save(1, tmp_path, "run")
