@@ -69,7 +69,9 @@ def take(
         for name in names[number % len(names) :] + names[: number % len(names)]:
             before()
             try:
-                times.setdefault(name, []).append(can[name]())
+                took = can[name]()
+                times.setdefault(name, []).append(took)
+                print(f"{id} {number + 1}/{rounds} {name}: {figures.seconds(took)}", flush=True)
             except Exception as error:
                 if name == figures.OURS:
                     raise
