@@ -157,6 +157,9 @@ class Node(Part):
         """By value.  The name first: a plan for 1,000 nodes compares some million of them."""
         return isinstance(other, Node) and self.name == other.name and super().__eq__(other)
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -386,7 +389,21 @@ class Fleet(Part):
         return self.install.model_copy(update={"mounts": mounts})
 
     def region_of(self, node: Node) -> Region:
-        return next(region for region in self.regions if node in region.nodes)
+        return _homes(self.regions)[node]
+
+
+_known: tuple[tuple[Region, ...], dict[Node, Region]] = ((), {})
+
+
+def _homes(regions: tuple[Region, ...]) -> dict[Node, Region]:
+    """The region of each node, kept for the regions that were last asked for: a plan for 1,000
+    nodes asks 5,000 times, and a model that is copied must not take it along."""
+    global _known
+    found = _known
+    if found[0] is not regions:
+        found = regions, {node: region for region in regions for node in region.nodes}
+        _known = found
+    return found[1]
 
 
 PARTS: Mapping[tuple[str, ...], type[Part]] = {

@@ -62,13 +62,14 @@ def stage(
     free = not vip and region.cm_url.host not in region.ips
     members = (*old, *new)
     names = tuple(node.name for node in members)
-    runs = [node for node in members if present.facts(node.name).container == "running"]
-    fresh = [node for node in new if node not in runs]
+    runs = {node for node in members if present.facts(node.name).container == "running"}
+    fresh = set(new) - runs
+    outage = runs | set(old)
 
     def of(node: Node) -> tuple[Step, ...]:
         return (
             *_of_all(fleet, node, present),
-            *(_of_running(fleet, node) if node in runs or node in old else ()),
+            *(_of_running(fleet, node) if node in outage else ()),
             *(_of_new(fleet, node, present) if node in fresh else ()),
             *(_of_vip(fleet, region, node, old, new) if vip else ()),
             *((steps.cm_url_held(fleet, region, node),) if free and node in fresh else ()),

@@ -324,8 +324,8 @@ def at_rest(region: Region, present: Observed) -> None:
 
 def all_included(whole: Region, chosen: Region, present: Observed) -> None:
     """Rows are deleted: a container left out of --nodes would go on writing them."""
-    left = [n for n in whole.nodes if n not in chosen.nodes]
-    running = [n for n in left if present.facts(n.name).container == "running"]
+    left = set(whole.nodes) - set(chosen.nodes)
+    running = [n for n in whole.nodes if n in left and present.facts(n.name).container == "running"]
     if running:
         stop(
             present,

@@ -6,7 +6,7 @@ gigabytes afterwards; here everything is staged on the new nodes before the outa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -95,8 +95,9 @@ def _scale_out(
     where = regions.named(fleet, region)
     old, new = regions.nodes_by_state(where, present, nodes)
     refusals.one_holds_the_vip(where, present, [*old, *new])
+    chosen = {*old, *new}
     where = where.model_copy(
-        update={"nodes": tuple(node for node in where.nodes if node in old or node in new)}
+        update={"nodes": tuple(node for node in where.nodes if node in chosen)}
     )
     here = present.clusters.get(where.location)
     if here is None and not present.clusters:
@@ -197,7 +198,8 @@ def _from_physical(
     """cm_url is a node's own address: the region's rows must go, and come back with the VIP."""
     # A container that runs and is not ONLINE would go on writing: it is stopped with the others.
     old = [*old, *(node for node in new if present.facts(node.name).container == "running")]
-    new = [node for node in new if node not in old]
+    stopped = set(old)
+    new = [node for node in new if node not in stopped]
     refusals.containers_kept(fleet, old, present)
     reasons = (
         f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
@@ -618,13 +620,14 @@ def _proof(
     cm_url too: who answered in the preflight may be gone.  ``others`` where rows were saved then,
     ``rows`` where they were deleted or changed.
     """
+    joined, anywhere = set(new), _run_anywhere(present)
     return Stage(
         "final verification",
         (
             *(
                 step
                 for node in region.nodes
-                for step in _proof_of(fleet, region, present, new, node)
+                for step in _proof_of(fleet, region, present, node, joined, anywhere)
             ),
             _last(steps.cm_url(region, old_url)),
             *((_last(steps.others_unchanged(region)),) if others else ()),
@@ -635,14 +638,20 @@ def _proof(
 
 
 def _proof_of(
-    fleet: Fleet, region: Region, present: Observed, new: Sequence[Node], node: Node
+    fleet: Fleet,
+    region: Region,
+    present: Observed,
+    node: Node,
+    new: Set[Node],
+    anywhere: NodeFacts,
 ) -> tuple[Step, ...]:
     image, shown, facts = present.image, present.pair(region).shown, present.facts(node.name)
+    before = anywhere if node in new else facts
     healthy = steps.healthy(fleet, node, shown if node in new else "")
     return (
         *((steps.same_image(fleet, node, image),) if image.startswith("sha") else ()),
         steps.inits_over(fleet, node),
-        steps.programs_run(fleet, node, _before(node, new, present)),
+        steps.programs_run(fleet, node, before),
         steps.programs_all(fleet, node),
         _as_before(healthy, steps.BEHIND_PAGE, facts),
         _as_before(steps.host_online(region, node), steps.BEHIND_BEAT, facts),
@@ -650,7 +659,7 @@ def _proof_of(
     )
 
 
-def _vip_last(fleet: Fleet, region: Region, node: Node, new: Sequence[Node]) -> tuple[Step, ...]:
+def _vip_last(fleet: Fleet, region: Region, node: Node, new: Set[Node]) -> tuple[Step, ...]:
     """As in the preflight: a node that served before may be a backend that its VIP shuts out."""
     if node in new or region.cm_url.host in region.ips:
         return (steps.vip_answers(fleet, region, node, last=True),)
@@ -723,11 +732,7 @@ def _started(fleet: Fleet, node: Node, present: Observed) -> tuple[Step, ...]:
     return (steps.start_processes(fleet, node, facts),) if facts.programs else ()
 
 
-def _before(node: Node, new: Sequence[Node], present: Observed) -> NodeFacts:
-    """What ran before on this node; on a new one OMS's own programs must, unless they run on no
-    node of the region."""
-    if node not in new:
-        return present.facts(node.name)
-    seen = [facts for facts in present.nodes.values() if facts.programs]
-    anywhere = {name for facts in seen for name in facts.programs}
-    return NodeFacts(programs=tuple(n for n in PROGRAMS if n in anywhere))
+def _run_anywhere(present: Observed) -> NodeFacts:
+    """What must run on a new node: OMS's own programs, unless they run on no node of the region."""
+    seen = {name for facts in present.nodes.values() for name in facts.programs}
+    return NodeFacts(programs=tuple(n for n in PROGRAMS if n in seen))
