@@ -829,6 +829,31 @@ def test_a_line_that_did_not_fit_breaks_no_journal(tmp_path, monkeypatch, call):
     assert ["failed: JRN-001"] == [event.text for event in past.events]
 
 
+def test_the_ends_of_questions_go_to_the_disk_with_the_next_effect(tmp_path, monkeypatch):
+    """A fleet of 1,000 nodes has 9,000 checks; what guards an effect is on the disk before it."""
+    book = journals.Journal(tmp_path)
+    synced, real = [], os.fsync
+
+    def fsync(fd):
+        synced.append(len(book.path.read_bytes().splitlines()))
+        return real(fd)
+
+    monkeypatch.setattr("omsfab.run.record.journal.os.fsync", fsync)
+    said = (
+        *((f"oms{n}", "clock", "done") for n in range(5)),
+        ("oms9", "clock", "failed"),
+        ("oms1", "image", "intent"),
+        ("oms1", "image", "done"),
+        ("oms1", "config", "intent"),
+        ("oms1", "config", "failed"),
+        ("", "", "run"),
+    )
+    for node, step, kind in said:
+        book.write(Event(0, 0, node, step, kind, "x"))
+
+    assert [7, 8, 9, 10, 11] == synced
+
+
 def test_an_almost_full_disk_stops_before_the_effect_too(tmp_path, monkeypatch):
     """J06: the last blocks are for what must still be said; no effect is begun in them."""
     world = FakeWorld()

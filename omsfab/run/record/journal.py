@@ -32,7 +32,8 @@ SCHEMA = 2
 """2: events may have data, and some are of kind "programs"."""
 
 FLUSHED = {"run", "accepted", "intent", "done", "failed", "programs"}
-"""Kinds that must be on disk before anything else happens."""
+"""Kinds that must be on disk before anything else happens; of a step that only asks, its end need
+not: it goes to the disk with the next that must, or is asked once more."""
 
 OVER = ("INIT-011", "INIT-012", "INIT-015")
 """Errors of an initialisation whose end is known: only after these is there another attempt.
@@ -113,6 +114,8 @@ class Journal:
         self.path = directory / "journal.jsonl"
         self._lock = threading.Lock()
         self._lines = 0
+        self._begun: set[str] = set()
+        """Steps that have begun an effect here."""
         past = read(self.path) if self.path.exists() else None
         if past and past.torn:
             _drop_torn_line(self.path)
@@ -138,13 +141,20 @@ class Journal:
                 if event.kind == "intent":
                     _room(self._fd)
                 _write_all(self._fd, data)
-                if event.kind in FLUSHED:
+                if self._must_last(event):
                     os.fsync(self._fd)
             except OSError as error:
                 with suppress(OSError):  # half a line would break the chain for good
                     os.ftruncate(self._fd, size)
                 raise _unwritable(self.path, error) from error
             self._head = hashlib.sha256(data).hexdigest()[:16]
+
+    def _must_last(self, event: Event) -> bool:
+        key = step_names.key(event.step, event.node)
+        if event.kind == "intent":
+            self._begun.add(key)
+        asked = event.kind in ("done", "failed") and key not in self._begun
+        return event.kind in FLUSHED and not asked
 
     def close(self) -> None:
         os.close(self._fd)
