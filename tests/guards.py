@@ -35,6 +35,41 @@ class Guard:
 
 GUARDS = (
     Guard(
+        "what acts is not run again where its answer is lost",
+        "omsfab/ssh/shell.py",
+        "if not cmd.asks or cmd.stdin is not None:",
+        "if cmd.stdin is not None:",
+        f"{SSH}questions_share_a_session_and_what_acts_has_its_own",
+    ),
+    Guard(
+        "a session whose question is not over takes no other",
+        "omsfab/ssh/shell.py",
+        "if whole and _open(channel) and len(self._idle) < KEPT:",
+        "if _open(channel) and len(self._idle) < KEPT:",
+        f"{SSH}a_silent_question_is_answered_to_nobody_else",
+    ),
+    Guard(
+        "sessions that wait give way where sshd allows few",
+        "omsfab/ssh/shell.py",
+        "                for channel in idle:\n                    channel.close()\n",
+        "",
+        f"{SSH}where_sshd_allows_one_session_a_waiting_one_gives_way",
+    ),
+    Guard(
+        "the end of an effect is on the disk before the next",
+        "omsfab/run/record/journal.py",
+        "return event.kind in FLUSHED and not asked",
+        'return event.kind in FLUSHED and event.kind not in ("done", "failed")',
+        f"{RUN}the_ends_of_questions_go_to_the_disk_with_the_next_effect",
+    ),
+    Guard(
+        "the first node of a region is initialised alone",
+        "omsfab/plan/procedures/scale_out.py",
+        "if len(new) < len(region.nodes):\n        return",
+        "if True:\n        return",
+        "tests/unit/test_plans.py::test_new_nodes_are_initialised_as_many_at_a_time_as_hosts_yaml_says",
+    ),
+    Guard(
         "a run that has not ended keeps what it needs to go back",
         "omsfab/cli/forget.py",
         "if run.past.events and not run.past.ended:",
