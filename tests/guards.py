@@ -415,9 +415,30 @@ GUARDS = (
     Guard(
         "the end of what writes a part is asked",
         "omsfab/commands/scripts/append.sh",
-        'wait "$writer" || exit',
-        'wait "$writer"',
+        'wait "$writer"; status=$?',
+        "status=0",
         f"{SEND}a_writer_that_is_killed_has_not_written_the_file",
+    ),
+    Guard(
+        "docker load comes to the end of no package but the planned one",
+        "omsfab/commands/scripts/append.sh",
+        '[ "$status $there" = "0 $sha256 $size" ]; }',
+        "true; }",
+        f"{SEND}a_reader_does_not_come_to_the_end_of_another_package",
+    ),
+    Guard(
+        "the last bytes are kept back from docker load until all is proven",
+        "omsfab/commands/scripts/append.sh",
+        "early=$((size > 4194304 ? size - 4194304 : 0))",
+        "early=$size",
+        f"{SEND}a_reader_does_not_come_to_the_end_of_another_package",
+    ),
+    Guard(
+        "a load that goes on behind the last byte is no silence",
+        "omsfab/commands/scripts/append.sh",
+        "while sleep 1 >&-; do echo; done",
+        "true",
+        f"{SEND}a_reader_may_take_its_time_at_the_end",
     ),
     Guard(
         "a part is continued only if it is a true beginning",

@@ -178,9 +178,13 @@ def image_id(reference: str) -> Command:
     return command("docker", "image", "inspect", "--format", "{{.Id}}", reference)
 
 
-def load(path: str) -> Command:
-    """Load a package; ``docker load`` reads .tar and .tar.gz alike."""
-    return script(_LOAD, path, limit=1800)
+LOAD = ("docker", "load")
+"""Words that load a package out of their standard input; .tar and .tar.gz alike."""
+
+
+def load(path: str, image: str) -> Command:
+    """Load a package, unless the image of this id is there."""
+    return script(_LOAD, path, image, limit=1800)
 
 
 def version() -> Command:

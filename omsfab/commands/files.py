@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from omsfab.command import Command, command, script
@@ -134,6 +135,9 @@ AHEAD = 46
 """Exit status of ``extend`` when the file there is another one, or goes further."""
 
 
+READERS_PATIENCE = 1800
+"""Seconds from the end of the input until a reader is given up."""
+
 OURS = "ours"
 """What ``part_state`` prints for the digest of a part of our own sending."""
 
@@ -159,12 +163,18 @@ def part_state(dest: str, size: int, ours: int = 0) -> Command:
     return script(_PART_STATE, dest, str(size), str(ours), limit=900)
 
 
-def append(dest: str, offset: int) -> Command:
+def append(
+    dest: str, offset: int, size: int = 0, sha256: str = "", reader: Sequence[str] = ()
+) -> Command:
     """Append standard input to the part, which has ``offset`` bytes; 0 begins anew.
 
     Prints ``SHA256 SIZE`` of the whole part.  What was there is read again: at 20 MB/s at least.
+    ``reader`` are words that read the file meanwhile; it comes to its end for them only if it has
+    this size and digest, and their end is waited for, whatever it is.
     """
-    return script(_APPEND, dest, str(offset), limit=120 + offset / 20e6)
+    words = (dest, str(offset), str(size), sha256, *reader)
+    appended = script(_APPEND, *words, limit=120 + offset / 20e6)
+    return replace(appended, most=READERS_PATIENCE) if reader else appended
 
 
 def finish_part(dest: str) -> Command:

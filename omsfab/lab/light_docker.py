@@ -8,6 +8,7 @@ no namespaces; so what binds 0.0.0.0 binds the node's address (sitecustomize.py 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -104,7 +105,9 @@ def image(reference: str) -> dict[str, Any]:
 
 
 def load(words: list[str]) -> None:
-    with tarfile.open(option(words, "-i")) as package:
+    source = option(words, "-i")
+    came = None if source else io.BytesIO(sys.stdin.buffer.read())
+    with tarfile.open(source or None, fileobj=came) as package:
 
         def member(name: str) -> Any:
             return package.extractfile(name)

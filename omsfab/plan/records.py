@@ -318,12 +318,17 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a file of the jump host to the node, resumed where it was cut, compared at the end."""
+    """Send a file of the jump host to the node, resumed where it was cut, compared at the end.
+
+    ``reader`` are words that have it as their standard input while it arrives: see
+    ``files.append``.
+    """
 
     source: Path
     dest: str
     size: int
     sha256: str
+    reader: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -385,8 +385,8 @@ def loaded(
         check=(there,),
         apply=(
             Run(posix.use_copy(copy, dest, package.size)),
-            Send(Path(package.path), dest, package.size, package.sha256),
-            Run(docker.load(dest)),
+            Send(Path(package.path), dest, package.size, package.sha256, docker.LOAD),
+            Run(docker.load(dest, wanted)),
             Run(node_checks.remove_file(dest)),
         ),
         verify=(there,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,10 +56,12 @@ class Shell(Protocol):
         sha256: str,
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
+        reader: Sequence[str] = (),
     ) -> None:
         """Send a file through ``dest.part``, resumed at a verified offset.
 
-        ``on_lost`` hears of a line that dropped, and of nothing else.
+        ``on_lost`` hears of a line that dropped, and of nothing else.  ``reader`` are words that
+        read the file on the node while it arrives.
         """
 
     def ssh_line(self, text: str, note: str = "") -> Next:

@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -181,9 +181,10 @@ class SshShell:
         sha256: str,
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
+        reader: Sequence[str] = (),
     ) -> None:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
-        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
+        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader)
 
     def ssh_line(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""

@@ -44,6 +44,7 @@ def send(
     sha256: str,
     on_bytes: OnBytes,
     on_lost: OnLine = lambda _: None,
+    reader: Sequence[str] = (),
     patience: float = PATIENCE,
 ) -> None:
     """Send ``source`` (of this size and digest) to ``dest`` on the node, by ``dest.part``.
@@ -53,6 +54,10 @@ def send(
     hears of it, and the transfer goes on where it was cut.  A small file goes in one command:
     nothing of it is kept when the line drops.
 
+    ``reader`` are words which read the file on the node while it arrives (a small one, or one that
+    is there, they do not).  They come to its end only when it is proven to be the file; the line
+    may have dropped meanwhile, or they may have failed: ask whether they did their work.
+
     Raises StepFailed: XFER-001 the source is not the file that was planned, or
     cannot be read here, XFER-002 no room on
     the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
@@ -60,10 +65,13 @@ def send(
     """
     _refuse_another_size(source, size)
     progress = _Progress(on_bytes, patience)
-    way = _whole if size <= SMALL else _go_on
     try:
         retry.call(
-            lambda: way(shell, source, dest, size, sha256, progress),
+            lambda: (
+                _whole(shell, source, dest, size, sha256, progress)
+                if size <= SMALL
+                else _go_on(shell, source, dest, size, sha256, progress, reader)
+            ),
             on=LOST,
             waits=progress.waits,
             again=lambda _: progress.goes_on(),
@@ -98,7 +106,13 @@ def _whole(
 
 
 def _go_on(
-    shell: Pipe, source: Path, dest: str, size: int, sha256: str, progress: _Progress
+    shell: Pipe,
+    source: Path,
+    dest: str,
+    size: int,
+    sha256: str,
+    progress: _Progress,
+    reader: Sequence[str],
 ) -> None:
     """One connection's worth; a second round only if the part turns out to be another file."""
     whole = [sha256, str(size)]
@@ -110,7 +124,7 @@ def _go_on(
             return
         if kind != "part" or there != whole:
             progress.sent = _trusted(source, there, size) if kind == "part" else 0
-            append = files.append(dest, progress.sent)
+            append = files.append(dest, progress.sent, size, sha256, reader)
             there = _checked(
                 shell, dest, shell.feed(append, _read(source, size, progress))
             ).out.split()

@@ -7,7 +7,7 @@ import hashlib
 import io
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import GeneratorType
@@ -187,8 +187,9 @@ class SimShell:
         sha256: str,
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
+        reader: Sequence[str] = (),
     ) -> None:
-        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost)
+        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader)
 
     def ssh_line(self, text: str, note: str = "") -> Next:
         return next_line.shell("ssh", self._there.ip, text, note=note)

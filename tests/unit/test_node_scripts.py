@@ -254,13 +254,22 @@ def test_an_image_is_loaded_again_when_the_daemon_died(node, tmp_path):
     flag = tmp_path / "died"
     dies = (
         f"case $1 in load) [ -e {flag} ] && exit 0; touch {flag}; exit 1;;"
-        f" info) [ -e {flag}.back ] && exit 0; touch {flag}.back; exit 1;; esac"
+        f" info) [ -e {flag}.back ] && exit 0; touch {flag}.back; exit 1;; image) exit 1;; esac"
     )
 
-    again = node(docker.load("/x.tar"), dies)
-    refused = node(docker.load("/x.tar"), "[ $1 = info ]")
+    again = node(docker.load("/x.tar", "sha256:1"), dies)
+    refused = node(docker.load("/x.tar", "sha256:1"), "[ $1 = info ]")
 
     assert (0, 1) == (again.returncode, refused.returncode)
+
+
+def test_an_image_that_is_there_is_not_loaded(node):
+    """By its very id: it was loaded while its package came."""
+    there = '[ "$*" = "image inspect sha256:1" ]'
+
+    assert [0, 1] == [
+        node(docker.load("/x.tar", f"sha256:{id}"), there).returncode for id in (1, 2)
+    ]
 
 
 def test_a_container_that_ends_shows_its_last_words(node):

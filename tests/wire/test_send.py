@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from omsfab.commands import files
 from omsfab.errors import LostSession, PreflightError, StepFailed
 from omsfab.ssh import transfer
 
@@ -420,6 +423,147 @@ def test_memory_does_not_grow_with_the_file(server, package, tmp_path):
     tracemalloc.stop()
 
     assert peak < 8 * MIB
+
+
+# --- who reads it while it arrives --------------------------------------------------------------
+
+KEPT_BACK = 4 * MIB
+
+
+def reader(tmp_path, then=":"):
+    """Words that copy what they read, and give the copy its name when they have come to its
+    end."""
+    text = f'cat >"$1.part"; {then}; mv "$1.part" "$1"'
+    return ("sh", "-c", text, "reader", str(tmp_path / "read"))
+
+
+def send_and_read(shell, package, tmp_path, told=lambda n: None, words=(), **more):
+    source, digest = package
+    words = words or reader(tmp_path)
+    transfer.send(
+        shell, source, str(tmp_path / "dest"), 24 * MIB, digest, told, reader=words, **more
+    )
+
+
+def await_size(path, size=1):
+    for _ in range(600):
+        if path.exists() and path.stat().st_size >= size:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} does not come to {size} bytes")
+
+
+def test_a_reader_has_the_file_while_it_arrives(server, package, tmp_path):
+    """The first bytes while the last are not sent yet; all of it in the end, which is waited
+    for."""
+    source, _ = package
+
+    def halfway():
+        await_size(tmp_path / "read.part", 8 * MIB)
+
+    shell = Counting(server.shell())
+    send_and_read(shell, package, tmp_path, once(12 * MIB, halfway))
+
+    assert source.read_bytes() == (tmp_path / "read").read_bytes()
+    assert source.read_bytes() == (tmp_path / "dest").read_bytes()
+    assert 3 == shell.commands
+    assert not list(tmp_path.glob("dest.*"))
+
+
+def test_a_reader_does_not_come_to_the_end_of_another_package(server, package, tmp_path):
+    """It is killed before its end, with the last 4 MiB unread: no image is made of it."""
+    source, _ = package
+    with pytest.raises(StepFailed) as error:
+        send_and_read(server.shell(), (source, "0" * 64), tmp_path)
+    read = tmp_path / "read.part"
+
+    assert ("XFER-001", False) == (error.value.id, (tmp_path / "read").exists())
+    assert not read.exists() or read.stat().st_size <= 24 * MIB - KEPT_BACK
+
+
+@pytest.mark.parametrize("at", [1, 12, 23])
+def test_a_reader_begins_anew_after_a_cut(server, package, tmp_path, at):
+    """From the first byte of what is on the disk: what it read before the cut came to no end."""
+    source, _ = package
+
+    def cut():
+        for session in server.sessions():
+            os.kill(session, signal.SIGKILL)
+
+    shell = Counting(server.shell())
+    send_and_read(shell, package, tmp_path, once(at * MIB, cut))
+
+    assert source.read_bytes() == (tmp_path / "read").read_bytes()
+    assert shell.sent - 24 * MIB <= 8 * MIB
+
+
+@pytest.mark.parametrize("words", [("false",), ("no-such-word",), ("head", "-c", "1000000")])
+def test_a_reader_that_gives_up_does_not_keep_the_file_away(server, package, tmp_path, words):
+    """A daemon that is down, or dies in it: the file arrives, and can be read afterwards."""
+    _, digest = package
+    send_and_read(server.shell(), package, tmp_path, words=words)
+
+    assert digest == hashlib.sha256((tmp_path / "dest").read_bytes()).hexdigest()
+
+
+def test_a_reader_does_not_come_to_an_end_when_the_writer_is_killed(server, package, tmp_path):
+    """Half a package has no end."""
+
+    def kill():
+        os.kill(int((tmp_path / "dest.part.pid").read_text()), signal.SIGKILL)
+
+    with pytest.raises(StepFailed) as error:
+        send_and_read(server.shell(), package, tmp_path, once(12 * MIB, kill))
+
+    assert ("XFER-005", False) == (error.value.id, (tmp_path / "read").exists())
+
+
+def test_a_reader_does_not_come_to_an_end_on_a_full_disk(server, package, tmp_path):
+    """XFER-002 as without a reader."""
+    source, digest = package
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here (needs root)")
+    try:
+        with pytest.raises(StepFailed) as error:
+            dest, words = str(small / "dest"), reader(tmp_path)
+            transfer.send(
+                server.shell(), source, dest, 24 * MIB, digest, lambda n: None, reader=words
+            )
+        left = list(small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+    assert ("XFER-002", []) == (error.value.id, left)
+    assert not (tmp_path / "read").exists()
+
+
+def test_a_reader_may_take_its_time_at_the_end(server, package, tmp_path, monkeypatch):
+    """Layers are unpacked for minutes behind the last byte: that is no silence of the node."""
+    brief = files.append
+
+    def append(*words):
+        return dataclasses.replace(brief(*words), limit=4)
+
+    monkeypatch.setattr(files, "append", append)
+    send_and_read(server.shell(), package, tmp_path, words=reader(tmp_path, "sleep 7"))
+
+    assert (tmp_path / "read").exists()
+
+
+def test_a_reader_reads_no_more_than_the_file(server, package, tmp_path):
+    """Another hand appends to the part: the first reader is killed, the second has the file."""
+    source, _ = package
+
+    def meddle():
+        with (tmp_path / "dest.part").open("ab") as file:
+            file.write(b"x")
+
+    send_and_read(server.shell(), package, tmp_path, once(8 * MIB, meddle))
+
+    assert source.read_bytes() == (tmp_path / "read").read_bytes()
 
 
 # --- small files: run.json, backups -------------------------------------------------------------

@@ -429,11 +429,12 @@ class Interpreter:
                 self._write(step.node, path, _confirmed(source, sha256, mode), mode)
             case PutBack():
                 self._put_back(step.node, effect, tell)
-            case Send(source, dest, size, sha256):
+            case Send(source, dest, size, sha256, reader):
                 tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
                 self._shells[step.node].send(
-                    source, dest, size, sha256, _progress(size, tell), lambda t: tell("state", t)
-                )
+                    source, dest, size, sha256, _progress(size, tell),
+                    lambda t: tell("state", t), reader,
+                )  # fmt: skip
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():
                 self._job(effect, step, f"{self._run_id}-{step.name}-{attempt}", tell)
