@@ -31,7 +31,7 @@ wait "$writer"; status=$?
 there="$is $(wc -c <"$part")"
 [ "$status" -ne 0 ] || echo "$there"
 if [ "$reader" ]; then
-  (exec 6>&-; while sleep 1 >&-; do echo; done) &
+  (exec 5<&- 6>&-; while sleep 1 >&-; do echo; done) &
   beating=$!
   proven() { [ "$status $there" = "0 $sha256 $size" ]; }
   if ! { proven && wait "$feeder" && tail -c "+$((early + 1))" <&5 >&6; }; then
@@ -40,5 +40,6 @@ if [ "$reader" ]; then
   exec 6>&-
   wait "$reader"
   kill "$beating"
+  wait
 fi 2>/dev/null
 exit "$status"
