@@ -6,10 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,9 @@ class State:
 AGAIN = 5.0
 """Seconds between two looks of ``--watch``."""
 
+SOON = 2.0
+"""Seconds after which the nodes are named that have not answered."""
+
 
 def status(*, as_json: bool = False, watch: bool = False) -> int:
     """Print how each region and each node is; return 0, 5 if something is ill, 3 if a node or
@@ -343,8 +347,9 @@ def _why(state: State, found: list[Summary]) -> str:
 
 
 def ask(loaded: Fleet) -> State:
-    """Ask all nodes side by side, and MetaDB beside them."""
-    shells = ssh.connect(loaded.nodes, loaded.ssh)
+    """Ask all nodes side by side, and MetaDB beside them; who does not answer is not tried again,
+    and told on the terminal meanwhile."""
+    shells = ssh.connect(loaded.nodes, loaded.ssh, tries=1)
     metadb = tunnel.edge(loaded.metadb, shells)
     hosts: dict[str, str] = {}
     beats: dict[str, float] = {}
@@ -363,7 +368,14 @@ def ask(loaded: Fleet) -> State:
     try:
         with ThreadPoolExecutor(min(observe.WIDTH, len(loaded.nodes)) + 1) as pool:
             wrong = pool.submit(rows)
-            asked = list(pool.map(lambda node: _row(loaded, node, shells[node.name]), loaded.nodes))
+            rows_of = {
+                pool.submit(_row, loaded, node, shells[node.name]): node for node in loaded.nodes
+            }
+            _, late = wait(rows_of, SOON)
+            if late and sys.stderr.isatty():
+                names = ", ".join(node.name for one, node in rows_of.items() if one in late)
+                print(f"waiting for {names} …", file=sys.stderr, flush=True)
+            asked = [one.result() for one in rows_of]
             told = list(pool.map(lambda region: _vip(region, asked, shells), loaded.regions))
             why = wrong.result()
     finally:

@@ -38,10 +38,13 @@ SUDO_REFUSALS = (
 )
 
 
-def connect(nodes: Iterable[Node], ssh: Ssh) -> dict[str, SshShell]:
-    """Return a shell for each node, by name; they share gateways, and none is open yet."""
+def connect(nodes: Iterable[Node], ssh: Ssh, tries: int = TRIES) -> dict[str, SshShell]:
+    """Return a shell for each node, by name; they share gateways, and none is open yet.
+
+    ``tries`` is how often a slow or dropped connection is tried.
+    """
     dialer = Dialer(ssh)
-    return {node.name: SshShell(node, ssh, dialer) for node in nodes}
+    return {node.name: SshShell(node, ssh, dialer, tries) for node in nodes}
 
 
 def scan(node: Node, ssh: Ssh) -> HostKey:
@@ -60,12 +63,15 @@ class _Gone(Exception):
 class SshShell:
     """One node over SSH.  It connects when it is first used, and again after a lost session."""
 
-    def __init__(self, node: Node, ssh: Ssh, dialer: Dialer | None = None) -> None:
+    def __init__(
+        self, node: Node, ssh: Ssh, dialer: Dialer | None = None, tries: int = TRIES
+    ) -> None:
         self.node = node.name
         self.guard: Callable[[], None] = lambda: None
         self.connections = 0
         self._target = node
         self._sudo = ssh.sudo
+        self._tries = tries
         self._dialer = dialer or Dialer(ssh)
         self._transport: WatchedTransport | None = None
         self._lock = threading.Lock()
@@ -207,10 +213,10 @@ class SshShell:
         except (EOFError, paramiko.SSHException) as error:
             raise ConnectionError(str(error) or type(error).__name__) from error
 
-    def _connected(self, tries: int = TRIES) -> WatchedTransport:
+    def _connected(self, tries: int = 0) -> WatchedTransport:
         with self._lock:
             if self._transport is None or not self._transport.is_active():
-                self._transport = self._dialer.dial(self._target, tries)
+                self._transport = self._dialer.dial(self._target, tries or self._tries)
                 self.connections += 1
             return self._transport
 
@@ -229,7 +235,7 @@ class SshShell:
         That one is tried once: the time until a dead node is told of is running already.
         """
         for again in (True, False):
-            transport = self._connected(TRIES if again else 1)
+            transport = self._connected(0 if again else 1)
             try:
                 return self._opened(transport)
             except (OSError, EOFError, paramiko.SSHException) as error:

@@ -151,7 +151,7 @@ def test_claims_beside_the_lease_of_another_run_are_asked_about(monkeypatch):
     monkeypatch.setattr(views, "load", lambda: SimpleNamespace(nodes=(), ssh=None))
     holder = SimpleNamespace(run_id="r2")
     monkeypatch.setattr(views, "_metadb", lambda _: SimpleNamespace(lease_holder=lambda: holder))
-    monkeypatch.setattr(views.ssh, "connect", lambda *_: {"oms1": shell})
+    monkeypatch.setattr(views.ssh, "connect", lambda *_, **__: {"oms1": shell})
     monkeypatch.setattr(views.claims, "held", lambda _: {"oms1": ("r1", "li", "then")})
     monkeypatch.setattr(views.claims, "free", lambda shells, run: freed.append(run))
     monkeypatch.setattr("sys.stdin", None)

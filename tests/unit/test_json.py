@@ -81,7 +81,7 @@ def answers(place, monkeypatch):  # noqa: F811
     shell = SimpleNamespace(close=lambda: None)
     for module in (rows, status):
         monkeypatch.setattr(module.tunnel, "edge", lambda *_: MetaDb())
-        monkeypatch.setattr(module.ssh, "connect", lambda *_: {"oms1": shell})
+        monkeypatch.setattr(module.ssh, "connect", lambda *_, **__: {"oms1": shell})
     monkeypatch.setattr(status.claims, "held", lambda _: {"oms1": (RUN, "li", "then")})
     monkeypatch.setattr(fleet, "ask", lambda loaded: State((Row("oms1", "10.0.0.1", "x"),)))
     return place

@@ -102,7 +102,7 @@ def world(place, monkeypatch):  # noqa: F811
     docker.chmod(0o755)
     shells = {}
 
-    def connect(wanted, ssh):
+    def connect(wanted, ssh, tries=0):
         for node in wanted:
             shells.setdefault(node.name, Local(node.name, here))
         return {node.name: shells[node.name] for node in wanted}
