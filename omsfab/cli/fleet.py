@@ -355,12 +355,13 @@ def ask(loaded: Fleet) -> State:
     beats: dict[str, float] = {}
 
     def rows() -> str:
+        look = metadb.one_look(("cluster_info", "host", "resource_group"))
         try:
-            known = {row.code for row in metadb.clusters()} if metadb.exists() else set()
+            known = {row.code for row in look.clusters()} if look.exists() else set()
             for region in loaded.regions:
                 if region.location in known:
-                    hosts.update({row.ip: row.status for row in metadb.hosts(region.location)})
-                    beats.update(metadb.beats(region.heartbeat_db))
+                    hosts.update({row.ip: row.status for row in look.hosts(region.location)})
+                    beats.update(look.beats(region.heartbeat_db))
         except OmsfabError as error:
             return f"{error.what} ({error.id})"
         return ""

@@ -35,6 +35,7 @@ def show(region: str, *, as_json: bool = False) -> None:
     loaded = load(quiet=as_json)
     named = regions.named(loaded, region, fab("meta.show")) if region else None
     metadb = tunnel.edge(loaded.metadb, ssh.connect(loaded.nodes, loaded.ssh))
+    metadb = metadb.one_look(steps.TABLES)
     found = metadb.clusters() if metadb.exists() else ()
     hosts = {row.code: metadb.hosts(row.code) for row in found}
 

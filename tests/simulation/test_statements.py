@@ -43,5 +43,5 @@ def test_few_of_them_stand_in_the_outage():
     """Two looks whether others write, the transaction, two looks whether rows stay away."""
     asked = statements()
 
-    # 26 and 5: a statement for each of the four tables to lock it and to delete from it
+    # 27 and 5: a statement for each of the four tables to lock it and to delete from it
     assert sum(asked[step] for step in IN_THE_OUTAGE) <= 34, told(asked)

@@ -55,6 +55,9 @@ def printed(capsys, *words):
 class MetaDb:
     """One region, with one host and its rows."""
 
+    def one_look(self, tables):
+        return self
+
     def exists(self):
         return True
 

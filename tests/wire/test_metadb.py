@@ -501,6 +501,21 @@ def test_questions_one_after_the_other_share_a_login(oms, lease, tmp_path):
     assert len(tries) <= 2
 
 
+def test_questions_of_one_look_ask_once_what_is_there(oms):
+    """Whatever the database and the zone of the session; the next look asks anew."""
+    said = []
+    edge = oms.engine.edge(on_statement=said.append)
+    look = edge.one_look(heartbeat_db="oms_hb1")
+
+    answers = [look.exists(), look.clusters(), look.hosts(1), look.beats("oms_hb1"), look.scope(1)]
+    first = sum("information_schema.columns" in text for text in said)
+    edge.one_look().clusters()
+
+    assert all(answers)
+    assert 1 == first
+    assert 2 <= sum("information_schema.columns" in text for text in said)
+
+
 def test_a_connection_that_the_server_has_ended_meanwhile_is_made_anew(oms):
     """By its own limit, by a restart, by a DBA: no question is lost by it."""
     edge, tries = logins(oms)
