@@ -478,7 +478,8 @@ class _Attempt:
             if going and seen.status is None and len(seen.data) < self._pace.chunk:
                 going = False
                 self._say_alive(since=(seen.pid or ("",))[0])
-            self._sign_of_life()
+            if not (seen.data and self._reading.banner):  # what has just said so is about to end
+                self._sign_of_life()
             if over:
                 raise self._still_runs()
             if len(seen.data) == self._pace.chunk:
