@@ -72,7 +72,7 @@ def job(rounds: int) -> None:
             return way
 
         ways = {
-            OURS: watched(OURS, lambda: place.ended(place.fab("scale.out", "--yes"), 0)),
+            OURS: watched(OURS, lambda: place.ended(place.start("scale.out", "--yes").end(), 0)),
             HAND: rival(lambda: watched(HAND, _by_hand(place))),
             ANSIBLE: rival(lambda: watched(ANSIBLE, _by_ansible(place))),
             ALONE: watched(ALONE, lambda: _alone(place), judged=False),

@@ -95,11 +95,11 @@ class Pace:
     """How long after the end of another's init its sign of success is waited for."""
     away: float = 600
     """How long the node may be unreachable."""
-    chunk: int = 1 << 20
-    whole: int = 2 << 20
-    """Bytes of output that are passed on; then the middle is skipped.  A screen takes a few
-    thousand lines a second, and production would wait for it."""
-    tail: int = 1 << 19
+    chunk: int = 1 << 18
+    whole: int = 1 << 19
+    """Bytes of output that are passed on; then the middle is skipped, and the file on the node has
+    it.  Screen and journal take some ten thousand lines a second, and production would wait."""
+    tail: int = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
