@@ -87,10 +87,14 @@ LOGIN = """\
 # The login of a node: its paths and addresses stand for those of this machine.
 export PATH="{bin}:$PATH:{sbin}" OMSFAB_LIGHT_NODE={node} {mark}={lab}
 export OMSFAB_LIGHT_PACKAGES='{packages}'
-words=$(printf '%s\\n' "$SSH_ORIGINAL_COMMAND" | sed \\
-  -e 's,\\([^A-Za-z0-9_./-]\\)/data/,\\1{node}/data/,g' \\
-  -e 's,/var/lib/omsfab,{node}/var/lib/omsfab,g' \\
-  -e 's,/etc/machine-id,{node}/machine-id,g' -e 's,\\([^=0-9]\\){seen},\\1{here},g')
+translated() {{
+  sed -u \\
+    -e 's,\\([^A-Za-z0-9_./-]\\)/data/,\\1{node}/data/,g' \\
+    -e 's,/var/lib/omsfab,{node}/var/lib/omsfab,g' \\
+    -e 's,/etc/machine-id,{node}/machine-id,g' -e 's,\\([^=0-9]\\){seen},\\1{here},g'
+}}
+[ "$SSH_ORIGINAL_COMMAND" != sh ] || {{ translated | sh; exit; }}
+words=$(printf '%s\\n' "$SSH_ORIGINAL_COMMAND" | translated)
 exec sh -c "$words"
 """
 
