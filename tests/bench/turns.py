@@ -116,7 +116,7 @@ def machine() -> dict[str, str]:
     ]
     return {
         "cores": f"{os.cpu_count()} cores {names[0] if names else platform.machine()}",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "ssh": ssh.partition(",")[0].strip(),
         "python": f"Python {platform.python_version()}",
     }
