@@ -93,7 +93,7 @@ translated() {{
     -e 's,/var/lib/omsfab,{node}/var/lib/omsfab,g' \\
     -e 's,/etc/machine-id,{node}/machine-id,g' -e 's,\\([^=0-9]\\){seen},\\1{here},g'
 }}
-[ "$SSH_ORIGINAL_COMMAND" != sh ] || {{ translated | sh; exit; }}
+[ "$SSH_ORIGINAL_COMMAND" != "exec sh" ] || {{ translated | sh; exit; }}
 words=$(printf '%s\\n' "$SSH_ORIGINAL_COMMAND" | translated)
 exec sh -c "$words"
 """

@@ -276,7 +276,7 @@ class SshShell:
                 channel.close()
         channel = self._session()
         try:
-            channel.exec_command("sh")
+            channel.exec_command("exec sh")
         except (OSError, EOFError, paramiko.SSHException):
             channel.close()  # the first command tells it
         return channel, False
