@@ -100,8 +100,8 @@ class SshShell:
         """
         if not cmd.asks or cmd.stdin is not None:
             return self.feed(cmd, _pieces(cmd.stdin), on_line)
-        self.guard()
         while True:
+            self.guard()  # each time: a line that died costs seconds, and the lock may go meanwhile
             channel, kept = self._waiting()
             mark = f"omsfab-{secrets.token_hex(8)}"
             out, err = Stream(mark, on_line), Stream(mark, on_line)

@@ -942,6 +942,27 @@ def test_a_line_that_died_while_it_waited_is_replaced(server):
     assert 2 == shell.connections
 
 
+def test_a_question_is_not_asked_again_once_the_lock_is_lost(server):
+    """The line died while it waited, and the lock went with it: nothing more is run there."""
+    shell = server.shell()
+    of_sshd = int(shell.run(question(PARENT)).out)
+    held = iter([True])
+
+    def guard():
+        if not next(held, False):
+            raise LockLost("LCK-001", "the lock is lost")
+
+    shell.guard = guard
+    shell._connected()  # it still passes for alive
+    waiting = shell._idle[0]
+    os.kill(int(of_sshd), signal.SIGSTOP)
+    threading.Timer(0.5, os.kill, (of_sshd, signal.SIGKILL)).start()
+
+    with pytest.raises(LockLost):
+        shell.run(question(command("true")))
+    assert waiting.closed
+
+
 def test_where_sshd_allows_one_session_a_waiting_one_gives_way(sshd):
     """`MaxSessions 1`: question, act, question, over one connection."""
     sshd.stop()
