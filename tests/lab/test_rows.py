@@ -70,9 +70,9 @@ def rolled_back(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("manner", "way"),
     [
-        ("keep", "delete"),
         ("rewrite", "update"),
         ("add", "delete"),
+        pytest.param("keep", "delete", marks=LONG),
         pytest.param("keep", "update", marks=LONG),
         pytest.param("rewrite", "delete", marks=LONG),
         pytest.param("add", "update", marks=LONG),

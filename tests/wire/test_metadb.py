@@ -1522,9 +1522,18 @@ BACK = {
 }
 ACTIONS = ("before", "after", "hole", "deaf")
 """Cut, or silent for ever: the statement arrives with ``after`` and ``deaf``, its answer never."""
+SILENT = ("hole", "deaf")
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.fixture
+def action(request, engine):
+    """What the proxy does; of the two kin, MariaDB and MySQL, one is waited for in silence."""
+    if engine.kind == "mysql" and request.param in SILENT and not os.environ.get("OMSFAB_CRASH"):
+        pytest.skip("takes long: scripts/crash runs it")
+    return request.param
+
+
+@pytest.mark.parametrize("action", ACTIONS, indirect=True)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_cut_line_never_lies(oms, lease, proxy, tmp_path, point, action):
     """D01, D02, D03: committed is told as committed, else nothing is deleted; resume ends both."""
@@ -1549,7 +1558,7 @@ def test_a_cut_line_never_lies(oms, lease, proxy, tmp_path, point, action):
     assert EMPTY == oms.region(1)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS, indirect=True)
 @pytest.mark.parametrize("point", UPDATED)
 def test_a_cut_update_never_lies(oms, lease, proxy, tmp_path, point, action):
     """The other way is one transaction as well: all of it, or nothing; resume and undo work."""
@@ -1575,7 +1584,7 @@ def test_a_cut_update_never_lies(oms, lease, proxy, tmp_path, point, action):
     assert before == oms.dump()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS, indirect=True)
 @pytest.mark.parametrize("point", BACK)
 def test_a_cut_restore_never_lies(edge, oms, lease, proxy, tmp_path, point, action):
     """The rollback is one transaction as well: all rows are back, and told so, or none."""
