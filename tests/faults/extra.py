@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import time
+
+import pymysql
 
 from omsfab.lab import network
 from omsfab.lab.system import run
@@ -214,12 +217,25 @@ def lock_lost(g: Harness, outcome: Outcome) -> None:
     g.ended(g.fab("run.resume", "--yes"), 0)
 
 
-@fault("D23", "the right to delete is revoked in the run", "revoke at the stop, then granted again")
+def end_sessions(g: Harness) -> None:
+    """What is logged in keeps the rights that it came with; a DBA ends it."""
+    for id_, user, *_ in g.lab.sql("show processlist"):
+        if user == g.lab.metadb.user:
+            with contextlib.suppress(pymysql.Error):  # it has ended by itself
+                g.lab.sql(f"kill {id_}")
+
+
+@fault(
+    "D23",
+    "the right to delete is revoked in the run",
+    "revoke at the stop, sessions ended, then granted again",
+)
 def revoked(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
     g.lab.sql(f"revoke delete on *.* from {user}")
+    end_sessions(g)
     g.undo(lambda: g.lab.sql(f"grant delete on *.* to {user}"))
     outcome = g.ended(g.note(running.end()), 6)
     if not oracle.rows(g.lab, "oms_rm.cluster_info"):
@@ -228,13 +244,18 @@ def revoked(g: Harness) -> None:
     g.ended(g.paste(outcome), 0)
 
 
-@fault("D24", "the password of the user is changed in the run", "alter user at the stop, then back")
+@fault(
+    "D24",
+    "the password of the user is changed in the run",
+    "alter user at the stop, sessions ended, then back",
+)
 def password_changed(g: Harness) -> None:
     user = f"'{g.lab.metadb.user}'@'%'"
     password = g.lab.metadb.password.replace("'", "''").replace("\\", "\\\\")
     running = g.start(*OUT)
     running.says(r"oms1 +stop-processes +▸", 120)
     g.lab.sql(f"alter user {user} identified by 'another'")
+    end_sessions(g)
     g.undo(lambda: g.lab.sql(f"alter user {user} identified by '{password}'"))
     outcome = g.note(running.end())
     if outcome.code not in (6, 7):
