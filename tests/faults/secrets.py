@@ -21,7 +21,7 @@ ALLOWED = ("config.yaml", "/secrets/", "/oms_logs/omsfab/")
 """Where a secret may lie, for its owner alone: config.yaml with its backups, the files it was taken
 from, and what docker_init.sh said in an attempt, since step 2 prints the password of MetaDB."""
 
-OF_OMS = ("/overlay2/", "/docker_init.log.")
+OF_OMS = ("/overlay2/", "/docker_init.log.", "-json.log")
 """What OMS itself writes, in its container and beside it."""
 
 
