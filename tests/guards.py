@@ -18,6 +18,7 @@ DB = "tests/wire/test_metadb.py::test_"
 JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
+RELAY = "tests/wire/test_relay.py::test_"
 RUN = "tests/unit/test_runner.py::test_"
 BACK = "tests/unit/test_undo_runs.py::test_"
 
@@ -34,6 +35,34 @@ class Guard:
 
 
 GUARDS = (
+    Guard(
+        "a node that passes a file on shows a host key that is known",
+        "omsfab/commands/scripts/relay_pull.sh",
+        "-o StrictHostKeyChecking=yes",
+        "-o StrictHostKeyChecking=no",
+        f"{RELAY}a_node_that_shows_another_host_key_is_not_believed",
+    ),
+    Guard(
+        "the key between nodes is good for one file alone",
+        "omsfab/commands/scripts/relay_offer.sh",
+        'restrict,command="exec sh %s/read %s %s" %s\\n\' "$place" "$place" "$size" "$key"',
+        '%s\\n\' "$key"',
+        f"{RELAY}the_key_is_good_for_nothing_else",
+    ),
+    Guard(
+        "what passes a file on is gone with the session",
+        "omsfab/commands/scripts/relay_offer.sh",
+        "trap over EXIT; ",
+        "",
+        f"{RELAY}a_jump_host_that_dies_leaves_nothing_on_the_node",
+    ),
+    Guard(
+        "an offer cuts no transfer that is under way",
+        "omsfab/ssh/shell.py",
+        "channel = self._connected().open_session()",
+        "channel = self._session()",
+        f"{RELAY}an_sshd_that_gives_one_session_is_left_alone",
+    ),
     Guard(
         "what acts is not run again where its answer is lost",
         "omsfab/ssh/shell.py",
@@ -845,8 +874,8 @@ GUARDS = (
     Guard(
         "nothing is sent to a node once the lock is lost",
         "omsfab/ssh/shell.py",
-        "        self.guard()\n        mark",
-        "        mark",
+        "self.guard()\n        return self._fed(cmd, chunks, on_line, self._session())",
+        "return self._fed(cmd, chunks, on_line, self._session())",
         f"{SSH}nothing_is_sent_once_the_lock_is_lost",
     ),
     Guard(

@@ -130,6 +130,7 @@ _PART_STATE = script_text("part_state")
 _APPEND = script_text("append")
 _FINISH = script_text("finish_part")
 _DROP = script_text("drop_part")
+_OFFER, _READ, _PULL = map(script_text, ("relay_offer", "relay_read", "relay_pull"))
 
 AHEAD = 46
 """Exit status of ``extend`` when the file there is another one, or goes further."""
@@ -137,6 +138,9 @@ AHEAD = 46
 
 READERS_PATIENCE = 1800
 """Seconds from the end of the input until a reader is given up."""
+
+LONGEST_PULL = 24 * 3600
+"""Seconds until a file that comes from another node is given up."""
 
 OURS = "ours"
 """What ``part_state`` prints for the digest of a part of our own sending."""
@@ -175,6 +179,27 @@ def append(
     words = (dest, str(offset), str(size), sha256, *reader)
     appended = script(_APPEND, *words, limit=120 + offset / 20e6)
     return replace(appended, most=READERS_PATIENCE) if reader else appended
+
+
+def offer(dest: str, size: int) -> Command:
+    """Pass ``dest``, which may still be arriving, on to who has the private half of the key that
+    is the first line of the input; until the input ends.  Prints ``USER PORT HOSTKEY``."""
+    return script(_OFFER, dest, str(size), _READ, limit=60)
+
+
+def pull(
+    dest: str, offset: int, size: int, sha256: str, source: tuple[str, str, int],
+    identity: Secret, reader: Sequence[str] = (),
+) -> Command:  # fmt: skip
+    """Append to the part what another node offers there (user, address, port); else as ``append``.
+
+    ``identity`` is a line of known_hosts, and the private key.  Prints how long the part is, each
+    second, and ``SHA256 SIZE`` in the end.
+    """
+    user, address, port = source
+    words = (dest, str(offset), str(size), sha256, address, str(port), user, *reader)
+    pulled = script(_PULL, *words, stdin=identity, limit=120 + offset / 20e6)
+    return replace(pulled, most=LONGEST_PULL)
 
 
 def finish_part(dest: str) -> Command:

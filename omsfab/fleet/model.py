@@ -357,6 +357,9 @@ class Ssh(Part):
     """Whether docker and the mounts need ``sudo -n`` on the nodes."""
     known_hosts: values.LocalPath | None = None
     """Where host keys are kept, relative to hosts.yaml; empty = ~/.ssh/known_hosts."""
+    relay: StrictBool = True
+    """Whether nodes pass the image package on to each other, so that it leaves this machine once;
+    where one does not reach another, it comes from here."""
 
 
 class Fleet(Part):

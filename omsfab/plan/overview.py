@@ -80,6 +80,8 @@ class Sent:
     file: str
     bytes: int
     nodes: tuple[str, ...]
+    relay: bool
+    """Whether it leaves this machine once, and each node passes it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,10 @@ def _seen_record(seen: Overview) -> dict[str, Any]:
         }
         if seen.down
         else None,
-        "sends": [{"file": s.file, "bytes": s.bytes, "nodes": [*s.nodes]} for s in seen.sends],
+        "sends": [
+            {"file": s.file, "bytes": s.bytes, "nodes": [*s.nodes], "relay": s.relay}
+            for s in seen.sends
+        ],
         "checks": {
             "all": seen.checks,
             "passed": seen.asked,
@@ -275,13 +280,14 @@ def _down(plan: Plan, regions: Sequence[Region]) -> Down | None:
 
 
 def _sends(steps: Iterable[Step]) -> Iterator[Sent]:
-    found: dict[tuple[str, int], list[str]] = {}
+    found: dict[tuple[str, int, bool], list[str]] = {}
     for step in steps:
         for effect in step.apply:
             if isinstance(effect, Send):
-                found.setdefault((effect.source.name, effect.size), []).append(step.node)
-    for (file, size), nodes in found.items():
-        yield Sent(file, size, tuple(nodes))
+                what = (effect.source.name, effect.size, effect.relay)
+                found.setdefault(what, []).append(step.node)
+    for (file, size, relay), nodes in found.items():
+        yield Sent(file, size, tuple(nodes), relay and len(nodes) > 1)
 
 
 def _told(plan: Plan, said: Mapping[str, Answer], state: State) -> Iterator[Told]:

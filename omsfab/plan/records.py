@@ -329,6 +329,8 @@ class Send:
     size: int
     sha256: str
     reader: tuple[str, ...] = ()
+    relay: bool = False
+    """Whether nodes that are to have it pass it on to each other: see ssh/relay.py."""
 
 
 @dataclass(frozen=True, slots=True)

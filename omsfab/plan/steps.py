@@ -347,7 +347,7 @@ def image(fleet: Fleet, node: Node, wanted: str, package: Package | None) -> Ste
     A tar without a tag loads with status 0 as ``<none>``, so the id decides, not the tag.
     """
     place = str(PurePosixPath(fleet.install.mounts.logs).parent)
-    return loaded(node, fleet.install.image, wanted, package, place)
+    return loaded(node, fleet.install.image, wanted, package, place, relay=fleet.ssh.relay)
 
 
 def sent_as(place: str, package: Package) -> str:
@@ -357,7 +357,14 @@ def sent_as(place: str, package: Package) -> str:
 
 
 def loaded(
-    node: Node, name: str, wanted: str, package: Package | None, place: str, part: str = "oms"
+    node: Node,
+    name: str,
+    wanted: str,
+    package: Package | None,
+    place: str,
+    part: str = "oms",
+    *,
+    relay: bool = False,
 ) -> Step:
     """The image ``wanted`` (an id) is there; ``place`` is where the package lies meanwhile.
 
@@ -385,7 +392,7 @@ def loaded(
         check=(there,),
         apply=(
             Run(posix.use_copy(copy, dest, package.size)),
-            Send(Path(package.path), dest, package.size, package.sha256, docker.LOAD),
+            Send(Path(package.path), dest, package.size, package.sha256, docker.LOAD, relay),
             Run(docker.load(dest, wanted)),
             Run(node_checks.remove_file(dest)),
         ),

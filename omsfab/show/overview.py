@@ -62,7 +62,8 @@ def _concerned(seen: Overview) -> Iterator[tuple[str, str]]:
         yield "OUTAGE", _outage(seen.down)
     for sent in seen.sends:
         size = f"{sent.bytes / 1e9:.1f} GB" if sent.bytes >= 1e9 else f"{sent.bytes / 1e6:.0f} MB"
-        yield "sends", f"{sent.file}, {size}, to {names_text(sent.nodes)}"
+        once = ", from node to node" if sent.relay else ""
+        yield "sends", f"{sent.file}, {size}, to {names_text(sent.nodes)}{once}"
 
 
 def names_text(names: Sequence[str]) -> str:

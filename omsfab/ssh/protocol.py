@@ -57,11 +57,13 @@ class Shell(Protocol):
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
         reader: Sequence[str] = (),
+        *,
+        relay: bool = False,
     ) -> None:
         """Send a file through ``dest.part``, resumed at a verified offset.
 
-        ``on_lost`` hears of a line that dropped, and of nothing else.  ``reader`` are words that
-        read the file on the node while it arrives.
+        ``on_lost`` hears of a line that dropped, and of another node that it comes from, which it
+        may with ``relay``.  ``reader`` are words that read the file on the node while it arrives.
         """
 
     def ssh_line(self, text: str, note: str = "") -> Next:

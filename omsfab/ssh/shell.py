@@ -21,6 +21,7 @@ from omsfab.ssh.dialer import TRIES, Dialer
 from omsfab.ssh.exchange import PACKET, Exchange
 from omsfab.ssh.host_keys import HostKey
 from omsfab.ssh.protocol import OnBytes, OnLine, Result
+from omsfab.ssh.relay import Relay
 from omsfab.ssh.streams import Stream
 from omsfab.ssh.transport import WatchedTransport, as_socket
 
@@ -44,7 +45,8 @@ def connect(nodes: Iterable[Node], ssh: Ssh, tries: int = TRIES) -> dict[str, Ss
     ``tries`` is how often a slow or dropped connection is tried.
     """
     dialer = Dialer(ssh)
-    return {node.name: SshShell(node, ssh, dialer, tries) for node in nodes}
+    relay = Relay()
+    return {node.name: SshShell(node, ssh, dialer, tries, relay) for node in nodes}
 
 
 def scan(node: Node, ssh: Ssh) -> HostKey:
@@ -64,9 +66,15 @@ class SshShell:
     """One node over SSH.  It connects when it is first used, and again after a lost session."""
 
     def __init__(
-        self, node: Node, ssh: Ssh, dialer: Dialer | None = None, tries: int = TRIES
+        self,
+        node: Node,
+        ssh: Ssh,
+        dialer: Dialer | None = None,
+        tries: int = TRIES,
+        relay: Relay | None = None,
     ) -> None:
-        self.node = node.name
+        self.node, self.address = node.name, node.ip
+        self._relay = relay
         self.guard: Callable[[], None] = lambda: None
         self.connections = 0
         self._target = node
@@ -144,9 +152,27 @@ class SshShell:
     def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
         """Run the words with the chunks (of at most PACKET bytes) as their standard input."""
         self.guard()
+        return self._fed(cmd, chunks, on_line, self._session())
+
+    def aside(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
+        """As ``feed``, beside what the node is doing: where its sshd gives no further session, that
+        goes on undisturbed, and this raises Unreachable."""
+        self.guard()
+        try:
+            channel = self._connected().open_session()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._no_session(error) from error
+        return self._fed(cmd, chunks, on_line, channel)
+
+    def _fed(
+        self,
+        cmd: Command,
+        chunks: Iterable[bytes],
+        on_line: OnLine | None,
+        channel: paramiko.Channel,
+    ) -> Result:
         mark = f"omsfab-{secrets.token_hex(8)}"
         out, err = Stream(mark, on_line), Stream(mark, on_line)
-        channel = self._session()
         try:
             channel.exec_command(framed(cmd, mark, sudo=self._sudo))
             why = Exchange(channel, iter(chunks), out, err, cmd).run()
@@ -188,9 +214,15 @@ class SshShell:
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
         reader: Sequence[str] = (),
+        *,
+        relay: bool = False,
     ) -> None:
         """Send a file through ``dest.part``, resumed at a verified offset; see transfer.send."""
-        transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader)
+        if not relay or self._relay is None or size <= transfer.SMALL:
+            transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader)
+            return
+        with self._relay.link(self, dest, size, sha256) as link:
+            transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader, link=link)
 
     def ssh_line(self, text: str, note: str = "") -> Next:
         """Return a line for the operator's own shell, which does this on the node as root."""
@@ -241,14 +273,17 @@ class SshShell:
             except (OSError, EOFError, paramiko.SSHException) as error:
                 self._drop(transport)
                 if not again:
-                    raise Unreachable(
-                        "SSH-022",
-                        f"{self.node} opens no session",
-                        where=self.node,
-                        evidence=str(error) or type(error).__name__,
-                        next=self.ssh_line("sshd -T", "maxsessions, maxstartups; and its load"),
-                    ) from error
+                    raise self._no_session(error) from error
         raise AssertionError("unreachable")
+
+    def _no_session(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            "SSH-022",
+            f"{self.node} opens no session",
+            where=self.node,
+            evidence=str(error) or type(error).__name__,
+            next=self.ssh_line("sshd -T", "maxsessions, maxstartups; and its load"),
+        )
 
     def _opened(self, transport: paramiko.Transport) -> paramiko.Channel:
         """A new session.  An sshd may allow but few (MaxSessions): then those that wait give way,

@@ -14,6 +14,7 @@ from omsfab.commands import files
 from omsfab.errors import LostSession, OmsfabError, PreflightError, StepFailed, Unreachable
 from omsfab.ssh.exchange import PACKET
 from omsfab.ssh.protocol import OnBytes, OnLine, Result, Shell
+from omsfab.ssh.relay import Link
 
 PATIENCE = 600
 """Seconds without progress until a transfer gives up."""
@@ -46,6 +47,7 @@ def send(
     on_lost: OnLine = lambda _: None,
     reader: Sequence[str] = (),
     patience: float = PATIENCE,
+    link: Link | None = None,
 ) -> None:
     """Send ``source`` (of this size and digest) to ``dest`` on the node, by ``dest.part``.
 
@@ -64,13 +66,13 @@ def send(
     ``patience`` seconds, XFER-005 any other refusal of the node.
     """
     _refuse_another_size(source, size)
-    progress = _Progress(on_bytes, patience)
+    progress = _Progress(on_bytes, patience, link)
     try:
         retry.call(
             lambda: (
                 _whole(shell, source, dest, size, sha256, progress)
                 if size <= SMALL
-                else _go_on(shell, source, dest, size, sha256, progress, reader)
+                else _go_on(shell, source, dest, size, sha256, progress, reader, on_lost)
             ),
             on=LOST,
             waits=progress.waits,
@@ -113,10 +115,15 @@ def _go_on(
     sha256: str,
     progress: _Progress,
     reader: Sequence[str],
+    on_lost: OnLine,
 ) -> None:
-    """One connection's worth; a second round only if the part turns out to be another file."""
+    """One connection's worth; a second round only if the part turns out to be another file, or
+    another node has not had it all."""
     whole = [sha256, str(size)]
-    for _ in range(2):
+    link = progress.link
+    rounds = 2
+    while rounds:
+        rounds -= 1
         asked = shell.run(files.part_state(dest, size, progress.sent))
         kind, *there = _checked(shell, dest, asked).out.split() or [""]
         if kind == "dest" and there == whole:
@@ -124,10 +131,15 @@ def _go_on(
             return
         if kind != "part" or there != whole:
             progress.sent = _trusted(source, there, size) if kind == "part" else 0
-            append = files.append(dest, progress.sent, size, sha256, reader)
-            there = _checked(
-                shell, dest, shell.feed(append, _read(source, size, progress))
-            ).out.split()
+            if link and link.before and not link.tried:
+                there = link.fetch(progress.sent, size, sha256, reader, progress.heard(on_lost))
+                if there != whole:
+                    rounds += 1
+                    continue
+            else:
+                append = files.append(dest, progress.sent, size, sha256, reader)
+                fed = shell.feed(append, _read(source, size, progress))
+                there = _checked(shell, dest, fed).out.split()
         if there == whole:
             _checked(shell, dest, shell.run(files.finish_part(dest)))
             progress.reached(size)
@@ -160,8 +172,9 @@ def _other_content(shell: Pipe, dest: str, sha256: str, there: str) -> StepFaile
 class _Progress:
     """How far it came, when, and whom to tell."""
 
-    def __init__(self, on_bytes: OnBytes, patience: float) -> None:
+    def __init__(self, on_bytes: OnBytes, patience: float, link: Link | None = None) -> None:
         self._on_bytes = on_bytes
+        self.link = link
         self._patience = patience
         self._told = -1
         self.most = 0
@@ -170,7 +183,20 @@ class _Progress:
         self._at = time.monotonic()
         self.waits = retry.Backoff()
 
+    def heard(self, on_line: OnLine) -> OnLine:
+        """Return a listener to a node that tells how much it has, and other things."""
+
+        def heard(line: str) -> None:
+            if line.isdigit():
+                self.reached(int(line))
+            elif line.startswith("from "):
+                on_line(f"it comes {line}")
+
+        return heard
+
     def reached(self, offset: int, *, quietly: bool = False) -> None:
+        if self.link:
+            self.link.reached(offset)
         if offset > self.most:
             self.most, self._at = offset, time.monotonic()
             self.waits.reset()

@@ -18,6 +18,7 @@ RUN: dict[str, tuple[Callable[[int], None], int]] = {
     "startup": (quick.startup, 11),
     "command": (wire.command, 7),
     "send": (wire.send, 5),
+    "relay": (wire.relay, 3),
     "plan": (quick.plan, 5),
     "status": (sweep.status, 3),
     "job": (job.job, 3),

@@ -21,8 +21,9 @@ from omsfab import lab as labs
 from omsfab.command import command as words_of
 from omsfab.fleet.model import Node, Ssh
 from omsfab.lab import Lab
-from omsfab.ssh.shell import SshShell
-from tests.bench.figures import CAT, OURS, PUT, RAW, SCP, SCP_4
+from omsfab.lab.system import run
+from omsfab.ssh.shell import SshShell, connect
+from tests.bench.figures import CAT, OURS, PUT, RAW, SCP, SCP_4, SCP_8, TO_ONE
 from tests.bench.turns import ROOT, Way, process, take, timed
 
 TIMES = 50
@@ -78,7 +79,7 @@ def command(rounds: int) -> None:
         raw.connect(ip, username="root", key_filename=str(lab.key), sock=wire)
         control = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60"]
         control += ["-o", f"ControlPath={lab.directory}/bench-%C"]
-        ssh = ["ssh", *options(lab), *control, f"root@{ip}", "true"]
+        shared = ["ssh", *options(lab), *control, f"root@{ip}", "true"]
 
         def plain() -> None:
             channel = raw.get_transport().open_session()
@@ -93,14 +94,14 @@ def command(rounds: int) -> None:
             OURS: lambda: shell.run(true),
             RAW: plain,
             "Fabric run": lambda: link.run("true", hide=True, in_stream=False),
-            "ssh, ControlMaster": lambda: subprocess.run(ssh, check=True),
+            "ssh, ControlMaster": lambda: subprocess.run(shared, check=True),
         }
         for way in ways.values():
             way()  # the connection opens
         try:
             take("command", {name: _often(way) for name, way in ways.items()}, rounds)
         finally:
-            subprocess.run([*ssh[:-1], "-O", "exit"], check=False, capture_output=True)
+            subprocess.run([*shared[:-1], "-O", "exit"], check=False, capture_output=True)
             raw.close()
             link.close()
             shell.close()
@@ -140,6 +141,29 @@ def send(rounds: int) -> None:
         take("send-4", ways, rounds, clear)
 
 
+def relay(rounds: int) -> None:
+    """The bridge's own end is the jump host's: what nodes send each other is not held back."""
+    with servers(8) as lab, tempfile.TemporaryDirectory(dir=lab.directory) as here:
+        source = Path(here, "package")
+        source.write_bytes(os.urandom(SIZE))
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        slow = ("tbf", "rate", "200mbit", "burst", "256kb", "latency", "400ms")
+        run("tc", "qdisc", "replace", "dev", lab.place.bridge, "root", *slow)
+
+        def clear() -> None:
+            for node in lab.nodes:
+                for path in lab.path(node.name, DEST).parent.glob("package*"):
+                    path.unlink()
+            os.sync()
+
+        ways = {
+            OURS: lambda: _in_a_process(lab, "relay", 8, source, digest),
+            TO_ONE: lambda: _in_a_process(lab, "relay", 1, source, digest),
+            SCP_8: timed(lambda: _scps(lab, source)),
+        }
+        take("relay", ways, rounds, clear)
+
+
 def _scps(lab: Lab, source: Path) -> None:
     started = [
         subprocess.Popen(["scp", *options(lab), str(source), f"root@{node.ip}:{DEST}"])
@@ -159,12 +183,15 @@ def _in_a_process(lab: Lab, way: str, many: int, source: Path, digest: str) -> f
 
 def main(lab: Lab, way: str, many: int, source: Path, digest: str) -> float:
     size = source.stat().st_size
+    nodes = [Node(name=node.name, ip=node.ip) for node in lab.nodes]
+    shells = connect(nodes, Ssh(user="root", key=lab.key, known_hosts=lab.known_hosts))
 
     def one(number: int) -> None:
         if way == "put":
             fabric_to(lab, number).put(str(source), DEST)
         else:
-            shell_to(lab, number).send(source, DEST, size, digest, lambda _: None)
+            shell = shells[nodes[number].name]
+            shell.send(source, DEST, size, digest, lambda _: None, relay=way == "relay")
 
     began = time.perf_counter()
     with ThreadPoolExecutor(many) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -31,6 +32,19 @@ def test_nodes_are_initialised_side_by_side(grown):
     assert said.status == 0, said
     assert {first: 2} | dict.fromkeys(rest, 1) == fleet.inits()
     assert 0 < fleet.overlaps()
+
+
+def test_the_package_leaves_the_jump_host_once(grown):
+    """Each further node has it from the one before; nothing of that is left on any."""
+    fleet, planned, said = grown
+    names = [node.name for node in fleet.lab.nodes][1:]
+    from_others = re.findall(r"(oms\d+) +image +· it comes from (oms\d+)", said.out)
+    look = "find /tmp -maxdepth 1 -name 'tmp.*'; pgrep -f 'sshd.*/tmp/tmp' || true"
+
+    assert ", from node to node" in planned.out
+    assert len(names) - 1 == len(from_others)
+    assert len(from_others) == len({of for _, of in from_others})
+    assert {""} == {fleet.lab.enter(name, ["sh", "-c", look]).stdout for name in names}
 
 
 def test_every_node_serves_and_metadb_knows_each_once(grown):

@@ -188,6 +188,8 @@ class SimShell:
         on_bytes: OnBytes,
         on_lost: OnLine = lambda _: None,
         reader: Sequence[str] = (),
+        *,
+        relay: bool = False,
     ) -> None:
         transfer.send(self, source, dest, size, sha256, on_bytes, on_lost, reader)
 

@@ -82,7 +82,7 @@ def test_what_goes_and_what_stops_is_on_the_screen(ten, package, present):
     assert "            cluster_info 1 · location_cm 1 · host 1 · resource_group 1" in lines
     assert "  OUTAGE    oms1, stages 4 to 8, about 3 to 5 min (docker_init.sh)" in lines
     assert "  nodes     oms1 (stay)   + oms2 to oms10" in lines
-    assert "  sends     oms_4.2.7-ce.tar.gz, 2.0 GB, to oms2 to oms10" in lines
+    assert "  sends     oms_4.2.7-ce.tar.gz, 2.0 GB, to oms2 to oms10, from node to node" in lines
     assert "  cm_url    http://10.0.0.1:8088 -> http://10.0.0.100:8088" in lines
 
 

@@ -429,11 +429,11 @@ class Interpreter:
                 self._write(step.node, path, _confirmed(source, sha256, mode), mode)
             case PutBack():
                 self._put_back(step.node, effect, tell)
-            case Send(source, dest, size, sha256, reader):
+            case Send(source, dest, size, sha256, reader, relay):
                 tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
                 self._shells[step.node].send(
                     source, dest, size, sha256, _progress(size, tell),
-                    lambda t: tell("state", t), reader,
+                    lambda t: tell("state", t), reader, relay=relay,
                 )  # fmt: skip
                 tell("state", f"{source.name} is there, sha256 compared")
             case Job():

@@ -1,0 +1,177 @@
+"""A file that several nodes are to have leaves the jump host once: each node passes it on.
+
+They are a chain, in the order in which they ask.  The first has the file from the jump host; each
+further one reads it from the one before, while it still arrives there, over an sshd that lives as
+long as that (commands/scripts/relay_offer.sh).  Its key is made here, is good for that one file,
+and is gone afterwards, as the host key is, which is checked.  Whatever goes wrong with it costs
+nothing but speed: the file then comes from the jump host, from where it is on.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from omsfab.command import Command
+from omsfab.commands import files
+from omsfab.errors import OmsfabError
+from omsfab.secret import Secret
+from omsfab.ssh.protocol import OnLine, Result, Shell
+
+BEHIND = 8 << 20
+"""Bytes by which a node is ahead before the next one reads from it: more than the line holds."""
+
+BEGIN = 60.0
+"""Seconds that the one before may take until it is so far."""
+
+BEAT = 0.3
+"""Seconds between two signs to a node that it shall go on offering."""
+
+_OFFERED = re.compile(r"(\S+) (\d+) (ssh-ed25519 [\w+/=]+)")
+
+
+class Neighbour(Shell, Protocol):
+    """A shell of a node that other nodes know by an address."""
+
+    address: str
+
+    def aside(self, cmd: Command, chunks: Iterator[bytes], on_line: OnLine) -> Result: ...
+
+
+@dataclass(eq=False)
+class Link:
+    """One node in the chain of a file."""
+
+    shell: Neighbour
+    dest: str
+    before: Link | None
+    ahead: threading.Event = field(default_factory=threading.Event)
+    """Set when it has so much of the file that another may read."""
+    failed: bool = False
+    tried: bool = False
+    """It has had what there was to have from the one before."""
+    _start: int = -1
+
+    def reached(self, there: int) -> None:
+        """So many bytes are on the node, or on their way to it."""
+        if self._start < 0:
+            self._start = there
+        elif there - self._start >= BEHIND:
+            self.ahead.set()
+
+    def fetch(
+        self, offset: int, size: int, sha256: str, reader: Sequence[str], on_line: OnLine
+    ) -> list[str]:
+        """Have the node read the rest from the one before; return what ``files.append`` says.
+
+        Nothing, where there is none before, or it offers nothing, or the node does not reach it.
+        Raises what a command on the node raises.
+        """
+        source = self.before
+        while source and source.failed:
+            source = source.before
+        if source is None or not source.ahead.wait(BEGIN):
+            self.tried = True
+            return []
+        key = Ed25519PrivateKey.generate()
+        with _offered(source, size, key) as offer:
+            if offer is None:
+                self.tried = True
+                return []
+            user, port, host_key = offer
+            at = source.shell.address
+            on_line(f"from {source.shell.node}")
+            done = self.shell.run(
+                files.pull(
+                    self.dest, offset, size, sha256, (user, at, int(port)), _identity(
+                        f"[{at}]:{port} {host_key}", key
+                    ), reader,
+                ),
+                on_line,
+            )  # fmt: skip
+        self.tried = True
+        words = (done.out.splitlines() or [""])[-1].split()
+        return words if done.status == 0 else []
+
+
+class Relay:
+    """The chains of one run, by what the files are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, int], Link] = {}
+
+    @contextmanager
+    def link(self, shell: Neighbour, dest: str, size: int, sha256: str) -> Iterator[Link]:
+        """Join the chain of this file, for as long as it is sent and beyond."""
+        with self._lock:
+            link = Link(shell, dest, self._last.get((sha256, size)))
+            self._last[sha256, size] = link
+        try:
+            yield link
+            link.ahead.set()
+        except BaseException:
+            link.failed = True
+            link.ahead.set()  # nobody waits for it
+            raise
+
+
+@contextmanager
+def _offered(
+    source: Link, size: int, key: Ed25519PrivateKey
+) -> Iterator[tuple[str, str, str] | None]:
+    """The node before offers the file while this lasts: user, port, host key."""
+    over, heard = threading.Event(), threading.Event()
+    said: list[str] = []
+
+    def signs() -> Iterator[bytes]:
+        yield f"{_public(key)}\n".encode()
+        while not over.wait(BEAT):
+            yield b"\n"
+
+    def told(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    def offer() -> None:
+        try:
+            source.shell.aside(files.offer(source.dest, size), signs(), told)
+        except OmsfabError:
+            pass  # then it comes from the jump host
+        finally:
+            heard.set()
+
+    thread = threading.Thread(target=offer, name=f"relay {source.shell.node}", daemon=True)
+    thread.start()
+    try:
+        heard.wait(BEGIN)
+        found = _OFFERED.fullmatch(said[0]) if said else None
+        yield (found[1], found[2], found[3]) if found else None
+    finally:
+        over.set()
+        thread.join()
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode()
+    )
+
+
+def _identity(known: str, key: Ed25519PrivateKey) -> Secret:
+    """What the reading node needs: whom to trust, and the key."""
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    return Secret(f"{known}\n{private.decode()}")
