@@ -35,7 +35,7 @@ PasswordAuthentication no
 PermitRootLogin yes
 PrintMotd no
 MaxStartups 100
-SetEnv PATH={home}/bin:{path} HOME={home}/user OMSFAB_TEST={home}
+SetEnv PATH={home}/bin:{path} HOME={home}/user TMPDIR={home}/tmp OMSFAB_TEST={home}
 """
 
 
@@ -172,7 +172,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def _running(home: Path, keys: Path) -> Iterator[Sshd]:
-    for name in ("bin", "user"):
+    for name in ("bin", "user", "tmp"):
         (home / name).mkdir()
     for file in keys.iterdir():
         shutil.copy(file, home)
