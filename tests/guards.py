@@ -36,6 +36,34 @@ class Guard:
 
 GUARDS = (
     Guard(
+        "only what begins an image of the node is left out of a package",
+        "omsfab/fleet/layers.py",
+        "if layer.diff_id != id:",
+        "if False:",
+        "tests/unit/test_layers.py::test_what_begins_an_image_that_is_there_may_be_left_out",
+    ),
+    Guard(
+        "a file that a further layer needs is not left out",
+        "omsfab/fleet/layers.py",
+        "layers[:common] if layer.member not in above}",
+        "layers[:common]}",
+        "tests/unit/test_layers.py::test_a_file_that_serves_a_layer_further_up_stays",
+    ),
+    Guard(
+        "a package without layers fills no disk of the jump host",
+        "omsfab/fleet/layers.py",
+        "free >= needed + SPARE",
+        "free >= needed",
+        "tests/unit/test_layers.py::test_a_full_disk_gets_no_further_file",
+    ),
+    Guard(
+        "a package that docker does not take without its layers follows whole",
+        "omsfab/run/engine/packages.py",
+        "if shell.run(docker.load(effect.dest, effect.image)).status == 0:",
+        "if True:",
+        "tests/lab/test_layers.py::test_an_engine_that_has_lost_the_layer_gets_the_whole",
+    ),
+    Guard(
         "a node that passes a file on shows a host key that is known",
         "omsfab/commands/scripts/relay_pull.sh",
         "-o StrictHostKeyChecking=yes",

@@ -87,6 +87,7 @@ def by_run(cmd: Command, run_id: str) -> Command:
 _RUN_OR_START = script_text("run_or_start")
 _UP = script_text("up")
 _LOAD = script_text("load")
+_LAYERS = script_text("layers_here")
 _SHARE_CONFIG = script_text("share_config")
 _CONFIG_SHARED = script_text("config_shared")
 
@@ -176,6 +177,12 @@ def image_tags(image: str) -> Command:
 def image_id(reference: str) -> Command:
     """Print the id of an image, ``sha256:…``, or fail if it is not there."""
     return command("docker", "image", "inspect", "--format", "{{.Id}}", reference)
+
+
+def layers(unless: str) -> Command:
+    """Print the ids of the layers of each image, as JSON, a line an image; nothing where the file
+    ``unless`` is there."""
+    return script(_LAYERS, unless)
 
 
 LOAD = ("docker", "load")

@@ -7,16 +7,18 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from omsfab.errors import PreflightError
+from omsfab.fleet.layers import Layer
 from omsfab.next_line import fab, shell
 
 _CONFIG_NAME = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
 CHUNK = 1 << 20
+NOTED = {"size", "sha256", "manifest", "built_for", "layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,14 @@ class Package:
     image: str
     architecture: str = ""
     """As images name it, e.g. ``amd64``; empty = the package does not say."""
+    layers: tuple[Layer, ...] = ()
+    """From the bottom up; none, where a file of one is not in the package by its own."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Package:
+        """Return what was recorded, through JSON."""
+        layers = tuple(Layer(**row) for row in record.get("layers", ()))
+        return cls(**{**record, "layers": layers})
 
 
 class _Hashing:
@@ -87,14 +97,16 @@ def examine(
     image = _image_of(record["manifest"], reference, path, part)
     built_for = record.get("built_for", {})
     machine = next((m for name, m in built_for.items() if image[7:] in name), "")
-    return Package(str(path), record["size"], record["sha256"], image, machine)
+    rows: Any = next((rows for name, rows in record["layers"].items() if image[7:] in name), ())
+    layers = tuple(Layer(member, diff_id, size) for member, diff_id, size in rows)
+    return Package(str(path), record["size"], record["sha256"], image, machine, layers)
 
 
 def _noted(note: Path | None) -> Any:
     """What was read before; a note that the disk had no room for is as good as none."""
     try:
         record = json.loads(note.read_text()) if note else None
-        return record if record and {"size", "sha256", "manifest"} <= record.keys() else None
+        return record if record and record.keys() >= NOTED else None
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -103,7 +115,7 @@ def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
     with path.open("rb") as raw:
         file = _Hashing(raw, on_bytes)
         try:
-            manifest, digests, configs = _members(file)
+            manifest, digests, configs, sizes = _members(file)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise _bad(
                 "IMG-005", f"{path.name} is no whole image package: {error}", path, "file"
@@ -123,11 +135,26 @@ def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
         "sha256": file.digest.hexdigest(),
         "manifest": manifest,
         "built_for": built_for,
+        "layers": {str(entry.get("Config")): _layers(entry, configs, sizes) for entry in manifest},
     }
 
 
-def _members(file: _Hashing) -> tuple[object, dict[str, str], dict[str, bytes]]:
-    """The manifest; the digest of each other file of the package; and the small ones whole."""
+def _layers(
+    entry: Mapping[str, Any], configs: Mapping[str, bytes], sizes: Mapping[str, int]
+) -> list[tuple[str, str, int]]:
+    """File, id and size of each layer; none, where they are not all files of the package."""
+    ids = json.loads(configs[str(entry.get("Config"))])["rootfs"]["diff_ids"]
+    files = [str(name) for name in entry.get("Layers") or ()]
+    if len(files) != len(ids) or not sizes.keys() >= set(files):
+        return []
+    return [(file, str(id), sizes[file]) for file, id in zip(files, ids, strict=True)]
+
+
+def _members(
+    file: _Hashing,
+) -> tuple[object, dict[str, str], dict[str, bytes], dict[str, int]]:
+    """The manifest; the digest of each other file; the small ones whole; and the sizes."""
+    sizes: dict[str, int] = {}
     manifest: object = None
     digests: dict[str, str] = {}
     small: dict[str, bytes] = {}
@@ -137,6 +164,7 @@ def _members(file: _Hashing) -> tuple[object, dict[str, str], dict[str, bytes]]:
             name = member.name.removeprefix("./")
             if content is None:
                 continue
+            sizes[name] = member.size
             if name == "manifest.json":
                 manifest = json.loads(content.read())
             elif member.size <= CHUNK:
@@ -144,7 +172,7 @@ def _members(file: _Hashing) -> tuple[object, dict[str, str], dict[str, bytes]]:
                 digests[name] = hashlib.sha256(small[name]).hexdigest()
             else:
                 digests[name] = _digest(content)
-    return manifest, digests, small
+    return manifest, digests, small, sizes
 
 
 def _digest(content: IO[bytes]) -> str:

@@ -163,7 +163,7 @@ class Observed:
             shown=tuple((row[0], row[1], row[2]) for row in record.get("shown", ())),
             references=tuple(Reference(**row) for row in record.get("references", ())),
             nodes={name: facts(row) for name, row in record["nodes"].items()},
-            package=Package(**package) if package else None,
+            package=Package.of(package) if package else None,
             image=record["image"],
             certificates={
                 name: Pair(**row) for name, row in record.get("certificates", {}).items()

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from omsfab.command import Command
 from omsfab.errors import Next
+from omsfab.fleet.layers import Layer
 from omsfab.fleet.values import CmUrl
 from omsfab.plan import step_names
 from omsfab.secret import Secret
@@ -331,6 +332,9 @@ class Send:
     reader: tuple[str, ...] = ()
     relay: bool = False
     """Whether nodes that are to have it pass it on to each other: see ssh/relay.py."""
+    image: str = ""
+    layers: tuple[Layer, ...] = ()
+    """Those of a package of this image (an id): what the node has of them is left out."""
 
 
 @dataclass(frozen=True, slots=True)

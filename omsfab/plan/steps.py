@@ -392,7 +392,16 @@ def loaded(
         check=(there,),
         apply=(
             Run(posix.use_copy(copy, dest, package.size)),
-            Send(Path(package.path), dest, package.size, package.sha256, docker.LOAD, relay),
+            Send(
+                Path(package.path),
+                dest,
+                package.size,
+                package.sha256,
+                docker.LOAD,
+                relay=relay,
+                image=wanted,
+                layers=package.layers,
+            ),
             Run(docker.load(dest, wanted)),
             Run(node_checks.remove_file(dest)),
         ),

@@ -165,10 +165,11 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
         case PutBack(path, backup, aside):
             kept = f"; what is there now is kept as {backup}.aside" if aside else ""
             return f"put {backup} back into {path}; remove {path} if there was none{kept}"
-        case Send(source, dest, size, _, reader, relay):
+        case Send(source, dest, size, _, reader, relay, _, layers):
             meanwhile = f"; meanwhile {shown_words(reader)}" if reader else ""
             way = ", from here or from another node that gets it" if relay else ""
-            return f"send {source} to {dest} ({size / 1e6:.1f} MB){way}{meanwhile}"
+            less = ", without layers that are there" if layers else ""
+            return f"send {source} to {dest} ({size / 1e6:.1f} MB){less}{way}{meanwhile}"
         case Job(container, argv, _, _, habit):
             words = shown_words(("docker", "exec", container, *argv))
             words = f"docker start {container} if it is down; {words}"

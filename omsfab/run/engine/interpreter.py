@@ -79,11 +79,9 @@ from omsfab.plan.records import (
 )
 from omsfab.run import clock
 from omsfab.run.engine import init_job as jobs
+from omsfab.run.engine.packages import Packages
 from omsfab.secret import Secret
 from omsfab.ssh.protocol import Result, Shell
-
-PROGRESS_EVERY = 0.2
-"""Seconds between two words about a transfer."""
 
 SIGN_EVERY = 10.0
 """Seconds between two words about a wait: longer silence looks like a standstill."""
@@ -135,6 +133,7 @@ class Interpreter:
         self._ending = ending
         self._stop_init = stop_init
         self._backup = directory / "backup"
+        self._packages = Packages(directory)
         self._shells = shells
         self._metadb = metadb
         self._secrets = tuple(secrets)
@@ -429,13 +428,8 @@ class Interpreter:
                 self._write(step.node, path, _confirmed(source, sha256, mode), mode)
             case PutBack():
                 self._put_back(step.node, effect, tell)
-            case Send(source, dest, size, sha256, reader, relay):
-                tell("state", f"sending {source.name} ({size / 1e6:.0f} MB)")
-                self._shells[step.node].send(
-                    source, dest, size, sha256, _progress(size, tell),
-                    lambda t: tell("state", t), reader, relay=relay,
-                )  # fmt: skip
-                tell("state", f"{source.name} is there, sha256 compared")
+            case Send():
+                self._packages.send(self._shells[step.node], effect, tell)
             case Job():
                 self._job(effect, step, f"{self._run_id}-{step.name}-{attempt}", tell)
             case EndInit(job):
@@ -738,17 +732,3 @@ def no_health_page(result: Result) -> bool:
     A front that answers 502 has nothing behind it yet.
     """
     return result.status == 44 or (result.status == 0 and result.out.lstrip()[:1] == "<")
-
-
-def _progress(size: int, tell: Callable[..., None]) -> Callable[[int], None]:
-    """Return a callback that says ``bytes/size`` a few times a second."""
-    last = 0.0
-
-    def on_bytes(there: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= PROGRESS_EVERY or there >= size:
-            last = now
-            tell("progress", f"{there}/{size}", {"bytes": (there, size)})
-
-    return on_bytes
