@@ -120,7 +120,7 @@ def test_everything_static_comes_before_the_outage(fleet, package, present):
     plan = scale_out.scale_out(fleet, present(package))
     began = next(n for n, stage in enumerate(plan.stages) if stage.outage)
 
-    before = {"preflight", "stage the new nodes", "rows as they were shown"}
+    before = {"preflight", "stage the new nodes", "compare the rows with the plan"}
     assert before == {s.title for s in plan.stages[:began]}
 
 

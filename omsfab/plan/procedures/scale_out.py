@@ -237,7 +237,7 @@ def _rows_exchanged(
     stops = tuple(_stopped(fleet, node) for node in old)
     content = oms_config.render(fleet, region)
     return (
-        Stage("rows as they were shown", (steps.rows_shown(clear),)),
+        Stage("compare the rows with the plan", (steps.rows_shown(clear),)),
         Stage(
             "stop production",
             tuple(
@@ -253,7 +253,7 @@ def _rows_exchanged(
             tuple(steps.config(fleet, content, node, present.facts(node.name)) for node in old),
             outage=True,
         ),
-        Stage("rows are still so", (steps.rows_quiet(clear),), outage=True),
+        Stage("check that nobody writes the rows", (steps.rows_quiet(clear),), outage=True),
     )
 
 
