@@ -74,10 +74,8 @@ class Link:
         Nothing, where there is none before, or it offers nothing, or the node does not reach it.
         Raises what a command on the node raises.
         """
-        source = self.before
-        while source and source.failed:
-            source = source.before
-        if source is None or not source.ahead.wait(BEGIN):
+        source = self._source()
+        if source is None:
             self.tried = True
             return []
         key = Ed25519PrivateKey.generate()
@@ -99,6 +97,16 @@ class Link:
         self.tried = True
         words = (done.out.splitlines() or [""])[-1].split()
         return words if done.status == 0 else []
+
+    def _source(self) -> Link | None:
+        """The nearest one before that has so much of it that this one may read."""
+        source = self.before
+        while source:
+            ahead = source.ahead.wait(BEGIN)
+            if not source.failed:  # who fails is waited for no longer
+                return source if ahead else None
+            source = source.before
+        return None
 
 
 class Relay:
