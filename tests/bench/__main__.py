@@ -17,6 +17,7 @@ from tests.bench.figures import FIGURES, PARTS
 RUN: dict[str, tuple[Callable[[int], None], int]] = {
     "startup": (quick.startup, 11),
     "command": (wire.command, 7),
+    "idle": (wire.idle, 3),
     "send": (wire.send, 5),
     "relay": (wire.relay, 3),
     "plan": (quick.plan, 5),

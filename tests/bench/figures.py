@@ -201,6 +201,7 @@ def _section(figure: Figure, result: Result) -> Iterator[str]:
 BARE = "bare"
 IMPORT = "python -c 'import paramiko'"
 RAW = "paramiko, TCP_NODELAY"
+PLAIN = "paramiko"
 SCP, PUT = "scp", "Fabric put"
 CAT = "ssh cat, aes128-gcm"
 SCP_4, SCP_8 = "scp × 4", "scp × 8"
@@ -256,6 +257,12 @@ FIGURES = (
         "send-4", "send", "256 MiB to each of four nodes at once", (Goal(1.0, SCP_4),),
         "As to one node; omsfab in one process, as in a run.",
         "One process of Python encrypts for all four, on one core.",
+    ),
+    Figure(
+        "idle", "idle", "the processor, in a minute of 200 connections that nobody uses",
+        (Goal(1.8),),
+        "Seconds of CPU of a process that holds them open, each asked for a sign of life every ten"
+        " seconds; 1.8 s are 3 % of a core.",
     ),
     Figure(
         "relay", "relay", "256 MiB to each of eight nodes behind a line of 200 Mbit/s",

@@ -23,10 +23,12 @@ from omsfab.fleet.model import Node, Ssh
 from omsfab.lab import Lab
 from omsfab.lab.system import run
 from omsfab.ssh.shell import SshShell, connect
-from tests.bench.figures import CAT, OURS, PUT, RAW, SCP, SCP_4, SCP_8, TO_ONE
+from tests.bench.figures import CAT, OURS, PLAIN, PUT, RAW, SCP, SCP_4, SCP_8, TO_ONE
 from tests.bench.turns import ROOT, Way, process, take, timed
 
 TIMES = 50
+MANY = 200
+IDLE = ((OURS, "idle"), (PLAIN, "idle paramiko"))
 SIZE = 256 << 20
 DEST = "/data/package"
 
@@ -116,6 +118,41 @@ def _often(way: Callable[[], object]) -> Way:
     return lambda: whole() / TIMES
 
 
+def idle(rounds: int) -> None:
+    with servers(1) as lab:
+        take(
+            "idle",
+            {
+                name: lambda way=way: _in_a_process(lab, way, MANY, lab.key, "")
+                for name, way in IDLE
+            },
+            rounds,
+        )
+
+
+def _idle(lab: Lab, way: str, many: int) -> float:
+    """Seconds of CPU in a minute in which so many open connections are not used."""
+    open_ones: list[SshShell | paramiko.SSHClient] = []
+
+    def one(number: int) -> None:
+        if way == "idle":
+            open_ones.append(shell_to(lab))
+            open_ones[-1].open()
+        else:
+            raw = paramiko.SSHClient()
+            raw.load_host_keys(str(lab.known_hosts))
+            raw.connect(lab.nodes[0].ip, username="root", key_filename=str(lab.key))
+            raw.get_transport().set_keepalive(10)
+            open_ones.append(raw)
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(one, range(many)))
+    time.sleep(2)  # the last login is over
+    began = time.process_time()
+    time.sleep(20)
+    return 3 * (time.process_time() - began)
+
+
 def send(rounds: int) -> None:
     with servers(4) as lab, tempfile.TemporaryDirectory(dir=lab.directory) as here:
         source = Path(here, "package")
@@ -182,6 +219,8 @@ def _in_a_process(lab: Lab, way: str, many: int, source: Path, digest: str) -> f
 
 
 def main(lab: Lab, way: str, many: int, source: Path, digest: str) -> float:
+    if way.startswith("idle"):
+        return _idle(lab, way, many)
     size = source.stat().st_size
     nodes = [Node(name=node.name, ip=node.ip) for node in lab.nodes]
     shells = connect(nodes, Ssh(user="root", key=lab.key, known_hosts=lab.known_hosts))
