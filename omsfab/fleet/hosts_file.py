@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from omsfab.errors import InputError, Next, cures
+from omsfab.errors import InputError, Next, OmsfabError, cures
 from omsfab.fleet import messages, secret_sources, yaml_reader
 from omsfab.fleet.cross_checks import CROSS_CHECKS
 from omsfab.fleet.messages import Fault, dotted
@@ -46,7 +46,7 @@ def load(path: Path, *, secrets: bool = True) -> Fleet:
     reading = Reading(path.parent)
     if faults := _examine(document, reading):
         raise _refusal(path, faults, document.lines)
-    had = _secrets(reading.sources, path.parent) if secrets else {}
+    had = _secrets(reading.sources, path) if secrets else {}
     fleet = _fleet(document.data, Reading(path.parent, had))
     return fleet.model_copy(update={"origin": path})
 
@@ -143,22 +143,28 @@ def _begin(path: Path) -> Next:
     return shell("install", "-D", "-m", "600", str(EXAMPLE), str(path), note=note)
 
 
-def _secrets(sources: Mapping[str, SecretSource], base: Path) -> dict[str, Secret]:
-    """Fetch all secrets, by the path of their key; all that are missing are told at once."""
+def _secrets(sources: Mapping[str, SecretSource], path: Path) -> dict[str, Secret]:
+    """Fetch all secrets, by the path of their key; all that are missing are told at once, and in
+    which file they are named: it may be the example, where another one was meant."""
     secrets: dict[str, Secret] = {}
     missing: list[InputError] = []
     for label, source in sources.items():
         try:
-            secrets[label] = secret_sources.resolve(source, base=base, label=label)
+            secrets[label] = secret_sources.resolve(source, base=path.parent, label=label)
         except InputError as error:
             missing.append(error)
+        except OmsfabError as error:
+            error.where = f"{path}: {error.where}"
+            raise
     if len(missing) == 1:
+        missing[0].where = f"{path}: {missing[0].where}"
         raise missing[0]
     if missing:
         fix, lines = cures(missing)
         raise InputError(
             missing[0].id,
             f"{len(missing)} secrets cannot be had",
+            where=str(path),
             evidence="\n".join(f"{error.where}  {error.what}" for error in missing),
             fix=fix,
             next=lines,

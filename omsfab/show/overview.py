@@ -37,7 +37,8 @@ def _facts(plan: Plan, seen: Overview, *, assumed: bool) -> Iterator[tuple[str, 
     if why:
         yield "assuming" if assumed else "why", why
     yield from _concerned(seen)
-    yield from zip(("note", *[""] * MOST), notes[:MOST], strict=False)
+    plain = [note.removeprefix("note: ") for note in notes]  # the label says it
+    yield from zip(("note", *[""] * MOST), plain[:MOST], strict=False)
     if len(notes) > MOST:
         yield "", f"and {len(notes) - MOST} more (--verbose)"
     if seen.changes:

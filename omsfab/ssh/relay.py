@@ -67,44 +67,45 @@ class Link:
             self.ahead.set()
 
     def fetch(
-        self, offset: int, size: int, sha256: str, reader: Sequence[str], on_line: OnLine
+        self,
+        offset: int,
+        size: int,
+        sha256: str,
+        reader: Sequence[str],
+        on_line: OnLine,
+        tell: OnLine,
     ) -> list[str]:
         """Have the node read the rest from the one before; return what ``files.append`` says.
 
         Nothing, where there is none before, or it offers nothing, or the node does not reach it.
-        Raises what a command on the node raises.
+        ``on_line`` hears how much the node has, ``tell`` where it comes from.  Raises what a
+        command on the node raises; then it may be tried again.
         """
-        source = self._source()
-        if source is None:
-            self.tried = True
-            return []
-        key = Ed25519PrivateKey.generate()
-        with _offered(source, size, key) as offer:
-            if offer is None:
-                self.tried = True
-                return []
-            user, port, host_key = offer
-            at = source.shell.address
-            on_line(f"from {source.shell.node}")
-            done = self.shell.run(
-                files.pull(
-                    self.dest, offset, size, sha256, (user, at, int(port)), _identity(
-                        f"[{at}]:{port} {host_key}", key
-                    ), reader,
-                ),
-                on_line,
-            )  # fmt: skip
+        there: list[str] = []
+        if source := self._source(tell):
+            key = Ed25519PrivateKey.generate()
+            with _offered(source, size, key) as offer:
+                if offer:
+                    user, port, host_key = offer
+                    at = (user, source.shell.address, int(port))
+                    identity = _identity(f"[{at[1]}]:{port} {host_key}", key)
+                    pull = files.pull(self.dest, offset, size, sha256, at, identity, reader)
+                    done = self.shell.run(pull, on_line)
+                    there = (done.out.splitlines() or [""])[-1].split()
         self.tried = True
-        words = (done.out.splitlines() or [""])[-1].split()
-        return words if done.status == 0 else []
+        if there != [sha256, str(size)]:
+            tell("it comes from the jump host")
+        return there
 
-    def _source(self) -> Link | None:
+    def _source(self, tell: OnLine) -> Link | None:
         """The nearest one before that has so much of it that this one may read."""
         source = self.before
         while source:
-            ahead = source.ahead.wait(BEGIN)
-            if not source.failed:  # who fails is waited for no longer
-                return source if ahead else None
+            if not source.failed:
+                tell(f"it comes from {source.shell.node}")
+                ahead = source.ahead.wait(BEGIN)
+                if not source.failed:  # who fails is waited for no longer
+                    return source if ahead else None
             source = source.before
         return None
 

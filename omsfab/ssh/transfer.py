@@ -132,7 +132,7 @@ def _go_on(
         if kind != "part" or there != whole:
             progress.sent = _trusted(source, there, size) if kind == "part" else 0
             if link and link.before and not link.tried:
-                there = link.fetch(progress.sent, size, sha256, reader, progress.heard(on_lost))
+                there = link.fetch(progress.sent, size, sha256, reader, progress.heard, on_lost)
                 if there != whole:
                     rounds += 1
                     continue
@@ -183,16 +183,10 @@ class _Progress:
         self._at = time.monotonic()
         self.waits = retry.Backoff()
 
-    def heard(self, on_line: OnLine) -> OnLine:
-        """Return a listener to a node that tells how much it has, and other things."""
-
-        def heard(line: str) -> None:
-            if line.isdigit():
-                self.reached(int(line))
-            elif line.startswith("from "):
-                on_line(f"it comes {line}")
-
-        return heard
+    def heard(self, line: str) -> None:
+        """A node has told how much it has."""
+        if line.isdigit():
+            self.reached(int(line))
 
     def reached(self, offset: int, *, quietly: bool = False) -> None:
         if self.link:

@@ -369,11 +369,22 @@ def test_a_secret_file_that_others_read_is_a_security_refusal(tmp_path):
     (tmp_path / "pw").write_text("s3cret\n")
     (tmp_path / "pw").chmod(0o644)
 
+    path = written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}"))
     with pytest.raises(SecurityRefusal) as refused:
-        hosts_file.load(written(tmp_path, SHORT.replace("{env: OMS_META_PASSWORD}", "{file: pw}")))
+        hosts_file.load(path)
 
     assert 10 == refused.value.exit_code
-    assert "metadb.password" == refused.value.where
+    assert f"{path}: metadb.password" == refused.value.where
+
+
+def test_a_secret_that_is_missing_is_told_with_the_file_that_names_it(tmp_path, monkeypatch):
+    """Whoever forgot --hosts has read the example, and should see it."""
+    monkeypatch.delenv("OMS_META_PASSWORD", raising=False)
+    path = written(tmp_path, SHORT)
+    with pytest.raises(InputError, match="INPUT-010") as refused:
+        hosts_file.load(path)
+
+    assert f"{path}: metadb.password" == refused.value.where
 
 
 # --- the schema for editors ------------------------------------------------------------------
