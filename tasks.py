@@ -25,6 +25,20 @@ from omsfab.plan.procedures.declared import declared
 
 Body = Callable[..., Any]
 
+
+def open_standard_streams() -> None:
+    """Put /dev/null in the place of a stream that was closed (`fab … >&-`): the next file that is
+    opened would get its number, and Python has None for it."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (stays open)
+
+
+open_standard_streams()
+
 if {"-l", "--list", "-h", "--help"} & set(sys.argv) and hasattr(signal, "SIGPIPE"):
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fab --list | head`: fab's own printing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -427,3 +428,13 @@ def test_json_asks_nothing(asked):
     """Its plan is not on the screen, so nobody knows to what the answer would be."""
     assert ("", "INPUT-023") == asked("yes\n", json=True)
     assert ("", None) == asked(json=True, yes=True)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_stops_nothing(place, closed):
+    """J20: cron, or an operator, may have closed any of the three."""
+    line = f'"$@" {closed}'
+    words = [str(Path(sys.executable).with_name("fab")), "--dry", "scale.out"]
+    done = subprocess.run(["sh", "-c", line, "sh", *words], cwd=ROOT, check=False, timeout=60)
+
+    assert 0 == done.returncode
