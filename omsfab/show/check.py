@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +15,6 @@ from omsfab.plan.procedures.refusals import FIXED
 from omsfab.plan.procedures.regions import ContainerDrift
 from omsfab.show.columns import folded
 from omsfab.show.differences import difference_text
-
-TOOK = re.compile(r"\b\d+(\.\d+)? m?s\b")
-"""A time that was measured: it differs from node to node and is one finding all the same."""
 
 SIGNS = {"hard": "✗", "accepted": "!", "warning": "!", "unreachable": "✗", "difference": " "}
 
@@ -112,7 +108,7 @@ def _shape(one: Group, known: Mapping[str, str]) -> tuple[str, ...]:
     parts = (one.label, one.weight, one.what, one.found, one.wanted, one.fix)
     if name not in known:
         return (*parts, name)
-    return tuple(TOOK.sub("\0", _anonymous(part, name, known[name])) for part in parts)
+    return tuple(_anonymous(part, name, known[name]) for part in parts)
 
 
 def _anonymous(text: str, name: str, address: str) -> str:
@@ -124,15 +120,10 @@ def _joined(members: Sequence[Group]) -> Group:
     first, nodes = members[0], tuple(dict.fromkeys(n for one in members for n in one.nodes))
     if len(nodes) < 2:
         return first
-    found = first.found
-    if any(one.found != found for one in members[1:]) and TOOK.search(
-        found
-    ):  # each node has a figure of its own
-        found = "; ".join(dict.fromkeys(f"{one.nodes[0]}: {one.found}" for one in members))
     fix = first.fix.replace(f"--node={nodes[0]}", f"--node={','.join(nodes)}")
     if fix == first.fix and fix and any(one.fix != fix for one in members):
         fix = f"{fix}\nand likewise on {', '.join(nodes[1:])}"
-    return replace(first, nodes=nodes, found=found, fix=fix)
+    return replace(first, nodes=nodes, fix=fix)
 
 
 def check_lines(

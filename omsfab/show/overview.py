@@ -37,8 +37,7 @@ def _facts(plan: Plan, seen: Overview, *, assumed: bool) -> Iterator[tuple[str, 
     if why:
         yield "assuming" if assumed else "why", why
     yield from _concerned(seen)
-    plain = [note.removeprefix("note: ") for note in notes]  # the label says it
-    yield from zip(("note", *[""] * MOST), plain[:MOST], strict=False)
+    yield from zip(("note", *[""] * MOST), notes[:MOST], strict=False)
     if len(notes) > MOST:
         yield "", f"and {len(notes) - MOST} more (--verbose)"
     if seen.changes:

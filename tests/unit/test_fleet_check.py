@@ -46,15 +46,6 @@ def test_what_differs_in_more_than_the_node_stands_apart(other):
     assert 2 == len(of_findings([finding("oms1"), finding("oms2", **other)], KNOWN))
 
 
-def test_a_time_that_was_measured_is_told_for_each_node():
-    """NET-004 on a slow machine: one finding, with the figure of each."""
-    took = {"oms1": "it took 1.2 s to answer", "oms2": "it took 3.4 s to answer"}
-    (group,) = of_findings([finding(on, found=text) for on, text in took.items()], KNOWN)
-
-    assert ("oms1", "oms2") == group.nodes
-    assert "oms1: it took 1.2 s to answer; oms2: it took 3.4 s to answer" == group.found
-
-
 def test_a_line_that_takes_one_node_says_for_which_others_it_is(tmp_path):
     (group,) = of_findings(
         [finding(on, fix=f"ssh {KNOWN[on]} 'chmod 600 x'") for on in ("oms1", "oms2")], KNOWN

@@ -166,7 +166,7 @@ def test_it_is_looked_at_wherever_production_is_stopped(fleet, package, present)
         assert "left-over@oms1" == keys[keys.index("stop-processes@oms1") + 1], plan.task
     keys = [step.key for step in there.steps]
     assert keys.index("left-over@oms1") < keys.index("clear-rows@metadb")
-    assert [f"note: oms1: {processes.stores_text(['store7'])}"] == [
+    assert [f"oms1: {processes.stores_text(['store7'])}"] == [
         line for line in there.reasons if "Stores" in line
     ]
 

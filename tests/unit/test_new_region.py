@@ -152,7 +152,7 @@ def test_what_another_region_has_is_refused(several, now, change, says):
     assert says in caught.value.evidence
 
 
-NAMED = "note: location 1 is called cn-default in MetaDB, cn-hangzhou in hosts.yaml"
+NAMED = "location 1 is called cn-default in MetaDB, cn-hangzhou in hosts.yaml"
 
 
 def test_the_name_of_a_lone_region_stops_nobody(several, now):

@@ -25,22 +25,22 @@ def of_image(fleet: Fleet) -> Iterator[str]:
     usual, version = values.container_of(install.image), values.version_of(install.image)
     if not version and install.ports != Ports():
         yield (
-            "note: oms.image does not tell its version, and images before 4.2.2 do not know the"
+            "oms.image does not tell its version, and images before 4.2.2 do not know the"
             " keys of oms.ports"
         )
     if usual and install.container != usual and re.fullmatch("oms_[0-9]+", install.container):
         yield (
-            f"note: container {install.container} from an image of {'.'.join(map(str, version))}:"
+            f"container {install.container} from an image of {'.'.join(map(str, version))}:"
             f" the guide would call it {usual}"
         )
     if install.init_parallel > 1:
         yield (
-            f"note: oms.init_parallel is {install.init_parallel}: so many docker_init.sh write one"
+            f"oms.init_parallel is {install.init_parallel}: so many docker_init.sh write one"
             " MetaDB at once, which no document of OMS allows or forbids"
         )
     if values.name_of(install.image) == "oms-all-in-one":
         yield (
-            "note: oms-all-in-one is the image of the Enterprise Edition, and all that is planned"
+            "oms-all-in-one is the image of the Enterprise Edition, and all that is planned"
             " here is of the Community Edition's guide"
         )
 
@@ -57,22 +57,22 @@ def of_metadb(fleet: Fleet, kind: str, version: str) -> Iterator[str]:
     user, port = fleet.metadb.user, fleet.metadb.port
     if kind == "mysql" and version.startswith("5.") and oms >= (4, 2):
         yield (
-            f"note: MetaDB is MySQL {version}; OMS from 4.2 wants MySQL 8 or OceanBase"
+            f"MetaDB is MySQL {version}; OMS from 4.2 wants MySQL 8 or OceanBase"
             ' (FAQ: "Conversion not supported for type java.time.LocalDateTime")'
         )
     if kind == "mysql" and not version.startswith("5.") and (0,) < oms < (3, 3, 1):
         yield (
-            f"note: MetaDB is MySQL {version}; OMS 3.3.0 logs in only with MySQL 5.7 or"
+            f"MetaDB is MySQL {version}; OMS 3.3.0 logs in only with MySQL 5.7 or"
             " mysql_native_password (error 2059, caching_sha2_password)"
         )
     major = version.partition(".")[0]
     if kind == "mysql" and major.isdigit() and int(major) > 8:
-        yield f"note: MetaDB is MySQL {version}; the vendor's documents know MySQL 5.7 and 8"
+        yield f"MetaDB is MySQL {version}; the vendor's documents know MySQL 5.7 and 8"
     if kind == "mariadb":
-        yield (f"note: MetaDB is MariaDB {version}; the vendor names MySQL and OceanBase only")
+        yield (f"MetaDB is MariaDB {version}; the vendor names MySQL and OceanBase only")
     if kind == "oceanbase" and port == 2883 and "#" not in user:
-        yield "note: port 2883 is OBProxy's, whose user form is user@tenant#cluster"
+        yield "port 2883 is OBProxy's, whose user form is user@tenant#cluster"
     if kind == "oceanbase" and port == 2881 and "#" in user:
-        yield "note: port 2881 is an OBServer's, whose user form is user@tenant"
+        yield "port 2881 is an OBServer's, whose user form is user@tenant"
     if kind == "oceanbase" and "@" not in user:
-        yield f"note: user {user} names no tenant; OMS docs: user@tenant or user@tenant#cluster"
+        yield f"user {user} names no tenant; OMS docs: user@tenant or user@tenant#cluster"

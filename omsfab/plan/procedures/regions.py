@@ -134,7 +134,7 @@ def other_names(fleet: Fleet, present: Observed) -> Iterator[str]:
         named = present.regions.get(region.location, "")
         if named not in ("", region.name):
             yield (
-                f"note: location {region.location} is called {named} in MetaDB, {region.name} in"
+                f"location {region.location} is called {named} in MetaDB, {region.name} in"
                 " hosts.yaml; cm_region is optional as long as there is one region"
             )
 

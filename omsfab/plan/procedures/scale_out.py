@@ -683,7 +683,7 @@ def _flags(fleet: Fleet, old: Sequence[Node], present: Observed) -> tuple[str, .
             for line in present.facts(node.name).flags
         ),
         *(
-            f"note: {name} has further mounts, which are kept; new nodes do not get them: "
+            f"{name} has further mounts, which are kept; new nodes do not get them: "
             + ", ".join(binds)
             for name, binds in further.items()
             if binds
@@ -704,7 +704,7 @@ def _not_running(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
 def _running_on(old: Sequence[Node], present: Observed) -> tuple[str, ...]:
     """What the stop does not end, and what goes on writing to MetaDB."""
     return tuple(
-        f"note: {node.name}: {stores_text(stores)}"
+        f"{node.name}: {stores_text(stores)}"
         for node in old
         if (stores := present.facts(node.name).stores)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import socket
 import time
@@ -332,7 +333,8 @@ class Interpreter:
         began = time.monotonic()
         self._shells[node].run(question(command("true")))
         took = time.monotonic() - began
-        return None if took <= limit else f"it took {took:.1f} s to answer"
+        # in whole seconds, so that nodes that are alike are one finding
+        return None if took <= limit else f"it took {math.ceil(took)} s to answer"
 
     def _config(self, node: str, path: str, content: Secret) -> str | None:
         result = self._shells[node].run(question(files.read_file(path)))
