@@ -80,15 +80,15 @@ class WatchedTransport(paramiko.Transport):
     """A transport that is quick, asks the peer for signs of life, and knows when they stop."""
 
     packetizer: HeardPacketizer
-    _active_check_timeout = 1.0
-    """Seconds between two looks at what does not come by the line (signs of life to be asked for,
-    a new exchange of keys); by paramiko's own 0.1 two hundred idle connections take a tenth of a
-    core."""
 
     def __init__(
         self, sock: Any, timeouts: Timeouts = Timeouts(), known: Sequence[paramiko.PKey] = ()
     ) -> None:
         """Of several host keys the peer shall show one of a type that is known."""
+        # Seconds between two looks at what does not come by the line (signs of life to be asked
+        # for, a new exchange of keys); by paramiko's own 0.1 two hundred idle connections take a
+        # tenth of a core.
+        self._active_check_timeout = timeouts.keepalive / 5
         super().__init__(sock, packetizer_class=HeardPacketizer)
         self._timeouts = timeouts
         self.handshake_timeout = self.banner_timeout = timeouts.banner
@@ -112,6 +112,13 @@ class WatchedTransport(paramiko.Transport):
         self.packetizer.heard = time.monotonic()
         self.packetizer.set_keepalive(self._timeouts.keepalive, self._ask)
         WATCHDOG.add(self)
+
+    def close(self) -> None:
+        """End it, and whoever waits on its socket at once, not at the next look."""
+        if isinstance(self.sock, socket.socket):
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        super().close()
 
     def silent(self) -> bool:
         return time.monotonic() - self.packetizer.heard > self._timeouts.silence
