@@ -200,14 +200,18 @@ class Harness:
         """Remember how the injected fault is taken away."""
         self.stack.callback(action)
 
+    @property
+    def itself(self) -> bool:
+        """Whether the image initialises itself each time that its container starts."""
+        return chosen(self.lab.profile).knobs.get("SELF_INIT", ("",))[0] == "1"
+
     def hosts(self, url: str = "", nodes: Sequence[str] = (), **extra: object) -> Path:
         """Write hosts.yaml: all nodes behind the VIP unless said otherwise.
 
         ``init: always`` saves the seconds in which a new container is watched; beside an image that
         initialises itself it would be a second initialisation.
         """
-        itself = chosen(self.lab.profile).knobs.get("SELF_INIT", ("",))[0] == "1"
-        extra.setdefault("oms", {"init": "auto" if itself else "always"})
+        extra.setdefault("oms", {"init": "auto" if self.itself else "always"})
         text = self.lab.hosts_yaml(
             url or f"http://{self.lab.vip}:8088", nodes or self.names, **extra
         )

@@ -694,7 +694,7 @@ def one_fails_late(g: Harness) -> None:
     if missing := list(oracle.in_service(g.lab, (g.first, g.new[1]), named=g.names)):
         raise Miss("; ".join(missing))
     g.lab.knob(g.new[0], INIT_FAIL_STEP=None)
-    g.planned[g.new[0]] = 2
+    g.planned[g.new[0]] = 2 + g.itself  # its own comes first, and fails as well
     g.ended(g.paste(outcome), 0)
 
 
@@ -709,6 +709,7 @@ def done_without(g: Harness) -> None:
     outcome = g.ended(g.fab(*OUT), 11, "INIT-011")
     run_id = outcome.next.split("--run=")[1].split()[0]
     g.planned[g.first] = 3
+    g.planned[node] = 1 + g.itself  # its own comes first, and fails as well
     g.ended(g.fab("run.undo", f"--run={run_id}", "--yes"), 8, "RUN-028")
     g.wanted = (g.first, g.new[1])
     g.planned[g.new[1]] = 2
@@ -812,6 +813,7 @@ def two_nodes(g: Harness, second: str) -> None:
             yaml.safe_dump(data, file)
         os.chown(path, 0, OF_DS)  # oms_drc_supervisor reads it, as its user
         path.chmod(0o640)
+    began = lab.counters(second)["started"]
     done = lab.enter(second, [
         "docker", "run", "-dit", "--net", "host", "-v", "/data/config.yaml:/home/admin/conf/config.yaml",
         "-v", "/data/oms/oms_logs:/home/admin/logs", "-v", "/data/oms/oms_store:/home/ds/store",
@@ -820,6 +822,14 @@ def two_nodes(g: Harness, second: str) -> None:
     ])  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr)
+    if g.itself:
+        if not oracle.wait(
+            lambda: lab.counters(second)["started"] > began and not lab.counters(second)["running"],
+            60,
+        ):
+            raise RuntimeError(f"{second} does not initialise itself")
+        snap(g)
+        return
     done = lab.enter(second, ["docker", "exec", oracle.CONTAINER, "bash", "/root/docker_init.sh"])
     if "【结束】" not in done.stdout:
         raise RuntimeError(done.stdout[-500:])
