@@ -64,16 +64,23 @@ def room(layers: Sequence[Layer], left_out: Collection[str], directory: Path) ->
     return shutil.disk_usage(directory).free >= needed + SPARE
 
 
-def reduce(package: Path, left_out: Collection[str], to: Path) -> Reduced:
-    """Write the package without these files, packed as it is itself.  Raises OSError."""
-    with package.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-    with os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-        writing = _Hashing(out)
+def reduce(package: Path, sha256: str, left_out: Collection[str], to: Path) -> Reduced:
+    """Write the package without these files, packed as it is itself.
+
+    Raises OSError, and ValueError where it has not this digest: what is loaded of it would be
+    another image than the one that was planned.
+    """
+    with (
+        package.open("rb") as raw,
+        os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out,
+    ):
+        packed = raw.read(2) == GZIP
+        raw.seek(0)
+        reading, writing = _Hashing(raw), _Hashing(out)
         # mtime: the same package gives the same bytes, which may be there in part already
         zipped = gzip.GzipFile("", "wb", 1, cast("IO[bytes]", writing), mtime=0) if packed else None
         with (
-            tarfile.open(package, "r|*") as source,
+            tarfile.open(fileobj=cast("IO[bytes]", reading), mode="r|*") as source,
             tarfile.open(fileobj=zipped or cast("IO[bytes]", writing), mode="w|") as target,
         ):
             for member in source:
@@ -81,21 +88,36 @@ def reduce(package: Path, left_out: Collection[str], to: Path) -> Reduced:
                     target.addfile(member, source.extractfile(member) if member.isfile() else None)
         if zipped:
             zipped.close()
+        while reading.read(1 << 20):
+            pass
+    if reading.digest.hexdigest() != sha256:
+        raise ValueError(f"{package} is another package than it was")
     return Reduced(to, writing.size, writing.digest.hexdigest())
 
 
+GZIP = b"\x1f\x8b"
+
+
 class _Hashing:
-    """A file that is hashed as it is written."""
+    """A file that is hashed as it is read or written."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.digest = hashlib.sha256()
         self.size = 0
 
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._add(data)
+        return data
+
     def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.size += len(data)
+        self._add(data)
         return self._file.write(data)
 
     def flush(self) -> None:
         self._file.flush()
+
+    def _add(self, data: bytes) -> None:
+        self.digest.update(data)
+        self.size += len(data)

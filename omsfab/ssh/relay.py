@@ -165,7 +165,7 @@ def _offered(
         yield (found[1], found[2], found[3]) if found else None
     finally:
         over.set()
-        thread.join()
+        thread.join(5)  # its line may be dead
 
 
 def _public(key: Ed25519PrivateKey) -> str:

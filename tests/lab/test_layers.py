@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omsfab.commands import docker
+from omsfab.errors import StepFailed
 from omsfab.fleet.image_package import examine
 from omsfab.fleet.model import Node, Ssh
 from omsfab.lab import package as packages
@@ -132,3 +133,17 @@ def test_without_room_here_the_whole_is_sent(fleet, shell, other, tmp_path, monk
     assert shell.bytes >= other.path.stat().st_size
     assert 0 == shell.run(docker.load(DEST, other.id)).status
     assert {fleet.lab.image_id, other.id} == images(fleet)
+
+
+def test_another_package_than_the_planned_becomes_no_image(fleet, shell, other, tmp_path):
+    """It was replaced since: refused as the whole one is, and nothing of it is loaded."""
+    replaced = tmp_path / "oms.tar.gz"
+    replaced.write_bytes(fleet.lab.package.read_bytes())
+    one = examine(other.path, other.tag)
+    effect = Send(
+        replaced, DEST, one.size, one.sha256, docker.LOAD, image=one.image, layers=one.layers
+    )
+    with pytest.raises(StepFailed, match="XFER-001"):
+        Packages(tmp_path).send(shell, effect, lambda *_: None)
+
+    assert {fleet.lab.image_id} == images(fleet)

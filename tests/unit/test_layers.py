@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -58,7 +59,12 @@ def test_all_but_the_layers_is_in_the_other_package(tmp_path, packed):
         link.type, link.linkname = tarfile.SYMTYPE, "../b/layer.tar"
         tar.addfile(link)
 
-    made = [reduce(package, {"a/layer.tar", "c/layer.tar"}, tmp_path / n) for n in ("one", "two")]
+    sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
+
+    made = [
+        reduce(package, sha256, {"a/layer.tar", "c/layer.tar"}, tmp_path / n)
+        for n in ("one", "two")
+    ]
 
     with tarfile.open(made[0].path) as small, tarfile.open(package) as whole:
         assert ["b/layer.tar", "manifest.json", "d/layer.tar"] == small.getnames()
@@ -69,6 +75,16 @@ def test_all_but_the_layers_is_in_the_other_package(tmp_path, packed):
     assert made[0].size == made[0].path.stat().st_size
     assert packed == made[0].path.read_bytes().startswith(gzip.compress(b"")[:2])
     assert 0o600 == made[0].path.stat().st_mode & 0o777
+
+
+def test_another_package_than_the_planned_makes_none(tmp_path):
+    """Its image would be loaded, where the whole one is refused by its digest."""
+    package = tmp_path / "oms.tar"
+    with tarfile.open(package, "w") as tar:
+        tar.addfile(tarfile.TarInfo("manifest.json"))
+
+    with pytest.raises(ValueError, match="another package"):
+        reduce(package, "0" * 64, (), tmp_path / "one")
 
 
 def test_a_full_disk_gets_no_further_file(tmp_path, monkeypatch):

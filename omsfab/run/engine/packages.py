@@ -82,8 +82,13 @@ class Packages:
         except OSError:
             return None
         try:
-            return layers.reduce(effect.source, left_out, file)
-        except (OSError, EOFError, tarfile.TarError):  # sent whole, it says what is wrong with it
+            return layers.reduce(effect.source, effect.sha256, left_out, file)
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            tarfile.TarError,
+        ):  # sent whole, it says what is wrong with it
             with contextlib.suppress(OSError):
                 file.unlink()
             return None
