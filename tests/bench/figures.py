@@ -269,6 +269,8 @@ FIGURES = (
         (Goal(1.5, TO_ONE),),
         "The line is the jump host's own, by tbf; among themselves the nodes are as fast as this"
         " machine. omsfab has each node pass the file on to the next while it arrives.",
+        "The line alone takes 10.7 s; behind it two cores encrypt, decrypt, hash and write for nine"
+        " machines, which have cores of their own elsewhere.",
     ),
     Figure(
         "job", "job", "from a physical address to a VIP, one new node",
