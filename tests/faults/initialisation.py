@@ -154,11 +154,7 @@ def power_cut(g: Harness) -> None:
     running = in_the_init(g)
     off_and_on(g, g.first)
     g.lab.knob(g.first, INIT_SECONDS=0)
-    outcome = g.note(running.end())
-    if outcome.code == 0:  # a flag file of its own proves it, where this OMS writes one
-        g.says(outcome, "INIT-023")
-        return
-    g.ended(outcome, 6, "INIT-012")
+    outcome = g.ended(g.note(running.end()), 6, "INIT-012")
     g.planned[g.first] = 2
     g.ended(g.paste(outcome), 0)
 
@@ -213,7 +209,11 @@ def container_restarted(g: Harness) -> None:
 def attempt_removed(g: Harness) -> None:
     running = in_the_init(g)
     sh(g, g.first, "rm -rf /data/oms/oms_logs/omsfab")
-    outcome = g.ended(g.note(running.end()), 6, "INIT-012")
+    outcome = g.note(running.end())
+    if outcome.code == 0:  # a flag file of its own proves it, where this OMS writes one
+        g.says(outcome, "INIT-023")
+        return
+    g.ended(outcome, 6, "INIT-012")
     g.planned[g.first] = 2
     g.ended(g.paste(outcome), 0)
 
