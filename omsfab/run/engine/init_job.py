@@ -670,8 +670,9 @@ def parse(text: str) -> Poll:
         age=float(said["claimed"]) if "claimed" in said else None,
         refused=said.get("refused"),
         pid=(pid[0], pid[1]) if len(pid) == 2 else None,
-        status=int(said["status"]) if "status" in said else None,
-        size=int(said.get("size", 0)),
+        # empty where the file was removed between the look at it and its reading
+        status=int(said["status"]) if said.get("status") else None,
+        size=int(said.get("size") or 0),
         data=base64.b64decode(said.get("bytes", "")),
     )
 
