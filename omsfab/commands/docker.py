@@ -88,27 +88,25 @@ _RUN_OR_START = script_text("run_or_start")
 _UP = script_text("up")
 _LOAD = script_text("load")
 _LAYERS = script_text("layers_here")
-_SHARE_CONFIG = script_text("share_config")
 _CONFIG_SHARED = script_text("config_shared")
 
 
-def share_config(install: Install) -> Command:
-    """Let the group of the image's user read a config.yaml that only its owner may read."""
-    return script(_SHARE_CONFIG, install.container, install.mounts.config)
-
-
 def config_shared(install: Install) -> Command:
-    """Prove that ``share_config`` has nothing to do; else print why it has."""
+    """Prove that the image's user can read config.yaml; else print why it cannot."""
     return script(_CONFIG_SHARED, install.container, install.mounts.config)
 
 
 def run_or_start(node: Node, install: Install, image: str, *, pull_flag: bool = True) -> Command:
-    """Run the container; one that an earlier try left with this very spec is started instead."""
+    """Run the container; one that an earlier try left with this very spec is started instead.
+
+    The group of the image's user may then read a config.yaml that only its owner may read.
+    """
     words = run(node, install, image, pull_flag=pull_flag)
     wanted = spec(node, install, image)
     return script(
-        _RUN_OR_START, install.container, SPEC_LABEL, wanted, *words.argv, limit=words.limit
-    )
+        _RUN_OR_START, install.container, SPEC_LABEL, wanted, install.mounts.config, *words.argv,
+        limit=words.limit,
+    )  # fmt: skip
 
 
 def inside(container: str, *words: str, limit: float = 30) -> Command:

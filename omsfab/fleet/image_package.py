@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from omsfab.errors import PreflightError
-from omsfab.fleet.layers import Layer
+from omsfab.fleet.layers import Hashing, Layer
 from omsfab.next_line import fab, shell
 
 _CONFIG_NAME = re.compile(r"^(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?$")
@@ -39,23 +39,6 @@ class Package:
         """Return what was recorded, through JSON."""
         layers = tuple(Layer(**row) for row in record.get("layers", ()))
         return cls(**{**record, "layers": layers})
-
-
-class _Hashing:
-    """A file that is hashed as it is read, so that a package of gigabytes is read once."""
-
-    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
-        self._file = file
-        self._on_bytes = on_bytes
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int = CHUNK) -> bytes:
-        data = self._file.read(size)
-        self.digest.update(data)
-        self.size += len(data)
-        self._on_bytes(self.size)
-        return data
 
 
 def examine(
@@ -113,7 +96,7 @@ def _noted(note: Path | None) -> Any:
 
 def _read(path: Path, on_bytes: Callable[[int], None]) -> dict[str, object]:
     with path.open("rb") as raw:
-        file = _Hashing(raw, on_bytes)
+        file = Hashing(raw, on_bytes)
         try:
             manifest, digests, configs, sizes = _members(file)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
@@ -151,7 +134,7 @@ def _layers(
 
 
 def _members(
-    file: _Hashing,
+    file: Hashing,
 ) -> tuple[object, dict[str, str], dict[str, bytes], dict[str, int]]:
     """The manifest; the digest of each other file; the small ones whole; and the sizes."""
     sizes: dict[str, int] = {}

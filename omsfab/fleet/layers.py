@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -76,7 +76,7 @@ def reduce(package: Path, sha256: str, left_out: Collection[str], to: Path) -> R
     ):
         packed = raw.read(2) == GZIP
         raw.seek(0)
-        reading, writing = _Hashing(raw), _Hashing(out)
+        reading, writing = Hashing(raw), Hashing(out)
         # mtime: the same package gives the same bytes, which may be there in part already
         zipped = gzip.GzipFile("", "wb", 1, cast("IO[bytes]", writing), mtime=0) if packed else None
         with (
@@ -98,11 +98,12 @@ def reduce(package: Path, sha256: str, left_out: Collection[str], to: Path) -> R
 GZIP = b"\x1f\x8b"
 
 
-class _Hashing:
-    """A file that is hashed as it is read or written."""
+class Hashing:
+    """A file that is hashed as it is read or written, so that gigabytes pass once."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None] = lambda _: None) -> None:
         self._file = file
+        self._on_bytes = on_bytes
         self.digest = hashlib.sha256()
         self.size = 0
 
@@ -121,3 +122,4 @@ class _Hashing:
     def _add(self, data: bytes) -> None:
         self.digest.update(data)
         self.size += len(data)
+        self._on_bytes(self.size)

@@ -717,7 +717,6 @@ def container(fleet: Fleet, node: Node, wanted: str, facts: NodeFacts) -> Step:
         apply=(
             *left_over,
             Run(docker.run_or_start(node, install, wanted, pull_flag=facts.pull_flag)),
-            Run(docker.share_config(install)),
         ),
         verify=(ExitsZero(node_checks.stays_up(install.container), "it ended"), runs, shared),
         fault="RUN-004",

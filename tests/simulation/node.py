@@ -710,10 +710,12 @@ def _by_id(node: Node, id: str) -> Container | None:
 
 
 def _run_or_start(c: Call) -> Long:
-    name, label, spec, *words = c.args
+    name, label, spec, path, *words = c.args
     found = c.node.containers.get(name)
     if found is not None and found.labels.get(label) == spec:
-        return (yield from _start(c, name))
+        answer = yield from _start(c, name)
+        _share_config(c, path, name)
+        return answer
     if found is not None:
         return err(f'Conflict. The container name "/{name}" is already in use', 125)
     labels, env, binds = {}, {}, []
@@ -740,6 +742,7 @@ def _run_or_start(c: Call) -> Long:
     yield 0.4
     if c.node.containers.get(name) is made:
         c.node.launch(made)
+        _share_config(c, path, name)
     return said(made.id)
 
 
@@ -776,11 +779,10 @@ def _load(c: Call) -> Long:
     return said(f"Loaded image: {fleet.reference}")
 
 
-def _share_config(c: Call) -> Answer:
-    found = c.node.files.get(c.args[1])
-    if found and found.mode == "600" and c.node.running(c.args[0]):
+def _share_config(c: Call, path: str, container: str) -> None:
+    found = c.node.files.get(path)
+    if found and found.mode == "600" and c.node.running(container):
         found.mode = "640"
-    return OK
 
 
 def _config_shared(c: Call) -> Answer:
@@ -1498,7 +1500,6 @@ def scripts() -> dict[str, Callable[[Call], Answer | Long]]:
         docker._RUN_OR_START: d(_run_or_start),
         docker._UP: d(_up),
         docker._LOAD: d(_load),
-        docker._SHARE_CONFIG: d(_share_config),
         docker._CONFIG_SHARED: d(_config_shared),
         docker._REMOVE_UNSTARTED: d(_remove_unstarted),
         docker._REMOVE_OURS: d(_remove_ours),

@@ -83,12 +83,8 @@ class Packages:
             return None
         try:
             return layers.reduce(effect.source, effect.sha256, left_out, file)
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            tarfile.TarError,
-        ):  # sent whole, it says what is wrong with it
+        except (OSError, EOFError, ValueError, tarfile.TarError):
+            # Sent whole, it says what is wrong with it.
             with contextlib.suppress(OSError):
                 file.unlink()
             return None
