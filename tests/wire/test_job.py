@@ -761,7 +761,7 @@ def test_a_container_that_is_down_is_started_first(container, habit, stops):
     inspect = container.sshd.home / "inspect"
     inspect.write_text(inspect.read_text().replace("true", "false"))
     supervisorctl = container.sshd.home / "bin" / "supervisorctl"
-    supervisorctl.write_text("#!/bin/sh\n")
+    supervisorctl.write_text("#!/bin/sh\necho 7\n")  # the pid of supervisord
     supervisorctl.chmod(0o755)
     asked = container.sshd.home / "asked"
     asked.unlink(missing_ok=True)
