@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import tarfile
 import time
@@ -79,6 +80,7 @@ def fills(g: Harness, when: str, *, untouched: bool) -> None:
     before = {table: oracle.rows(g.lab, table) for table in oracle.TABLES}
     running = g.start(*OUT)
     running.says(when, 120)
+    running.process.send_signal(signal.SIGSTOP)  # or it is further on when the disk is full
     with (home / "filler").open("wb") as file:
         try:
             while True:
@@ -86,6 +88,7 @@ def fills(g: Harness, when: str, *, untouched: bool) -> None:
                 file.flush()
         except OSError:
             pass
+    running.process.send_signal(signal.SIGCONT)
     outcome = g.ended(g.note(running.end()), 6, "JRN-001")
     g.says(outcome, "No space left")
     if untouched:
