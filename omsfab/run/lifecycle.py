@@ -45,7 +45,7 @@ from omsfab.run.record.past_run import PastRun
 from omsfab.run.record.replica import Mirror
 from omsfab.secret import Secret
 from omsfab.show.terminal import Show
-from omsfab.show.text import outage_text, seconds
+from omsfab.show.text import counted, outage_text, seconds
 from omsfab.ssh.protocol import Shell
 
 
@@ -508,7 +508,7 @@ def close(directory: Path, end: RunEnd, text: str) -> None:
 
 
 def _summary(task: str, tally: Tally, took: float) -> str:
-    text = f"{tally.changes} changes, {tally.satisfied} unchanged, in {seconds(took)}"
+    text = f"{counted(tally.changes, 'change')}, {tally.satisfied} unchanged, in {seconds(took)}"
     if tally.outage:
         ended = cure(task, ended=True) if tally.outage.down else ""
         text += f"; {outage_text(tally.outage, ended)}"

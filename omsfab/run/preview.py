@@ -18,6 +18,7 @@ from omsfab.run import observe
 from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.engine.runner import Runner
 from omsfab.run.session import Session, secrets_of
+from omsfab.show.text import counted
 
 
 def asked(
@@ -111,7 +112,7 @@ def _last_line(
 ) -> str:
     if session.flags.verbose:
         would = sum(one.state == "needed" for one in found.values())
-        what = f"{would} changes would be made (+); what is so already stands with =; "
+        what = f"{counted(would, 'change')} would be made (+); what is so already stands with =; "
         return f"{plan.task}: {what}nothing was changed"
     if not plan.changes:
         return "No changes."

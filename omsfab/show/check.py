@@ -15,6 +15,7 @@ from omsfab.plan.procedures.refusals import FIXED
 from omsfab.plan.procedures.regions import ContainerDrift
 from omsfab.show.columns import folded
 from omsfab.show.differences import difference_text
+from omsfab.show.text import counted
 
 SIGNS = {"hard": "✗", "accepted": "!", "warning": "!", "unreachable": "✗", "difference": " "}
 
@@ -145,10 +146,11 @@ def check_lines(
     said = []
     for weight, word in counts.items():
         count = sum(one.weight == weight for one in groups)
-        plural = "s" if count > 1 and weight in ("difference", "warning") else ""
-        said += [f"{count} {word}{plural}"] if count else []
+        told = counted(count, word) if weight in ("difference", "warning") else f"{count} {word}"
+        said += [told] if count else []
     where = f" of {', '.join(regions)}" if regions else ""
-    yield f"{nodes} nodes{where}, {checks} checks: {', '.join(said) or 'as hosts.yaml wants it'}"
+    asked = f"{counted(nodes, 'node')}{where}, {counted(checks, 'check')}"
+    yield f"{asked}: {', '.join(said) or 'as hosts.yaml wants it'}"
     label = max((len(one.label) for one in groups), default=0)
     on = max((len(", ".join(one.nodes)) for one in groups), default=0)
     order = [*counts, "accepted"]

@@ -20,7 +20,7 @@ from omsfab.plan.events import Event
 from omsfab.plan.outage import outage
 from omsfab.plan.records import METADB, Plan, Stage, Step
 from omsfab.show.overview import names_text
-from omsfab.show.text import clock_span, seconds
+from omsfab.show.text import clock_span, counted, seconds
 
 LAST = 400
 """Characters of a last line that are kept: one may be of megabytes."""
@@ -179,8 +179,8 @@ class View:
         if stage is None or not stage.asks_only or not sum(told.values()):
             return ""
         parts = [f"{told['done'] + told['satisfied']} passed"]
-        for kind, name in (("failed", "failed"), ("warning", "warnings")):
-            parts += [f"{told[kind]} {name}"] if told[kind] else []
+        parts += [f"{told['failed']} failed"] if told["failed"] else []
+        parts += [counted(told["warning"], "warning")] if told["warning"] else []
         return f"{stage.title}: {', '.join(parts)}"
 
     # --- as lines ---

@@ -310,6 +310,11 @@ def accepted_line(id: str, why: OmsfabError | None = None) -> str:
     return f"accepted: {id} {ACCEPTABLE.get(id, '')}{said}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 change``, ``2 changes``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def seconds(span: float) -> str:
     """Return a duration for people: ``48 s``, ``4 min 05 s``."""
     whole = round(span)

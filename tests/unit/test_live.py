@@ -130,6 +130,17 @@ def test_nodes_of_which_the_same_is_said_share_a_row(plan):
     assert "and 2 more" == view.lines(1, 80, 3)[-1]
 
 
+@pytest.mark.parametrize(("warnings", "said"), [(0, ""), (1, ", 1 warning"), (2, ", 2 warnings")])
+def test_what_came_of_the_questions_is_counted(plan, warnings, said):
+    """As a person counts."""
+    view = View(plan, 0)
+    view.hear(stage(plan, "preflight"), 0)
+    for kind in ["done"] * 3 + ["warning"] * warnings:
+        view.hear(event(kind, "oms1", "docker"), 1)
+
+    assert f"preflight: 3 passed{said}" == view.checked
+
+
 def test_a_node_that_failed_says_so_until_the_end(plan):
     """The others go on, and nobody overlooks it."""
     view = View(plan, 0.0)
