@@ -27,7 +27,7 @@ FAST = (
 @pytest.fixture(scope="module")
 def harness(make_fleet, tmp_path_factory) -> Iterator[Harness]:
     """OMS on the first of three nodes, cm_url its own address."""
-    fleet: Fleet = make_fleet("faults")
+    fleet: Fleet = make_fleet("faults", metadb="oceanbase")
     said = fleet.fab("oms.deploy", "--yes", hosts="initial.yaml")
     assert 0 == said.status, said.out
     yield Harness(fleet.lab, Path(tmp_path_factory.mktemp("faults")))

@@ -42,7 +42,7 @@ def made():
 @pytest.fixture(scope="module")
 def fleet(make_fleet):
     """oms1 listens on 2222 and lets nobody in but oms3; oms3 lets nobody in but oms2."""
-    fleet = make_fleet("reach")
+    fleet = make_fleet("reach", metadb="oceanbase")
     lab = fleet.lab
     ip = {node.name: node.ip for node in lab.nodes}
     keys = {node.name: "" for node in lab.nodes}
