@@ -292,7 +292,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Bring:
+class CopyFile:
     """Write a file of this machine as ``Write`` does; it must still have this sha256.
 
     It is read when it is written, so a plan can be made where the file is not.
@@ -306,7 +306,7 @@ class Bring:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Put back what a Write or Bring replaced, from its ``backup``; a file it made is removed.
+    """Put back what a Write or CopyFile replaced, from its ``backup``; a file it made is removed.
 
     Where nothing was written, nothing happens.  A file that somebody else has written since is left
     alone, or kept beside it (``aside``).
@@ -344,7 +344,7 @@ class Job:
     ``directory`` is the attempt directory's parent on the node, ``inside`` the same place as the
     container sees it (the logs mount).  Success is the banner or a fresh flag file, and neither
     ``init failed!`` nor a traceback behind it; that MetaDB agrees is the step's ``verify``.
-    ``habit`` is ``init`` of hosts.yaml: with "auto" the container is first watched for
+    ``init`` is that of hosts.yaml: with "auto" the container is first watched for
     an initialisation of its own, with "never" omsfab only waits for that.
     """
 
@@ -352,7 +352,7 @@ class Job:
     argv: tuple[str, ...]
     directory: str
     inside: str
-    habit: Literal["auto", "always", "never"] = "always"
+    init: Literal["auto", "always", "never"] = "always"
     limit: float = 15 * 60
     itself: bool = False
     """Images of this version initialise themselves, so "auto" waits for that longer."""
@@ -435,7 +435,7 @@ class DropHosts:
 
 
 Effect: TypeAlias = (
-    "Run | Write | Bring | PutBack | Send | Job | EndInit | ClearRows | KeepRows | SaveRows"
+    "Run | Write | CopyFile | PutBack | Send | Job | EndInit | ClearRows | KeepRows | SaveRows"
     " | RestoreRows"
     " | DropHosts"
 )

@@ -24,10 +24,10 @@ from omsfab.plan.records import (
     METADB,
     AnswersWithin,
     Await,
-    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    CopyFile,
     ExitsZero,
     FromAny,
     Healthy,
@@ -459,7 +459,7 @@ def certificate(fleet: Fleet, region: Region, node: Node, present: Observed) -> 
             check=(there,),
             apply=(
                 Run(node_checks.make_directories(str(PurePosixPath(path).parent))),
-                Bring(source, path, digest, mode),
+                CopyFile(source, path, digest, mode),
             ),
             verify=(there,),
             fault="CERT-003",
@@ -680,7 +680,7 @@ def init_job(fleet: Fleet, *, again: bool = True) -> Job:
         argv=oms.INIT,
         directory=directory,
         inside=inside,
-        habit="always" if again else fleet.install.init,
+        init="always" if again else fleet.install.init,
         itself=values.version_of(fleet.install.image) >= SELF_INIT,
     )
 

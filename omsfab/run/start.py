@@ -21,7 +21,7 @@ from omsfab.plan.observed import Observed, assumed
 from omsfab.plan.procedures import node as repair
 from omsfab.plan.procedures import refusals, regions, scale_out, undo
 from omsfab.plan.procedures.registry import TASKS, UNDO, Task, is_repair
-from omsfab.plan.records import METADB, Bring, Plan
+from omsfab.plan.records import METADB, CopyFile, Plan
 from omsfab.run import lifecycle, observe, preview, recheck
 from omsfab.run.engine import failpoint
 from omsfab.run.lifecycle import Order
@@ -212,7 +212,7 @@ def _asked_nodes(session: Session, task: Task, args: Mapping[str, str]) -> Seque
 def _refuse_unfit(session: Session, task: Task, plan: Plan, accepted: frozenset[str]) -> None:
     """A certificate that could not work is not sent.  One that is on the nodes already stops
     nobody, and a run once begun ends with the one it began with."""
-    sent = {e.source for step in plan.steps for e in step.apply if isinstance(e, Bring)}
+    sent = {e.source for step in plan.steps for e in step.apply if isinstance(e, CopyFile)}
     for region in session.fleet.regions:
         if region.https and region.https.crt in sent:
             try:

@@ -17,10 +17,10 @@ from omsfab.plan.overview import Answer, State
 from omsfab.plan.records import (
     AnswersWithin,
     Await,
-    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    CopyFile,
     DropHosts,
     Effect,
     EndInit,
@@ -160,7 +160,7 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
             size = len(content.reveal().encode())
             kept = "owner and mode as found" if mode is None else f"mode {mode:o}"
             return f"write {path} in place ({size} bytes, {kept}), previous version backed up"
-        case Bring(source, path, _, mode):
+        case CopyFile(source, path, _, mode):
             return f"write {source} to {path} in place (mode {mode:o}), previous version backed up"
         case PutBack(path, backup, aside):
             kept = f"; what is there now is kept as {backup}.aside" if aside else ""
@@ -170,14 +170,14 @@ def effect_text(effect: Effect) -> str:  # noqa: C901  (a case a kind)
             way = ", from here or from another node that gets it" if relay else ""
             less = ", without layers that are there" if layers else ""
             return f"send {source} to {dest} ({size / 1e6:.1f} MB){less}{way}{meanwhile}"
-        case Job(container, argv, _, _, habit):
+        case Job(container, argv, _, _, init):
             words = shown_words(("docker", "exec", container, *argv))
             words = f"docker start {container} if it is down; {words}"
             return {
                 "always": f"{words}, detached, followed to its end",
                 "auto": f"{words}, detached, unless the container initialises itself",
                 "never": f"wait until {container} has initialised itself",
-            }[habit]
+            }[init]
         case EndInit(job):
             return f"end docker_init.sh in {job.container} if omsfab began it, with its children"
         case ClearRows(location, tables, "delete"):

@@ -20,7 +20,7 @@ from omsfab.fleet.model import Https
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.observed import NodeFacts, Observed
 from omsfab.plan.procedures import node, scale_out, undo
-from omsfab.plan.records import Bring
+from omsfab.plan.records import CopyFile
 from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.record.decisions import digest
 from omsfab.run.session import Flags, Session
@@ -171,7 +171,7 @@ def test_a_new_node_gets_certificate_and_key_before_its_container(secured, packa
         (e.path, e.mode)
         for s in plan.steps
         for e in s.apply
-        if isinstance(e, Bring) and s.node == "oms1" and "https" in e.path
+        if isinstance(e, CopyFile) and s.node == "oms1" and "https" in e.path
     }
     run = next(s for s in plan.steps if s.name == "container").apply[0]
 
@@ -289,7 +289,7 @@ def test_a_resumed_run_has_the_plan_that_was_confirmed(secured, fleet, package, 
 def brought(fleet, now):
     """The effects that bring certificate and key to oms1."""
     plan = scale_out.deploy(fleet, now)
-    return [(s, e) for s in plan.steps for e in s.apply if isinstance(e, Bring)][:2]
+    return [(s, e) for s in plan.steps for e in s.apply if isinstance(e, CopyFile)][:2]
 
 
 class Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -15,7 +16,17 @@ from omsfab.errors import PreflightError
 from omsfab.fleet.values import CmUrl
 from omsfab.plan.observed import Observed
 from omsfab.plan.procedures import scale_out, undo
-from omsfab.plan.records import ExitsZero, Job, Run, Send, Step, Write
+from omsfab.plan.records import (
+    CopyFile,
+    ExitsZero,
+    Job,
+    Plan,
+    Run,
+    Send,
+    Stage,
+    Step,
+    Write,
+)
 from omsfab.run.record import decisions
 from omsfab.run.record import journal as journals
 from omsfab.run.record.decisions import FORM, VERSION, changed, digest
@@ -208,3 +219,27 @@ def test_a_package_that_lies_elsewhere_is_the_same(plan):
     )
 
     assert digest(plan, "r") == digest(replace(plan, stages=stages), "r")
+
+
+def test_what_was_renamed_since_is_no_other_decision():
+    """As runs of this form hold it, written out: a file that is copied, and how a node is
+    initialised."""
+    step = Step(
+        "x",
+        "oms1",
+        "x",
+        apply=(
+            CopyFile(Path("/here/a.crt"), "/data/a.crt", "ab", 0o644),
+            Job("oms", ("init",), "/a", "/b", init="auto"),
+        ),
+    )
+    copied = {"is": "Bring", "source": "a.crt", "path": "/data/a.crt", "sha256": "ab", "mode": 420}
+    job = {"is": "Job", "container": "oms", "argv": ["init"], "directory": "/a", "inside": "/b"}
+    text = json.dumps(
+        ["scale.out", [["x@oms1", "repeatable", [copied, {**job, "habit": "auto"}]]]],
+        sort_keys=True,
+    )
+
+    plan = Plan("scale.out", "", (), (Stage("x", (step,)),))
+
+    assert hashlib.sha256(text.encode()).hexdigest() == digest(plan, "r")

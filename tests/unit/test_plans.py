@@ -210,9 +210,9 @@ def test_init_of_hosts_yaml_is_for_new_containers(package, tmp_path, monkeypatch
     path.write_text(text.replace("oms:\n", f"oms:\n  init: {init}\n", 1))
     fleet = hosts_file.load(path)
     plan = scale_out.scale_out(fleet, assumed(fleet, fleet.regions[0], package))
-    habits = {s.node: e.habit for s in plan.steps for e in s.apply if isinstance(e, Job)}
+    modes = {s.node: e.init for s in plan.steps for e in s.apply if isinstance(e, Job)}
 
-    assert {"oms1": "always", "oms2": init} == habits
+    assert {"oms1": "always", "oms2": init} == modes
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_images_from_4_2_11_on_are_waited_for(fleet, tag, itself):
     install = fleet.install.model_copy(update={"image": image, "init": "auto"})
     job = steps.init_job(fleet.model_copy(update={"install": install}), again=False)
 
-    assert ("auto", itself) == (job.habit, job.itself)
+    assert ("auto", itself) == (job.init, job.itself)
 
 
 def test_a_wrong_url_in_metadb_leads_to_its_rows(fleet, package, present):

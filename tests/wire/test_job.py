@@ -321,8 +321,8 @@ def test_an_init_by_hand_is_waited_for_and_then_ours_runs(container):
     assert (2, False) == (container.executions, container.overlaps)
 
 
-@pytest.mark.parametrize("habit", ["auto", "always"])
-def test_a_mere_step_at_the_start_is_waited_for_and_not_adopted(container, habit):
+@pytest.mark.parametrize("init", ["auto", "always"])
+def test_a_mere_step_at_the_start_is_waited_for_and_not_adopted(container, init):
     """R2.1: the entry of 3.3.x runs python -m omsflow.scripts.units… at each start."""
     name = container.script.name
     signs = words.signs
@@ -339,7 +339,7 @@ def test_a_mere_step_at_the_start_is_waited_for_and_not_adopted(container, habit
         [sys.executable, "-m", "omsflow.scripts.units.check"], cwd=container.home
     )
     try:
-        result = container.follow(job={"habit": habit})
+        result = container.follow(job={"init": init})
     finally:
         words.signs = signs
         unit.wait()
@@ -573,7 +573,7 @@ def test_a_job_that_ended_long_ago_is_read_to_its_end(container):
 def test_a_clock_that_was_set_back_is_not_waited_for(container):
     """The container seems to begin in the future: auto waits as long as always, and no longer."""
     container.in_container(-7200, "supervisord started")
-    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=0.2, entry=0.2))
+    result = container.follow(job={"init": "auto"}, pace=replace(QUICK, settle=0.2, entry=0.2))
 
     assert (0, 1) == (result.status, container.executions)
 
@@ -636,7 +636,7 @@ def test_characters_cut_by_a_poll_are_whole(container):
 def test_auto_does_not_start_what_has_run_by_itself(container):
     """oms-facts 2.6: a line of the log says it all; newer images initialise themselves."""
     container.in_container(60, words.STARTED)
-    result = container.follow(job={"habit": "auto"})
+    result = container.follow(job={"init": "auto"})
 
     assert (True, 0) == (result.adopted, container.executions)
 
@@ -646,7 +646,7 @@ def test_auto_does_not_believe_an_init_without_evidence(container):
     container.says(f"sleep 1; {BANNER}")
     byhand = subprocess.Popen(["bash", str(container.script)])
     wait_for(lambda: container.executions)
-    result = container.follow(job={"habit": "auto"})
+    result = container.follow(job={"init": "auto"})
     byhand.wait()
 
     assert (False, 2, False) == (result.adopted, container.executions, container.overlaps)
@@ -658,7 +658,7 @@ def test_auto_does_not_adopt_an_init_that_says_it_failed(container):
     byhand = subprocess.Popen(["bash", str(container.script)])
     wait_for(lambda: container.executions)
     with pytest.raises(StepFailed):
-        container.follow(job={"habit": "auto"})
+        container.follow(job={"init": "auto"})
     byhand.wait()
 
     assert (2, False) == (container.executions, container.overlaps)
@@ -669,7 +669,7 @@ def test_auto_waits_for_a_running_init_and_adopts_it(container):
     container.says(f"sleep 1; {BANNER} | tee docker_init.log")
     byhand = subprocess.Popen(["bash", str(container.script)])
     wait_for(lambda: container.executions)
-    result = container.follow(job={"habit": "auto"})
+    result = container.follow(job={"init": "auto"})
 
     assert (True, 0) == (result.adopted, byhand.wait())
     assert (1, False) == (container.executions, container.overlaps)
@@ -677,7 +677,7 @@ def test_auto_waits_for_a_running_init_and_adopts_it(container):
 
 def test_auto_starts_where_nothing_happens_by_itself(container):
     """Older images do not; one that is old enough is not waited for."""
-    result = container.follow(job={"habit": "auto"})
+    result = container.follow(job={"init": "auto"})
 
     assert (False, 1) == (result.adopted, container.executions)
 
@@ -688,7 +688,7 @@ def test_auto_gives_a_young_container_time(container):
     container.says(f"sleep 1; {BANNER} | tee docker_init.log")
     timer = threading.Timer(0.7, lambda: subprocess.Popen(["bash", str(container.script)]).wait())
     timer.start()
-    result = container.follow(job={"habit": "auto"}, pace=replace(QUICK, settle=5, entry=5))
+    result = container.follow(job={"init": "auto"}, pace=replace(QUICK, settle=5, entry=5))
     timer.join()
 
     assert (True, 1, False) == (result.adopted, container.executions, container.overlaps)
@@ -719,7 +719,7 @@ def test_auto_waits_for_an_initialisation_that_is_to_come(container, job, pace, 
     starting = subprocess.Popen(["bash", "self.sh"], cwd=container.home)
     waiting = threading.Thread(target=let_go)
     waiting.start()
-    result = container.follow(job={"habit": "auto", **job}, pace=replace(QUICK, **pace))
+    result = container.follow(job={"init": "auto", **job}, pace=replace(QUICK, **pace))
     waiting.join()
     (container.home / "go").touch()
 
@@ -730,7 +730,7 @@ def test_auto_waits_for_an_initialisation_that_is_to_come(container, job, pace, 
 def test_always_starts_whatever_the_container_has_done_by_itself(container):
     """`init: always` is an order: nothing is watched first, and nothing is adopted."""
     container.in_container(60, words.STARTED)
-    result = container.follow(job={"habit": "always"})
+    result = container.follow(job={"init": "always"})
 
     assert (False, 1) == (result.adopted, container.executions)
 
@@ -738,7 +738,7 @@ def test_always_starts_whatever_the_container_has_done_by_itself(container):
 def test_never_only_waits(container):
     """INIT-016 when nothing comes; nothing was started."""
     with pytest.raises(StepFailed) as error:
-        container.follow(job={"habit": "never", "limit": 0.5})
+        container.follow(job={"init": "never", "limit": 0.5})
 
     assert ("INIT-016", 0) == (error.value.id, container.executions)
 
@@ -755,8 +755,8 @@ def test_a_container_that_is_down_is_told_in_the_engines_words(container):
     assert "Error: Container oms_423 is not running" == error.value.evidence
 
 
-@pytest.mark.parametrize(("habit", "stops"), [("always", 1), ("auto", 0)])
-def test_a_container_that_is_down_is_started_first(container, habit, stops):
+@pytest.mark.parametrize(("init", "stops"), [("always", 1), ("auto", 0)])
+def test_a_container_that_is_down_is_started_first(container, init, stops):
     """A power cut: docker run had no --restart.  Where programs had been stopped they are again."""
     inspect = container.sshd.home / "inspect"
     inspect.write_text(inspect.read_text().replace("true", "false"))
@@ -766,8 +766,8 @@ def test_a_container_that_is_down_is_started_first(container, habit, stops):
     asked = container.sshd.home / "asked"
     asked.unlink(missing_ok=True)
 
-    container.follow(job={"habit": habit})
-    container.follow("r1-2", job={"habit": habit})
+    container.follow(job={"init": init})
+    container.follow("r1-2", job={"init": init})
 
     said = asked.read_text().splitlines()
     assert (2, 1) == (container.executions, said.count(f"start {container.job.container}"))

@@ -19,7 +19,7 @@ from typing import Any
 
 from omsfab.errors import InputError, StepFailed
 from omsfab.next_line import shell
-from omsfab.plan.records import Bring, Effect, Job, Run, Send, Step, Write
+from omsfab.plan.records import CopyFile, Effect, Job, Run, Send, Step, Write
 
 VARIABLE = "OMSFAB_FAILPOINT"
 PATTERN = re.compile(r"(?P<step>[\w.@-]+):(?P<place>before|mid\d*|after):(?P<what>kill|raise|hang)")
@@ -53,7 +53,7 @@ class Failpoint:
         if not self._is(step, f"mid{number}"):
             yield tell
             return
-        if isinstance(effect, (Run, Write, Bring)) and self.what == "kill":
+        if isinstance(effect, (Run, Write, CopyFile)) and self.what == "kill":
             threading.Timer(SOON, self._strike).start()
 
         def told(kind: str, text: str, *data: Mapping[str, Any] | None) -> None:

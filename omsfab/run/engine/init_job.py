@@ -168,7 +168,7 @@ def follow(
     run, and a sign of life; without them both are states as any other.
 
     Raises Locked INIT-010 when another attempt holds the lock, or an initialisation by hand does
-    not end (habit "always"), StepFailed INIT-011 (it failed), INIT-012 (a signal, or lost; Ended
+    not end (init "always"), StepFailed INIT-011 (it failed), INIT-012 (a signal, or lost; Ended
     with ``stop``), INIT-013 (docker refuses), INIT-014 (it does not start), INIT-016 (the container
     does not initialise itself, "never"), INIT-018 (it cannot be ended), Mismatch INIT-015 (no
     banner), OutcomeUnknown INIT-021 (node away), INIT-022 (still running at ``job.limit``).  The
@@ -291,10 +291,10 @@ class _Attempt:
         seen = self._poll(0)
         if seen.age is None:
             # Down since a power cut, perhaps.  Who initialises anew had stopped its programs.
-            stopped = self._job.habit == "always"
+            stopped = self._job.init == "always"
             if self._check(self._ask(docker.up(self._job.container, stopped=stopped))).out:
                 self._on_state(f"{self._job.container} was down, and is started")
-            own = self._itself() if self._job.habit != "always" else None
+            own = self._itself() if self._job.init != "always" else None
             if own:
                 return own
             adopted = self._start()
@@ -349,7 +349,7 @@ class _Attempt:
 
     def _refused(self, why: str) -> InitResult | None:
         """Wait for the one that runs; None if ours is to run now, which it is with "always"."""
-        if self._job.habit == "always" and not why[:1].isdigit():  # another attempt of omsfab's
+        if self._job.init == "always" and not why[:1].isdigit():  # another attempt of omsfab's
             raise self._locked(why)
         return self._foreign(why.removeprefix("lock "))
 
@@ -377,7 +377,7 @@ class _Attempt:
             if own.failed and not own.unit:
                 self._ours_instead(own)
                 return None
-            if self._job.habit == "auto" and not own.unit:
+            if self._job.init == "auto" and not own.unit:
                 waited = self._elapsed()
                 shown = self._pace.itself or self._job.limit
                 if own.over(self._pace, waited) and (
@@ -397,12 +397,12 @@ class _Attempt:
                 told = now
                 self._on_state(f"{self._job.container}: {now} waiting")
             self._sign_of_life()
-            quick = self._job.habit == "auto" and not self._job.itself
+            quick = self._job.init == "auto" and not self._job.itself
             time.sleep(self._pace.fastest if quick else self._pace.slowest)
 
     def _foreign(self, running: str) -> InitResult | None:
         """Wait for the end of an initialisation that is not ours; adopt it on evidence only."""
-        mine = self._job.habit == "always"
+        mine = self._job.init == "always"
         self._on_state(
             f"{self._script} already runs (pid {running or 'unknown'}), not started by omsfab;"
             f" waiting for its end{', then ours runs' if mine else ''}"
@@ -432,7 +432,7 @@ class _Attempt:
 
     def _ours_instead(self, own: SelfInit) -> None:
         why = f"it says `{own.failed}`" if own.failed else "it left no sign of success"
-        if self._job.habit == "never":
+        if self._job.init == "never":
             raise self._never(own)
         self._on_state(f"the initialisation that was not omsfab's has ended: {why}; ours runs now")
 

@@ -37,10 +37,10 @@ from omsfab.metadb.client import Cleared, Lease, MetaDbEdge
 from omsfab.plan.records import (
     AnswersWithin,
     Await,
-    Bring,
     ClearRows,
     CmUrlIs,
     ConfigSays,
+    CopyFile,
     DropHosts,
     Effect,
     EndInit,
@@ -426,7 +426,7 @@ class Interpreter:
                 self._run(effect, step, tell)
             case Write(path, content, mode):
                 self._write(step.node, path, content, mode)
-            case Bring(source, path, sha256, mode):
+            case CopyFile(source, path, sha256, mode):
                 self._write(step.node, path, _confirmed(source, sha256, mode), mode)
             case PutBack():
                 self._put_back(step.node, effect, tell)

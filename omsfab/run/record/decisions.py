@@ -32,6 +32,9 @@ FORM = 2
 OWN = frozenset({"limit", "every"})
 """Fields of effects that omsfab decides."""
 
+RECORDED = {"CopyFile": "Bring", "init": "habit"}
+"""Types and fields of effects whose name in runs of this form is another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -73,8 +76,9 @@ def _plain(value: object, salt: str, hashed: dict[str, str]) -> object:
     if isinstance(value, Send):  # the package may lie elsewhere on another jump host
         return ["Send", value.sha256]
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": type(value).__name__} | {
-            field.name: _plain(getattr(value, field.name), salt, hashed)
+        kind = type(value).__name__
+        return {"is": RECORDED.get(kind, kind)} | {
+            RECORDED.get(field.name, field.name): _plain(getattr(value, field.name), salt, hashed)
             for field in fields(value)
             if field.name not in OWN
             and getattr(value, field.name) != field.default
