@@ -23,6 +23,7 @@ INITIALISE: Final = "initialise"
 REFRESH: Final = "refresh"
 SAVE_ROWS: Final = "save-rows"
 CLEAR_ROWS: Final = "clear-rows"
+ROWS_BACK: Final = "rows-back"
 RESTORE_ROWS: Final = "restore-rows"
 DROP_HOSTS: Final = "drop-hosts"
 

@@ -593,7 +593,7 @@ def rows_quiet(clear: ClearRows) -> Step:
 def rows_back(region: Region, old_url: CmUrl | None) -> Step:
     """What docker_init.sh has not made again, nobody outside the vendor can know before."""
     return Step(
-        name="rows-back",
+        name=step_names.ROWS_BACK,
         node=METADB,
         title="each row that went is back, and nothing refers to a former id",
         kind="read-only",

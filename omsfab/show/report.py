@@ -250,6 +250,8 @@ def _changes(record: Mapping[str, Any], events: Sequence[Event]) -> str:
             rows.append(("cm_url", former, region["cm_url"]))
     if step_names.CLEAR_ROWS in done:
         changed = "cm_url changed" if record["args"].get("rows") == "update" else "deleted"
+        if step_names.ROWS_BACK in done and changed == "deleted":
+            changed = "deleted, and made anew by docker_init.sh"
         rows += [
             ("rows of MetaDB", text, f"{changed}; backed up before, here and on the node")
             for text in record["present"]["scopes"]

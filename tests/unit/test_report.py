@@ -156,6 +156,23 @@ def test_rows_and_cm_url_stand_there_before_and_after():
     assert "where &lt;id&gt; is 1</td><td>deleted" in page
 
 
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [
+        ("done", "deleted, and made anew by docker_init.sh; backed up"),
+        ("warning", "deleted; backed"),
+    ],
+)
+def test_rows_that_are_back_are_called_so(kind, after):
+    """By the look at the end; where it found one missing the page does not say that all are."""
+    back = event(kind, "each row is back", "metadb", "rows-back", at=49)
+    gone = (*RUN[:4], event("done", "delete", "metadb", "clear-rows", at=12), *RUN[4:-1], back)
+
+    page = html("run-1", "li@jump1", gone, record=record(region="cn-lab"))
+
+    assert f"where &lt;id&gt; is 1</td><td>{after}" in page
+
+
 def test_what_did_not_happen_is_no_change():
     """A run that failed before the rows were deleted says nothing of rows."""
     page = html("run-1", "li@jump1", RUN[:4], record=record(region="cn-lab"))
