@@ -408,7 +408,7 @@ class Harness:
             outcome = self.fab("scale.out", "--yes")
             self.figures.spent["fab"] = first
             self.spend("again", outcome.seconds)
-            found = re.findall(r"scale\.out: (\d+) changes", outcome.out)
+            found = re.findall(r"scale\.out: (\d+) changes?", outcome.out)
             self.outcomes.remove(outcome)
             self.measure(SECOND, int(found[-1]) if found else 99, 0)
 

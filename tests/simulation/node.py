@@ -432,6 +432,16 @@ def said(text: str) -> Answer:
     return 0, text + "\n", ""
 
 
+def summed(file: File) -> str:
+    """What ``sha256sum`` says of its input."""
+    return f"{file.sha256}  -"
+
+
+def none(kind: str, name: str) -> Answer:
+    """What `docker inspect --format` says of what is not there: an empty line, and why."""
+    return 1, "\n", f"Error: No such {kind}: {name}\n"
+
+
 def no(text: str, status: int = 1) -> Answer:
     return status, text + "\n" if text else "", ""
 
@@ -630,7 +640,7 @@ def _inspect(c: Call) -> Answer:
     form, name = c.args
     found = c.node.containers.get(name)
     if found is None:
-        return err(f"Error: No such container: {name}")
+        return none("container", name)
     runs = str(found.state == "running").lower()
     label = re.fullmatch(
         r'\{\{index \.Config\.Labels "([\w.]+)"\}\} \{\{\.State\.Running\}\}', form
@@ -654,7 +664,7 @@ def _inspect(c: Call) -> Answer:
         "HostConfig": {
             "NetworkMode": "host",
             "Privileged": True,
-            "PidsLimit": -1,
+            "PidsLimit": None,
             "Ulimits": [{"Name": "nproc", "Hard": 65535, "Soft": 65535}],
         },
     }
@@ -663,7 +673,7 @@ def _inspect(c: Call) -> Answer:
 
 def _image_inspect(c: Call) -> Answer:
     found = _image(c.node, c.args[-1])
-    return said(found) if found else err(f"Error: No such image: {c.args[-1]}")
+    return said(found) if found else none("image", c.args[-1])
 
 
 def _docker_start(c: Call) -> Answer | Long:
@@ -837,7 +847,7 @@ def _remove_ours(c: Call) -> Answer | Long:
         yield 0.3
         if c.node.containers.get(found.name) is found:
             _drop(c, found, c.args[2])
-        return OK
+        return said(f"{found.id}\n{found.id}")  # of docker stop, and of docker rm
 
     return remove()
 
@@ -864,17 +874,19 @@ def _down(c: Call) -> Answer:
 
 
 def _stop_all(c: Call, container: Container) -> Long:
+    stopped = []
     for name, program in container.programs.items():
         if c.node.state(program) in ("RUNNING", "STARTING"):
             program.state, program.at = "STOPPING", c.world.now
             yield 0.7
             if program.state == "STOPPING":
                 program.state, program.at = "STOPPED", c.world.now
+            stopped.append(f"{name}: stopped\n")
             if name == "oms_drc_supervisor":
                 c.node.fleet.offline(container.env.get("OMS_HOST_IP", ""))
         elif program.state == "FATAL":
             pass
-    return OK
+    return 0, "".join(stopped), ""
 
 
 def _status_text(c: Call, container: Container, names: tuple[str, ...] = ()) -> str:
@@ -907,15 +919,18 @@ def _supervisorctl(c: Call, name: str, words: tuple[str, ...]) -> Answer | Long:
 
     def act() -> Long:
         chosen = tuple(container.programs) if names == ["all"] else tuple(names)
+        lines = []
         if verb == "restart":
             yield from c.node.restart(container, chosen)
+            lines += [f"{one}: {word}\n" for word in ("stopped", "started") for one in chosen]
         else:
             for one in chosen:
                 program = container.programs.get(one)
                 if program and c.node.state(program) not in ("RUNNING",):
                     c.node.start_program(container, one)
                     yield STARTSECS
-        return OK
+                    lines.append(f"{one}: started\n")
+        return 0, "".join(lines), ""
 
     return act()
 
@@ -1207,7 +1222,7 @@ def _stage(c: Call) -> Answer:
     if c.node.full:
         return err("dd: No space left on device", 42)
     c.node.files[new] = File(c.stdin, at=c.world.now, writer=c.who)
-    return said(c.node.files[new].sha256)
+    return said(summed(c.node.files[new]))
 
 
 def _write_in_place(c: Call) -> Answer | Long:
@@ -1244,7 +1259,7 @@ def _write_in_place(c: Call) -> Answer | Long:
         yield 0.01
         found.content, found.at = content, c.world.now
         files.pop(new, None)
-        return said(found.sha256)
+        return said(summed(found))
 
     return work()
 
@@ -1412,7 +1427,7 @@ def _extend(c: Call) -> Answer:
     if found and not content.startswith(found.content):
         c.node.fleet.copied(c.node, path)
     c.node.files[path] = File(content, at=c.world.now, writer=c.who)
-    return said(c.node.files[path].sha256)
+    return said(summed(c.node.files[path]))
 
 
 RUN = re.compile(r"\d[^/]*Z-[^/]*")
@@ -1437,7 +1452,7 @@ def _copies(c: Call) -> Answer:
         last = base64.b64encode(told[-1]).decode() if told else ""
         intents = sum(b'"kind": "intent"' in line for line in journal.splitlines())
         lines.append(f"{run} {intents} {undoes[1] if undoes and undoes[1] else '-'} {last}")
-    return said("\n".join(lines))
+    return 0, "".join(f"{line}\n" for line in lines), ""
 
 
 def _remove_copies(c: Call) -> Answer:

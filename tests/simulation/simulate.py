@@ -552,7 +552,7 @@ class _Run:
 
 
 def _of(said: Said) -> str:
-    found = re.search(r"^([\w.-]+): \d+ changes", said.out, re.M)
+    found = re.search(r"^([\w.-]+): \d+ changes?", said.out, re.M)
     return found[1] if found else ""
 
 
