@@ -256,11 +256,11 @@ def _changes(record: Mapping[str, Any], events: Sequence[Event]) -> str:
             ("rows of MetaDB", text, f"{changed}; backed up before, here and on the node")
             for text in record["present"]["scopes"]
         ]
-    rows += [
-        (f"{event.node}: {event.step}", "", event.text)
-        for event in events
-        if event.kind == "intent" and event.step in FILES and (event.step, event.node) in ended
-    ]
+    for event in events:
+        if event.kind == "intent" and event.step in FILES and (event.step, event.node) in ended:
+            keys = _drift(record, event.node) if event.step == step_names.CONFIG else []
+            name = f"{event.node}: {event.step}"
+            rows += [(name, *one) for one in keys] or [(name, "", event.text)]
     if not rows:
         return ""
     body = "".join(
@@ -269,6 +269,19 @@ def _changes(record: Mapping[str, Any], events: Sequence[Event]) -> str:
     )
     heads = "<tr><th>what</th><th>before</th><th>after</th></tr>"
     return f'<h2>What changed</h2><div class="wide"><table>{heads}{body}</table></div>'
+
+
+def _drift(record: Mapping[str, Any], node: str) -> list[tuple[str, str]]:
+    """What config.yaml of a node had otherwise than hosts.yaml wants it, before and after."""
+    known = record["present"].get("nodes", {}).get(node) or {}
+    return [
+        (f"{one['key']}: {_value(one['have'])}", f"{one['key']}: {_value(one['want'])}")
+        for one in known.get("drift") or ()
+    ]
+
+
+def _value(said: str | None) -> str:
+    return "(absent)" if said is None else said
 
 
 # --- when ----------------------------------------------------------------------------------------

@@ -191,6 +191,25 @@ def test_a_node_whose_step_did_not_end_has_no_change():
     assert ("<td>oms1: config</td>" in page, "<td>oms2: config</td>" in page) == (True, False)
 
 
+def test_config_yaml_stands_there_key_by_key():
+    """As it was on a node that had one; where there was none, that it was written."""
+    of = record(region="cn-lab")
+    of["present"]["nodes"] = {
+        "oms1": {"drift": [{"key": "cm_url", "have": None, "want": "http://10.0.0.9:8088"}]},
+        "oms2": {"drift": []},
+    }
+    written = [
+        event(kind, "write /data/config.yaml", node, "config", at=5)
+        for node in ("oms1", "oms2")
+        for kind in ("intent", "done")
+    ]
+
+    page = html("run-1", "li@jump1", (*RUN[:2], *written), record=of)
+
+    assert "<td>oms1: config</td><td>cm_url: (absent)</td><td>cm_url: http://10.0.0.9" in page
+    assert "<td>oms2: config</td><td></td><td>write /data/config.yaml</td>" in page
+
+
 def test_rows_that_are_kept_are_not_called_deleted():
     gone = (*RUN[:4], event("done", "update", "metadb", "clear-rows", at=12))
 
