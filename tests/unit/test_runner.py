@@ -214,6 +214,20 @@ def test_what_all_nodes_see_wrong_is_one_mismatch(events):
     assert 5 == caught.value.exit_code
 
 
+def test_what_two_nodes_meet_in_one_place_is_one_failure(events):
+    """J06b: the disk of the jump host is full, and two nodes have something to write down."""
+    world = FakeWorld()
+    world.broken = {
+        name: [StepFailed("JRN-001", "cannot write the journal", where="/x/journal.jsonl")]
+        for name in ("a", "b")
+    }
+
+    with pytest.raises(StepFailed, match="JRN-001") as caught:
+        Runner(world, events.append).carry_out(plan((step("x"),), (step("a"), step("b", "oms2"))))
+
+    assert 6 == caught.value.exit_code
+
+
 def test_one_at_a_time_stops_at_the_first_failure(events):
     """Width 1: after oms1 failed, oms2 is not begun."""
     world = FakeWorld()

@@ -351,8 +351,12 @@ class Runner:
                     self._say(node, step.name, "state", text, {"alive": spent})
 
     def _together(self, stage: Stage, errors: Iterable[OmsfabError]) -> OmsfabError:
-        """Return one error for all; an unknown outcome stays one, whatever else failed."""
-        each = list(dict.fromkeys(errors))
+        """Return one error for all; an unknown outcome stays one, whatever else failed.
+
+        What two nodes met in one place (a full disk of the jump host) is one thing.
+        """
+        met = {(error.id, error.what, error.where or error): error for error in errors}
+        each = list(met.values())
         if lost := next((error for error in each if isinstance(error, LockLost)), None):
             return lost
         if self.changed == "nothing":
