@@ -272,6 +272,13 @@ def test_an_image_that_is_there_is_not_loaded(node):
     ]
 
 
+def test_a_load_into_a_daemon_that_comes_up_is_tried_again(node, tmp_path):
+    """It was away for the load, and answers right after it: that is no failure of the package."""
+    script = f"case $1 in load) [ -e {tmp_path}/up ] || {{ : >{tmp_path}/up; exit 1; }};; image) exit 1;; esac"  # noqa: E501
+
+    assert 0 == node(docker.load("/x.tar", "sha256:1"), script).returncode
+
+
 def test_a_container_that_ends_shows_its_last_words(node):
     """I15: the end of its log is the evidence."""
     script = "case $1 in logs) echo last words;; inspect) echo 'false 0';; esac"
