@@ -79,6 +79,14 @@ def background(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = N
 _children: list[subprocess.Popen[bytes]] = []
 
 
+def lives(pid: int) -> bool:
+    """Whether a program that ``background`` has started still runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def reap() -> None:
     """Collect the exit status of every background program that has ended."""
     _children[:] = [child for child in _children if child.poll() is None]

@@ -11,6 +11,7 @@ import pytest
 
 from omsfab import lab as labs
 from omsfab.lab.profiles import QUICK
+from omsfab.lab.system import LabError
 from tests.lab.oracle import Fleet
 
 METADB = os.environ.get("OMSFAB_METADB", "mariadb")
@@ -51,9 +52,12 @@ def make_fleet() -> Iterator[Callable[..., Fleet]]:
     ) -> Fleet:
         name = f"t{os.getpid()}-{name}"
         made.append(name)
-        lab = labs.up(
-            name, nodes, metadb, password=password, say=lambda _: None, start_secs=start_secs
-        )
+        try:
+            lab = labs.up(
+                name, nodes, metadb, password=password, say=lambda _: None, start_secs=start_secs
+            )
+        except LabError as error:
+            pytest.fail(f"{error}\n{error.evidence}")
         fleet = Fleet(lab)
         first = lab.nodes[0]
         fleet.write("initial.yaml", f"http://{first.ip}:8088", [first.name], **extra)
