@@ -354,9 +354,14 @@ class Drift:
     have: str | None
     want: str | None
 
-    def __str__(self) -> str:
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both values in words: what there is, and what is wanted."""
         have, want = ("(absent)" if one is None else one for one in (self.have, self.want))
-        return f"{self.key}: {have} -> {want}"
+        return have, want
+
+    def __str__(self) -> str:
+        return f"{self.key}: {' -> '.join(self.sides)}"
 
     @classmethod
     def of(cls, record: str | Mapping[str, str | None]) -> Drift:

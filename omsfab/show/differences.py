@@ -36,10 +36,7 @@ def _of_node(one: Difference) -> str:
         case "stale":
             return "the container sees a former config.yaml, replaced since"
         case "drift" if one.drift and not isinstance(one.drift, ContainerDrift):
-            have, want = (
-                "(absent)" if each is None else each for each in (one.drift.have, one.drift.want)
-            )
-            return f"{have} -> {want}"
+            return " -> ".join(one.drift.sides)
         case "drift":
             return str(one.drift)
         case "mount":

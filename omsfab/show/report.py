@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from omsfab.errors import Next
+from omsfab.fleet.oms_config import Drift
 from omsfab.plan import step_names
 from omsfab.plan.events import Event
 from omsfab.plan.outage import Outage
@@ -274,14 +275,8 @@ def _changes(record: Mapping[str, Any], events: Sequence[Event]) -> str:
 def _drift(record: Mapping[str, Any], node: str) -> list[tuple[str, str]]:
     """What config.yaml of a node had otherwise than hosts.yaml wants it, before and after."""
     known = record["present"].get("nodes", {}).get(node) or {}
-    return [
-        (f"{one['key']}: {_value(one['have'])}", f"{one['key']}: {_value(one['want'])}")
-        for one in known.get("drift") or ()
-    ]
-
-
-def _value(said: str | None) -> str:
-    return "(absent)" if said is None else said
+    found = map(Drift.of, known.get("drift") or ())
+    return [(f"{one.key}: {one.sides[0]}", f"{one.key}: {one.sides[1]}") for one in found]
 
 
 # --- when ----------------------------------------------------------------------------------------

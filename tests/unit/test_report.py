@@ -191,11 +191,18 @@ def test_a_node_whose_step_did_not_end_has_no_change():
     assert ("<td>oms1: config</td>" in page, "<td>oms2: config</td>" in page) == (True, False)
 
 
-def test_config_yaml_stands_there_key_by_key():
+@pytest.mark.parametrize(
+    "drift",
+    [
+        {"key": "cm_url", "have": None, "want": "http://10.0.0.9:8088"},
+        "cm_url: (absent) -> http://10.0.0.9:8088",  # as runs were recorded once
+    ],
+)
+def test_config_yaml_stands_there_key_by_key(drift):
     """As it was on a node that had one; where there was none, that it was written."""
     of = record(region="cn-lab")
     of["present"]["nodes"] = {
-        "oms1": {"drift": [{"key": "cm_url", "have": None, "want": "http://10.0.0.9:8088"}]},
+        "oms1": {"drift": [drift]},
         "oms2": {"drift": []},
     }
     written = [
