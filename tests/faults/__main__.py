@@ -30,8 +30,8 @@ from tests.faults.matrix import Fault
 BOARD = ROOT / "docs" / "scoreboard.md"
 ENGINES = ("oceanbase", "mariadb")
 OTHERS = tuple(name for name in PROFILES if name != DEFAULT)
-FORMER = "former"
-"""In place of a profile: what an earlier board said, of an image that was kinder."""
+KEPT = ROOT / "tests" / "faults" / "verdicts.jsonl"
+"""The newest verdict of each fault, MetaDB and profile: what the board is made of, on any machine."""
 
 
 @dataclass
@@ -119,7 +119,8 @@ def commit() -> str:
     named = subprocess.run(
         ["git", "describe", "--always"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    same = ["git", "diff", "--quiet", "HEAD", "--", ".", f":!{BOARD.relative_to(ROOT)}"]
+    own = [f":!{path.relative_to(ROOT)}" for path in (BOARD, KEPT)]
+    same = ["git", "diff", "--quiet", "HEAD", "--", ".", *own]
     changed = subprocess.run(same, cwd=ROOT, capture_output=True, check=False).returncode
     return named.stdout.strip() + "-dirty" * bool(changed)
 
@@ -249,15 +250,22 @@ def read(path: Path) -> Iterable[Result]:
 
 def results(work: Path) -> list[Result]:
     """What all labs have found, the newest of each fault, engine and profile."""
-    found = [r for path in work.glob("**/results.json") for r in read(path)]
+    found = [Result(**json.loads(line)) for line in KEPT.read_text().splitlines()]
+    found += [r for path in work.glob("**/results.json") for r in read(path)]
     found.sort(key=lambda r: r.when)
     newest = {(r.id, r.metadb, r.profile): r for r in found}
     return sorted(newest.values(), key=lambda r: r.when)
 
 
 def write(work: Path) -> int:
-    BOARD.write_text(board(results(work)))
-    print(f"wrote {BOARD.relative_to(ROOT)}")
+    found = results(work)
+    for result in found:
+        result.why = _cell(result.why)
+        result.figures.pop("spent", None)  # where the seconds went is of the machine alone
+    lines = sorted(json.dumps(asdict(result), ensure_ascii=False) for result in found)
+    KEPT.write_text("".join(line + "\n" for line in lines))
+    BOARD.write_text(board(found))
+    print(f"wrote {BOARD.relative_to(ROOT)} and {KEPT.relative_to(ROOT)}")
     return 0
 
 
@@ -268,7 +276,6 @@ class Entry:
     fault: Fault
     by: dict[str, Result]
     on: dict[str, Result]
-    former: Result | None = None
 
     @property
     def first(self) -> Result | None:
@@ -288,7 +295,6 @@ def entry(one: Fault, found: Sequence[Result]) -> Entry:
         one,
         {r.metadb: r for r in of if r.profile == DEFAULT},
         {r.profile: r for r in of if r.profile in OTHERS},  # the newest, whatever its MetaDB
-        next((r for r in of if r.profile == FORMER), None),
     )
 
 
@@ -301,8 +307,6 @@ def board(found: Sequence[Result]) -> str:
     whole = [id for id, of in specified.items() if of and all(e.verdict == "handled" for e in of)]
     lacking = {id: _lacking(of) for id, of in specified.items() if id not in whole}
     rest = "\n".join(f"- {id}: {text}" for id, text in lacking.items() if text)
-    former = [one for one in found if one.profile == FORMER]
-    found = [one for one in found if one.profile != FORMER]
     verdicts = ("handled", "partly", "MISS", "skipped", "not run")
     count = {v: sum(e.verdict == v for e in entries) for v in verdicts}
     by_tests = [e for e in entries if e.fault.tests]
@@ -314,7 +318,7 @@ def board(found: Sequence[Result]) -> str:
     not_run = [entry for entry in entries if entry.verdict == "not run"]
     return f"""# Faults, and what omsfab did
 
-Written by `scripts/faults`, {days[-1]}, at commit {commits}: {len(found)} verdicts in {minutes:.0f} minutes
+Written by `scripts/faults`, {days[-1]}, at commit {commits}: {sum(bool(r.profile) for r in found)} verdicts in {minutes:.0f} minutes
 of labs, each of three servers with real sshd, dockerd and OceanBase; {both} faults of the MetaDB on MariaDB too.
 The rows below name the commit of each verdict that is not of the newest, {(_commits(found) or ["none"])[-1]}.
 Do not edit; run it again. `scripts/faults ID` repeats single ones; `scripts/faults --board` writes what is known.
@@ -322,7 +326,7 @@ Do not edit; run it again. `scripts/faults ID` repeats single ones; `scripts/fau
 **{len(whole)} of {len(specified)} faults of the specification are handled as specified.**
 All entries, those of our own too: {", ".join(f"{count[v]} {v}" for v in verdicts if count[v])}.
 
-{f"Not, or not wholly:{chr(10)}{chr(10)}{rest}{chr(10)}" if rest else ""}{_untold(not_run, former)}
+{f"Not, or not wholly:{chr(10)}{chr(10)}{rest}{chr(10)}" if rest else ""}{_untold(not_run)}
 | figure | wanted | seen |
 |---|---|---|
 {_figures(found)}
@@ -367,15 +371,11 @@ def _commits(found: Sequence[Result]) -> list[str]:
     return list(dict.fromkeys(r.commit for r in sorted(found, key=lambda r: r.when) if r.commit))
 
 
-def _untold(entries: Sequence[Entry], former: Sequence[Result]) -> str:
-    """What was not run for this board, and what an earlier one said of it."""
+def _untold(entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
-    before = sum(e.former is not None and e.former.verdict == "handled" for e in entries)
     names = " ".join(e.fault.id for e in entries)
-    when = f" of {max(r.when for r in former)[:10]}" if former else ""
-    said = f"; {before} of them were handled on the board{when}, with a kinder image" * bool(former)
-    return f"\nNot run for this board ({len(entries)}{said}):\n{names}\n"
+    return f"\nNot run ({len(entries)}):\n{names}\n"
 
 
 COUNTED = {
@@ -406,7 +406,13 @@ def _figures(found: Sequence[Result]) -> str:
         values = [r.figures.get("measured", {}).get(title) for r in found]
         seen = [value for value in values if value is not None]
         at_most = "at most " if most else ""
-        worst = f"{max(seen):g} in {len(seen)} faults" if seen else "not measured"
+        # An earlier board's verdicts came over without their figures: its sums stand in one record.
+        count = sum(
+            r.figures.get("of", {}).get(title, 1)
+            for r in found
+            if title in r.figures.get("measured", {})
+        )
+        worst = f"{max(seen):g} in {count} faults" if seen else "not measured"
         rows.append(f"| {title} | {at_most}{most} | {worst} |")
     return "\n".join(rows)
 
@@ -437,8 +443,7 @@ def _row(entry: Entry, newest: str) -> str:
     for engine in ENGINES:
         result = entry.by.get(engine)
         if result is None:
-            old = f"; {entry.former.verdict} before" if entry.former else ""
-            cells.append(f"not run{old}" if engine == ENGINES[0] else "")
+            cells.append("not run" if engine == ENGINES[0] else "")
         else:
             cells.append(_verdict(result, newest))
     for profile in OTHERS:

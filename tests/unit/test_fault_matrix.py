@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import __main__ as faults
 from tests.faults import harness, matrix
 from tests.faults.harness import Harness, Miss, Outcome
 
@@ -32,6 +33,14 @@ def test_the_specification_lists_just_these():
     text = Path(matrix.__file__).with_name("README.md").read_text()
 
     assert sorted(matrix.SPECIFIED) == sorted(re.findall(r"^\| ([A-Z]\d\d) \|", text, re.M))
+
+
+def test_the_scoreboard_is_made_of_the_verdicts_that_are_kept(tmp_path):
+    """Nothing is run for it, on any machine, and no verdict is of a fault that is none."""
+    found = faults.results(tmp_path)
+
+    assert {one.id for one in found} - {one.id for one in matrix.load()} <= {""}
+    assert faults.board(found) == faults.BOARD.read_text()
 
 
 PRINTED = "{id}  it is so\n  changed:  nothing\n  evidence: e\n  fix:      f\n  next:     {line}\n"
