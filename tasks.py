@@ -50,6 +50,8 @@ def guarded(body: Body) -> Body:
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
+        # Invoke forbids it, and each command would compile omsfab again: a third of its start.
+        sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
         from omsfab.errors import OmsfabError, unforeseen
 
         for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show shall not end a run

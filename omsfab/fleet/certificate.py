@@ -12,16 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from typing import TYPE_CHECKING
 
 from omsfab.errors import InputError, OmsfabError
 from omsfab.fleet import secret_sources
 from omsfab.fleet.model import Https, Region
 from omsfab.next_line import chain, shell
 from omsfab.secret import Secret
+
+# Read where a certificate is: most fleets have none, and every command would wait for it.
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ def judge(region: Region, https: Https, *, dates: bool = True, now: datetime | N
 
 
 def _pair(https: Https) -> Pair:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
     crt = key = shown = ""
     with suppress(OmsfabError):
         pem = text(https.crt).reveal()
@@ -106,6 +111,9 @@ def _sha256(data: bytes) -> str:
 def _parsed(
     label: str, https: Https, crt: Secret, key: Secret
 ) -> tuple[x509.Certificate, PrivateKeyTypes]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
     wrong = []
     leaf = private = None
     try:
@@ -146,6 +154,8 @@ def _times(leaf: x509.Certificate, now: datetime) -> Iterable[str]:
 
 def _names(leaf: x509.Certificate, region: Region) -> Iterable[str]:
     """A browser comes by the name in cm_url or by the address of a node: one way must do."""
+    from cryptography import x509
+
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

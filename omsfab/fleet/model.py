@@ -9,6 +9,9 @@ errors quote, and its reference.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +49,34 @@ class Part(BaseModel):
         extra="forbid",
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         validate_by_name=True,
     )
+
+    @classmethod
+    def docstrings(cls) -> dict[str, str]:
+        """What stands below each key that hosts.yaml may have: key -> docstring.
+
+        Pydantic can have them (use_attribute_docstrings), but reads its source at every start.
+        """
+        body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+        found = {}
+        for pair in itertools.pairwise(body):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                    key = cls.model_fields[name].validation_alias or name
+                    found[str(key)] = inspect.cleandoc(text)
+        return found
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        made = handler(schema)
+        keys = handler.resolve_ref_schema(made).get("properties", {})
+        for name, text in cls.docstrings().items():
+            if name in keys:
+                keys[name]["description"] = text
+        return made
 
 
 # --- what a file has otherwise than the model ------------------------------------------------
@@ -164,7 +192,8 @@ class Node(Part):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "format": "ipv4"}, handler(core_schema)]}
+        mapping = super().__get_pydantic_json_schema__(core_schema, handler)
+        return {"anyOf": [{"type": "string", "format": "ipv4"}, mapping]}
 
 
 class Https(Part):

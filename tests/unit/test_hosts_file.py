@@ -423,8 +423,8 @@ def test_each_key_is_described_where_it_is_defined():
     undescribed = [
         ".".join((*path, key))
         for path, part in PARTS.items()
-        for key, field in keys_of(part).items()
-        if not re.fullmatch(r"[\w/(].{15,}\.", field.description or "", re.DOTALL)
+        for key in keys_of(part)
+        if not re.fullmatch(r"[\w/(].{15,}\.", part.docstrings().get(key, ""), re.DOTALL)
     ]
 
     assert [] == undescribed

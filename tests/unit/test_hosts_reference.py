@@ -65,17 +65,15 @@ def _example(field: FieldInfo) -> str:
 
 def _rows(path: tuple[str, ...], part: Any) -> list[str]:
     lines = []
+    docstrings = part.docstrings()
     for key, field in keys_of(part).items():
+        what = " ".join(docstrings[key].split()).replace("|", "\\|")
         if any(_at == (*path, key) or _at == (*path, key, "*") for _at in PARTS):
-            lines.append(f"| `{key}` | | | see below: {_what(field)} |")
+            lines.append(f"| `{key}` | | | see below: {what} |")
         else:
-            cells = (_default(field), _example(field), _what(field))
+            cells = (_default(field), _example(field), what)
             lines.append(f"| `{key}` | {' | '.join(cells)} |")
     return lines
-
-
-def _what(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split()).replace("|", "\\|")
 
 
 def reference() -> str:
