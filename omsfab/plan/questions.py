@@ -351,7 +351,9 @@ def _metadb_login(metadb: MetaDb, container: str, node: Node) -> Step:
         ExitsZero(asks.metadb_login(container, metadb), "it does not"),
         "DB-007",
         fix=_first(
-            f"ask the DBA to let {metadb.user} in from {node.ip}", fab("node.check", node=node.name)
+            f"ask the DBA to let {metadb.user} in from {node.ip}"
+            f" (where the container is down: docker start {container})",
+            fab("node.check", node=node.name),
         ),
     )
 

@@ -34,7 +34,7 @@ from omsfab.plan.events import ENDED, Event, Kind, Left, RunEnd
 from omsfab.plan.outage import Outage, outage
 from omsfab.plan.procedures.registry import UNDOABLE, is_repair
 from omsfab.plan.records import Plan
-from omsfab.run import clock, signals
+from omsfab.run import clock, other_hosts, signals
 from omsfab.run.engine import failpoint
 from omsfab.run.engine.interpreter import Interpreter
 from omsfab.run.engine.runner import Runner, Tally
@@ -357,7 +357,7 @@ class Live:
             return self._lost(error)
         if error.changed == "nothing":  # between two steps nobody has filled it in
             error.changed = self._runner.changed
-        error.outage = self._down()
+        error.outage = "" if error.id in other_hosts.ACTED else self._down()
         over = self._runner.changed != "nothing" and self._ends_here(error)
         if over:
             self._lead_of_repair(error)

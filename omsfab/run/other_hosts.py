@@ -22,6 +22,9 @@ from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
 from omsfab.ssh.protocol import Shell
 
+ACTED = frozenset({"RUN-029", "RUN-032", "RUN-033", "RUN-034", "RUN-035"})
+"""Errors that say that somebody else has acted: what is so now, the journal here cannot tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -51,6 +54,14 @@ def look(shells: Mapping[str, Shell]) -> Seen:
     )
 
 
+def refuse_rollback(seen: Seen, directory: Path, past: journals.Past) -> None:
+    """Raise if another jump host has ended this rollback (RUN-032), or gone on (RUN-033)."""
+    for node, copy in seen.of(directory.name):
+        if copy.end and not past.ended:
+            raise _ended_there(node, copy, directory)
+        _refuse_gone_on(node, copy, directory, past, back=True)
+
+
 def refuse(
     seen: Seen, directory: Path, past: journals.Past, known: Collection[str], *, back: bool
 ) -> None:
@@ -78,13 +89,7 @@ def _refuse_further(
     run = directory.name
     undone = copy.end is not None and copy.end.outcome == "undone"
     if copy.end and not past.ended and (undone or not back):
-        raise PreflightError(
-            "RUN-032",
-            f"run {run} has ended on another jump host",
-            where=str(directory),
-            evidence=f"its copy on {node} says {copy.said}",
-            next=fab("run.abandon", run=run, note="closes it here, too"),
-        )
+        raise _ended_there(node, copy, directory)
     if undone and not past.undone:
         raise PreflightError(
             "RUN-032",
@@ -93,6 +98,26 @@ def _refuse_further(
             evidence=f"its copy on {node} says {copy.said}",
             next=fab("fleet.status", note="nothing is left of that run to roll back"),
         )
+    _refuse_gone_on(node, copy, directory, past, back=back)
+
+
+def _ended_there(node: str, copy: replica.Copy, directory: Path) -> PreflightError:
+    return PreflightError(
+        "RUN-032",
+        f"run {directory.name} has ended on another jump host",
+        where=str(directory),
+        evidence=f"its copy on {node} says {copy.said}",
+        next=(
+            fab("run.abandon", run=directory.name, note="closes it here, too"),
+            fab("fleet.status", note="what is so now"),
+        ),
+    )
+
+
+def _refuse_gone_on(
+    node: str, copy: replica.Copy, directory: Path, past: journals.Past, *, back: bool
+) -> None:
+    run = directory.name
     if copy.intents > sum(event.kind == "intent" for event in past.events):
         raise PreflightError(
             "RUN-033",

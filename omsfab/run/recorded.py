@@ -51,6 +51,15 @@ def unfinished(session: Session, named: str) -> PastRun:
         chosen = named or (found.past.events and task != "node.exec")
         if chosen and not found.past.ended:
             return found
+    if named in (run.name for run in runs(session.home)):
+        past = PastRun(session.home / named).past
+        raise InputError(
+            "INPUT-025",
+            f"run {named} has ended: nothing of it is left to go on with",
+            where=str(session.home / named),
+            evidence=next((event.text for event in reversed(past.events) if event.end), ""),
+            next=fab("run.show", run=named),
+        )
     raise InputError(
         "INPUT-025",
         f"there is no unfinished run {named}".rstrip(),
@@ -159,14 +168,19 @@ def outage_of(session: Session, run: PastRun) -> list[str]:
     return [outage_text(found)] if found and found.down else []
 
 
-def refuse_others(session: Session, run: PastRun, *, back: bool) -> None:
+def refuse_others(
+    session: Session, run: PastRun, *, back: bool, rollback: PastRun | None = None
+) -> None:
     """Ask the copies on all nodes and MetaDB's marker whether somebody else has ended the run,
-    rolled it back, gone on with it, or begun another one since.  Asked before it is shown, and
-    again under the locks."""
+    rolled it back, gone on with it, or begun another one since; and whether somebody has gone on
+    with the ``rollback`` of it that is to go on.  Asked before it is shown, and again under the
+    locks."""
     if session.flags.dry:
         return
     past = run.past
     seen = other_hosts.look(session.shells)
+    if rollback:
+        other_hosts.refuse_rollback(seen, rollback.directory, rollback.past)
     known = {other.name for other in runs(session.home)}
     other_hosts.refuse(seen, run.directory, past, known, back=back)
     if seen.silent:

@@ -24,7 +24,7 @@ from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.procedures import undo as procedure
 from omsfab.plan.procedures.registry import UNDO
 from omsfab.plan.records import METADB, Plan
-from omsfab.run import lifecycle, preview, recorded
+from omsfab.run import lifecycle, other_hosts, preview, recorded
 from omsfab.run.confirmation import confirm
 from omsfab.run.engine.runner import MOVED, SPARED
 from omsfab.run.lifecycle import Order
@@ -144,7 +144,7 @@ def go_on(
     run = rollback.undone_run
     accepted |= past.accepted
     plan = _plan(session, run, args, accepted)
-    recorded.refuse_others(session, run, back=True)
+    recorded.refuse_others(session, run, back=True, rollback=rollback)
     recorded.tell_progress(session, rollback, plan, past)
     session.tell_accepted(accepted)
     left, meant = recorded.left(plan, past), run.fleet(session.fleet)
@@ -160,7 +160,7 @@ def go_on(
         True,
         past,
         run.directory,
-        fresh=lambda: recorded.refuse_others(session, run.anew, back=True),
+        fresh=lambda: recorded.refuse_others(session, run.anew, back=True, rollback=rollback.anew),
         accepted=accepted,
     )
     _carry_out(session, order, run)
@@ -175,7 +175,7 @@ def _carry_out(session: Session, order: Order, run: PastRun) -> None:
     except (Locked, LockLost, Detached, OutcomeUnknown):  # it may still come to a good end
         raise
     except OmsfabError as error:
-        if error.changed == "nothing":
+        if error.changed == "nothing" or error.id in other_hosts.ACTED:
             raise
         if error.id == MOVED:  # others have acted meanwhile: nothing of the rollback has failed
             error.next = _back_again(order, run, error)

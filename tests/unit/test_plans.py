@@ -86,6 +86,28 @@ def test_third_node_behind_a_vip(fleet, package, present):
     compare("third_node", scale_out.scale_out(fleet, now), fleet)
 
 
+def test_an_old_node_whose_file_is_right_already_is_told_of_the_new_ones_all_the_same(
+    fleet, package, present
+):
+    """fab node.push-config, or a hand, wrote config.yaml and nobody told the components: with a
+    new node they read it again, and no file would tell that they had to."""
+    three = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    old = {
+        f"oms{n}": NodeFacts(
+            container="running", has_image=True, host_ip=f"10.0.0.{n}", cm_nodes=three
+        )
+        for n in (1, 2)
+    }
+    now = present(package, url="http://10.0.0.100:8088/", **old)
+    now = replace(now, hosts=dict.fromkeys(three[:2], "ONLINE"))
+
+    plan = scale_out.scale_out(fleet, now)
+
+    told = [step.node for stage in plan.stages for step in stage.steps if step.name == "refresh"]
+    assert ["oms1", "oms2"] == told
+    assert any("oms1: config.yaml has the new nodes already" in one for one in plan.reasons)
+
+
 def test_first_deployment(fleet, package):
     """A region that MetaDB does not know is deployed node by node; no VIP is asked for."""
     compare(

@@ -12,7 +12,7 @@ import pytest
 
 from omsfab import retry
 from omsfab.command import command
-from omsfab.errors import Detached, NoAnswer, OmsfabError, PreflightError, Unreachable
+from omsfab.errors import Detached, InputError, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.next_line import shell
 from omsfab.plan.events import Event, RunEnd
 from omsfab.plan.observed import NodeFacts, Observed
@@ -242,6 +242,46 @@ def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, bac
         said = (error.id, error.next[0].task)
 
     assert (id, task) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "task"),
+    [
+        (copy_line(BACK, 1, FORWARD, ended="ended: 9 changes"), "RUN-032", "run.abandon"),
+        (copy_line(BACK, 2, FORWARD), "RUN-033", "run.undo"),
+        (copy_line(BACK, 1, FORWARD), "", ""),
+    ],
+)
+def test_a_rollback_that_another_jump_host_went_on_with_is_not_gone_on_with(
+    tmp_path, line, id, task
+):
+    """Its copy on the node is asked as that of any run: what it says is no failure of it."""
+    back = made(tmp_path, BACK, "stop-processes@oms1", task="run.undo", run=FORWARD)
+    seen = other_hosts.look({"oms1": Told("oms1", line)})
+
+    try:
+        other_hosts.refuse_rollback(seen, back, journals.read(back / "journal.jsonl"))
+        said = ("", "")
+    except PreflightError as error:
+        said = (error.id, error.next[0].task)
+
+    assert (id, task) == said
+
+
+def test_a_run_that_has_ended_is_named_as_that(tmp_path):
+    """And not as one that is not known, with its own name as what may be meant."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    book = journals.Journal(run)
+    data = RunEnd("undone").data()
+    book.write(Event(0.0, 0.0, "", "", "run", "ended: undone by X", data))
+    book.close()
+
+    with pytest.raises(InputError, match="INPUT-025") as error:
+        recorded.unfinished(Asking(tmp_path), FORWARD)
+
+    assert "has ended" in error.value.what
+    assert "undone by X" in error.value.evidence
+    assert ["run.show"] == [line.task for line in error.value.next]
 
 
 def test_a_node_that_is_away_stops_nobody(tmp_path):

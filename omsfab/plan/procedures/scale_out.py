@@ -302,19 +302,23 @@ def _initialised_again(
 VIP_BEFORE = 'guide: "A VIP is specified for the cm_url parameter in the initial environment"'
 
 
+KNOWN_BEFORE = "config.yaml has the new nodes already; its components read it again"
+
+
 def _behind_vip(
     fleet: Fleet, region: Region, present: Observed, old: Sequence[Node], new: Sequence[Node]
 ) -> Plan:
     """cm_url is the VIP already: the new nodes join, the old ones learn the new cm_nodes."""
     refusals.containers_kept(fleet, old, present)
     drifts = {node.name: regions.config_drift(region, present.facts(node.name)) for node in old}
-    drifted = [node for node in old if drifts[node.name]]
-    if not new and not drifted:
+    # Whether components have read a config.yaml that somebody else has written, no file tells.
+    told = [node for node in old if new or drifts[node.name]]
+    if not told:
         return _as_wanted(fleet, region, present, old)
     content = oms_config.render(fleet, region)
     refreshed = tuple(
         step
-        for node in drifted
+        for node in told
         for step in (
             steps.config(fleet, content, node, present.facts(node.name)),
             steps.refresh(fleet, node, present.facts(node.name)),
@@ -327,6 +331,7 @@ def _behind_vip(
         (
             f"cm_url in MetaDB is {region.cm_url} already",
             *(f"{name}: {one}" for name, drift in drifts.items() for one in drift),
+            *(f"{node.name}: {KNOWN_BEFORE}" for node in told if not drifts[node.name]),
             *_flags(fleet, old, present),
             *_not_running(old, present),
         ),

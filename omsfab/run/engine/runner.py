@@ -60,6 +60,9 @@ FAILOVER = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 SIGN_EVERY = 15.0
 """Seconds without a word of a node after which it is told that its step goes on."""
 
+OLD = 60.0
+"""Seconds after which the proof that a run has ended well is asked for again."""
+
 DOWN = "RUN-004"
 """A container does not run."""
 
@@ -146,6 +149,8 @@ class Runner:
         self._busy: dict[str, Step] = {}
         self._going: dict[str, tuple[Step, float]] = {}
         self._heard: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
+        """When a step has ended well, by its key; a clock that goes on while the machine sleeps."""
         self._away: set[str] = set()
         """Nodes that were waited for in this stage."""
         self.let_go = False
@@ -195,6 +200,8 @@ class Runner:
                 continue
             self._say_stage(number, stage, steps, plan)
             errors = self._stage(stage, steps)
+            if not errors and (again := self._grown_old(stage, steps, plan)):
+                errors = self._stage(stage, again)
             while not errors and (again := self._no_longer_proven(stage, steps, plan)):
                 errors = self._stage(stage, again)
             if errors and not stage.tolerate_failures:
@@ -237,6 +244,13 @@ class Runner:
                     step.key for step in stage.steps if step.apply and not step.recheck_on_resume
                 }
         return replace(past, begun=frozenset(begun), done=frozenset(before))
+
+    def _grown_old(self, stage: Stage, steps: Sequence[Step], plan: Plan) -> tuple[Step, ...]:
+        """The questions at the end whose answers are old: this process has slept since, or was
+        stopped.  Asked for once, since in a large fleet they may take that long by themselves."""
+        if stage is not plan.stages[-1] or not stage.asks_only:
+            return ()
+        return tuple(s for s in steps if time.time() - self._answered.get(s.key, 0.0) > OLD)
 
     def _no_longer_proven(
         self, stage: Stage, steps: Sequence[Step], plan: Plan
@@ -322,6 +336,7 @@ class Runner:
             return False
         finally:
             self._going.pop(step.node, None)
+        self._answered[step.key] = time.time()
         return True
 
     def _lost_instead(self, failure: OmsfabError) -> OmsfabError:
