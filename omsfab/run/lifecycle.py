@@ -137,7 +137,10 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> LeaseKeep
             again=bool(order.past or order.undoes),
             open_run=lambda other, node: _held(world.home / other, node),
         )
-    except (OmsfabError, KeyboardInterrupt):
+    except (OmsfabError, KeyboardInterrupt) as error:
+        if isinstance(error, Locked) and order.undoes:  # the lock knows no rollback
+            back = _again(order)
+            error.next = tuple(back if one.task == "run.resume" else one for one in error.next)
         if order.past is None:
             # What is rolled back keeps its locks, unless it had come to its end, without any.
             if order.undoes is None or _over(order.undoes):

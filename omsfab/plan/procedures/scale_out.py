@@ -356,7 +356,7 @@ def _as_wanted(fleet: Fleet, region: Region, present: Observed, old: Sequence[No
         f"region {region.name} is as hosts.yaml wants it",
         (
             f"cm_url in MetaDB is {region.cm_url} already",
-            f"nothing to do: {names(old)} are in MetaDB, ONLINE, with this config.yaml",
+            f"nothing to do: in MetaDB, ONLINE, with this config.yaml: {names(old)}",
             *((f"not looked at: {', '.join(further)} (--region)",) if further else ()),
         ),
         (_proof(fleet, region, present, ()),),
