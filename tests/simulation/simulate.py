@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import json
 import random
 import re
@@ -106,7 +108,8 @@ def run(schedule: Schedule) -> Outcome:
     """Let it happen; nothing of it outlives this call but what is returned."""
     gc.disable()  # a third of the time; what one schedule leaves is little
     try:
-        return _Run(schedule).outcome()
+        with contextlib.redirect_stderr(io.StringIO()):  # which hosts.yaml it is, at each line
+            return _Run(schedule).outcome()
     finally:
         gc.enable()
 
