@@ -425,6 +425,8 @@ class _Run:
         others = any(other.process is not None for other in self.operators if other is not one)
         if said.status == 0 and not recently:
             self._judge_success(said, others)
+        if "had begun nothing" in said.out and self._done_by_others(one):
+            return
         if said.status == 8 and not recently and not others and not self.human:
             untouched = self.fleet.nodes.keys() - self._touched()
             wrong = list(not_before(self.fleet, self.before, untouched=untouched))
@@ -447,6 +449,15 @@ class _Run:
             if b'"kind": "intent"' in line
         )
         return {json.loads(line)["node"] for line in lines}
+
+    def _done_by_others(self, one: Operator) -> bool:
+        """Whether somebody else has brought a run of his own to its end."""
+        return any(
+            said.status == 0 and said.line.startswith(("fab scale.out", "fab run.resume"))
+            for other in self.operators
+            if other is not one
+            for said in other.said
+        )
 
     def _by_hand(self, what: str) -> bool:
         return any(fault.what == what for _, fault in self.faults.happened)
