@@ -298,3 +298,10 @@ def test_events_of_a_run_are_read_once_more(tmp_path):
 
     past = journals.read(run / "journal.jsonl")
     assert (True, False) == (past.ended, past.well)
+
+
+def test_a_config_that_is_pushed_is_not_read_yet(fleet, present):
+    """The plan says so, and with which line it is: scale.out would see nothing left to do."""
+    plan = repair.push_config(fleet, present(), node="oms1")
+
+    assert any("fab node.refresh --node=oms1" in one for one in plan.reasons)

@@ -83,9 +83,9 @@ def _config(fleet: Fleet, present: Observed, node: Node) -> Step:
 def push_config(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Write config.yaml from hosts.yaml, in place, previous version backed up.
 
-    The components read it at the next initialisation.
+    The components do not read it until they are told, or the next docker_init.sh.
     """
-    return _plan(
+    plan = _plan(
         "push-config",
         fleet,
         node,
@@ -93,6 +93,8 @@ def push_config(fleet: Fleet, present: Observed, *, node: str) -> Plan:
         touches=present,
         asked=lambda nodes: questions.to_change(fleet, nodes, present),
     )
+    told = fab("node.refresh", node=node)
+    return replace(plan, reasons=(f"OMS goes on with the former values until {told}",))
 
 
 @procedure("node.push-certs", "node")
