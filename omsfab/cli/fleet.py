@@ -31,6 +31,7 @@ from omsfab.fleet import values
 from omsfab.fleet.mask import Redactor, one_line, plain
 from omsfab.fleet.model import Fleet, Install, Node, Region
 from omsfab.metadb import tunnel
+from omsfab.metadb.client import MetaDbEdge
 from omsfab.next_line import fab
 from omsfab.plan.differences import differences
 from omsfab.plan.observed import Observed
@@ -346,6 +347,20 @@ def _why(state: State, found: list[Summary]) -> str:
     return "; ".join(f"{word}: {', '.join(names)}" for word, names in said if names)
 
 
+def _rows(loaded: Fleet, metadb: MetaDbEdge, hosts: dict[str, str], beats: dict[str, float]) -> str:
+    """Fill in what the rows of each region say by address, and return why they do not."""
+    look = metadb.one_look(("cluster_info", "host", "resource_group"))
+    try:
+        known = {row.code for row in look.clusters()} if look.exists() else set()
+        for region in loaded.regions:
+            if region.location in known:
+                hosts.update({row.ip: row.status for row in look.hosts(region.location)})
+                beats.update(look.beats(region.heartbeat_db))
+    except OmsfabError as error:
+        return f"{error.what} ({error.id})"
+    return ""
+
+
 def ask(loaded: Fleet) -> State:
     """Ask all nodes side by side, and MetaDB beside them; who does not answer is not tried again,
     and told on the terminal meanwhile."""
@@ -354,21 +369,9 @@ def ask(loaded: Fleet) -> State:
     hosts: dict[str, str] = {}
     beats: dict[str, float] = {}
 
-    def rows() -> str:
-        look = metadb.one_look(("cluster_info", "host", "resource_group"))
-        try:
-            known = {row.code for row in look.clusters()} if look.exists() else set()
-            for region in loaded.regions:
-                if region.location in known:
-                    hosts.update({row.ip: row.status for row in look.hosts(region.location)})
-                    beats.update(look.beats(region.heartbeat_db))
-        except OmsfabError as error:
-            return f"{error.what} ({error.id})"
-        return ""
-
     try:
         with ThreadPoolExecutor(min(observe.WIDTH, len(loaded.nodes)) + 1) as pool:
-            wrong = pool.submit(rows)
+            wrong = pool.submit(_rows, loaded, metadb, hosts, beats)
             rows_of = {
                 pool.submit(_row, loaded, node, shells[node.name]): node for node in loaded.nodes
             }

@@ -200,18 +200,9 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
     }
     if there.status != 0:
         return NodeTold(*named, container="absent", **common)
-    record = json.loads(there.out)
-    state, runs = record["State"], bool(record["State"]["Running"])
     tagged = shell.run(question(docker.running_from(install.container))).out.split()
-    tag = tagged[1] if len(tagged) > 1 else str(record["Config"]["Image"])
-    common |= {
-        "container": "running" if runs else "stopped",
-        "since": str(state["StartedAt" if runs else "FinishedAt"]).partition(".")[0],
-        "exit_code": None if runs else int(state.get("ExitCode") or 0),
-        "image": ".".join(map(str, values.version_of(tag))) or tag.rpartition(":")[2][:12],
-        "image_id": str(record["Image"]),
-    }
-    if not runs:
+    common |= _of_container(json.loads(there.out), tagged)
+    if common["container"] != "running":
         return NodeTold(*named, **common)
     said = shell.run(question(supervisor.status(install.container))).out
     over = shell.run(question(init_job.over(install.container, oms.INIT, unasked=True)))
@@ -224,6 +215,19 @@ def _told(loaded: Fleet, node: Node, shell: Shell) -> NodeTold:
         init=redact(over.err.strip() or over.out.strip()) if over.status else "",
         **common,
     )
+
+
+def _of_container(record: Mapping[str, Any], tagged: Sequence[str]) -> dict[str, Any]:
+    """``record`` is what docker inspect says, ``tagged`` whether it runs, and from which image."""
+    state, runs = record["State"], bool(record["State"]["Running"])
+    tag = tagged[1] if len(tagged) > 1 else str(record["Config"]["Image"])
+    return {
+        "container": "running" if runs else "stopped",
+        "since": str(state["StartedAt" if runs else "FinishedAt"]).partition(".")[0],
+        "exit_code": None if runs else int(state.get("ExitCode") or 0),
+        "image": ".".join(map(str, values.version_of(tag))) or tag.rpartition(":")[2][:12],
+        "image_id": str(record["Image"]),
+    }
 
 
 # --- node.logs -----------------------------------------------------------------------------------

@@ -65,11 +65,7 @@ def examine(
             fix=f"copy the package there, or write in {part}.package where it is",
             next=fab("fleet.show"),
         )
-    stat = path.stat()
-    known = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
-    note = (
-        cache / f"package-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json" if cache else None
-    )
+    note = _note_of(path, cache) if cache else None
     record = _noted(note)
     if record is None:
         record = _read(path, on_bytes)
@@ -83,6 +79,12 @@ def examine(
     rows: Any = next((rows for name, rows in record["layers"].items() if image[7:] in name), ())
     layers = tuple(Layer(member, diff_id, size) for member, diff_id, size in rows)
     return Package(str(path), record["size"], record["sha256"], image, machine, layers)
+
+
+def _note_of(path: Path, cache: Path) -> Path:
+    stat = path.stat()
+    known = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    return cache / f"package-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json"
 
 
 def _noted(note: Path | None) -> Any:

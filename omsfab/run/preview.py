@@ -70,13 +70,11 @@ def compare(
     ``again`` is the line of the task, ``directory`` that of a run which is looked at; ``fleet`` is
     the one that is meant, if it is not the session's.
     """
-    run, place = (directory.name, directory) if directory else ("", session.home)
-    site = Interpreter(
-        run, place, session.shells, session.metadb, secrets=secrets_of(session.fleet)
-    )
+    run = directory.name if directory else ""
+    place, hidden = directory or session.home, secrets_of(session.fleet)
+    site = Interpreter(run, place, session.shells, session.metadb, secrets=hidden)
     preflight = [stage for stage in plan.stages[:-1][:1] if stage.asks_only]
     rest = [step for stage in plan.stages[len(preflight) :] for step in stage.steps]
-    refused: OmsfabError | None = None
     ended: dict[str, Event] = {}
 
     def hear(event: Event) -> None:
@@ -85,20 +83,24 @@ def compare(
 
     runner = Runner(site, hear, accepted=accepted)
     try:
-        try:
-            runner.carry_out(replace(plan, stages=tuple(preflight)))
-        except OmsfabError as error:
-            refused = error
+        refused = _refusal(runner, replace(plan, stages=tuple(preflight)))
         found = _heard(site, plan, ended, refused, runner.warnings) | _needed(site, rest)
     finally:
         session.hang_up()
-    stopped = refused.id if refused else None
-    more = {"accepted": sorted(accepted), "error": stopped}
+    more = {"accepted": sorted(accepted), "error": refused.id if refused else None}
     session.tell_plan(plan, found, fleet=fleet, assumed=False, run=run or None, **more)
     session.print(_last_line(session, plan, found, again, accepted, refused=refused is not None))
     if refused:
         refused.next = refused.next or (plus(again, plan=True),)
         raise refused
+
+
+def _refusal(runner: Runner, preflight: Plan) -> OmsfabError | None:
+    try:
+        runner.carry_out(preflight)
+    except OmsfabError as error:
+        return error
+    return None
 
 
 def _last_line(

@@ -30,6 +30,7 @@ from omsfab.run.engine.runner import MOVED, SPARED
 from omsfab.run.lifecycle import Order
 from omsfab.run.record import decisions, replica
 from omsfab.run.record import journal as journals
+from omsfab.run.record.journal import Past
 from omsfab.run.record.past_run import PastRun, ways_back, whole_name
 from omsfab.run.session import Session, told_safely
 from omsfab.show.columns import folded, width
@@ -60,25 +61,17 @@ def undo(session: Session, named: str = "", source: str = "", *, stop_init: bool
     recorded.refuse_others(session, run, back=True)
     meant = run.fleet(session.fleet)
     again = fab(UNDO, run=run.name)
+    _tell_of(session, run)
     if session.flags.plan and not session.flags.dry:
-        _tell_of(session, run)
         session.tell_accepted(accepted)
         return preview.compare(session, plan, again, accepted, run.directory, fleet=meant)
-    _tell_of(session, run)
     session.tell_plan(plan, fleet=meant, run=run.name, accepted=sorted(accepted))
     session.tell_accepted(accepted)
     if session.flags.looks:
         return session.print("nothing was changed")
     session.confirm(f"roll back run {run.name}", plan, again, meant)
     rollback = _begin(session, args, plan)
-    order = Order(
-        rollback.directory,
-        plan,
-        True,
-        undoes=run.directory,
-        fresh=lambda: recorded.refuse_others(session, run.anew, back=True),
-        accepted=accepted,
-    )
+    order = _order(session, rollback, run, plan, accepted)
     _carry_out(session, order, run)
 
 
@@ -154,16 +147,27 @@ def go_on(
         return session.print("nothing was changed")
     again = fab(UNDO, run=run.name)
     session.confirm(f"go on rolling back {run.of_age}", left, again, meant)
-    order = Order(
-        rollback.directory,
-        plan,
-        True,
-        past,
-        run.directory,
-        fresh=lambda: recorded.refuse_others(session, run.anew, back=True, rollback=rollback.anew),
-        accepted=accepted,
-    )
+    order = _order(session, rollback, run, plan, accepted, past)
     _carry_out(session, order, run)
+
+
+def _order(
+    session: Session,
+    rollback: PastRun,
+    run: PastRun,
+    plan: Plan,
+    accepted: frozenset[str],
+    past: Past | None = None,
+) -> Order:
+    """``past``: what the rollback has done so far, if it is gone on with."""
+
+    def fresh() -> None:
+        begun = rollback.anew if past else None
+        recorded.refuse_others(session, run.anew, back=True, rollback=begun)
+
+    return Order(
+        rollback.directory, plan, True, past, run.directory, fresh=fresh, accepted=accepted
+    )
 
 
 def _carry_out(session: Session, order: Order, run: PastRun) -> None:

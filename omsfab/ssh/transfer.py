@@ -52,28 +52,22 @@ def send(
     """Send ``source`` (of this size and digest) to ``dest`` on the node, by ``dest.part``.
 
     A part that is a true beginning of the file is continued, any other is begun anew; a file that
-    is there already is not sent.  When the line drops, ``on_lost``
-    hears of it, and the transfer goes on where it was cut.  A small file goes in one command:
-    nothing of it is kept when the line drops.
+    is there already is not sent.  When the line drops, ``on_lost`` hears of it, and the transfer
+    goes on where it was cut.  A small file goes in one command: nothing of it is kept then.
 
-    ``reader`` are words which read the file on the node while it arrives (a small one, or one that
-    is there, they do not).  They come to its end only when it is proven to be the file; the line
-    may have dropped meanwhile, or they may have failed: ask whether they did their work.
+    ``reader`` are words which read the file on the node while it arrives, unless it is small or
+    there.  They come to its end only when it is proven; ask whether they did their work.
 
-    Raises StepFailed: XFER-001 the source is not the file that was planned, or
-    cannot be read here, XFER-002 no room on
-    the node (the part is removed), XFER-003 something else arrived, XFER-004 unreachable for
-    ``patience`` seconds, XFER-005 any other refusal of the node.
+    Raises StepFailed: XFER-001 the source is not the file that was planned, or cannot be read,
+    XFER-002 no room on the node (the part is removed), XFER-003 something else arrived, XFER-004
+    unreachable for ``patience`` seconds, XFER-005 any other refusal of the node.
     """
     _refuse_another_size(source, size)
     progress = _Progress(on_bytes, patience, link)
+    file = (shell, source, dest, size, sha256, progress)
     try:
         retry.call(
-            lambda: (
-                _whole(shell, source, dest, size, sha256, progress)
-                if size <= SMALL
-                else _go_on(shell, source, dest, size, sha256, progress, reader, on_lost)
-            ),
+            lambda: _whole(*file) if size <= SMALL else _go_on(*file, reader, on_lost),
             on=LOST,
             waits=progress.waits,
             again=lambda _: progress.goes_on(),
@@ -119,9 +113,7 @@ def _go_on(
 ) -> None:
     """One connection's worth; a second round only if the part turns out to be another file, or
     another node has not had it all."""
-    whole = [sha256, str(size)]
-    link = progress.link
-    rounds = 2
+    whole, link, rounds = [sha256, str(size)], progress.link, 2
     while rounds:
         rounds -= 1
         asked = shell.run(files.part_state(dest, size, progress.sent))

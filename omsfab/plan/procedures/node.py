@@ -145,6 +145,13 @@ def load_image(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     )
 
 
+def _foreign(fleet: Fleet, present: Observed, node: Node) -> bool:
+    """Whether there is a container that omsfab has not made as it would make it now."""
+    facts = present.facts(node.name)
+    wanted = docker.spec(node, fleet.install_of(node), present.image)
+    return facts.container in ("running", "stopped") and facts.spec != wanted
+
+
 @procedure("node.run", "node", package=True, any_dates=True, undoable=True)
 def run(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     """Run the OMS container with the guide's flags: directories, image, config, docker run.
@@ -153,14 +160,9 @@ def run(fleet: Fleet, present: Observed, *, node: str) -> Plan:
     made, with the mounts and the address of hosts.yaml, is left as it is and started if it is down.
     """
 
-    def foreign(one: Node) -> bool:
-        facts = present.facts(one.name)
-        wanted = docker.spec(one, fleet.install_of(one), present.image)
-        return facts.container in ("running", "stopped") and facts.spec != wanted
-
     def container(one: Node) -> Step:
         step = steps.container(fleet, one, present.image, present.facts(one.name))
-        if not foreign(one):
+        if not _foreign(fleet, present, one):
             return step
         name = fleet.install.container
         runs = OutputIs(docker.running(name), "true")
@@ -184,7 +186,11 @@ def run(fleet: Fleet, present: Observed, *, node: str) -> Plan:
         touches=present,
         asked=lambda nodes: questions.to_change(fleet, nodes, present),
     )
-    there = [one.name for one in nodes_named(fleet, node, fab("node.run")) if foreign(one)]
+    there = [
+        one.name
+        for one in nodes_named(fleet, node, fab("node.run"))
+        if _foreign(fleet, present, one)
+    ]
     note = f"{', '.join(there)}: the container there was made by someone else, or with other flags"
     return replace(plan, reasons=(f"{note}; it is left as it is",)) if there else plan
 

@@ -201,19 +201,16 @@ def _from_physical(
     stopped = set(old)
     new = [node for node in new if node not in stopped]
     refusals.containers_kept(fleet, old, present)
-    reasons = (
-        f"cm_url in MetaDB is {here}, the own address of a node; hosts.yaml has {region.cm_url}",
-        *_about_rows(region, present, rows),
-        *(f"despite {text}" for text in present.traffic),
-        *_flags(fleet, old, present),
-        *_not_running(old, present),
-        *_running_on(old, present),
-        *_unread(old, present),
-    )
     return Plan(
         "scale.out",
         f"scale out region {region.name}: {names(old)} + {names(new)}, cm_url to {region.cm_url}",
-        reasons,
+        (
+            f"cm_url in MetaDB is {here}, the own address of a node;"
+            f" hosts.yaml has {region.cm_url}",
+            *_about_rows(region, present, rows),
+            *(f"despite {text}" for text in present.traffic),
+            *_about_old(fleet, old, present),
+        ),
         (
             questions.stage(fleet, region, present, old, new, vip=True),
             *((_staging(fleet, region, present, new),) if new else ()),
@@ -227,6 +224,15 @@ def _from_physical(
             'guide: "The IP address of a physical server is specified for the cm_url parameter"',
             *present.scopes,
         ),
+    )
+
+
+def _about_old(fleet: Fleet, old: Sequence[Node], present: Observed) -> tuple[str, ...]:
+    return (
+        *_flags(fleet, old, present),
+        *_not_running(old, present),
+        *_running_on(old, present),
+        *_unread(old, present),
     )
 
 
@@ -315,15 +321,6 @@ def _behind_vip(
     told = [node for node in old if new or drifts[node.name]]
     if not told:
         return _as_wanted(fleet, region, present, old)
-    content = oms_config.render(fleet, region)
-    refreshed = tuple(
-        step
-        for node in told
-        for step in (
-            steps.config(fleet, content, node, present.facts(node.name)),
-            steps.refresh(fleet, node, present.facts(node.name)),
-        )
-    )
     title = f"scale out region {region.name}: {names(old)} + {names(new)}"
     return Plan(
         "scale.out",
@@ -340,12 +337,27 @@ def _behind_vip(
             *((_staging(fleet, region, present, new),) if new else ()),
             *((Stage("back up the rows of MetaDB", (steps.save_rows(region),)),) if new else ()),
             *_joining(fleet, region, present, new, tolerate_failures=True),
-            *one_at_a_time("cm_nodes on the old nodes, 1 node at a time", refreshed),
+            *_told_again(fleet, region, present, told),
             _proof(fleet, region, present, new),
         ),
         initial=old[0].name,
         background=(VIP_BEFORE,),
     )
+
+
+def _told_again(
+    fleet: Fleet, region: Region, present: Observed, told: Sequence[Node]
+) -> tuple[Stage, ...]:
+    content = oms_config.render(fleet, region)
+    made = tuple(
+        step
+        for node in told
+        for step in (
+            steps.config(fleet, content, node, present.facts(node.name)),
+            steps.refresh(fleet, node, present.facts(node.name)),
+        )
+    )
+    return one_at_a_time("cm_nodes on the old nodes, 1 node at a time", made)
 
 
 def _as_wanted(fleet: Fleet, region: Region, present: Observed, old: Sequence[Node]) -> Plan:

@@ -471,8 +471,7 @@ class _Attempt:
                 skipped = True
             over = seen.status is None and self._elapsed() >= self._job.limit
             if over and not self._lives(seen):
-                last = self._poll(self._offset)
-                if last.status is None and self._offset >= last.size:
+                if self._says_no_more():
                     break  # its node was down, and the time went on
                 over = False
             if going and seen.status is None and len(seen.data) < self._pace.chunk:
@@ -488,15 +487,18 @@ class _Attempt:
                 quiet = time.monotonic()
             elif time.monotonic() - quiet > self._pace.alive:
                 quiet = time.monotonic()
-                if not self._lives(seen) and not self._poll(self._offset).data:
-                    seen = self._poll(self._offset)
-                    if seen.status is None and self._offset >= seen.size:
-                        break  # the wrapper was killed: what it left tells
+                if not self._lives(seen) and self._says_no_more():
+                    break  # the wrapper was killed: what it left tells
             time.sleep(max(0, asked + self._pace.fastest - time.monotonic()))
         self._say(self._lines.rest())
         if skipped:
             self._read_again()
         return self._judge(seen.status)
+
+    def _says_no_more(self) -> bool:
+        """Whether it has neither ended nor said anything that was not read: it was killed."""
+        last = self._poll(self._offset)
+        return last.status is None and self._offset >= last.size
 
     def _read_again(self) -> None:
         """Take what decides from the whole output, in its order, where the middle was skipped."""
