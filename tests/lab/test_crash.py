@@ -32,7 +32,7 @@ POINTS = [(name, point) for name in WALKED for point in SCENARIOS[name].points] 
 
 @pytest.fixture(scope="module")
 def fleet(make_fleet):
-    return make_fleet("crash", nodes=2, metadb="oceanbase")
+    return make_fleet("crash", nodes=2, metadb=os.environ.get("OMSFAB_METADB", "oceanbase"))
 
 
 @pytest.fixture(scope="module")
