@@ -589,6 +589,35 @@ GUARDS = (
         f"{BACK}what_others_did_stops_a_run_before_it_does_anything",
     ),
     Guard(
+        "a rollback that another jump host went on with is not gone on with",
+        "omsfab/run/recorded.py",
+        "    if rollback:\n",
+        "    if False:\n",
+        f"{BACK}a_rollback_that_another_jump_host_went_on_with_is_not_gone_on_with",
+    ),
+    Guard(
+        "what others did is no failure of the rollback",
+        "omsfab/run/undo.py",
+        'if error.changed == "nothing" or error.id in other_hosts.ACTED:',
+        'if error.changed == "nothing":',
+        f"{BACK}what_others_did_is_no_failure_of_a_rollback",
+    ),
+    Guard(
+        "the proof at the end is not older than a minute",
+        "omsfab/run/engine/runner.py",
+        "if not errors and (again := self._grown_old(stage, steps, plan)):",
+        "if False:",
+        "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[asleep-in-the-final-verification]",
+    ),
+    Guard(
+        "with a new node behind a VIP every old one reads config.yaml again",
+        "omsfab/plan/procedures/scale_out.py",
+        "told = [node for node in old if new or drifts[node.name]]",
+        "told = [node for node in old if drifts[node.name]]",
+        "tests/unit/test_plans.py"
+        "::test_an_old_node_whose_file_is_right_already_is_told_of_the_new_ones_all_the_same",
+    ),
+    Guard(
         "rows that others have put back are not put back over theirs",
         "omsfab/run/other_hosts.py",
         'if mark == "put back" and not own_rollback:',

@@ -249,23 +249,38 @@ def test_what_others_did_stops_a_run_before_it_does_anything(tmp_path, line, bac
     [
         (copy_line(BACK, 1, FORWARD, ended="ended: 9 changes"), "RUN-032", "run.abandon"),
         (copy_line(BACK, 2, FORWARD), "RUN-033", "run.undo"),
-        (copy_line(BACK, 1, FORWARD), "", ""),
     ],
 )
 def test_a_rollback_that_another_jump_host_went_on_with_is_not_gone_on_with(
     tmp_path, line, id, task
 ):
     """Its copy on the node is asked as that of any run: what it says is no failure of it."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
     back = made(tmp_path, BACK, "stop-processes@oms1", task="run.undo", run=FORWARD)
-    seen = other_hosts.look({"oms1": Told("oms1", line)})
+    there = Asking(tmp_path, Told("oms1", line))
 
-    try:
-        other_hosts.refuse_rollback(seen, back, journals.read(back / "journal.jsonl"))
-        said = ("", "")
-    except PreflightError as error:
-        said = (error.id, error.next[0].task)
+    with pytest.raises(PreflightError, match=id) as error:
+        recorded.refuse_others(there, PastRun(run), back=True, rollback=PastRun(back))
 
-    assert (id, task) == said
+    assert BACK in error.value.what
+    assert task == error.value.next[0].task
+
+
+def test_what_others_did_is_no_failure_of_a_rollback(tmp_path, monkeypatch):
+    """9 would say that it is rolled back in part only, and call for it once more."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    back = made(tmp_path, BACK, "stop-processes@oms1", task="run.undo", run=FORWARD)
+
+    def execute(self, order):
+        raise PreflightError("RUN-032", "has ended elsewhere", changed="stop-processes@oms1")
+
+    monkeypatch.setattr(Session, "execute", execute)
+    monkeypatch.setattr(rollback, "_served", lambda *_: {})
+    with pytest.raises(OmsfabError) as error:
+        order = Order(back, the_plan("run.undo"), undoes=run)
+        rollback._carry_out(Asking(tmp_path), order, PastRun(run))
+
+    assert ("RUN-032", 3) == (error.value.id, error.value.exit_code)
 
 
 def test_a_run_that_has_ended_is_named_as_that(tmp_path):
