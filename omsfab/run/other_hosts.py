@@ -54,8 +54,11 @@ def look(shells: Mapping[str, Shell]) -> Seen:
     )
 
 
-def refuse_rollback(seen: Seen, directory: Path, past: journals.Past) -> None:
-    """Raise if another jump host has ended this rollback (RUN-032), or gone on (RUN-033)."""
+def refuse_elsewhere(seen: Seen, directory: Path, past: journals.Past) -> None:
+    """Raise if another jump host has ended this very run (RUN-032), or gone on with it (RUN-033).
+
+    For a rollback, and for a run that has begun nothing here: neither stands in another's way.
+    """
     for node, copy in seen.of(directory.name):
         if copy.end and not past.ended:
             raise _ended_there(node, copy, directory)

@@ -180,7 +180,7 @@ def refuse_others(
     past = run.past
     seen = other_hosts.look(session.shells)
     if rollback:
-        other_hosts.refuse_rollback(seen, rollback.directory, rollback.past)
+        other_hosts.refuse_elsewhere(seen, rollback.directory, rollback.past)
     known = {other.name for other in runs(session.home)}
     other_hosts.refuse(seen, run.directory, past, known, back=back)
     if seen.silent:

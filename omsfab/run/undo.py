@@ -231,7 +231,11 @@ def _tell_not_done(session: Session, told: Sequence[Event]) -> None:
 
 
 def _undo_idle(session: Session, run: PastRun) -> None:
-    """Its lease and its claims are all there is to roll back."""
+    """Its lease and its claims are all there is to roll back, unless somebody has carried it out
+    from its copy."""
+    if not session.flags.dry:
+        seen = other_hosts.look(session.shells)
+        other_hosts.refuse_elsewhere(seen, run.directory, run.past)
     if not session.flags.json:
         session.print(f"{run.of_age} had begun nothing: only its locks are to be freed")
     if session.flags.looks:

@@ -453,7 +453,7 @@ class _Run:
     def _done_by_others(self, one: Operator) -> bool:
         """Whether somebody else has brought a run of his own to its end."""
         return any(
-            said.status == 0 and said.line.startswith(("fab scale.out", "fab run.resume"))
+            said.status == 0 and said.line.startswith("fab scale.out")
             for other in self.operators
             if other is not one
             for said in other.said
