@@ -323,7 +323,7 @@ GUARDS = (
         f"{DB}a_host_of_another_region_is_never_dropped",
     ),
     Guard(
-        "after taking back, rows are compared with those saved",
+        "after a rollback, rows are compared with those saved",
         "omsfab/metadb/rows.py",
         "    if before == after:\n        return []\n",
         "    return []\n",

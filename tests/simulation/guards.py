@@ -70,7 +70,7 @@ FOCUS: dict[str, Focus] = {
         fixed=(Fault("start-programs", 400, 0, "-", "oms1"),)
     ),
     "rows are saved before a node that joins writes any": Focus("vip", scripts=BACK),
-    "after taking back, rows are compared with those saved": Focus("vip", scripts=BACK),
+    "after a rollback, rows are compared with those saved": Focus("vip", scripts=BACK),
     "a lease to be broken has lain still": Focus(
         "physical", ("pause",), (*OUTAGE, *INITS), FORWARD,
         (("wait:130", "fab scale.out", "break", "undo --from=oms1", "next"),),
