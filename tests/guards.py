@@ -603,6 +603,13 @@ GUARDS = (
         "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[carried-out-from-its-copy]",
     ),
     Guard(
+        "the locks of a run that ended elsewhere are not kept",
+        "omsfab/run/lifecycle.py",
+        "self._keeper and self._keeper.lease.was_free:",
+        "False:",
+        f"{BACK}the_locks_of_a_run_that_ended_elsewhere_are_not_kept",
+    ),
+    Guard(
         "what others did is no failure of the rollback",
         "omsfab/run/undo.py",
         'if error.changed == "nothing" or error.id in other_hosts.ACTED:',

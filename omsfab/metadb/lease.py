@@ -39,6 +39,8 @@ class Lease:
     owner: str
     token: int
     places: tuple[str, ...] = field(default=(), compare=False)
+    was_free: bool = field(default=False, compare=False)
+    """Nobody held it when it was taken; False where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,8 @@ def take(server: Server, cluster: str, run_id: str, owner: str, life: int = LIFE
                 if one.run_id and not _mine(one, run_id, owner):
                     raise refusal(server, one, run_id)
             token = max(one.token for one in held.values()) + 1
-            lease = Lease(cluster, run_id, owner, token, places(link))
+            free = not any(one.run_id for one in held.values())
+            lease = Lease(cluster, run_id, owner, token, places(link), free)
             args = (lease.token, run_id, owner, life, cluster)
             in_all(link, lambda schema: sql.lease_take(lease_table(schema)), args)
             link.commit()

@@ -372,6 +372,8 @@ class Live:
             self._end_unchanged(error.exit_code, error.id)
         elif over:
             self._end(RunEnd("failed", error.exit_code, error.id), f"failed: {error.id}")
+        elif error.id == other_hosts.OVER and self._keeper and self._keeper.lease.was_free:
+            self._free()  # whoever ended it had freed the locks
         elif self._mirror:
             self._mirror.refresh_now()
 

@@ -22,7 +22,10 @@ from omsfab.run.record import journal as journals
 from omsfab.run.record import replica
 from omsfab.ssh.protocol import Shell
 
-ACTED = frozenset({"RUN-029", "RUN-032", "RUN-033", "RUN-034", "RUN-035"})
+OVER = "RUN-032"
+"""Another jump host has ended the run."""
+
+ACTED = frozenset({OVER, "RUN-029", "RUN-033", "RUN-034", "RUN-035"})
 """Errors that say that somebody else has acted: what is so now, the journal here cannot tell."""
 
 

@@ -211,13 +211,17 @@ def taken_back(run: PastRun, way: PastRun) -> PreflightError:
 
 
 def close(session: Session, run: PastRun, end: RunEnd, why: str) -> None:
-    """End a run here, and free its lease and its claims."""
+    """End a run here, and free its lease and its claims; a rollback has those of its run, which
+    keeps them unless it has ended, too."""
     owner = lifecycle.owner(session.home)
+    kept = bool(run.undoes) and not run.undone_run.past.ended
+    holder = run.undoes or run.name
     with local_lock.held(session.home, run.name, owner, "now"):
-        if run.task in TASKS and TASKS[run.task].lease:
+        if not kept and (run.undoes or (run.task in TASKS and TASKS[run.task].lease)):
             lease = session.metadb.lease_take(
-                run.name, owner, on_busy=lambda: session.print(lifecycle.STILL_OPEN)
+                holder, owner, on_busy=lambda: session.print(lifecycle.STILL_OPEN)
             )
             session.metadb.lease_release(lease)
-        claims.free(session.shells.values(), run.name)
+        if not kept:
+            claims.free(session.shells.values(), holder)
         lifecycle.close(run.directory, end, why)

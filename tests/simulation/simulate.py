@@ -114,6 +114,11 @@ def run(schedule: Schedule) -> Outcome:
         gc.enable()
 
 
+def _is_open(journal: Path) -> bool:
+    """Whether the run has no end in its journal."""
+    return not any(b'"end": {' in line for line in journal.read_bytes().splitlines())
+
+
 class _Run:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
@@ -409,6 +414,10 @@ class _Run:
             self.broken.append(
                 f"`{said.line}` says that another run is changing rows: it is itself"
             )
+        here = Path(one.home).glob("[0-9]*/journal.jsonl")
+        by_himself = said.error == "DB-030" and f"locked by {one.name}#" in said.out
+        if by_himself and not self.human and not any(_is_open(path) for path in here):
+            self.broken.append(f"`{said.line}` is locked out by a run that has ended here")
         if "container is not running" in said.out and "docker start" not in said.out:
             self.broken.append(
                 f"`{said.line}` says that a container is down, not how it is started"

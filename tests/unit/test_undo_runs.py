@@ -57,12 +57,13 @@ class Shell:
 class Rows:
     """A MetaDB that writes down what becomes of the lease."""
 
-    def __init__(self):
+    def __init__(self, *, free=False):
         self.log = []
         self.keeper = None
+        self.free = free
 
     def lease_take(self, run, me, on_busy=None):
-        return SimpleNamespace(run_id=run)
+        return SimpleNamespace(run_id=run, was_free=self.free)
 
     def lease_keep(self, lease):
         self.keeper = LeaseKeeper(lease)
@@ -144,6 +145,24 @@ def test_a_way_back_that_changed_nothing_leaves_the_run_as_it_was(tmp_path, over
     assert [("release", FORWARD)] * over == rows.log
     assert "nothing" == error.value.changed
     assert f"fab run.undo --run={FORWARD}" in error.value.render()
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_the_locks_of_a_run_that_ended_elsewhere_are_not_kept(tmp_path, free):
+    """Nobody held them when this session took them: MetaDB itself bears the other jump host out."""
+    run = made(tmp_path, FORWARD, "stop-processes@oms1")
+    back = made(tmp_path, BACK, "stop-processes@oms1", task="run.undo", run=FORWARD, all="")
+    rows = Rows(free=free)
+
+    def over():
+        raise PreflightError("RUN-032", "it has ended on another jump host")
+
+    with pytest.raises(PreflightError):
+        past = journals.read(back / "journal.jsonl")
+        order = Order(back, the_plan("run.undo"), True, past, run, fresh=over)
+        lifecycle.carry_out(world(tmp_path, rows), order)
+
+    assert [("release", FORWARD)] * free == rows.log
 
 
 def test_deleted_rows_are_put_back_whoever_stopped_the_programs(fleet, present, package):
