@@ -610,6 +610,20 @@ GUARDS = (
         f"{BACK}the_locks_of_a_run_that_ended_elsewhere_are_not_kept",
     ),
     Guard(
+        "a run of this jump host that has ended locks nobody out",
+        "omsfab/run/start.py",
+        "lease_refuse_taken(lambda held: lifecycle.left_behind(session.home, held))",
+        "lease_refuse_taken()",
+        "tests/simulation/test_simulation.py::test_what_was_found_stays_mended[lock-left-behind]",
+    ),
+    Guard(
+        "no docker_init.sh runs in another region while a new one joins",
+        "omsfab/plan/procedures/scale_out.py",
+        "vip=False, others=theirs)",
+        "vip=False)",
+        "tests/unit/test_new_region.py::test_old_nodes_that_are_right_are_left_alone",
+    ),
+    Guard(
         "what others did is no failure of the rollback",
         "omsfab/run/undo.py",
         'if error.changed == "nothing" or error.id in other_hosts.ACTED:',

@@ -522,10 +522,10 @@ class MetaDbEdge:
         """Raise Locked DB-033 unless ``lease_break`` might free the lease of this run."""
         leases.breakable(self._server, self.cluster, run_id)
 
-    def lease_refuse_taken(self) -> None:
-        """Raise Locked DB-030 if a run has the lock."""
+    def lease_refuse_taken(self, left: Callable[[Holder], bool] = lambda held: False) -> None:
+        """Raise Locked DB-030 if a run has the lock, unless it has ``left`` it behind."""
         held = self.lease_holder()
-        if held:
+        if held and not left(held):
             raise leases.refusal(self._server, held)
 
     def lease_holder(self) -> Holder | None:

@@ -53,11 +53,13 @@ def stage(
     new: Sequence[Node],
     *,
     vip: bool,
+    others: Sequence[Node] = (),
 ) -> Stage:
     """Everything that can be asked before anything changes, all of it, nodes side by side.
 
     A new region has nobody behind its VIP yet, hence ``vip``: then it is only asked whether a
-    host holds it.
+    host holds it.  ``others`` are nodes of other regions, which run and stay as they are: a
+    docker_init.sh there writes the same MetaDB.
     """
     free = not vip and region.cm_url.host not in region.ips
     members = (*old, *new)
@@ -77,6 +79,7 @@ def stage(
         )
 
     asked = [step for node in members for step in of(node)]
+    asked += [steps.no_init_runs(fleet, node) for node in others if node not in members]
     if vip and old:
         asked += [_vip_is_oms(fleet, region, old[0], names), _vip_healthy(fleet, region, old[0])]
     if vip and names:

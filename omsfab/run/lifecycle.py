@@ -28,6 +28,7 @@ from omsfab.errors import (
     Unreachable,
 )
 from omsfab.metadb.client import LeaseKeeper, MetaDbEdge
+from omsfab.metadb.lease import Holder, Lease
 from omsfab.next_line import after_loss, fab, plus, recorded
 from omsfab.plan.acceptance import acceptable
 from omsfab.plan.events import ENDED, Event, Kind, Left, RunEnd
@@ -41,7 +42,7 @@ from omsfab.run.engine.runner import Runner, Tally
 from omsfab.run.record import claims, holders, local_lock
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History, cure
-from omsfab.run.record.past_run import PastRun
+from omsfab.run.record.past_run import PastRun, runs
 from omsfab.run.record.replica import Mirror
 from omsfab.secret import Secret
 from omsfab.show.terminal import Show
@@ -128,7 +129,7 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> LeaseKeep
     nodes = claims.nodes_of(order.plan, world.shells)
     lease = None
     try:
-        lease = metadb.lease_take(run, me, on_busy=partial(_busy, world)) if order.lease else None
+        lease = _lease(world, run, me) if order.lease else None
         claims.take(
             nodes,
             run,
@@ -150,6 +151,29 @@ def _lock(stack: ExitStack, world: World, order: Order, since: str) -> LeaseKeep
             shutil.rmtree(order.directory, ignore_errors=True)
         raise
     return stack.enter_context(metadb.lease_keep(lease)) if lease else None
+
+
+def _lease(world: World, run: str, me: str) -> Lease:
+    """Take the lease; also where a run of this jump host that has ended could not give it back."""
+    metadb = world.metadb
+    take = partial(metadb.lease_take, run, me, on_busy=partial(_busy, world))
+    try:
+        return take()
+    except Locked:
+        held = metadb.lease_holder()
+        if held is None or not left_behind(world.home, held):
+            raise
+        metadb.lease_release(metadb.lease_take(held.run_id, held.owner))
+        return take()
+
+
+def left_behind(home: Path, held: Holder) -> bool:
+    """Whether the lock is that of a run of this state directory which has ended: the MetaDB was
+    away when it was to be freed, and the run has written down no end before it was tried."""
+    path = home / "id"
+    if not path.exists() or held.owner.rpartition("#")[2] != path.read_text():
+        return False
+    return any(run.name == held.run_id and run.past.ended for run in runs(home))
 
 
 STILL_OPEN = "a transaction of this run's former session is still open; MetaDB ends it in a minute"

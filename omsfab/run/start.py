@@ -227,7 +227,7 @@ def _refuse_beside_another(session: Session, name: str) -> None:
     """Beside a run that is under way nothing is looked at: what is seen is half a change."""
     local_lock.refuse_taken(session.home)
     _refuse_second(session, name)
-    session.metadb.lease_refuse_taken()
+    session.metadb.lease_refuse_taken(lambda held: lifecycle.left_behind(session.home, held))
 
 
 def _refuse_second(session: Session, name: str) -> None:

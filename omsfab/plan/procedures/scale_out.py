@@ -410,7 +410,7 @@ def _new_region(fleet: Fleet, region: Region, present: Observed) -> Plan:
         f"new region {region.name} (location {region.location}) on {names(new)}",
         (*_why_new(fleet, region, present), *changed.reasons),
         (
-            questions.stage(fleet, region, present, touched, new, vip=False),
+            questions.stage(fleet, region, present, touched, new, vip=False, others=theirs),
             _staging(fleet, region, present, new),
             Stage("rows of the other regions", (steps.save_rows(region),)),
             *one_at_a_time("config.yaml of the other regions, 1 node at a time", changed.steps),
