@@ -319,7 +319,7 @@ def board(found: Sequence[Result]) -> str:
     return f"""# Faults, and what omsfab did
 
 Written by `scripts/faults`, {days[-1]}, at commit {commits}: {sum(bool(r.profile) for r in found)} verdicts in {minutes:.0f} minutes
-of labs, each of three servers with real sshd, dockerd and OceanBase; {both} faults of the MetaDB on MariaDB too.
+of labs, each of three servers with real sshd, dockerd and MetaDB (the table by profile says which); {both} faults of the MetaDB on both.
 The rows below name the commit of each verdict that is not of the newest, {(_commits(found) or ["none"])[-1]}.
 Do not edit; run it again. `scripts/faults ID` repeats single ones; `scripts/faults --board` writes what is known.
 

@@ -1640,6 +1640,14 @@ def test_no_answer_at_all_is_an_unknown_outcome(oms, lease, proxy, tmp_path):
 # --- lock ------------------------------------------------------------------------------------
 
 
+def test_a_lease_knows_whether_nobody_held_it(edge):
+    """Only such a one is given back where the run turns out to have ended elsewhere."""
+    first = edge.lease_take("run-1", "li@jump1")
+    again = edge.lease_take("run-1", "li@jump1")
+
+    assert (True, False) == (first.was_free, again.was_free)
+
+
 def test_of_many_takers_one_wins(oms):
     """J11: from two jump hosts at once exactly one run holds the lock; the others exit 4."""
     edge = oms.engine.edge()
