@@ -276,16 +276,26 @@ class _Attempt:
         self._warned = 0
 
     def stop(self) -> None:
-        """End what runs of omsfab's attempts; raise Ended if that was this one: it is over now."""
+        """End what runs of omsfab's attempts; raise Ended if that was this one, or if it had been
+        killed before: it is over now."""
         seen = self._poll(0)
         ended = end(self._shell, self._job, self._on_state)
-        if seen.age is not None and seen.status is None and (ended or not self._lives(seen)):
-            raise Ended(
-                "INIT-012",
-                f"{self._script} was ended on request",
-                where=f"{self._job.container} on {self._shell.node}",
-                evidence=self._output,
-            )
+        if seen.age is None or seen.status is not None:
+            return
+        if not ended and (self._lives(seen) or self._had_ended_well()):
+            return
+        raise Ended(
+            "INIT-012",
+            f"{self._script} was ended on request",
+            where=f"{self._job.container} on {self._shell.node}",
+            evidence=self._output,
+        )
+
+    def _had_ended_well(self) -> bool:
+        """Whether its output says so, though its wrapper was killed before it wrote a status."""
+        self._read_again()
+        said, self._reading = self._reading, Reading()
+        return isinstance(self._verdict(None, said), Well)
 
     def follow(self) -> InitResult:
         seen = self._poll(0)
@@ -511,18 +521,21 @@ class _Attempt:
         )  # fmt: skip
 
     def _judge(self, status: int | None) -> InitResult:
-        says = verdict(
-            status,
-            self._reading,
-            flag=not self._reading.banner and self._fresh(),
-            script=self._script,
-            node=self._shell.node,
-            log=f"{self._directory}/output",
-        )
+        says = self._verdict(status, self._reading)
         if not isinstance(says, Well):
             raise says
         return InitResult(
             says.note, says.warning, status=status, seconds=self._elapsed(), bytes=self._offset
+        )
+
+    def _verdict(self, status: int | None, reading: Reading) -> Well | OmsfabError:
+        return verdict(
+            status,
+            reading,
+            flag=not reading.banner and self._fresh(),
+            script=self._script,
+            node=self._shell.node,
+            log=f"{self._directory}/output",
         )
 
     def _fresh(self) -> bool:
