@@ -445,7 +445,11 @@ class _Run:
                 self.broken.append(f"`{said.line}` says rolled back, and {wrong[0]}")
         if said.status == 9 and "VER-001" in said.out and not self.fleet.inits:
             self.broken.append(f"`{said.line}` ends with 9 for a row that no run can have written")
-        if said.status == 9 and not self.human and not self._out_of_order(one):
+        started = any(
+            fault.what == "start-programs" and at >= said.began
+            for at, fault in self.faults.happened
+        )  # while the rollback stopped them: it says so, and does not fight
+        if said.status == 9 and not (self.human or started or self._out_of_order(one)):
             self.broken.append(f"`{said.line}` ends with 9, and nobody has destroyed anything")
 
     def _touched(self) -> set[str]:
