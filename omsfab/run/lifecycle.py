@@ -170,8 +170,7 @@ def _lease(world: World, run: str, me: str) -> Lease:
 def left_behind(home: Path, held: Holder) -> bool:
     """Whether the lock is that of a run of this state directory which has ended: the MetaDB was
     away when it was to be freed, and the run has written down no end before it was tried."""
-    path = home / "id"
-    if not path.exists() or held.owner.rpartition("#")[2] != path.read_text():
+    if not (home / "id").exists() or held.owner != owner(home):
         return False
     return any(run.name == held.run_id and run.past.ended for run in runs(home))
 
