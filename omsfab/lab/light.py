@@ -90,6 +90,7 @@ export OMSFAB_LIGHT_PACKAGES='{packages}'
 translated() {{
   sed -u \\
     -e 's,\\([^A-Za-z0-9_./-]\\)/data/,\\1{node}/data/,g' \\
+    -e 's,\\([^A-Za-z0-9_./-]\\)/data\\([^A-Za-z0-9_./-]\\|$\\),\\1{node}/data\\2,g' \\
     -e 's,/var/lib/omsfab,{node}/var/lib/omsfab,g' \\
     -e 's,/etc/machine-id,{node}/machine-id,g' -e 's,\\([^=0-9]\\){seen},\\1{here},g'
 }}
