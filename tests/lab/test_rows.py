@@ -169,9 +169,9 @@ def test_keys_that_restrict_are_refused_before_the_outage(fleet):
 
 def test_a_late_writer_keeps_docker_init_from_running(fleet):
     """Rows that come back are told, docker_init.sh does not run; rolled back, production is up."""
-    shaped(fleet, LATE_WRITER=1)
-    fleet.docker("oms1", "restart", "oms_427")
     before, inits = fleet.cm_urls(), fleet.inits()
+    shaped(fleet, LATE_WRITER=1)
+    fleet.docker("oms1", "restart", "oms_427")  # which puts the tables into their shape again
 
     said = fleet.fab("scale.out", "--yes")
     ran = fleet.inits()
