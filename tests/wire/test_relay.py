@@ -276,7 +276,7 @@ def test_the_key_is_good_for_nothing_else(server, nodes, package, tmp_path):
         (tmp_path / "known").write_text(known + "\n")
         (tmp_path / "key").write_text(private)
         (tmp_path / "key").chmod(0o600)
-        ways = ["-F", "/dev/null", "-q", "-p", port, "-i", str(tmp_path / "key")]
+        ways = ["-F", "/dev/null", "-p", port, "-i", str(tmp_path / "key")]
         ways += ["-o", f"UserKnownHostsFile={tmp_path / 'known'}", "-o", "BatchMode=yes"]
 
         def ssh(*words):
@@ -293,8 +293,8 @@ def test_the_key_is_good_for_nothing_else(server, nodes, package, tmp_path):
         forwarded = ssh("-o", "ExitOnForwardFailure=yes", "-W", "127.0.0.1:22", f"{user}@127.0.0.1")
         file = ssh(f"{user}@127.0.0.1", str(SIZE - 100))
 
-    assert (b"", 2) == (other.stdout, other.returncode)
-    assert (b"", 2) == (none.stdout, none.returncode)
+    assert (b"", 2) == (other.stdout, other.returncode), other.stderr
+    assert (b"", 2) == (none.stdout, none.returncode), none.stderr
     assert b"SSH-" not in forwarded.stdout
     assert source.read_bytes()[-100:] == file.stdout
 
