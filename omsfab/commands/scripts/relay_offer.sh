@@ -31,13 +31,17 @@ PermitTunnel no
 UseDNS no
 LogLevel ERROR
 END
-  "$sshd" -D -f "$place/config" </dev/null >/dev/null 2>&1 &
+  : >"$place/log"
+  "$sshd" -D -E "$place/log" -f "$place/config" </dev/null >/dev/null 2>&1 &
   serving=$!
   for _ in $(seq 50); do
-    [ -s "$place/pid" ] && break 2
+    [ -s "$place/pid" ] && break
     kill -0 "$serving" 2>/dev/null || break
     sleep 0.1
   done
+  # It goes on where it has the port for IPv6 alone, and nobody reaches it by IPv4.
+  [ -s "$place/pid" ] && ! grep -q 'in use' "$place/log" && break
+  kill "$serving" 2>/dev/null; wait "$serving"; rm -f -- "$place/pid"
 done
 [ -s "$place/pid" ] || { echo "no sshd of its own comes up here" >&2; exit 1; }
 echo "$(id -un) $port $(cut -d ' ' -f 1,2 "$place/host.pub")"
