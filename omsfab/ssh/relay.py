@@ -138,7 +138,7 @@ def _offered(
 ) -> Iterator[tuple[str, str, str] | None]:
     """The node before offers the file while this lasts: user, port, host key."""
     over, heard = threading.Event(), threading.Event()
-    said: list[str] = []
+    found: list[re.Match[str]] = []
 
     def signs() -> Iterator[bytes]:
         yield f"{_public(key)}\n".encode()
@@ -146,8 +146,9 @@ def _offered(
             yield b"\n"
 
     def told(line: str) -> None:
-        said.append(line)
-        heard.set()
+        if offered := _OFFERED.fullmatch(line):  # a login shell may have words of its own
+            found.append(offered)
+            heard.set()
 
     def offer() -> None:
         try:
@@ -161,8 +162,7 @@ def _offered(
     thread.start()
     try:
         heard.wait(BEGIN)
-        found = _OFFERED.fullmatch(said[0]) if said else None
-        yield (found[1], found[2], found[3]) if found else None
+        yield (found[0][1], found[0][2], found[0][3]) if found else None
     finally:
         over.set()
         thread.join(5)  # its line may be dead

@@ -105,6 +105,7 @@ def mariadb_command(base: Path, port: int) -> list[str]:
         f"--tmpdir={temporary}",
         "--bind-address=127.0.0.1", f"--socket={base}/sock", f"--pid-file={base}/pid",
         "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0",
+        "--debug-no-sync", "--innodb-flush-method=nosync",
         "--max-allowed-packet=32M",
     ]  # fmt: skip
 

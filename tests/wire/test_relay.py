@@ -301,7 +301,9 @@ def test_a_port_that_somebody_has_is_left_to_them(server, nodes, package, tmp_pa
     source, _ = package
     drawn = server.home / "bin" / "od"
     first = 16000
-    drawn.write_text(f'#!/bin/sh\nmkdir {tmp_path}/once && echo {first} || exec /usr/bin/od "$@"\n')
+    drawn.write_text(
+        f'#!/bin/sh\nmkdir {tmp_path}/once 2>&- && echo {first} || exec /usr/bin/od "$@"\n'
+    )
     drawn.chmod(0o755)
     key = relays.Ed25519PrivateKey.generate()
     try:
