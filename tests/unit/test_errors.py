@@ -17,16 +17,20 @@ from omsfab.next_line import chain, edit, fab, plus, recorded, shell, typed
 SOURCES = [Path("tasks.py"), *Path("omsfab").rglob("*.py")]
 LAB = Path("omsfab/lab")
 MAKER = Path("omsfab/next_line.py")
-TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+NODES = {path: [*ast.walk(ast.parse(path.read_text()))] for path in SOURCES}
+"""Walked once: several workers collect this file."""
+CALLS = {
+    path: [node for node in nodes if isinstance(node, ast.Call)] for path, nodes in NODES.items()
+}
 
 
 def calls(*names):
     """Every call of one of these functions, with the file it stands in."""
     return [
         pytest.param(path, call, id=f"{path}:{call.lineno}")
-        for path, tree in TREES.items()
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
+        for path, made in CALLS.items()
+        for call in made
+        if isinstance(call.func, ast.Name) and call.func.id in names
     ]
 
 
@@ -39,9 +43,8 @@ def test_no_error_is_given_a_sentence_as_its_next_line():
     """Every ``next=`` is a value of the maker: text stands in ``fix``, which nobody pastes."""
     texts = [
         f"{path}:{word.value.lineno}"
-        for path, tree in TREES.items()
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
+        for path, made in CALLS.items()
+        for call in made
         for word in call.keywords
         if word.arg == "next"
         and isinstance(word.value, (ast.JoinedStr, ast.Constant, ast.BinOp))
@@ -55,9 +58,9 @@ def test_no_line_is_put_together_by_hand():
     """`fab … --flag={value}` in a text would be pasted with whatever the value has in it."""
     by_hand = [
         f"{path}:{text.lineno}"
-        for path, tree in TREES.items()
+        for path, nodes in NODES.items()
         if LAB not in path.parents
-        for text in ast.walk(tree)
+        for text in nodes
         if isinstance(text, ast.JoinedStr)
         for part in text.values[:-1]
         if isinstance(part, ast.Constant)
@@ -71,9 +74,9 @@ def test_only_the_maker_makes_next_lines():
     """One place quotes; the errors' own two lines and those of the lab have nothing to quote."""
     others = {
         path
-        for path, tree in TREES.items()
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Next", "errors.Next")
+        for path, made in CALLS.items()
+        for call in made
+        if ast.unparse(call.func) in ("Next", "errors.Next")
     }
 
     assert {MAKER, Path("omsfab/errors.py")} == {p for p in others if LAB not in p.parents}
@@ -108,12 +111,10 @@ QUIET = {
 
 def raised():
     """Each place where an error or a step's fault is made, but for warnings: id and its words."""
-    for path, tree in TREES.items():
+    for path, made in CALLS.items():
         if LAB in path.parents:
             continue
-        for call in ast.walk(tree):
-            if not isinstance(call, ast.Call):
-                continue
+        for call in made:
             words = {word.arg: word.value for word in call.keywords}
             given = [*call.args, *filter(None, [words.get("fault"), words.get("id")])]
             ids = [a.value for a in given if isinstance(a, ast.Constant)]

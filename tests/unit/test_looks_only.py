@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,8 +40,18 @@ class Contact(BaseException):
     """A socket was opened; no handler of errors may swallow that."""
 
 
+def begun(base):
+    """The state directory of a jump host with a run that is half done; made once."""
+    state = base / "begun"
+    if not state.exists():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMSFAB_HOME", str(state))
+            half_done(hosts_file.load(HOSTS))
+    return state
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, tmp_path_factory):
     """A jump host with a run that is half done; all that it has is below this directory."""
     monkeypatch.setenv("OMSFAB_HOSTS", str(HOSTS))
     monkeypatch.setenv("OMS_META_PASSWORD", "x")
@@ -50,7 +61,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/known_hosts").write_text("oms1 ssh-ed25519 AAAA\n")
-    half_done(hosts_file.load(HOSTS))
+    shutil.copytree(begun(tmp_path_factory.getbasetemp()), tmp_path / "state")
     return tmp_path
 
 

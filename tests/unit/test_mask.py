@@ -101,7 +101,7 @@ def test_a_colour_within_a_secret_does_not_hide_it(secret, at, code):
 
 @pytest.mark.parametrize("form", ["plain", "URL", "JSON", "hex"])
 @given(secret=secrets, data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_secret_on_two_lines_is_masked_also_line_by_line(form, secret, data):
     """A console of 80 columns, a wrapped base64, a chunk that ends in its middle."""
     whole = FORMS[form](secret)
@@ -118,7 +118,7 @@ def test_a_secret_on_two_lines_is_masked_also_line_by_line(form, secret, data):
 
 
 @given(secret=secrets)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_wrapped_base64_is_masked(secret):
     """`base64` wraps its lines; each of them is fed by itself."""
     encoded = base64.b64encode(b"user:" + secret.encode()).decode()

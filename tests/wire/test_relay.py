@@ -22,12 +22,12 @@ from omsfab.ssh.relay import Relay
 from omsfab.ssh.shell import SshShell
 
 MIB = 1 << 20
-SIZE = 24 * MIB
+SIZE = 16 * MIB
 
 
 @pytest.fixture
 def package(tmp_path):
-    """24 MiB of noise, and its digest."""
+    """16 MiB of noise, and its digest."""
     path = tmp_path / "package.tar.gz"
     path.write_bytes(os.urandom(SIZE))
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -119,7 +119,7 @@ def test_the_file_leaves_the_jump_host_once(server, nodes, package, tmp_path):
     sending = [Sending(shell, package, tmp_path) for shell in nodes]
 
     assert {package[1]} == {one.end() for one in sending}
-    assert [24, 0, 0, 0] == [shell.sent for shell in nodes]
+    assert [16, 0, 0, 0] == [shell.sent for shell in nodes]
     assert [[], *(["it comes from oms" + str(n)] for n in (1, 2, 3))] == [o.said for o in sending]
     assert {SIZE} == {one.told[-1] for one in sending}
     assert [] == left(server)
@@ -152,7 +152,7 @@ def test_a_reader_has_it_too(nodes, package, tmp_path):
 
     assert {package[1]} == {one.end() for one in sending}
     assert {package[1]} == {hashlib.sha256(copy.read_bytes()).hexdigest() for copy in copies}
-    assert [24, 0] == [shell.sent for shell in nodes[:2]]
+    assert [16, 0] == [shell.sent for shell in nodes[:2]]
 
 
 @pytest.mark.parametrize("lacking", ["sshd", "ssh", "ssh-keygen"])
@@ -166,7 +166,7 @@ def test_without_a_program_it_comes_from_the_jump_host(server, nodes, package, t
         assert {package[1]} == {one.end() for one in sending}
     finally:
         broken.unlink()
-    assert [24, 24] == [shell.sent for shell in nodes[:2]]
+    assert [16, 16] == [shell.sent for shell in nodes[:2]]
     assert [] == left(server)
 
 
@@ -176,7 +176,7 @@ def test_a_line_between_nodes_that_is_cut_costs_the_rest(server, nodes, package,
     cut = []
 
     def cut_once(there):
-        if there >= 12 * MIB and not cut:
+        if there >= 6 * MIB and not cut:
             cut.append(there)
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
@@ -222,7 +222,7 @@ def test_another_file_than_the_planned_is_not_passed_on(nodes, package, tmp_path
     second = Sending(nodes[1], package, tmp_path)
 
     assert digest == second.end()
-    assert 24 == nodes[1].sent
+    assert 16 == nodes[1].sent
 
 
 def test_a_jump_host_that_dies_leaves_nothing_on_the_node(server, package, tmp_path):
@@ -359,7 +359,7 @@ def test_an_sshd_that_gives_one_session_is_left_alone(sshd, package, tmp_path):
     sending = [Sending(shell, package, tmp_path) for shell in shells]
 
     assert {package[1]} == {one.end() for one in sending}
-    assert [24, 24] == [shell.sent for shell in shells]
+    assert [16, 16] == [shell.sent for shell in shells]
     assert ["it comes from oms1", "it comes from the jump host"] == sending[1].said
 
 
@@ -368,4 +368,4 @@ def test_without_it_nothing_goes_from_node_to_node(nodes, package, tmp_path):
     sending = [Sending(shell, package, tmp_path, relay=False) for shell in nodes[:2]]
 
     assert {package[1]} == {one.end() for one in sending}
-    assert [24, 24] == [shell.sent for shell in nodes[:2]]
+    assert [16, 16] == [shell.sent for shell in nodes[:2]]
