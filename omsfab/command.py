@@ -28,6 +28,9 @@ class Command:
     """It may be run twice, for it changes nothing, or only what is so already; where nobody knows
     whether it was run, it is run again."""
 
+    bulk: bool = field(default=False, compare=False)
+    """What it reads is long: megabytes and more."""
+
     @property
     def patience(self) -> float:
         return self.most or max(600.0, 10 * self.limit)

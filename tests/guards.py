@@ -19,6 +19,7 @@ JOB = "tests/wire/test_job.py::test_"
 SSH = "tests/wire/test_ssh.py::test_"
 SEND = "tests/wire/test_send.py::test_"
 RELAY = "tests/wire/test_relay.py::test_"
+OPENSSH = "tests/wire/test_openssh.py::test_"
 RUN = "tests/unit/test_runner.py::test_"
 BACK = "tests/unit/test_undo_runs.py::test_"
 
@@ -69,6 +70,27 @@ GUARDS = (
         "if shell.run(docker.load(effect.dest, effect.image)).status == 0:",
         "if True:",
         "tests/lab/test_layers.py::test_an_engine_that_has_lost_the_layer_gets_the_whole",
+    ),
+    Guard(
+        "the system's ssh trusts no other host key than omsfab does",
+        "omsfab/ssh/openssh.py",
+        '"StrictHostKeyChecking": "yes"',
+        '"StrictHostKeyChecking": "no"',
+        f"{OPENSSH}a_host_key_that_is_not_known_is_refused",
+    ),
+    Guard(
+        "the system's ssh is given nothing before the command has begun",
+        "omsfab/ssh/openssh.py",
+        "yield running if running.begins() else None",
+        "yield running",
+        f"{OPENSSH}where_it_does_not_get_there_the_package_goes_as_ever[exit 255]",
+    ),
+    Guard(
+        "an ssh that was killed is a line that was lost",
+        "omsfab/ssh/openssh.py",
+        "told = self._ended() and 0 <= status < LOST",
+        "told = self._ended()",
+        f"{OPENSSH}one_that_dies_in_the_midst_is_a_lost_line",
     ),
     Guard(
         "a node that passes a file on shows a host key that is known",

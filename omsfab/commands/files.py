@@ -177,7 +177,7 @@ def append(
     this size and digest, and their end is waited for, whatever it is.
     """
     words = (dest, str(offset), str(size), sha256, *reader)
-    appended = script(_APPEND, *words, limit=120 + offset / 20e6)
+    appended = replace(script(_APPEND, *words, limit=120 + offset / 20e6), bulk=True)
     return replace(appended, most=READERS_PATIENCE) if reader else appended
 
 

@@ -88,15 +88,15 @@ class SshConfig:
             found = self._found.setdefault(key, Future())
         if mine:
             try:
-                values = _asked(name, user, port) if _openssh_answers() else _read(name)
+                values = _asked(name, user, port) if openssh_answers() else _read(name)
                 found.set_result(_host_config(name, values, user, port))
             except BaseException as error:
                 found.set_exception(error)
         return found.result()
 
 
-def _openssh_answers() -> bool:
-    """It is installed, and knows us: to a user without a name (``docker run -u``) it says no."""
+def openssh_answers() -> bool:
+    """Whether it is there, and knows us: to a user without a name it says no (docker run -u)."""
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:

@@ -15,7 +15,7 @@ from omsfab import retry
 from omsfab.errors import InputError, Next, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.next_line import fab
-from omsfab.ssh import diagnosis, host_keys
+from omsfab.ssh import diagnosis, host_keys, openssh
 from omsfab.ssh.auth import authenticate
 from omsfab.ssh.config import SshConfig, circle
 from omsfab.ssh.host_keys import HostKey, HostKeyPolicy
@@ -101,6 +101,10 @@ class Dialer:
         if target.config.user == "root":
             return target.ssh_line(text, note)
         return target.ssh_line(f"sudo {text}", note, asks=True)
+
+    def openssh(self, node: Node) -> list[str]:
+        """Return the words of ``ssh`` to the node; none where it is not to be used."""
+        return openssh.words(self.target(node), self._timeouts)
 
     def target(self, node: Node) -> Target:
         """Return the way to the node; nothing is contacted.

@@ -16,6 +16,16 @@ PACKET = 32_704
 """What fits one packet of OpenSSH: a larger send is split, and copied, for every packet."""
 
 
+def endless(cmd: Command) -> str:
+    """Why a command was given up that went on talking."""
+    return f"did not come to an end in {cmd.patience:g} s, though it goes on talking"
+
+
+def silent(cmd: Command) -> str:
+    """Why a command was given up of which nothing was heard."""
+    return f"did not answer in {cmd.limit:g} s"
+
+
 class Exchange:
     """Sends the chunks and reads both streams at once until the command has ended.
 
@@ -55,15 +65,13 @@ class Exchange:
             busy = self._write() or busy
             now = time.monotonic()
             if self._chunk is None and now - self._fed > self._cmd.patience:
-                return (
-                    f"did not come to an end in {self._cmd.patience:g} s, though it goes on talking"
-                )
+                return endless(self._cmd)
             if busy:
                 self._moved = now
             elif over and (self._kept or self._channel.status_event.is_set()):
                 break
             elif now - self._moved > self._cmd.limit:
-                return f"did not answer in {self._cmd.limit:g} s"
+                return silent(self._cmd)
             else:
                 self._wait(over)
         self._out.finish()

@@ -16,7 +16,7 @@ from omsfab.command import Command, framed, kept_line, shown
 from omsfab.errors import LostSession, Next, NoAnswer, OmsfabError, PreflightError, Unreachable
 from omsfab.fleet.model import Node, Ssh
 from omsfab.secret import Secret
-from omsfab.ssh import files, transfer
+from omsfab.ssh import files, openssh, transfer
 from omsfab.ssh.dialer import TRIES, Dialer
 from omsfab.ssh.exchange import PACKET, Exchange
 from omsfab.ssh.host_keys import HostKey
@@ -150,9 +150,25 @@ class SshShell:
         return self._result(cmd, channel, status, out, err)
 
     def feed(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
-        """Run the words with the chunks (of at most PACKET bytes) as their standard input."""
+        """Run the words with the chunks as their standard input; by the system's ssh, where they
+        are many and it gets there without a question."""
         self.guard()
-        return self._fed(cmd, chunks, on_line, self._session())
+        mark = f"omsfab-{secrets.token_hex(8)}"
+        if cmd.bulk and (ssh := self._dialer.openssh(self._target)):
+            self._connected()  # whatever is wrong with the way is said as ever
+            out, err = Stream(mark, on_line), Stream(mark, on_line)
+            with openssh.begun([*ssh, framed(cmd, mark, sudo=self._sudo)], out, err) as process:
+                if process:
+                    return self._fed_by(process, cmd, chunks)
+        return self._fed(cmd, _packets(chunks), on_line, self._session())
+
+    def _fed_by(self, process: openssh.Process, cmd: Command, chunks: Iterable[bytes]) -> Result:
+        done = process.feed(cmd, chunks)
+        if done.why:
+            raise self._no_answer(cmd, done.why)
+        if done.status is None:
+            raise self._lost(cmd, process.err.text())
+        return self._refused(Result(done.status, process.out.text(), process.err.text()))
 
     def aside(self, cmd: Command, chunks: Iterable[bytes], on_line: OnLine | None = None) -> Result:
         """As ``feed``, beside what the node is doing: where its sshd gives no further session, that
@@ -192,8 +208,11 @@ class SshShell:
             raise self._lost(cmd, err.text() or err.noise, channel)
         if not out.begun:
             raise self._no_shell(status, err.noise or out.noise)
-        result = Result(status, out.text(), err.text())
-        if self._sudo and status:
+        return self._refused(Result(status, out.text(), err.text()))
+
+    def _refused(self, result: Result) -> Result:
+        """The result, unless it is sudo's refusal."""
+        if self._sudo and result.status:
             self._refuse_if_sudo_did(result)
         return result
 
@@ -324,8 +343,11 @@ class SshShell:
                 return
         channel.close()
 
-    def _lost(self, cmd: Command, evidence: str, channel: paramiko.Channel) -> LostSession:
-        self._drop(channel.get_transport())
+    def _lost(
+        self, cmd: Command, evidence: str, channel: paramiko.Channel | None = None
+    ) -> LostSession:
+        if channel:
+            self._drop(channel.get_transport())
         return LostSession(
             "SSH-020",
             f"the session to {self.node} ended without an exit status; the command may still run",
@@ -380,5 +402,10 @@ def _status(channel: paramiko.Channel) -> int:
 
 def _pieces(stdin: str | Secret | None) -> Iterator[bytes]:
     text = stdin.reveal() if isinstance(stdin, Secret) else stdin or ""
-    data = text.encode()
-    return (data[at : at + PACKET] for at in range(0, len(data), PACKET))
+    return _packets([text.encode()])
+
+
+def _packets(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for data in chunks:
+        for at in range(0, len(data), PACKET):
+            yield data[at : at + PACKET]

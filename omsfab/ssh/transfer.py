@@ -25,6 +25,9 @@ LOST = (LostSession, Unreachable)
 SMALL = 1 << 20
 """A file of at most so many bytes goes whole, in one command."""
 
+CHUNK = 1 << 18
+"""Bytes that are read at once."""
+
 REPORT = 1 << 20
 """Progress is told every so many bytes."""
 
@@ -199,7 +202,7 @@ def _read(source: Path, size: int, progress: _Progress) -> Iterator[bytes]:
     """Yield what is to be sent yet."""
     told = progress.sent
     progress.reached(told)
-    for chunk in _pieces(source, told, size, PACKET):
+    for chunk in _pieces(source, told, size, CHUNK):
         progress.sent += len(chunk)
         yield chunk
         if progress.sent - told >= REPORT:

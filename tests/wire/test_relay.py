@@ -18,6 +18,7 @@ from omsfab.commands import files
 from omsfab.fleet.model import Node
 from omsfab.ssh import relay as relays
 from omsfab.ssh.dialer import Dialer
+from omsfab.ssh.exchange import PACKET
 from omsfab.ssh.relay import Relay
 from omsfab.ssh.shell import SshShell
 
@@ -38,6 +39,8 @@ class Counting(SshShell):
 
     bytes = 0
     pause = 0.0005
+    held = None
+    """Set once more than half of the file may go."""
 
     @property
     def sent(self):
@@ -50,7 +53,9 @@ class Counting(SshShell):
     def _counted(self, chunks):
         for chunk in chunks:
             self.bytes += len(chunk)
-            time.sleep(self.pause)
+            time.sleep(self.pause * len(chunk) / PACKET)
+            if self.held and self.bytes > SIZE * 3 / 4:
+                self.held.wait(60)
             yield chunk
 
 
@@ -128,7 +133,7 @@ def test_the_file_leaves_the_jump_host_once(server, nodes, package, tmp_path):
 
 def test_the_next_node_has_it_while_it_still_arrives(nodes, package, tmp_path):
     """It is not first whole on the one: the other has a part before the first has all."""
-    nodes[0].pause = 0.006
+    nodes[0].held = threading.Event()
     first = Sending(nodes[0], package, tmp_path)
     second = Sending(nodes[1], package, tmp_path)
     part = second.dest.with_name("package.tar.gz.part")
@@ -137,6 +142,7 @@ def test_the_next_node_has_it_while_it_still_arrives(nodes, package, tmp_path):
         with contextlib.suppress(OSError):
             early = part.stat().st_size
         time.sleep(0.01)
+    nodes[0].held.set()
 
     assert early
     assert package[1] == first.end() == second.end()
