@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +94,8 @@ def _together(groups: Iterable[Group], known: Mapping[str, str]) -> list[Group]:
         found.setdefault(_shape(one, known), []).append(one)
     order = [*known]
     return [
-        _joined(sorted(members, key=lambda one: _place(one, order))) for members in found.values()
+        _joined(sorted(members, key=lambda one: _place(one, order)), known)
+        for members in found.values()
     ]
 
 
@@ -116,15 +118,25 @@ def _anonymous(text: str, name: str, address: str) -> str:
     return text.replace(name, "\0").replace(address, "\0")
 
 
-def _joined(members: Sequence[Group]) -> Group:
-    """The words are those of the first node; a line for a node task names all of them."""
+def _joined(members: Sequence[Group], known: Mapping[str, str]) -> Group:
+    """The words are those of the first node, with all of them where it is named; but a line that
+    takes one node stays as it is."""
     first, nodes = members[0], tuple(dict.fromkeys(n for one in members for n in one.nodes))
     if len(nodes) < 2:
         return first
+
+    def all_of(text: str) -> str:
+        for names in (nodes, [known.get(name, name) for name in nodes]):
+            text = re.sub(rf"(?<![\w.=-]){re.escape(names[0])}(?![\w-])", ", ".join(names), text)
+        return text
+
     fix = first.fix.replace(f"--node={nodes[0]}", f"--node={','.join(nodes)}")
-    if fix == first.fix and fix and any(one.fix != fix for one in members):
+    if fix != first.fix:
+        fix = all_of(fix)
+    elif fix and any(one.fix != fix for one in members):
         fix = f"{fix}\nand likewise on {', '.join(nodes[1:])}"
-    return replace(first, nodes=nodes, fix=fix)
+    told = {name: all_of(getattr(first, name)) for name in ("what", "found", "wanted")}
+    return replace(first, nodes=nodes, fix=fix, **told)
 
 
 def check_lines(

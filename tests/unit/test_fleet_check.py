@@ -41,6 +41,25 @@ def test_what_several_nodes_have_in_common_is_told_once_for_all_of_them():
     assert group.fix.endswith("fab node.check --node=oms1,oms2,oms10")
 
 
+def test_words_that_name_the_first_of_several_name_them_all():
+    """Who reads them would look at that one alone."""
+    (group,) = of_findings(
+        [
+            finding(
+                on,
+                found=f"{KNOWN[on]} answers on 8084",
+                fix=str(next_line("node.check", node=on, note=f"see daemon.json of {on}")),
+            )
+            for on in ("oms1", "oms10")
+        ],
+        KNOWN,
+    )
+
+    assert "oms1, oms10 is large enough" == group.what
+    assert "10.0.0.1, 10.0.0.10 answers on 8084" == group.found
+    assert group.fix.endswith("--node=oms1,oms10   # see daemon.json of oms1, oms10")
+
+
 @pytest.mark.parametrize("other", [{"found": "3 CPUs"}, {"weight": "hard"}, {"id": "HOST-011"}])
 def test_what_differs_in_more_than_the_node_stands_apart(other):
     assert 2 == len(of_findings([finding("oms1"), finding("oms2", **other)], KNOWN))
