@@ -6,11 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ from omsfab.run.preview import asks_metadb
 from omsfab.run.record import journal as journals
 from omsfab.run.record.outages import History
 from omsfab.run.session import home_of, hosts_path, load, secrets_of
-from omsfab.show import columns
+from omsfab.show import arrivals, columns
 from omsfab.show.check import check_lines, of_differences, of_findings
 from omsfab.show.document import SCHEMA, document
 from omsfab.show.fleet import fleet_lines, fleet_tree
@@ -191,8 +190,14 @@ class State:
 AGAIN = 5.0
 """Seconds between two looks of ``--watch``."""
 
-SOON = 2.0
-"""Seconds after which the nodes are named that have not answered."""
+SOON = 1.0
+"""Seconds after which those who have answered are shown, and the others named."""
+
+NAMED = 8
+"""So many of them are named."""
+
+UNASKED = "…"
+"""In the place of what MetaDB says, before it has."""
 
 
 def status(*, as_json: bool = False, watch: bool = False) -> int:
@@ -376,9 +381,8 @@ def ask(loaded: Fleet) -> State:
                 pool.submit(_row, loaded, node, shells[node.name]): node for node in loaded.nodes
             }
             _, late = wait(rows_of, SOON)
-            if late and sys.stderr.isatty():
-                names = ", ".join(node.name for one, node in rows_of.items() if one in late)
-                print(f"waiting for {names} …", file=sys.stderr, flush=True)
+            if late:
+                arrivals.shown(as_completed(late), lambda: _so_far(rows_of))
             asked = [one.result() for one in rows_of]
             told = list(pool.map(lambda region: _vip(region, asked, shells), loaded.regions))
             why = wrong.result()
@@ -393,6 +397,15 @@ def ask(loaded: Fleet) -> State:
         {region.name: answers for region, answers in zip(loaded.regions, told, strict=True)
          if answers is not None},
     )  # fmt: skip
+
+
+def _so_far(rows_of: Mapping[Future[Row], Node]) -> list[str]:
+    """Who has not answered, and the rows of those who have."""
+    rows = [replace(one.result(), host=UNASKED) for one in rows_of if one.done()]
+    late = [node.name for one, node in rows_of.items() if not one.done()]
+    more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
+    told = [f"waiting for {', '.join(late[:NAMED])}{more} …"] if late else ["all have answered"]
+    return [*told, *columns.table(HEADS, [_cells(row, [*HEADS]) for row in rows], None)]
 
 
 def _row(loaded: Fleet, node: Node, shell: Shell) -> Row:

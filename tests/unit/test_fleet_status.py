@@ -1,17 +1,21 @@
 """`fab fleet.status` as a person and as monitoring read it: made from what nodes answered."""
 
+import io
 import json
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from omsfab.cli import fleet
 from omsfab.cli.fleet import Row, State, Summary
 from omsfab.commands import supervisor
 from omsfab.fleet import hosts_file
+from omsfab.fleet.model import Node
 from omsfab.run.record.outages import History
-from omsfab.show import columns
+from omsfab.show import arrivals, columns
 from tests.unit.test_looks_only import HOSTS, fab, place  # noqa: F401  # a fixture
 
 REGION = "cn-hangzhou"
@@ -89,6 +93,59 @@ def test_an_unreachable_node_says_why_in_its_row(told):
     _, lines = told(node(1), silent(2))
 
     assert "oms2  10.0.0.2  connection refused (SSH-001)" in lines
+
+
+def test_rows_are_seen_as_they_come(monkeypatch):
+    """Whoever has answered stands there while others are waited for; all of it goes at the end."""
+    rows_of = {Future(): node(n) for n in (1, 2, 3)}
+    first, second, third = rows_of
+    fleet_nodes = {one: Node(name=row.node, ip=row.address) for one, row in rows_of.items()}
+    first.set_result(node(1))
+    seen, screen = [], io.StringIO()
+    monkeypatch.setattr(
+        arrivals, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=100)
+    )
+    monkeypatch.setenv("TERM", "xterm")
+
+    def lines():
+        seen.append(fleet._so_far(fleet_nodes))
+        return seen[-1]
+
+    def come():
+        for one in (third, second):
+            one.set_result(rows_of[one])
+            yield one
+
+    arrivals.shown(come(), lines)
+
+    assert ["waiting for oms2, oms3 …", "waiting for oms2 …", "all have answered"] == [
+        one[0] for one in seen
+    ]
+    assert "oms1  10.0.0.1  cn-hangzhou  running    5/5       healthy  …" in seen[0][2]
+    assert ["oms1", "oms3"] == [line.split()[0] for line in seen[1][2:]]
+    assert "oms3  10.0.0.3" in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[1A\x1b[2K")  # the last of its lines is wiped
+
+
+@pytest.mark.parametrize(("terminal", "wanted"), [(True, "waiting for oms2 …\n"), (False, "")])
+def test_where_nothing_can_be_drawn_anew_one_line_says_who_is_waited_for(
+    monkeypatch, terminal, wanted
+):
+    screen = io.StringIO()
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(
+        arrivals, "Console", lambda stderr: Console(file=screen, force_terminal=terminal)
+    )
+    arrivals.shown([1, 2], lambda: ["waiting for oms2 …", "oms1  is well"])
+
+    assert wanted == screen.getvalue()
+
+
+def test_of_many_that_are_waited_for_some_are_named():
+    """Three hundred names would be the whole screen."""
+    waits = {Future(): Node(name=f"n{n}", ip=f"10.0.0.{n}") for n in range(1, 21)}
+
+    assert "waiting for n1, n2, n3, n4, n5, n6, n7, n8 and 12 more …" == fleet._so_far(waits)[0]
 
 
 @pytest.mark.parametrize("wide", [40, 50, 60, 72, 80, 200])
