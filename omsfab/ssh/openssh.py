@@ -54,6 +54,8 @@ def words(target: Target, timeouts: Timeouts) -> list[str]:
         "NoHostAuthenticationForLocalhost": "no",
         "VerifyHostKeyDNS": "no",
         "UpdateHostKeys": "no",
+        "CheckHostIP": "no",  # some versions write the address into known_hosts
+        "AddKeysToAgent": "no",
         "ProxyJump": "none",
         "ControlMaster": "no",
         "ControlPath": "none",
