@@ -995,8 +995,8 @@ GUARDS = (
     Guard(
         "nothing is sent to a node once the lock is lost",
         "omsfab/ssh/shell.py",
-        "self.guard()\n        return self._fed(cmd, chunks, on_line, self._session())",
-        "return self._fed(cmd, chunks, on_line, self._session())",
+        "self.guard()\n        mark",
+        "mark",
         f"{SSH}nothing_is_sent_once_the_lock_is_lost",
     ),
     Guard(
