@@ -283,8 +283,8 @@ FIGURES = (
         " while it arrives; `tests/bench/playbook.yml` has pipelining and shared connections. Of"
         " the checks, the journal, the lock and the way back neither has anything. The last way is"
         " no rival: the old node's stop and docker_init.sh alone.",
-        "What omsfab does beside: 4 s until the plan (start, package, a look at nodes and MetaDB),"
-        " 4 s of checks under the lock, 4 s in which the rows are watched for writers, 3 s in which"
+        "What omsfab does beside: some 3 s until the plan (start, package, a look at the fleet),"
+        " 3 s of checks under the lock, 4 s in which the rows are watched for writers, 3 s in which"
         " a new container must stay up, 2 s of proof at the end. These seconds stay what they are"
         " where an initialisation takes minutes: beside two of two minutes they are a tenth.",
     ),
