@@ -350,8 +350,12 @@ def test_a_node_that_shows_another_host_key_is_not_believed(nodes, package, tmp_
     assert f"{digest} {SIZE}" == told.out.splitlines()[-1]
 
 
-def test_an_sshd_that_gives_one_session_is_left_alone(sshd, package, tmp_path):
-    """MaxSessions 1: the transfer that is under way is not cut for the sake of the next node."""
+def test_an_sshd_that_gives_one_session_is_left_alone(sshd, package, tmp_path, monkeypatch):
+    """MaxSessions 1: the transfer that is under way is not cut for the sake of the next node.
+
+    By the system's ssh it would have a connection, and a session, of its own.
+    """
+    monkeypatch.setattr(Dialer, "openssh", lambda dialer, node: [])
     sshd.stop()
     sshd.more = "MaxSessions 1\n"
     sshd.start()
