@@ -16,15 +16,21 @@ from omsfab.ssh.shell import SshShell
 
 def main(file: str, *words: str) -> None:
     """A line of JSON for each answer: node, command, status, output."""
-    answered = SshShell._result
+    answered, carried = SshShell._result, SshShell._fed_by
 
-    def result(self: Any, cmd: Command, *more: Any) -> Result:
-        said = answered(self, cmd, *more)
+    def heard(node: str, cmd: Command, said: Result) -> Result:
         with Path(file).open("a") as out:
-            out.write(json.dumps([self.node, shown(cmd), said.status, said.out]) + "\n")
+            out.write(json.dumps([node, shown(cmd), said.status, said.out]) + "\n")
         return said
 
+    def result(self: Any, cmd: Command, *more: Any) -> Result:
+        return heard(self.node, cmd, answered(self, cmd, *more))
+
+    def by_openssh(self: Any, process: Any, cmd: Command, chunks: Any) -> Result:
+        return heard(self.node, cmd, carried(self, process, cmd, chunks))
+
     SshShell._result = result  # type: ignore[method-assign]
+    SshShell._fed_by = by_openssh  # type: ignore[method-assign]
     program.run(["fab", *words])
 
 
