@@ -21,9 +21,7 @@ from omsfab.ssh.config import openssh_answers
 from omsfab.ssh.exchange import endless, silent
 from omsfab.ssh.streams import Stream
 from omsfab.ssh.target import Target
-from omsfab.ssh.transport import Timeouts
-
-CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr"
+from omsfab.ssh.transport import CIPHERS, MACS, Timeouts
 
 LOGIN = 30.0
 """Seconds until the command has begun, or ssh is given up."""
@@ -70,7 +68,8 @@ def words(target: Target, timeouts: Timeouts) -> list[str]:
         "ConnectionAttempts": "1",
         "ServerAliveInterval": f"{timeouts.keepalive:.0f}",
         "ServerAliveCountMax": f"{timeouts.silence / timeouts.keepalive:.0f}",
-        "Ciphers": CIPHERS,
+        "Ciphers": ",".join(CIPHERS),
+        "MACs": ",".join(MACS),
     }
     given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     key = ["-i", target.key] if target.key else []
